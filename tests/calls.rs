@@ -97,11 +97,11 @@ async fn why(setup: Setup, arguments: &[&str]) -> super::support::ProcessOutput 
 #[tokio::test]
 async fn a_call_that_failed_over_is_one_record_that_every_reader_has() {
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b).await;
+    let harness = Harness::before(&a, &b).await;
     let headers = [("X-Trace-Id", "request-loadbalance-fallback"), ("Api-Key", "s3cret"), ("baggage", "user=s3cret")];
-    let answered = world.send(&format!("{CHAT}?key=s3cret"), &headers, ASK).await;
+    let answered = harness.send(&format!("{CHAT}?key=s3cret"), &headers, ASK).await;
     assert_eq!((answered.status, answered.header("x-trace-id")), (200, Some("request-loadbalance-fallback")));
-    let call = call_of(&world.broker, "trace=request-loadbalance-fallback").await;
+    let call = call_of(&harness.broker, "trace=request-loadbalance-fallback").await;
     let session = answered.header("x-broker-session").unwrap();
     assert!(call["id"].as_str().unwrap().eq_ignore_ascii_case(session), "{call}");
     assert_eq!((&call["v"], &call["via"], &call["pool"]), (&json!(1), &json!("relay"), &json!("/llm/")));
@@ -121,22 +121,22 @@ async fn a_call_that_failed_over_is_one_record_that_every_reader_has() {
     );
     assert!(first["why"].is_string() && first["decision"].is_string() && second["first_byte_ms"].is_u64(), "{call}");
     // The log entries of both attempts came back, and are no calls of their own.
-    world.bus.log(Log::of(DUD, 200)).await;
-    assert_eq!(calls(&world.broker, "", 1).await.len(), 1);
+    harness.bus.log(Log::of(DUD, 200)).await;
+    assert_eq!(calls(&harness.broker, "", 1).await.len(), 1);
     let text = call.to_string();
     assert!(!text.contains("xylophone") && !text.contains("s3cret") && !text.contains(KEY), "{text}");
-    let metrics = world.broker.get("/metrics").await.text();
+    let metrics = harness.broker.get("/metrics").await.text();
     for line in [
         r#"call_tokens_total{router="/llm/b/",model="openai/gpt-4o-2024-08-06",kind="input"} 8"#,
         r#"call_cost_usd_total{router="/llm/b/",model="openai/gpt-4o-2024-08-06"} 0.000075"#,
     ] {
         assert!(metrics.contains(line), "{line}\n{metrics}");
     }
-    let ended = why(Setup::on(&world.bus), &["request-loadbalance-fallback"]).await;
+    let ended = why(Setup::on(&harness.bus), &["request-loadbalance-fallback"]).await;
     for words in ["/llm/a/  503 (overloaded)", "/llm/b/  200", "12 in (4 from", "$0.000075 by the price of openai/"] {
         assert!(ended.out.contains(words), "{words}: {ended:?}");
     }
-    let ended = why(Setup::on(&world.bus), &["no-such-call"]).await;
+    let ended = why(Setup::on(&harness.bus), &["no-such-call"]).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.err.contains("no call no-such-call"), "{ended:?}");
 }
@@ -153,14 +153,14 @@ async fn a_stream_is_recorded_at_its_end_and_estimated_without_usage() {
     for (name, end) in ends {
         let act: Act = [vec![stream(), chunk(one)], end].concat();
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-        let world = Harness::before(&a, &b).await;
-        let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+        let harness = Harness::before(&a, &b).await;
+        let mut open = Open::post(harness.broker.relay().await, CHAT, STREAMED).await;
         if name == "broken" {
             open.closed().await;
         } else {
             open.until("\r\n0\r\n\r\n").await;
         }
-        let call = call_of(&world.broker, "model=gpt-4o").await;
+        let call = call_of(&harness.broker, "model=gpt-4o").await;
         let class = if name == "broken" { "broken_answer" } else { "success" };
         assert_eq!(
             (&call["stream"], &call["class"], &call["status"]),
@@ -184,23 +184,23 @@ async fn a_client_that_goes_away_and_a_call_without_an_answer_are_recorded_too()
     let go = Move::Hold;
     let one = "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"}}]}\n\n";
     let (a, b) = (Scripted::start(vec![stream(), chunk(one), go]).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b).await;
-    let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+    let harness = Harness::before(&a, &b).await;
+    let mut open = Open::post(harness.broker.relay().await, CHAT, STREAMED).await;
     open.until("hello").await;
     drop(open);
-    let call = call_of(&world.broker, "class=client_gone").await;
+    let call = call_of(&harness.broker, "class=client_gone").await;
     assert_eq!((&call["router"], &call["attempts"][0]["class"]), (&json!("/llm/a/"), &json!("client_gone")));
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b).await;
-    let open = Open::post(world.broker.relay().await, CHAT, ASK).await;
+    let harness = Harness::before(&a, &b).await;
+    let open = Open::post(harness.broker.relay().await, CHAT, ASK).await;
     a.called(1).await;
     drop(open);
-    let call = call_of(&world.broker, "class=client_gone").await;
+    let call = call_of(&harness.broker, "class=client_gone").await;
     assert_eq!((call.get("status"), &call["attempts"][0]["class"]), (None, &json!("client_gone")), "{call}");
     let (a, b) = (Scripted::start(Vec::new()).await, Scripted::start(Vec::new()).await);
-    let world = Harness::before(&a, &b).await;
-    assert!(world.call(&[]).await.status >= 500);
-    let call = call_of(&world.broker, "status=5xx").await;
+    let harness = Harness::before(&a, &b).await;
+    assert!(harness.call(&[]).await.status >= 500);
+    let call = call_of(&harness.broker, "status=5xx").await;
     assert_eq!((call.get("router"), &call["class"]), (None, &json!("broken_answer")), "{call}");
     assert!(call["attempts"].as_array().unwrap().len() >= 2 && call.get("usage").is_none(), "{call}");
 }
@@ -208,7 +208,7 @@ async fn a_client_that_goes_away_and_a_call_without_an_answer_are_recorded_too()
 #[tokio::test]
 async fn a_call_is_priced_at_the_tier_that_served_it() {
     let (a, b) = (Scripted::start(Vec::new()).await, Scripted::start(Vec::new()).await);
-    let world = Harness::before(&a, &b).await;
+    let harness = Harness::before(&a, &b).await;
     let usage = json!({"prompt_tokens": 8, "completion_tokens": 5, "total_tokens": 13});
     let whole = |tier: &str, content: &str| {
         let choices = json!([{"message": {"content": content}, "finish_reason": "stop"}]);
@@ -228,17 +228,17 @@ async fn a_call_is_priced_at_the_tier_that_served_it() {
     .enumerate()
     {
         a.once(act);
-        assert_eq!(world.call(&[]).await.status, 200);
-        let call = calls(&world.broker, "", count + 1).await.remove(0);
+        assert_eq!(harness.call(&[]).await.status, 200);
+        let call = calls(&harness.broker, "", count + 1).await.remove(0);
         assert_eq!(call["cost"]["nano_usd"].as_u64(), nano_usd, "{call}");
     }
     let event = json!({"model": "gpt-5", "choices": [{"delta": {"content": "a"}}], "service_tier": "flex"});
     let last = json!({"model": "gpt-5", "choices": [], "usage": usage});
     let events = format!("data: {event}\n\ndata: {last}\n\ndata: [DONE]\n\n");
     a.once(vec![stream(), chunk(&events), last_chunk()]);
-    let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+    let mut open = Open::post(harness.broker.relay().await, CHAT, STREAMED).await;
     open.until("\r\n0\r\n\r\n").await;
-    let call = calls(&world.broker, "", 5).await.remove(0);
+    let call = calls(&harness.broker, "", 5).await.remove(0);
     assert_eq!((&call["usage"]["service_tier"], &call["cost"]["nano_usd"]), (&json!("flex"), &json!(30_000)), "{call}");
 }
 
@@ -303,7 +303,7 @@ async fn a_call_of_the_relay_through_the_gateway_is_one_call_and_budgets_count_s
 #[tokio::test]
 async fn trace_ids_find_a_call_end_at_the_relay_and_come_back() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = Harness::with(&a, &b, |setup| setup.set("BROKER_TRACE_HEADER", "X-Request-Id")).await;
+    let harness = Harness::with(&a, &b, |setup| setup.set("BROKER_TRACE_HEADER", "X-Request-Id")).await;
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let headers = [
         ("traceparent", parent),
@@ -312,44 +312,44 @@ async fn trace_ids_find_a_call_end_at_the_relay_and_come_back() {
         ("X-Request-Id", "mine"),
         ("x-portkey-trace-id", "theirs"),
     ];
-    assert_eq!(world.call(&headers).await.header("x-trace-id"), Some("theirs"));
+    assert_eq!(harness.call(&headers).await.header("x-trace-id"), Some("theirs"));
     for id in ["4bf92f3577b34da6a3ce929d0e0e4736", "mine", "theirs"] {
-        call_of(&world.broker, &format!("trace={id}")).await;
+        call_of(&harness.broker, &format!("trace={id}")).await;
     }
     let sent = a.last().head;
     for name in ["traceparent", "tracestate", "baggage"] {
         assert!(!sent.contains(name), "{sent}");
     }
-    let made = world.call(&[]).await.header("x-trace-id").unwrap().to_owned();
+    let made = harness.call(&[]).await.header("x-trace-id").unwrap().to_owned();
     assert_eq!(made.len(), 32);
-    call_of(&world.broker, &format!("trace={made}")).await;
-    let odd = world.call(&[("X-Trace-Id", "\u{e4}")]).await;
+    call_of(&harness.broker, &format!("trace={made}")).await;
+    let odd = harness.call(&[("X-Trace-Id", "\u{e4}")]).await;
     assert_eq!(odd.header("x-trace-id").unwrap().len(), 32, "what is no id is none");
 }
 
 #[tokio::test]
 async fn pages_follow_each_other_and_faults_are_named() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b).await;
+    let harness = Harness::before(&a, &b).await;
     for number in 0..5 {
-        world.call(&[("X-Trace-Id", &format!("t-{number}"))]).await;
+        harness.call(&[("X-Trace-Id", &format!("t-{number}"))]).await;
     }
-    calls(&world.broker, "", 5).await;
+    calls(&harness.broker, "", 5).await;
     let (mut seen, mut cursor) = (Vec::new(), String::new());
     loop {
-        let answer = world.broker.get(&format!("/api/v1/calls?limit=2{cursor}")).await;
+        let answer = harness.broker.get(&format!("/api/v1/calls?limit=2{cursor}")).await;
         let page: Value = serde_json::from_slice(&answer.body).unwrap();
         seen.extend(page["calls"].as_array().unwrap().iter().map(|call| call["trace_ids"][0].clone()));
         let Some(next) = page["next"].as_str() else { break };
         cursor = format!("&cursor={next}");
     }
     assert_eq!(seen, ["t-4", "t-3", "t-2", "t-1", "t-0"]);
-    let wrong = world.broker.get("/api/v1/calls?status=9&since=soon&cursor=other-7").await;
+    let wrong = harness.broker.get("/api/v1/calls?status=9&since=soon&cursor=other-7").await;
     assert_eq!(wrong.status, 400);
     for words in ["status must be", "since must be", "cursor must be"] {
         assert!(wrong.text().contains(words), "{}", wrong.text());
     }
-    assert!(world.broker.get("/api/v1/calls?colour=red").await.text().contains("no such field: colour"));
+    assert!(harness.broker.get("/api/v1/calls?colour=red").await.text().contains("no such field: colour"));
 }
 
 /// A folder that is gone afterwards.
@@ -380,12 +380,12 @@ async fn the_file_has_every_call_is_private_and_is_read_by_why() {
     let folder = Folder::new("file");
     let path = folder.0.join("calls.jsonl");
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
-    let mut world = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
+    let mut harness = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
     for number in 0..3 {
-        world.call(&[("X-Trace-Id", &format!("t-{number}"))]).await;
+        harness.call(&[("X-Trace-Id", &format!("t-{number}"))]).await;
     }
-    world.broker.signal("TERM");
-    assert!(world.broker.exit().await.success());
+    harness.broker.signal("TERM");
+    assert!(harness.broker.exit().await.success());
     let text = fs::read_to_string(&path).unwrap();
     let calls: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(calls.len(), 3, "{text}");
@@ -418,10 +418,10 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
     let folder = Folder::new("unwritable");
     let path = folder.0.join("not-yet-there").join("calls.jsonl");
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
-    world.broker.until(&["calls cannot be written", "not-yet-there"]).await;
+    let harness = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
+    harness.broker.until(&["calls cannot be written", "not-yet-there"]).await;
     for _ in 0..3 {
-        assert_eq!(world.call(&[]).await.status, 200);
+        assert_eq!(harness.call(&[]).await.status, 200);
     }
     let lost = |text: &str| {
         let line =
@@ -429,7 +429,7 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
         line.rsplit(' ').next()?.parse::<u64>().ok()
     };
     soon("a lost line", async {
-        while lost(&world.broker.get("/metrics").await.text()) == Some(0) {
+        while lost(&harness.broker.get("/metrics").await.text()) == Some(0) {
             tokio::task::yield_now().await;
         }
     })
@@ -437,12 +437,12 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
     fs::create_dir(path.parent().unwrap()).unwrap();
     soon("a line", async {
         while fs::read_to_string(&path).unwrap_or_default().is_empty() {
-            world.call(&[]).await;
+            harness.call(&[]).await;
         }
     })
     .await;
-    world.broker.until(&["calls are written to the file again", "lost="]).await;
-    assert_eq!(world.broker.count(&["calls cannot be written"]), 1, "{}", world.broker.text());
+    harness.broker.until(&["calls are written to the file again", "lost="]).await;
+    assert_eq!(harness.broker.count(&["calls cannot be written"]), 1, "{}", harness.broker.text());
 }
 
 #[tokio::test]
@@ -473,20 +473,20 @@ fn open(broker: &Broker) -> BTreeSet<String> {
 async fn without_a_new_variable_no_file_port_or_connection_is_opened() {
     let folder = Folder::new("nothing");
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = Harness::with(&a, &b, |setup| setup.set("TMPDIR", &folder.0).set("HOME", &folder.0)).await;
-    world.call(&[("X-Trace-Id", "t")]).await;
-    call_of(&world.broker, "trace=t").await;
-    let files: Vec<_> = open(&world.broker).into_iter().filter(|file| !file.starts_with("/dev/")).collect();
+    let harness = Harness::with(&a, &b, |setup| setup.set("TMPDIR", &folder.0).set("HOME", &folder.0)).await;
+    harness.call(&[("X-Trace-Id", "t")]).await;
+    call_of(&harness.broker, "trace=t").await;
+    let files: Vec<_> = open(&harness.broker).into_iter().filter(|file| !file.starts_with("/dev/")).collect();
     assert_eq!((files, folder.names()), (Vec::<String>::new(), BTreeSet::new()));
     // The bus twice, the relay and HTTP listening; a call to the target and this test's own may be open too.
     let listening = |table: &str| {
-        let text = fs::read_to_string(format!("/proc/{}/net/{table}", world.broker.pid())).unwrap_or_default();
-        let sockets = sockets(&world.broker);
+        let text = fs::read_to_string(format!("/proc/{}/net/{table}", harness.broker.pid())).unwrap_or_default();
+        let sockets = sockets(&harness.broker);
         let own = |line: &&str| line.split_whitespace().nth(9).is_some_and(|inode| sockets.contains(inode));
         text.lines().skip(1).filter(|line| line.split_whitespace().nth(3) == Some("0A")).filter(own).count()
     };
     assert_eq!(listening("tcp") + listening("tcp6") + listening("udp"), 2, "the relay and HTTP");
-    assert!(!world.broker.get("/metrics").await.text().contains("calls_file"), "and there is no metric of a file");
+    assert!(!harness.broker.get("/metrics").await.text().contains("calls_file"), "and there is no metric of a file");
 }
 
 /// The sockets of a process, by their inodes.

@@ -52,11 +52,11 @@ fn both(first: &str, second: &str) -> String {
 #[tokio::test]
 async fn loadbalance_keeps_the_weights() {
     let text = pool(r#"{"mode": "loadbalance"}"#, &both(r#", "weight": 0.9"#, r#", "weight": 0.1"#));
-    let world = Harness::of(&text, &[]).await;
+    let harness = Harness::of(&text, &[]).await;
     for _ in 0..400 {
-        assert_eq!(world.gateway.call().await.status, 200);
+        assert_eq!(harness.gateway.call().await.status, 200);
     }
-    let (most, few) = world.calls();
+    let (most, few) = harness.calls();
     assert_eq!(most + few, 400);
     // Five sigma around 40.
     assert!((10..=70).contains(&few), "{few}");
@@ -65,53 +65,53 @@ async fn loadbalance_keeps_the_weights() {
 #[tokio::test]
 async fn round_robin_is_exact_over_each_cycle() {
     let text = pool(r#"{"mode": "round_robin"}"#, &both(r#", "weight": 3"#, ""));
-    let world = Harness::of(&text, &[]).await;
+    let harness = Harness::of(&text, &[]).await;
     for cycle in 1..=10 {
         for _ in 0..4 {
-            assert_eq!(world.gateway.call().await.status, 200);
+            assert_eq!(harness.gateway.call().await.status, 200);
         }
-        assert_eq!(world.calls(), (3 * cycle, cycle));
+        assert_eq!(harness.calls(), (3 * cycle, cycle));
     }
 }
 
 #[tokio::test]
 async fn after_the_first_of_a_fallback_fails_the_very_next_request_goes_to_the_second() {
     let text = pool(r#"{"mode": "fallback"}"#, &both(r#", "health": {"disabled_time": 0.02}"#, ""));
-    let world = Harness::of(&text, &[]).await;
+    let harness = Harness::of(&text, &[]).await;
     for _ in 0..5 {
-        assert_eq!(world.gateway.call().await.status, 200);
+        assert_eq!(harness.gateway.call().await.status, 200);
     }
-    assert_eq!(world.calls(), (5, 0), "the first serves everything");
-    world.llms.answer("gpt4", 503);
-    assert_eq!(world.gateway.call().await.status, 503, "the call that fails is answered with its error");
-    assert_eq!(world.gateway.call().await.status, 200, "the next one goes on");
-    assert_eq!(world.calls(), (6, 1));
-    world.llms.answer("gpt4", 200);
+    assert_eq!(harness.calls(), (5, 0), "the first serves everything");
+    harness.llms.answer("gpt4", 503);
+    assert_eq!(harness.gateway.call().await.status, 503, "the call that fails is answered with its error");
+    assert_eq!(harness.gateway.call().await.status, 200, "the next one goes on");
+    assert_eq!(harness.calls(), (6, 1));
+    harness.llms.answer("gpt4", 200);
     // Its own time, not the ten minutes of the others.
-    world.broker.until(&["router on probation", GPT4]).await;
-    assert_eq!(world.gateway.call().await.status, 200);
-    assert_eq!(world.calls(), (7, 1), "and back");
+    harness.broker.until(&["router on probation", GPT4]).await;
+    assert_eq!(harness.gateway.call().await.status, 200);
+    assert_eq!(harness.calls(), (7, 1), "and back");
 }
 
 #[tokio::test]
 async fn fastest_prefers_the_faster_by_the_times_in_the_log() {
-    let world = Harness::of(&pool(r#"{"mode": "fastest"}"#, &both("", "")), &[]).await;
+    let harness = Harness::of(&pool(r#"{"mode": "fastest"}"#, &both("", "")), &[]).await;
     let slow = Behaviour { delay: Duration::from_millis(150), ..Behaviour::default() };
-    world.llms.behave("gpt35turbo", slow.clone());
+    harness.llms.behave("gpt35turbo", slow.clone());
     for _ in 0..80 {
-        assert_eq!(world.gateway.call().await.status, 200);
+        assert_eq!(harness.gateway.call().await.status, 200);
     }
-    let (fast, few) = world.calls();
+    let (fast, few) = harness.calls();
     // Both draws name the slow one in a quarter of the calls; five sigma above that.
     assert!((1..=40).contains(&few), "{few} of {}", fast + few);
-    world.llms.behave("gpt35turbo", Behaviour::default());
-    world.llms.behave("gpt4", slow);
+    harness.llms.behave("gpt35turbo", Behaviour::default());
+    harness.llms.behave("gpt4", slow);
     for _ in 0..80 {
-        assert_eq!(world.gateway.call().await.status, 200);
+        assert_eq!(harness.gateway.call().await.status, 200);
     }
-    let few = world.calls().0 - fast;
+    let few = harness.calls().0 - fast;
     assert!((1..=40).contains(&few), "{few} of 80 after they changed places");
-    assert_eq!(world.broker.count(&["shows a stamp of ours"]), 0, "{}", world.broker.text());
+    assert_eq!(harness.broker.count(&["shows a stamp of ours"]), 0, "{}", harness.broker.text());
 }
 
 /// One row cannot add the stamp to the log.
@@ -134,37 +134,37 @@ async fn a_log_without_stamps_is_said_once() {
 #[tokio::test]
 async fn sticky_keeps_each_user_and_yields_to_health() {
     let text = pool(r#"{"mode": "sticky", "key": "headers.X-User"}"#, &both("", ""));
-    let world = Harness::of(&text, &["outbound_headers"]).await;
+    let harness = Harness::of(&text, &["outbound_headers"]).await;
     let mut home: HashMap<String, String> = HashMap::new();
     for round in 0..3 {
         for number in 0..30 {
             let user = format!("user-{number}");
             // However the client spells the header.
             let name = ["X-User", "x-user", "X-USER"][round];
-            let router = world.served_by(&[(name, &user)], HI).await;
+            let router = harness.served_by(&[(name, &user)], HI).await;
             assert_eq!(*home.entry(user).or_insert_with(|| router.clone()), router, "round {round}");
         }
     }
     let homes: HashSet<_> = home.values().collect();
     assert_eq!(homes.len(), 2, "30 users on one router: 1 in 500 million");
     let moved = home.iter().find(|(_, router)| *router == "gpt35turbo").unwrap();
-    world.llms.answer("gpt35turbo", 500);
-    assert_eq!(world.gateway.send("/azure/", &[("X-User", moved.0)], HI.as_bytes()).await.status, 500);
+    harness.llms.answer("gpt35turbo", 500);
+    assert_eq!(harness.gateway.send("/azure/", &[("X-User", moved.0)], HI.as_bytes()).await.status, 500);
     for user in home.keys() {
-        assert_eq!(world.served_by(&[("X-User", user)], HI).await, "gpt4");
+        assert_eq!(harness.served_by(&[("X-User", user)], HI).await, "gpt4");
     }
-    assert_eq!(world.broker.count(&["chosen without the"]), 0, "{}", world.broker.text());
+    assert_eq!(harness.broker.count(&["chosen without the"]), 0, "{}", harness.broker.text());
 }
 
 #[tokio::test]
 async fn a_key_that_the_gateway_does_not_show_is_said_once() {
     let text = pool(r#"{"mode": "sticky", "key": "headers.X-User"}"#, &both("", ""));
-    let world = Harness::of(&text, &[]).await;
+    let harness = Harness::of(&text, &[]).await;
     for _ in 0..20 {
-        world.served_by(&[("X-User", "42")], HI).await;
+        harness.served_by(&[("X-User", "42")], HI).await;
     }
-    assert!(world.broker.until(&["chosen without the headers"]).await.contains("outbound_headers"));
-    assert_eq!(world.broker.count(&["chosen without the headers"]), 1, "{}", world.broker.text());
+    assert!(harness.broker.until(&["chosen without the headers"]).await.contains("outbound_headers"));
+    assert_eq!(harness.broker.count(&["chosen without the headers"]), 1, "{}", harness.broker.text());
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn conditional_follows_the_model_of_the_request() {
         {"query": {"params.model": {"$regex": "^gpt-4"}}, "then": "large"},
         {"query": {"params.model": "gpt-3.5", "headers.x-tier": {"$ne": "gold"}}, "then": "small"}]}"#;
     let targets = both(r#", "name": "large""#, r#", "name": "small""#);
-    let world = Harness::of(&pool(strategy, &targets), &["outbound_payload", "outbound_headers"]).await;
+    let harness = Harness::of(&pool(strategy, &targets), &["outbound_payload", "outbound_headers"]).await;
     for (model, tier, served, why) in [
         ("gpt-4", "free", "gpt4", "the first"),
         ("gpt-4-turbo", "gold", "gpt4", "the first"),
@@ -182,18 +182,18 @@ async fn conditional_follows_the_model_of_the_request() {
         ("other", "free", "gpt4", "none: the ingress's own endpoint"),
     ] {
         let body = format!(r#"{{"model":"{model}","messages":[]}}"#);
-        assert_eq!(world.served_by(&[("X-Tier", tier)], &body).await, served, "{model}, {tier}: {why}");
+        assert_eq!(harness.served_by(&[("X-Tier", tier)], &body).await, served, "{model}, {tier}: {why}");
     }
-    world.llms.answer("gpt35turbo", 500);
+    harness.llms.answer("gpt35turbo", 500);
     let small = br#"{"model":"gpt-3.5"}"#;
-    assert_eq!(world.gateway.send("/azure/", &[], small).await.status, 500);
-    let before = world.calls();
+    assert_eq!(harness.gateway.send("/azure/", &[], small).await.status, 500);
+    let before = harness.calls();
     assert_eq!(
-        world.gateway.send("/azure/", &[], small).await.status,
+        harness.gateway.send("/azure/", &[], small).await.status,
         200,
         "nothing for it: the ingress's own endpoint"
     );
-    assert_eq!(world.calls(), (before.0 + 1, before.1));
+    assert_eq!(harness.calls(), (before.0 + 1, before.1));
 }
 
 #[tokio::test]
@@ -203,22 +203,22 @@ async fn a_branch_serves_as_long_as_anything_in_it_does() {
             {{"name": "inner", "strategy": {{"mode": "round_robin"}}, "targets": [{{"router": "{GPT35}"}}]}}]}},
            {{"router": "{GPT4}"}}"#
     );
-    let world = Harness::of(&pool(r#"{"mode": "fallback"}"#, &targets), &[]).await;
+    let harness = Harness::of(&pool(r#"{"mode": "fallback"}"#, &targets), &[]).await;
     let mut calls = 0;
-    while world.gateway.call().await.status == 200 {
+    while harness.gateway.call().await.status == 200 {
         calls += 1;
         assert!(calls < 100, "the dud is never met");
     }
     for _ in 0..20 {
-        assert_eq!(world.gateway.call().await.status, 200);
+        assert_eq!(harness.gateway.call().await.status, 200);
     }
-    assert_eq!(world.calls(), (0, calls + 20), "without the dud the other of the pair serves");
-    world.llms.answer("gpt35turbo", 429);
-    assert_eq!(world.gateway.call().await.status, 429);
+    assert_eq!(harness.calls(), (0, calls + 20), "without the dud the other of the pair serves");
+    harness.llms.answer("gpt35turbo", 429);
+    assert_eq!(harness.gateway.call().await.status, 429);
     for _ in 0..5 {
-        assert_eq!(world.gateway.call().await.status, 200);
+        assert_eq!(harness.gateway.call().await.status, 200);
     }
-    assert_eq!(world.calls(), (5, calls + 21), "the whole pair is out");
+    assert_eq!(harness.calls(), (5, calls + 21), "the whole pair is out");
 }
 
 /// Every spelling that a careless rewriting would lose; `model` and `max_tokens` are changed on the way.
@@ -330,23 +330,23 @@ async fn where_all_are_disabled_the_soonest_is_tried_and_a_success_returns_it() 
         r#"{{"pools": [{{"ingress": "/azure/", "when_all_disabled": "soonest", "strategy": {{"mode": "fallback"}},
             "targets": [{{"router": "{GPT35}"}}, {{"router": "{DUD}"}}]}}]}}"#
     );
-    let world = Harness::of(&pool, &[]).await;
-    world.llms.answer("gpt35turbo", 503);
-    assert_eq!(world.gateway.call().await.status, 503);
-    assert_eq!(world.gateway.call().await.status, 502, "the second has no upstream");
-    world.broker.until(&["all routers disabled", "when_all_disabled"]).await;
-    assert_eq!(world.gateway.call().await.status, 503, "the first is tried, and is still broken");
-    world.llms.answer("gpt35turbo", 200);
-    let before = world.calls();
-    world.broker.until(&["router disabled", DUD]).await;
+    let harness = Harness::of(&pool, &[]).await;
+    harness.llms.answer("gpt35turbo", 503);
+    assert_eq!(harness.gateway.call().await.status, 503);
+    assert_eq!(harness.gateway.call().await.status, 502, "the second has no upstream");
+    harness.broker.until(&["all routers disabled", "when_all_disabled"]).await;
+    assert_eq!(harness.gateway.call().await.status, 503, "the first is tried, and is still broken");
+    harness.llms.answer("gpt35turbo", 200);
+    let before = harness.calls();
+    harness.broker.until(&["router disabled", DUD]).await;
     loop {
         // The permit of the last try is free as soon as its log is there; until then calls pass.
-        let answer = world.gateway.call().await;
+        let answer = harness.gateway.call().await;
         assert_eq!(answer.status, 200);
-        if world.calls().1 > before.1 {
+        if harness.calls().1 > before.1 {
             break;
         }
     }
-    world.broker.until(&["router enabled", GPT35]).await;
-    world.broker.until(&["routers available again"]).await;
+    harness.broker.until(&["router enabled", GPT35]).await;
+    harness.broker.until(&["routers available again"]).await;
 }

@@ -221,8 +221,8 @@ fn is_the_answer(good: &Value) {
 async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     let Some(receiver) = Receiver::start() else { return };
     let (a, b) = (Scripted::start(overloaded()).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b, to(&receiver)).await;
-    let answered = world.call(&[("X-Trace-Id", "request-loadbalance-fallback")]).await;
+    let harness = Harness::before(&a, &b, to(&receiver)).await;
+    let answered = harness.call(&[("X-Trace-Id", "request-loadbalance-fallback")]).await;
     assert_eq!(answered.status, 200);
     let (server, attempts) = by_kind(&receiver.received(3).await);
     let request = receiver.requests().remove(0);
@@ -265,7 +265,7 @@ async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
     assert!(nanos(&good["start"]) <= nanos(&good["end"]), "{good}");
     let text = receiver.requests().iter().map(Value::to_string).collect::<String>();
     assert!(!text.contains("xylophone") && !text.contains("marimba") && !text.contains("sk-own"), "{text}");
-    let metrics = world.broker.get("/metrics").await.text();
+    let metrics = harness.broker.get("/metrics").await.text();
     for line in [
         r#"gen_ai_client_token_usage_sum{gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="openai/gpt-4o-2024-08-06",gen_ai_token_type="input"} 12.0"#,
         r#"gen_ai_client_operation_duration_seconds_count{gen_ai_operation_name="chat",gen_ai_provider_name="openai",gen_ai_request_model="openai/gpt-4o-2024-08-06",error_type="overloaded"} 1"#,
@@ -278,24 +278,24 @@ async fn a_call_that_failed_over_is_a_trace_as_langfuse_reads_it() {
 async fn the_clients_trace_is_continued_and_its_flag_is_not_trusted() {
     let Some(receiver) = Receiver::start() else { return };
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b, to(&receiver)).await;
-    world.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-00"))]).await;
+    let harness = Harness::before(&a, &b, to(&receiver)).await;
+    harness.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-00"))]).await;
     let (server, attempts) = by_kind(&receiver.received(2).await);
     assert_eq!((&server["trace"], &server["parent"]), (&json!(TRACE), &json!(SPAN)));
     assert_eq!(attempts[0]["trace"], TRACE);
     let trace = &server["langfuse"]["trace"];
     assert_eq!((&trace["name"], &trace["sessionId"]), (&Value::Null, &Value::Null), "those are the client's");
-    let made = world.call(&[]).await.header("x-trace-id").unwrap().to_owned();
+    let made = harness.call(&[]).await.header("x-trace-id").unwrap().to_owned();
     let spans = receiver.received(4).await;
     assert_eq!(spans[2]["trace"], made.as_str(), "the id that the answer carries");
-    drop(world);
+    drop(harness);
 
     let set = to(&receiver);
-    let world = Harness::before(&a, &b, |setup| set(setup).set("BROKER_TRACE_SAMPLED", "trust")).await;
-    world.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-00"))]).await;
-    world.until("not_sampled", 1).await;
-    world.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-01"))]).await;
-    world.until("exported", 1).await;
+    let harness = Harness::before(&a, &b, |setup| set(setup).set("BROKER_TRACE_SAMPLED", "trust")).await;
+    harness.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-00"))]).await;
+    harness.until("not_sampled", 1).await;
+    harness.call(&[("traceparent", &format!("00-{TRACE}-{SPAN}-01"))]).await;
+    harness.until("exported", 1).await;
     assert_eq!(receiver.received(6).await.len(), 6);
 }
 
@@ -306,8 +306,8 @@ async fn a_stream_says_when_its_first_part_came() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":5}}\n\n";
     let act = vec![stream(), chunk(one), chunk(usage), chunk("data: [DONE]\n\n"), last_chunk()];
     let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b, to(&receiver)).await;
-    let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+    let harness = Harness::before(&a, &b, to(&receiver)).await;
+    let mut open = Open::post(harness.broker.relay().await, CHAT, STREAMED).await;
     open.until("\r\n0\r\n\r\n").await;
     let (_, attempts) = by_kind(&receiver.received(2).await);
     let (attributes, mapped) = (&attempts[0]["attributes"], &attempts[0]["langfuse"]);
@@ -325,7 +325,7 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let set = to(&receiver);
     let file = std::env::temp_dir().join(format!("broker-content-{}.jsonl", std::process::id()));
-    let world = Harness::before(&a, &b, |setup| {
+    let harness = Harness::before(&a, &b, |setup| {
         set(setup).set("BROKER_TRACE_CONTENT", "full").set("BROKER_CALLS", file.display().to_string())
     })
     .await;
@@ -333,7 +333,7 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     let none = (Value::Null, Value::Null);
 
     a.once(overloaded());
-    let answered = world.call(&[]).await;
+    let answered = harness.call(&[]).await;
     let (server, attempts) = by_kind(&receiver.received(3).await);
     assert_eq!(content(&attempts[1]), (json!(ASK), json!(answered.text())));
     assert!((content(&server), content(&attempts[0])) == (none.clone(), none.clone()), "once, on the answer");
@@ -349,7 +349,7 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     assert_eq!((messages(&server), messages(&attempts[0])), ([None, None], [None, None]));
 
     a.once(vec![stream(), chunk(one), chunk(usage), chunk(done), last_chunk()]);
-    let mut open = Open::post(world.broker.relay().await, CHAT, STREAMED).await;
+    let mut open = Open::post(harness.broker.relay().await, CHAT, STREAMED).await;
     open.until("\r\n0\r\n\r\n").await;
     let (_, attempts) = by_kind(&receiver.received(5).await[3..]);
     assert_eq!(content(&attempts[0]), (json!(STREAMED), json!(format!("{one}{done}"))), "as the client got it");
@@ -358,7 +358,7 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     assert_eq!(messages(&attempts[0])[1], Some(said), "no chunk had a reason for the end");
 
     a.once(answer(200, &[], &format!("{{\"choices\":[{{\"message\":{{\"content\":\"{}\"}}}}]}}", "x".repeat(200_000))));
-    let long = world.call(&[]).await;
+    let long = harness.call(&[]).await;
     assert_eq!(long.text().len(), 200_040);
     let (_, attempts) = by_kind(&receiver.received(7).await[5..]);
     let (_, output) = content(&attempts[0]);
@@ -367,13 +367,13 @@ async fn prompts_and_answers_are_sent_only_if_the_setting_says_so() {
     assert_eq!(messages(&attempts[0]), [Some(prompt), None], "what is cut has no form");
 
     a.once(answer(400, &[], r#"{"error":{"message":"no"}}"#));
-    let refused = world.call(&[]).await;
+    let refused = harness.call(&[]).await;
     assert_eq!(refused.status, 400);
     let (_, attempts) = by_kind(&receiver.received(9).await[7..]);
     assert_eq!(content(&attempts[0]), (json!(ASK), json!(refused.text())));
 
-    let calls = world.broker.get("/api/v1/calls").await.text();
-    drop(world);
+    let calls = harness.broker.get("/api/v1/calls").await.text();
+    drop(harness);
     let written = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
     assert_eq!(written.lines().count(), 4);
@@ -420,14 +420,14 @@ async fn a_collector_may_have_a_certificate_of_its_own_authority() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let endpoint = format!("https://localhost:{}", receiver.port);
     let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint);
-    let world = Harness::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")).await;
-    world.call(&[]).await;
-    world.until("failed", 1).await;
-    world.broker.until(&["calls could not be sent", "certificate"]).await;
+    let harness = Harness::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_TIMEOUT", "2000")).await;
+    harness.call(&[]).await;
+    harness.until("failed", 1).await;
+    harness.broker.until(&["calls could not be sent", "certificate"]).await;
     let ca = file("ca.pem");
-    let world = Harness::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_CERTIFICATE", ca)).await;
-    world.call(&[]).await;
-    world.until("exported", 1).await;
+    let harness = Harness::before(&a, &b, |setup| set(setup).set("OTEL_EXPORTER_OTLP_CERTIFICATE", ca)).await;
+    harness.call(&[]).await;
+    harness.until("exported", 1).await;
     assert_eq!(receiver.received(2).await.len(), 2);
 }
 
@@ -436,11 +436,11 @@ async fn what_passes_is_tried_again() {
     let collector = Scripted::start(answer(200, &[], "")).await;
     collector.once(answer(503, &[], "{}"));
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
-    let world = Harness::before(&a, &b, |setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())).await;
-    world.call(&[]).await;
-    world.until("exported", 1).await;
-    assert_eq!((collector.calls(), world.count("failed").await), (2, 0));
-    assert_eq!(world.broker.count(&["calls could not be sent"]), 0, "{}", world.broker.text());
+    let harness = Harness::before(&a, &b, |setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url())).await;
+    harness.call(&[]).await;
+    harness.until("exported", 1).await;
+    assert_eq!((collector.calls(), harness.count("failed").await), (2, 0));
+    assert_eq!(harness.broker.count(&["calls could not be sent"]), 0, "{}", harness.broker.text());
 }
 
 #[tokio::test]
@@ -455,14 +455,14 @@ async fn a_collector_that_does_not_work_costs_one_line_and_no_call() {
     ] {
         let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
         let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", url).set("OTEL_EXPORTER_OTLP_TIMEOUT", "300");
-        let world = Harness::before(&a, &b, set).await;
+        let harness = Harness::before(&a, &b, set).await;
         for round in 1..=3 {
-            assert_eq!(world.call(&[]).await.status, 200, "{name}");
-            world.until("failed", round).await;
+            assert_eq!(harness.call(&[]).await.status, 200, "{name}");
+            harness.until("failed", round).await;
         }
-        world.broker.until(&["calls could not be sent as traces"]).await;
-        let lines = world.broker.lines(&["calls could not be sent as traces"]);
-        assert!(lines.len() == 1 && lines[0].contains(why), "{name}: {}", world.broker.text());
+        harness.broker.until(&["calls could not be sent as traces"]).await;
+        let lines = harness.broker.lines(&["calls could not be sent as traces"]);
+        assert!(lines.len() == 1 && lines[0].contains(why), "{name}: {}", harness.broker.text());
     }
 }
 
@@ -515,12 +515,12 @@ async fn without_an_endpoint_there_is_no_thread_and_no_metric() {
     let url = collector.url();
     for (disabled, count) in [("", 1), ("true", 0)] {
         let set = |setup: Setup| setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", &url).set("OTEL_SDK_DISABLED", disabled);
-        let world = Harness::before(&a, &b, set).await;
-        assert_eq!(threads(&world.broker), count, "OTEL_SDK_DISABLED={disabled}");
+        let harness = Harness::before(&a, &b, set).await;
+        assert_eq!(threads(&harness.broker), count, "OTEL_SDK_DISABLED={disabled}");
     }
-    let world = Harness::before(&a, &b, |setup| setup.set("OTEL_SERVICE_NAME", "mine")).await;
-    assert_eq!(world.call(&[]).await.status, 200);
-    assert_eq!(threads(&world.broker), 0);
-    assert!(!world.broker.get("/metrics").await.text().contains("traced_calls"));
+    let harness = Harness::before(&a, &b, |setup| setup.set("OTEL_SERVICE_NAME", "mine")).await;
+    assert_eq!(harness.call(&[]).await.status, 200);
+    assert_eq!(threads(&harness.broker), 0);
+    assert!(!harness.broker.get("/metrics").await.text().contains("traced_calls"));
     assert_eq!(collector.calls(), 0);
 }

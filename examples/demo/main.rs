@@ -5,7 +5,7 @@
 //! judges what happened. It does not look inside the broker: it uses only what is public, the gateway's log and
 //! the broker's log lines.
 //!
-//! - `world`: starts everything, in order, and takes it down again; `broker` is the child process.
+//! - `harness`: starts everything, in order, and takes it down again; `broker` is the child process.
 //! - `pools`: what the broker's settings say about the pools, and what the gateway needs for them.
 //! - `watch`: log entries and broker lines as events, put in the order in which they happened.
 //! - `screen`: events as lines to read.
@@ -17,12 +17,12 @@ mod broker;
 mod calls;
 mod document;
 mod faults;
+mod harness;
 mod pools;
 mod relay;
 mod screen;
 mod summary;
 mod watch;
-mod world;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -37,10 +37,10 @@ use tokio::time::{Instant, sleep_until};
 
 use calls::Amount;
 use faults::Faults;
+use harness::RunningDemo;
 use screen::Screen;
 use summary::Run;
 use watch::{Event, Queue};
-use world::RunningDemo;
 
 /// How long the gateway's last log entries may be on their way.
 const LOGS: Duration = Duration::from_secs(5);
@@ -138,43 +138,43 @@ async fn show(args: &Args) -> anyhow::Result<ExitCode> {
         };
         return Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
-    let mut world = tokio::select! {
+    let mut harness = tokio::select! {
         biased;
         () = stop.asked() => return Ok(ExitCode::FAILURE),
-        world = RunningDemo::start(args) => world?,
+        harness = RunningDemo::start(args) => harness?,
     };
     if args.relay {
-        let ended = show_the_relay(args, &mut world, &mut screen, &mut stop).await;
-        world.stop().await;
+        let ended = show_the_relay(args, &mut harness, &mut screen, &mut stop).await;
+        harness.stop().await;
         return ended;
     }
-    let amount = amount(args, &world);
-    screen.welcome(&world, amount)?;
+    let amount = amount(args, &harness);
+    screen.welcome(&harness, amount)?;
     let ended = match amount {
-        None => attend(&mut world, &mut screen, &mut stop).await,
-        Some(amount) => check(amount, args.rate(), &mut world, &mut screen, &mut stop).await,
+        None => attend(&mut harness, &mut screen, &mut stop).await,
+        Some(amount) => check(amount, args.rate(), &mut harness, &mut screen, &mut stop).await,
     };
-    world.stop().await;
+    harness.stop().await;
     ended
 }
 
 async fn show_the_relay(
     args: &Args,
-    world: &mut RunningDemo,
+    harness: &mut RunningDemo,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {
     let calls = args.requests.unwrap_or(relay::CALLS);
-    screen.welcome_to_the_relay(world, calls)?;
+    screen.welcome_to_the_relay(harness, calls)?;
     let right = tokio::select! {
         biased;
         () = stop.asked() => {
             screen.say("\nStopped before all calls were made; nothing is judged. Everything is down.")?;
             return Ok(ExitCode::FAILURE);
         }
-        right = relay::show(world, screen, calls, args.rate()) => right?,
+        right = relay::show(harness, screen, calls, args.rate()) => right?,
     };
-    let curl = screen::call_the_relay(world);
+    let curl = screen::call_the_relay(harness);
     if !args.stay {
         screen.say(&format!(
             "\nTo call it yourself, make demo ARGS=\"--relay --stay\", and in another shell:\n\n{curl}"
@@ -182,24 +182,24 @@ async fn show_the_relay(
         return Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     screen.say(&format!("\nNow it is yours: /llm/east/ still fails. Type in another shell, and every attempt is a line here:\n\n{curl}\n\nCtrl-C ends everything.\n"))?;
-    let ended = attend(world, screen, stop).await?;
+    let ended = attend(harness, screen, stop).await?;
     Ok(if right { ended } else { ExitCode::FAILURE })
 }
 
 /// The calls that the demo makes itself, if any: what was asked for, else as long as the script needs to be seen.
-fn amount(args: &Args, world: &RunningDemo) -> Option<Amount> {
-    let needed = world.faults.as_ref().map(|faults| faults.length(world.disabled_time()).max(FEWEST / args.rate()));
+fn amount(args: &Args, harness: &RunningDemo) -> Option<Amount> {
+    let needed = harness.faults.as_ref().map(|faults| faults.length(harness.disabled_time()).max(FEWEST / args.rate()));
     args.requests.map(Amount::Number).or(needed.map(Amount::Time))
 }
 
 /// Prints what happens until it is stopped.
-async fn attend(world: &mut RunningDemo, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
+async fn attend(harness: &mut RunningDemo, screen: &mut Screen, stop: &mut Stop) -> anyhow::Result<ExitCode> {
     let mut queue = Queue::default();
     loop {
         tokio::select! {
             biased;
             () = stop.asked() => break,
-            event = world.next() => queue.push(event?),
+            event = harness.next() => queue.push(event?),
             () = sleep_until(queue.due()) => if let Some(event) = queue.pop() { screen.show(&event)? },
         }
     }
@@ -211,20 +211,20 @@ async fn attend(world: &mut RunningDemo, screen: &mut Screen, stop: &mut Stop) -
 async fn check(
     amount: Amount,
     rate: u32,
-    world: &mut RunningDemo,
+    harness: &mut RunningDemo,
     screen: &mut Screen,
     stop: &mut Stop,
 ) -> anyhow::Result<ExitCode> {
-    let mut run = Run::new(world.pools.clone(), world.failing.as_deref(), amount);
-    let urls = world.pools.iter().map(|pool| world.url("127.0.0.1", pool)).collect();
+    let mut run = Run::new(harness.pools.clone(), harness.failing.as_deref(), amount);
+    let urls = harness.pools.iter().map(|pool| harness.url("127.0.0.1", pool)).collect();
     let mut caller = pin!(calls::make(urls, amount, rate));
     let mut queue = Queue::default();
     let mut end = None;
-    world.begin_faults();
+    harness.begin_faults();
     let (zero, began) = (Instant::now(), Timestamp::now());
-    let mut moments: VecDeque<_> = world.faults.iter().flat_map(Faults::moments).collect();
-    if let Some(faults) = world.faults.clone() {
-        run.follow(faults, world.settings.clone(), began);
+    let mut moments: VecDeque<_> = harness.faults.iter().flat_map(Faults::moments).collect();
+    if let Some(faults) = harness.faults.clone() {
+        run.follow(faults, harness.settings.clone(), began);
     }
     while end.is_none_or(|end| Instant::now() < end) {
         tokio::select! {
@@ -233,7 +233,7 @@ async fn check(
                 screen.say("\nStopped before all calls were made; nothing is judged. Everything is down.")?;
                 return Ok(ExitCode::FAILURE);
             }
-            event = world.next() => queue.push(event?),
+            event = harness.next() => queue.push(event?),
             () = sleep_until(moments.front().map_or_else(watch::far, |(at, _)| zero + *at)) => {
                 if let Some((at, text)) = moments.pop_front() {
                     queue.push(Event::Scripted(began + at, text));

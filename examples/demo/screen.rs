@@ -6,11 +6,11 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use crate::calls::{Amount, BODY};
+use crate::harness::{ADMIN, RunningDemo};
 use crate::pools::Pool;
 use crate::relay;
 use crate::summary::{Run, Share, times};
 use crate::watch::{Call, Change, Event, RouterState};
-use crate::world::{ADMIN, RunningDemo};
 
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -61,34 +61,34 @@ impl Screen {
     }
 
     /// What runs, what to type next, and the head of the table.
-    pub(crate) fn welcome(&mut self, world: &RunningDemo, amount: Option<Amount>) -> io::Result<()> {
-        self.ingresses = world.pools.iter().map(|pool| pool.ingress.clone()).collect();
+    pub(crate) fn welcome(&mut self, harness: &RunningDemo, amount: Option<Amount>) -> io::Result<()> {
+        self.ingresses = harness.pools.iter().map(|pool| pool.ingress.clone()).collect();
         let behind = |pool: &Pool| format!("Behind {} are {}.", pool.ingress, pool.routers.join(", "));
-        let behind: Vec<_> = world.pools.iter().map(behind).collect();
-        let out = seconds(world.disabled_time());
+        let behind: Vec<_> = harness.pools.iter().map(behind).collect();
+        let out = seconds(harness.disabled_time());
         self.say(&format!("Everything runs. {}", behind.join("\n")))?;
-        if !world.gap.routers.is_empty() {
+        if !harness.gap.routers.is_empty() {
             self.say(&format!(
                 "Routers added to the gateway, each with a fake LLM: {}.",
-                world.gap.routers.join(", ")
+                harness.gap.routers.join(", ")
             ))?;
         }
-        if !world.gap.fields.is_empty() {
-            self.say(&format!("Fields added to what the broker sees: {}.", world.gap.fields.join(", ")))?;
+        if !harness.gap.fields.is_empty() {
+            self.say(&format!("Fields added to what the broker sees: {}.", harness.gap.fields.join(", ")))?;
         }
         let left_out =
-            if world.disabled_time().is_zero() { "never left out".to_owned() } else { format!("left out for {out}") };
+            if harness.disabled_time().is_zero() { "never left out".to_owned() } else { format!("left out for {out}") };
         self.say(&format!("A router that fails is {left_out} (DISABLED_TIME, --disabled-time)."))?;
-        if let Some(faults) = &world.faults {
+        if let Some(faults) = &harness.faults {
             let moments: Vec<_> = faults.moments().into_iter().map(|(_, text)| format!("  {text}")).collect();
             self.say(&format!("Scripted (seed {}):\n{}", faults.seed, moments.join("\n")))?;
         }
         match amount {
-            None => self.say(&next_steps(world))?,
+            None => self.say(&next_steps(harness))?,
             Some(Amount::Number(_)) => {}
             Some(Amount::Time(time)) => self.say(&format!("Calls for {}, then the verdict.", seconds(time)))?,
         }
-        for remark in &world.remarks {
+        for remark in &harness.remarks {
             self.show(remark)?;
         }
         self.say("")?;
@@ -106,9 +106,9 @@ impl Screen {
     }
 
     /// What runs with `--relay`, and the head of its table.
-    pub(crate) fn welcome_to_the_relay(&mut self, world: &RunningDemo, calls: u32) -> io::Result<()> {
+    pub(crate) fn welcome_to_the_relay(&mut self, harness: &RunningDemo, calls: u32) -> io::Result<()> {
         self.ingresses = vec![relay::INGRESS.to_owned()];
-        let targets = world.pools.iter().flat_map(|pool| &pool.routers).map(String::as_str);
+        let targets = harness.pools.iter().flat_map(|pool| &pool.routers).map(String::as_str);
         let targets: Vec<_> = targets.collect();
         self.say(&format!(
             "Everything runs. Behind the relay's {} are, in this order: {}.\n\
@@ -118,9 +118,9 @@ impl Screen {
             relay::INGRESS,
             targets.join(", "),
             relay::ROUTER,
-            seconds(world.disabled_time()),
+            seconds(harness.disabled_time()),
         ))?;
-        world.remarks.iter().try_for_each(|remark| self.show(remark))?;
+        harness.remarks.iter().try_for_each(|remark| self.show(remark))?;
         self.say("")?;
         self.relayed_head()
     }
@@ -223,21 +223,21 @@ fn seconds(length: Duration) -> String {
     if seconds >= 120.0 { format!("{} min", (seconds / 6.0).round() / 10.0) } else { format!("{seconds} s") }
 }
 
-fn next_steps(world: &RunningDemo) -> String {
-    let url = world.pools.first().map(|pool| world.url("localhost", pool)).unwrap_or_default();
-    let (bus, subject) = (world.bus_address(), &world.log_subject);
+fn next_steps(harness: &RunningDemo) -> String {
+    let url = harness.pools.first().map(|pool| harness.url("localhost", pool)).unwrap_or_default();
+    let (bus, subject) = (harness.bus_address(), &harness.log_subject);
     let mut text = format!(
         "\nType in another shell, several times:\n\n  \
          curl {url} -H 'Content-Type: application/json' -H 'Api-Key: any-key' \\\n    -d '{BODY}'\n\n\
          Watch the gateway's log (needs jq, and nats from github.com/nats-io/natscli), then with the broker's stamp:\n\n"
     );
-    if let Some(token) = world.token_to_set() {
+    if let Some(token) = harness.token_to_set() {
         text += &format!("  export NATS_TOKEN={token}\n");
     }
     for what in [".response.gl_path", ".request.broker"] {
         text += &format!("  nats sub --translate \"jq {what}\" -s \"$NATS_TOKEN@{bus}\" \"{subject}\"\n");
     }
-    if let Some(address) = world.probes() {
+    if let Some(address) = harness.probes() {
         text += &format!(
             "\nSee it in a browser; BROKER_ADMIN_TOKEN, here {ADMIN}, lets you drain a router:\n\n  http://{address}/\n"
         );
@@ -247,8 +247,8 @@ fn next_steps(world: &RunningDemo) -> String {
 }
 
 /// What to type to call the relay oneself.
-pub(crate) fn call_the_relay(world: &RunningDemo) -> String {
-    let url = world.relay_url("localhost");
+pub(crate) fn call_the_relay(harness: &RunningDemo) -> String {
+    let url = harness.relay_url("localhost");
     let body = BODY.replacen('{', "{\"stream\":true,", 1);
     format!("  curl -i {url} -H 'Content-Type: application/json' \\\n    -d '{body}'")
 }

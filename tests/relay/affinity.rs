@@ -43,26 +43,27 @@ async fn two() -> (Scripted, Scripted, PoolsFile) {
 }
 
 /// Who answers a call, at the first attempt.
-async fn served_by(world: &Harness, method: &str, path: &str, body: &str) -> String {
-    let answer = http::send(world.relay, method, path, &[("Content-Type", "application/json")], body.as_bytes()).await;
+async fn served_by(harness: &Harness, method: &str, path: &str, body: &str) -> String {
+    let answer =
+        http::send(harness.relay, method, path, &[("Content-Type", "application/json")], body.as_bytes()).await;
     let answer = answer.unwrap();
     assert_eq!(answer.status, 200, "{method} {path}");
     answer.header("x-broker-router").unwrap().to_owned()
 }
 
 /// Calls this where only `b` answers: by default five failures in a row disable, so a good answer follows each.
-async fn make_at_b(world: &Harness, a: &Scripted, path: &str, body: &str) {
+async fn make_at_b(harness: &Harness, a: &Scripted, path: &str, body: &str) {
     a.once(answer(500, &[], "{}"));
-    assert_eq!(served_by(world, "POST", path, body).await, "/llm/b/");
-    assert_eq!(served_by(world, "POST", CHAT, HI).await, "/llm/a/");
+    assert_eq!(served_by(harness, "POST", path, body).await, "/llm/b/");
+    assert_eq!(served_by(harness, "POST", CHAT, HI).await, "/llm/a/");
 }
 
 #[tokio::test]
 async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
     let (a, _b, file) = two().await;
-    let world = Harness::shipped(file, |setup| setup).await;
+    let harness = Harness::shipped(file, |setup| setup).await;
     let continued = r#"{"model": "m", "previous_response_id": "response_b", "input": "hi"}"#;
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/a/", "no target made it yet");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/a/", "no target made it yet");
     for (path, body) in [
         ("/llm/responses", r#"{"input": "hi"}"#),
         ("/llm/responses", r#"{"input": "hi", "stream": true}"#),
@@ -70,7 +71,7 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
         ("/llm/files", "{}"),
         ("/llm/batches", "{}"),
     ] {
-        make_at_b(&world, &a, path, body).await;
+        make_at_b(&harness, &a, path, body).await;
     }
     for (method, path, body) in [
         ("POST", "/llm/responses", continued),
@@ -86,7 +87,7 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
         ("GET", "/llm/batches/batch_b", ""),
         ("DELETE", "/llm/files/file_b", ""),
     ] {
-        assert_eq!(served_by(&world, method, path, body).await, "/llm/b/", "{method} {path} {body}");
+        assert_eq!(served_by(&harness, method, path, body).await, "/llm/b/", "{method} {path} {body}");
     }
     for (method, path, body) in [
         ("POST", "/llm/responses", r#"{"previous_response_id": "response_x"}"#),
@@ -94,33 +95,33 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
         ("GET", "/llm/files", ""),
         ("GET", "/llm/files/listed", ""),
     ] {
-        assert_eq!(served_by(&world, method, path, body).await, "/llm/a/", "{method} {path} {body}");
+        assert_eq!(served_by(&harness, method, path, body).await, "/llm/a/", "{method} {path} {body}");
     }
 }
 
 #[tokio::test]
 async fn s1_9_a_maker_that_may_not_serve_is_left_out_and_the_stamp_says_why() {
     let (a, b, file) = two().await;
-    let world = Harness::on(file, |setup| setup).await;
-    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-    world.bus.client.flush().await.unwrap();
+    let harness = Harness::on(file, |setup| setup).await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
     let mut why = async || {
         let entry = soon("an entry", entries.next()).await.unwrap();
         let entry: Value = serde_json::from_slice(&entry.payload).unwrap();
         entry["request"]["broker"]["why"].as_str().unwrap().to_owned()
     };
     let continued = r#"{"previous_response_id": "response_a"}"#;
-    assert_eq!(served_by(&world, "POST", "/llm/responses", "{}").await, "/llm/a/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", "{}").await, "/llm/a/");
     assert_eq!(why().await, "first in order, 2 of 2 serve");
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/a/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/a/");
     assert_eq!(why().await, "affinity");
     // It fails: the same call goes on to the other, and later ones go there at once.
     a.always(answer(500, &[], "{}"));
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/b/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/b/");
     assert_eq!(why().await, "affinity");
     assert_eq!(why().await, "first in order, 1 of 2 serve; affinity with /llm/a/ not possible");
     let before = a.calls();
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/b/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/b/");
     assert_eq!(why().await, "first in order, 1 of 2 serve; affinity with /llm/a/ not possible");
     assert_eq!((a.calls(), b.calls()), (before, 2), "a disabled target is not called");
 }
@@ -128,10 +129,10 @@ async fn s1_9_a_maker_that_may_not_serve_is_left_out_and_the_stamp_says_why() {
 #[tokio::test]
 async fn s1_9_affinity_can_be_off_and_what_is_not_stored_is_not_learnt() {
     let (a, _b, file) = two().await;
-    let world = Harness::shipped(file, |setup| setup).await;
-    make_at_b(&world, &a, "/llm/responses", r#"{"store": false}"#).await;
+    let harness = Harness::shipped(file, |setup| setup).await;
+    make_at_b(&harness, &a, "/llm/responses", r#"{"store": false}"#).await;
     let continued = r#"{"previous_response_id": "response_b"}"#;
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/a/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/a/");
     let (a, b) = (Scripted::answering(makes("a")).await, Scripted::answering(makes("b")).await);
     let text = pools(&[target("a", &a.url()), target("b", &b.url())]);
     let file = PoolsFile::of(&text.replace(r#""ingress""#, r#""affinity": false, "ingress""#));
@@ -166,17 +167,17 @@ async fn until_served_by(relay: std::net::SocketAddr, router: &str) {
 #[tokio::test]
 async fn s1_9_replicas_share_what_they_learn_also_with_one_that_starts_later() {
     let (a, _b, file) = two().await;
-    let world = Harness::shipped(file, |setup| setup).await;
-    let (other, other_relay) = replica(&world.bus, &world.file).await;
+    let harness = Harness::shipped(file, |setup| setup).await;
+    let (other, other_relay) = replica(&harness.bus, &harness.file).await;
     let subject = "coburn.gl.broker.ctl.affinity";
-    let mut heard = world.bus.client.subscribe(subject).await.unwrap();
-    world.bus.client.flush().await.unwrap();
-    make_at_b(&world, &a, "/llm/responses", "{}").await;
+    let mut heard = harness.bus.client.subscribe(subject).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
+    make_at_b(&harness, &a, "/llm/responses", "{}").await;
     let message = soon("a message", heard.next()).await.unwrap();
     let text = String::from_utf8(message.payload.to_vec()).unwrap();
     assert!(text.contains("/llm/b/") && !text.contains("response_b") && !text.contains(KEY), "{text}");
     until_served_by(other_relay, "/llm/b/").await;
-    let (_late, late_relay) = replica(&world.bus, &world.file).await;
+    let (_late, late_relay) = replica(&harness.bus, &harness.file).await;
     until_served_by(late_relay, "/llm/b/").await;
     drop(other);
 }
@@ -184,16 +185,16 @@ async fn s1_9_replicas_share_what_they_learn_also_with_one_that_starts_later() {
 #[tokio::test]
 async fn s1_9_forged_messages_lead_nowhere_but_to_targets_that_serve() {
     let (a, _b, file) = two().await;
-    let world = Harness::shipped(file, |setup| setup).await;
-    make_at_b(&world, &a, "/llm/responses", "{}").await;
+    let harness = Harness::shipped(file, |setup| setup).await;
+    make_at_b(&harness, &a, "/llm/responses", "{}").await;
     let key = "0".repeat(32);
     let large = format!("[{}]", vec![format!("[\"{key}\",\"/llm/a/\"]"); 5_000].join(","));
     for forged in ["", "[", "[[1,2]]", "[[\"x\",\"/llm/a/\"]]", "\u{0}", &format!("[[\"{key}\",\"/evil/\"]]"), &large] {
         let subject = "coburn.gl.broker.ctl.affinity";
-        world.bus.client.publish(subject, forged.to_owned().into()).await.unwrap();
+        harness.bus.client.publish(subject, forged.to_owned().into()).await.unwrap();
     }
-    world.bus.client.flush().await.unwrap();
+    harness.bus.client.flush().await.unwrap();
     let continued = r#"{"previous_response_id": "response_b"}"#;
-    assert_eq!(served_by(&world, "POST", "/llm/responses", continued).await, "/llm/b/");
-    assert_eq!(served_by(&world, "POST", "/llm/responses", "{}").await, "/llm/a/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/b/");
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", "{}").await, "/llm/a/");
 }

@@ -20,17 +20,17 @@ fn events(events: &[&str]) -> Act {
 /// The call is answered by the backup, and whether the primary is out afterwards.
 async fn backup_answers(what: &str, primary: Act, disables: bool) {
     let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let answer = world.call().await;
+    let harness = Harness::before(&[&a, &b]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{what}");
     assert_eq!((a.calls(), b.calls()), (1, 1), "{what}");
-    world.call().await;
+    harness.call().await;
     let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
     if disables {
         // What it prints comes a moment after what it does.
-        world.broker.until(&["router disabled", "/llm/a/"]).await;
+        harness.broker.until(&["router disabled", "/llm/a/"]).await;
     }
-    assert_eq!(world.disabled(), expected, "{what}\n{}", world.broker.text());
+    assert_eq!(harness.disabled(), expected, "{what}\n{}", harness.broker.text());
     assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{what}");
 }
 
@@ -85,10 +85,10 @@ async fn s1_1_a_denial_of_what_a_request_asks_for_leads_on_and_costs_its_target_
 async fn s1_1_a_target_that_may_not_use_its_own_model_fails() {
     let (a, b) = (Scripted::start(answer(403, &[], DENIALS[1].1)).await, Scripted::start(good()).await);
     let own = target("a", &a.url()).replacen('{', r#"{"override_params": {"model": "m"}, "#, 1);
-    let world = Harness::of(&pools(&[own, target("b", &b.url())])).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-    world.broker.until(&["router disabled", "/llm/a/", "answered 403"]).await;
-    assert_eq!((world.call().await.status, a.calls()), (200, 1));
+    let harness = Harness::of(&pools(&[own, target("b", &b.url())])).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    harness.broker.until(&["router disabled", "/llm/a/", "answered 403"]).await;
+    assert_eq!((harness.call().await.status, a.calls()), (200, 1));
 }
 
 #[tokio::test]
@@ -96,10 +96,10 @@ async fn s1_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
     for (status, body) in REFUSALS {
         let (a, b) = (Scripted::start(answer(status, &[], body)).await, Scripted::start(good()).await);
         let forwards = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
-        let world = Harness::of(&pools(&[forwards, target("b", &b.url())])).await;
-        let answer = world.call().await;
+        let harness = Harness::of(&pools(&[forwards, target("b", &b.url())])).await;
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.text().as_str()), (status, body));
-        assert_eq!((b.calls(), world.disabled()), (0, Vec::new()), "{body}");
+        assert_eq!((b.calls(), harness.disabled()), (0, Vec::new()), "{body}");
     }
 }
 
@@ -122,11 +122,11 @@ async fn s1_1_a_listed_status_or_class_goes_to_each_other_target_once() {
             target("a", &a.url()),
             target("b", &b.url())
         );
-        let world = Harness::of(&text).await;
-        assert_eq!(world.call().await.status, status);
+        let harness = Harness::of(&text).await;
+        assert_eq!(harness.call().await.status, status);
         assert_eq!((a.calls(), b.calls()), (1, 1), "{status}");
         a.once(answer(500, &[], "{}"));
-        assert_eq!(world.call().await.status, 500, "what is not listed is passed on");
+        assert_eq!(harness.call().await.status, 500, "what is not listed is passed on");
         assert_eq!((a.calls(), b.calls()), (2, 1));
     }
 }
@@ -139,9 +139,9 @@ async fn s1_2_what_a_text_says_is_no_protocol() {
     };
     let (one, two) = (says("event: error, then\nevent: error\n\ndata: {\"error\""), says("data: {\"error\": {}}"));
     let a = Scripted::start(events(&[one.as_str(), two.as_str(), DONE])).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     for call in 1..=3 {
-        let answer = world.call().await;
+        let answer = harness.call().await;
         let text = answer.text();
         assert_eq!(answer.status, 200);
         assert!(
@@ -149,7 +149,7 @@ async fn s1_2_what_a_text_says_is_no_protocol() {
                 && !text.contains("stream_broken"),
             "{text}"
         );
-        assert_eq!((a.calls(), world.disabled()), (call, Vec::new()));
+        assert_eq!((a.calls(), harness.disabled()), (call, Vec::new()));
     }
 }
 
@@ -187,23 +187,23 @@ async fn s1_3_after_the_time_to_hold_a_preamble_is_passed_on() {
     let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
     let limits = LIMITS.replacen('{', r#"{"hold": "50ms", "#, 1);
     let text = pools(&[target("a", &a.url()), target("b", &b.url())]).replace(LIMITS, &limits);
-    let world = Harness::of(&text).await;
-    let mut answer = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::of(&text).await;
+    let mut answer = Open::post(harness.relay, CHAT, HI).await;
     answer.until("assistant").await;
     go.notify_one();
     answer.until("\r\n0\r\n\r\n").await;
-    assert_eq!((b.calls(), world.disabled()), (0, Vec::new()));
+    assert_eq!((b.calls(), harness.disabled()), (0, Vec::new()));
 }
 
 #[tokio::test]
 async fn s1_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_blames_no_target() {
     let a = Scripted::start(vec![stream(), chunk(PREAMBLES[0].0), Move::Hold]).await;
     let text = pools(&[target("a", &a.url())]).replace(LIMITS, r#"{"timeout": "400ms"}"#);
-    let world = Harness::of(&text).await;
-    let came = Open::post(world.relay, CHAT, HI).await.closed().await;
+    let harness = Harness::of(&text).await;
+    let came = Open::post(harness.relay, CHAT, HI).await.closed().await;
     assert!(came.contains("assistant") && came.contains("had not answered when the call's time was over"), "{came}");
     assert!(came.contains("stream_broken") && !came.contains("\r\n0\r\n"), "{came}");
-    assert_eq!((a.calls(), world.disabled()), (1, Vec::new()));
+    assert_eq!((a.calls(), harness.disabled()), (1, Vec::new()));
 }
 
 #[tokio::test]
@@ -213,8 +213,8 @@ async fn s1_3_a_stream_that_breaks_ends_in_its_clients_protocol() {
         let mut act = vec![stream()];
         act.extend(parts.iter().map(|part| chunk(part)));
         let a = Scripted::start(act).await;
-        let world = Harness::before(&[&a]).await;
-        let came = Open::post(world.relay, "/llm/v1/messages", HI).await.closed().await;
+        let harness = Harness::before(&[&a]).await;
+        let came = Open::post(harness.relay, "/llm/v1/messages", HI).await.closed().await;
         let last = came.rsplit("event: ").next().unwrap();
         assert!(last.starts_with("error\ndata: {") && last.contains(r#""type":"error""#), "{came}");
         assert!(!came.contains("\r\n0\r\n"), "the connection is cut: {came}");
@@ -239,17 +239,17 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
         backup_answers(what, primary, true).await;
     }
     let (a, b) = (Scripted::start(slow(HELLO)).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    assert_eq!(world.call().await.text().trim(), HELLO);
-    assert_eq!((a.calls(), b.calls(), world.disabled()), (1, 0, Vec::new()), "white space, then an answer");
+    let harness = Harness::before(&[&a, &b]).await;
+    assert_eq!(harness.call().await.text().trim(), HELLO);
+    assert_eq!((a.calls(), b.calls(), harness.disabled()), (1, 0, Vec::new()), "white space, then an answer");
 }
 
 #[tokio::test]
 async fn s1_7_when_to_come_back_stands_in_the_body_too() {
     let body = r#"[{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "30s"}]}}]"#;
     let a = Scripted::start(answer(429, &[], body)).await;
-    let world = Harness::before(&[&a]).await;
-    let answer = world.call().await;
+    let harness = Harness::before(&[&a]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, a.calls()), (429, 1));
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!((29..=30).contains(&wait), "{wait}");
@@ -260,7 +260,7 @@ async fn s1_10_streams_count_towards_the_tokens_per_minute() {
     let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":40000,\"completion_tokens\":10000,\"total_tokens\":50000}}\n\n";
     let (a, b) = (Scripted::start(events(&[CONTENT, usage, DONE])).await, Scripted::start(good()).await);
     let limited = target("a", &a.url()).replacen('{', r#"{"budget": {"tpm": 1000}, "#, 1);
-    let world = Harness::of(&pools(&[limited, target("b", &b.url())])).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+    let harness = Harness::of(&pools(&[limited, target("b", &b.url())])).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
 }

@@ -30,34 +30,34 @@ fn by(router: &str, attempts: &str) -> (String, String) {
 #[tokio::test]
 async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_it() {
     let (a, b) = (quiet().await, quiet().await);
-    let world = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 2}"#), limited("b", &b, r#"{"rpm": 3}"#)])).await;
+    let harness = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 2}"#), limited("b", &b, r#"{"rpm": 3}"#)])).await;
     for router in ["a", "a", "b", "b", "b"] {
-        assert_eq!(served(&world.call().await), by(router, "1"));
+        assert_eq!(served(&harness.call().await), by(router, "1"));
     }
     assert_eq!(
-        served(&world.call().await),
+        served(&harness.call().await),
         by("a", "1"),
         "where no target is within its limits it goes where it would without budgets"
     );
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_target_over_its_limits_is_asked_when_the_others_fail() {
     let (a, b) = (quiet().await, quiet().await);
-    let world = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 1}"#), target("b", &b.url())])).await;
-    assert_eq!(served(&world.call().await), by("a", "1"));
+    let harness = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 1}"#), target("b", &b.url())])).await;
+    assert_eq!(served(&harness.call().await), by("a", "1"));
     b.once(answer(503, &[], "{}"));
-    assert_eq!(served(&world.call().await), by("a", "2"));
+    assert_eq!(served(&harness.call().await), by("a", "2"));
     assert_eq!((a.calls(), b.calls()), (2, 1));
 }
 
 #[tokio::test]
 async fn the_size_of_a_call_counts() {
     let (a, b) = (quiet().await, quiet().await);
-    let world = Harness::of(&pools(&[limited("a", &a, r#"{"tpm": 1000}"#), target("b", &b.url())])).await;
+    let harness = Harness::of(&pools(&[limited("a", &a, r#"{"tpm": 1000}"#), target("b", &b.url())])).await;
     let large = r#"{"max_tokens": 900, "messages": []}"#;
     for (body, router) in [(large, "a"), (large, "b"), (HI, "a")] {
-        assert_eq!(served(&world.send(CHAT, &[], body).await), by(router, "1"), "{body}");
+        assert_eq!(served(&harness.send(CHAT, &[], body).await), by(router, "1"), "{body}");
     }
 }

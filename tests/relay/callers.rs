@@ -110,11 +110,11 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
     for Case { about, path, settings, subpath, body, status, error, targets } in cases() {
         let (a, b) =
             (Scripted::start(answer(status, &[], error)).await, Scripted::start(answer(status, &[], error)).await);
-        let world = Harness::of(&pools(&[at("a", &a, path, settings), at("b", &b, path, settings)])).await;
-        let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-        let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path());
+        let harness = Harness::of(&pools(&[at("a", &a, path, settings), at("b", &b, path, settings)])).await;
+        let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+        let beside = Setup::on(&harness.bus).set("BROKER_CONFIG", harness.file.path());
         let beside = beside.set("BROKER_HEALTH", "documented").set("KEY", KEY).ready().await;
-        let given = world.send(&format!("/llm/{subpath}"), &[], body).await;
+        let given = harness.send(&format!("/llm/{subpath}"), &[], body).await;
         assert_eq!((given.status, given.text().as_str()), (status, error), "{about}");
         let attempts = a.calls() + b.calls();
         assert_eq!(attempts, if status == 404 || targets { 2 } else { 1 }, "{about}");
@@ -125,13 +125,13 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
         // A second broker learns from the entries, and comes to the same.
         if targets {
             beside.until_nth(&["router disabled"], expected).await;
-            world.broker.until_nth(&["router disabled"], expected).await;
+            harness.broker.until_nth(&["router disabled"], expected).await;
         }
-        assert_eq!(world.disabled().len(), expected, "{about}: {}", world.broker.text());
+        assert_eq!(harness.disabled().len(), expected, "{about}: {}", harness.broker.text());
         for upstream in [&a, &b] {
             upstream.always(good());
         }
-        let later = world.call().await;
+        let later = harness.call().await;
         assert_eq!(later.status, if targets { 503 } else { 200 }, "{about}: {}", later.text());
         assert_eq!(beside.count(&["router disabled"]), expected, "{about}: {}", beside.text());
     }
@@ -140,7 +140,7 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
 #[tokio::test]
 async fn a_path_goes_where_it_is_put_or_nowhere() {
     let a = Scripted::start(good()).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     for good in [
         "models/gemini-2.5-pro:generateContent",
         "models/gemini%3AstreamGenerateContent",
@@ -149,7 +149,7 @@ async fn a_path_goes_where_it_is_put_or_nowhere() {
         "a%20b/c..d;e=f/",
     ] {
         let calls = a.calls();
-        assert_eq!(world.send(&format!("/llm/{good}"), &[], HI).await.status, 200, "{good}");
+        assert_eq!(harness.send(&format!("/llm/{good}"), &[], HI).await.status, 200, "{good}");
         let line = format!("post /v1/{good} http/1.1\r\n").to_ascii_lowercase();
         assert!(a.calls() == calls + 1 && a.last().head.starts_with(&line), "{good}: {}", a.last().head);
     }
@@ -172,7 +172,7 @@ async fn a_path_goes_where_it_is_put_or_nowhere() {
         "a%0d%0ab",
         "%",
     ] {
-        let given = world.send(&format!("/llm/{bad}"), &[], HI).await;
+        let given = harness.send(&format!("/llm/{bad}"), &[], HI).await;
         assert_eq!((given.status, given.text().contains("bad_path")), (400, true), "{bad}");
     }
     assert_eq!(a.calls(), calls);
@@ -184,11 +184,11 @@ async fn a_targets_query_wins_and_a_clients_credentials_neither_go_on_nor_stand_
     for forwards in [false, true] {
         let a = Scripted::start(good()).await;
         let settings = format!(r#""query": {{"api-version": "7"}}, "forward_credentials": {forwards}, "#);
-        let world = Harness::of(&pools(&[at("a", &a, "/v1/", &settings)])).await;
-        let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-        world.bus.client.flush().await.unwrap();
+        let harness = Harness::of(&pools(&[at("a", &a, "/v1/", &settings)])).await;
+        let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+        harness.bus.client.flush().await.unwrap();
         for spelling in ["api-version=1", "api%2Dversion=1", "API-Version=1&api-version=2", "x=1;api%252dversion=1"] {
-            assert_eq!(world.send(&format!("{CHAT}?{spelling}"), &[], HI).await.status, 200);
+            assert_eq!(harness.send(&format!("{CHAT}?{spelling}"), &[], HI).await.status, 200);
             let head = a.last().head;
             let line = head.lines().next().unwrap().to_owned();
             assert!(
@@ -213,7 +213,7 @@ async fn a_targets_query_wins_and_a_clients_credentials_neither_go_on_nor_stand_
             "Cookie",
         ] {
             let query = format!("{CHAT}?b=1&{name}={secret}");
-            assert_eq!(world.send(&query, &[(name, secret)], HI).await.status, 200, "{name}");
+            assert_eq!(harness.send(&query, &[(name, secret)], HI).await.status, 200, "{name}");
             let head = a.last().head;
             assert_eq!(head.matches(secret).count(), if forwards { 2 } else { 0 }, "{name}: {head}");
             assert!(head.contains("?b=1&"), "{name}: {head}");
@@ -229,15 +229,15 @@ async fn a_targets_query_wins_and_a_clients_credentials_neither_go_on_nor_stand_
 async fn an_encoded_body_passes_as_it_is() {
     let a = Scripted::start(good()).await;
     let settings = r#""override_params": {"max_tokens": 5}, "model_map": {"gpt-4o": "mine"}, "#;
-    let world = Harness::of(&pools(&[at("a", &a, "/v1/", settings)])).await;
+    let harness = Harness::of(&pools(&[at("a", &a, "/v1/", settings)])).await;
     // 10 GB of zeros would come of these few bytes, if anything were decoded; this body is not even valid.
     for body in ["\u{1f}\u{8b}\u{8}bomb", HI] {
-        assert_eq!(world.send(CHAT, &[("Content-Encoding", "gzip")], body).await.status, 200);
+        assert_eq!(harness.send(CHAT, &[("Content-Encoding", "gzip")], body).await.status, 200);
         let call = a.last();
         assert_eq!(call.body, body);
         assert!(call.head.contains("content-encoding: gzip"), "{}", call.head);
     }
-    assert_eq!(world.send(CHAT, &[("Content-Encoding", "identity")], HI).await.status, 200);
+    assert_eq!(harness.send(CHAT, &[("Content-Encoding", "identity")], HI).await.status, 200);
     assert!(a.last().body.contains("mine"), "{}", a.last().body);
 }
 
@@ -248,10 +248,10 @@ async fn bodies_in_parts_of_one_byte_are_joined() {
     act.extend([chunk("\n\ndata: {}\n\n"), last_chunk()]);
     let a = Scripted::start(act).await;
     let text = pools(&[target("a", &a.url())]);
-    let world = Harness::of(&text).await;
+    let harness = Harness::of(&text).await;
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
     let body = b"1\r\nx\r\n".repeat(50_000);
-    let call = Open::raw(world.relay, &[head.as_bytes(), &body, b"0\r\n\r\n"].concat()).await;
+    let call = Open::raw(harness.relay, &[head.as_bytes(), &body, b"0\r\n\r\n"].concat()).await;
     let given = call.closed().await;
     assert!(given.starts_with("HTTP/1.1 200") && given.contains("data: {}"), "{}", given.len());
     assert!(given.len() < 60_000, "the stream's comments went on in one part, not in 50,000: {}", given.len());
@@ -265,8 +265,8 @@ async fn a_body_is_sent_again_and_changed_for_each_target() {
     let large = format!(r#"{{"model":"gpt-4o","text":"{}"}}"#, "x".repeat(3 << 20));
     let mapped = |name: &str| format!(r#""model_map": {{"gpt-4o": "{name}"}}, "#);
     let targets = [at("a", &a, "/v1/", &mapped("one")), at("b", &b, "/v1/", &mapped("one")), at("c", &c, "/v1/", "")];
-    let world = Harness::of(&pools(&targets)).await;
-    assert_eq!(http::send(world.relay, "POST", CHAT, &[], large.as_bytes()).await.unwrap().status, 200);
+    let harness = Harness::of(&pools(&targets)).await;
+    assert_eq!(http::send(harness.relay, "POST", CHAT, &[], large.as_bytes()).await.unwrap().status, 200);
     for (upstream, model) in [(&a, "one"), (&b, "one"), (&c, "gpt-4o")] {
         assert_eq!(upstream.last().body, large.replace("gpt-4o", model).as_str());
     }

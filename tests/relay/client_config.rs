@@ -64,19 +64,19 @@ fn nested() -> Value {
 
 #[tokio::test]
 async fn a_nested_config_leads_where_it_says_and_health_is_the_targets_own() {
-    let world = ClientHarness::new(true).await;
-    let first = world.send(&nested().to_string()).await;
+    let harness = ClientHarness::new(true).await;
+    let first = harness.send(&nested().to_string()).await;
     assert_eq!(served(&first), (200, Some("/llm/c/"), Some("2")));
-    assert_eq!((world.calls(), first.header("x-trace-id")), ([0, 1, 1], Some("trace-7")));
-    let sent = world.upstreams[2].last();
+    assert_eq!((harness.calls(), first.header("x-trace-id")), ([0, 1, 1], Some("trace-7")));
+    let sent = harness.upstreams[2].last();
     assert_eq!(serde_json::from_str::<Value>(&sent.body).unwrap(), json!({"messages": [], "model": "theirs"}));
     assert!(!sent.head.contains("portkey") && !sent.head.contains("theirs"), "{}", sent.head);
 
-    assert_eq!(world.relay.disabled(), ["/llm/b/"]);
+    assert_eq!(harness.relay.disabled(), ["/llm/b/"]);
     let other = json!({"strategy": {"mode": "fallback"}, "targets": [{"virtual_key": "b"}, {"virtual_key": "a"}]});
-    assert_eq!(served(&world.send(&other.to_string()).await), (200, Some("/llm/a/"), Some("1")), "b is out for all");
+    assert_eq!(served(&harness.send(&other.to_string()).await), (200, Some("/llm/a/"), Some("1")), "b is out for all");
 
-    let plain = world.relay.send(CHAT, &[], ASK).await;
+    let plain = harness.relay.send(CHAT, &[], ASK).await;
     assert_eq!(served(&plain), (200, Some("/llm/a/"), Some("1")), "the pool's own order");
 }
 
@@ -99,11 +99,11 @@ async fn a_single_target_is_called_once_and_with_retries_more_often() {
 
 #[tokio::test]
 async fn faults_are_all_reported_and_no_target_is_called() {
-    let world = ClientHarness::new(true).await;
+    let harness = ClientHarness::new(true).await;
     let config = json!({"strategy": {"mode": "fallback"}, "targets": [
         {"virtual_key": "nobody"},
         {"provider": "a", "custom_host": "http://169.254.169.254/", "api_key": "sk-theirs"}]});
-    let refused = world.send(&config.to_string()).await;
+    let refused = harness.send(&config.to_string()).await;
     let error: Value = serde_json::from_slice(&refused.body).unwrap();
     let said = error["error"]["message"].as_str().unwrap();
     assert_eq!(
@@ -114,45 +114,45 @@ async fn faults_are_all_reported_and_no_target_is_called() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert!(!said.contains("169.254") && !said.contains("sk-theirs"), "{said}");
-    assert_eq!(world.send("pc-stored").await.status, 400);
-    assert_eq!(world.calls(), [0; 3]);
+    assert_eq!(harness.send("pc-stored").await.status, 400);
+    assert_eq!(harness.calls(), [0; 3]);
 }
 
 #[tokio::test]
 async fn a_pool_that_does_not_allow_it_keeps_its_own_order() {
-    let world = ClientHarness::new(false).await;
-    let answer = world.send(r#"{"virtual_key": "c"}"#).await;
+    let harness = ClientHarness::new(false).await;
+    let answer = harness.send(r#"{"virtual_key": "c"}"#).await;
     assert_eq!(served(&answer), (200, Some("/llm/a/"), Some("1")));
-    assert!(world.upstreams[0].last().head.contains(CONFIG), "a header like any other");
+    assert!(harness.upstreams[0].last().head.contains(CONFIG), "a header like any other");
 }
 
 #[tokio::test]
 async fn any_number_of_configs_is_served_and_the_pool_stays_one() {
-    let world = ClientHarness::new(true).await;
+    let harness = ClientHarness::new(true).await;
     for number in 0..600 {
         let config = json!({"virtual_key": "c", "override_params": {"user": format!("{}", number % 300)}});
-        let answer = world.send(&config.to_string()).await;
+        let answer = harness.send(&config.to_string()).await;
         assert_eq!(served(&answer), (200, Some("/llm/c/"), Some("1")), "{number}");
-        assert!(world.upstreams[2].last().body.contains(&format!("\"user\":\"{}\"", number % 300)));
+        assert!(harness.upstreams[2].last().body.contains(&format!("\"user\":\"{}\"", number % 300)));
     }
-    let status: Value = serde_json::from_slice(&world.relay.broker.get("/api/v1/status").await.body).unwrap();
+    let status: Value = serde_json::from_slice(&harness.relay.broker.get("/api/v1/status").await.body).unwrap();
     assert_eq!(status["pools"].as_array().map(Vec::len), Some(1), "{status}");
 }
 
 #[tokio::test]
 async fn another_file_holds_for_configs_that_are_known_already() {
-    let world = ClientHarness::new(true).await;
+    let harness = ClientHarness::new(true).await;
     let config = r#"{"virtual_key": "c"}"#;
-    assert_eq!(world.send(config).await.status, 200);
-    let renamed = pools(&world.upstreams, true).replace(r#""name":"c""#, r#""name":"d""#);
-    world.relay.file.put(&renamed);
+    assert_eq!(harness.send(config).await.status, 200);
+    let renamed = pools(&harness.upstreams, true).replace(r#""name":"c""#, r#""name":"d""#);
+    harness.relay.file.put(&renamed);
     soon("the other file", async {
-        while world.send(config).await.status != 400 {
+        while harness.send(config).await.status != 400 {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
     })
     .await;
-    assert_eq!(world.send(r#"{"virtual_key": "d"}"#).await.status, 200);
+    assert_eq!(harness.send(r#"{"virtual_key": "d"}"#).await.status, 200);
 }
 
 /// Portkey's own SDK, unchanged but for its address: the cookbook's two configurations, whole and as a stream.

@@ -31,38 +31,38 @@ async fn s1_8_one_failure_of_every_target_disables_none() {
             upstream.once(failing(500));
             upstreams.push(upstream);
         }
-        let world = before(&upstreams.iter().collect::<Vec<_>>(), FAST, "").await;
+        let harness = before(&upstreams.iter().collect::<Vec<_>>(), FAST, "").await;
         for _ in 0..4 {
-            assert_eq!(world.call().await.status, 200, "{targets} targets");
+            assert_eq!(harness.call().await.status, 200, "{targets} targets");
         }
-        assert_eq!(world.disabled(), Vec::<String>::new(), "{targets} targets");
+        assert_eq!(harness.disabled(), Vec::<String>::new(), "{targets} targets");
     }
 }
 
 #[tokio::test]
 async fn s1_8_the_last_target_is_asked_through_an_outage_and_serves_the_moment_that_is_over() {
     let a = Scripted::start(failing(500)).await;
-    let world = before(&[&a], FAST, "").await;
+    let harness = before(&[&a], FAST, "").await;
     for _ in 0..5 {
-        assert_eq!(world.call().await.status, 500, "its own answer, and none of ours");
+        assert_eq!(harness.call().await.status, 500, "its own answer, and none of ours");
     }
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
     a.always(good());
-    assert_eq!(world.call().await.status, 200);
+    assert_eq!(harness.call().await.status, 200);
     // Its own word takes it out.
     a.always(answer(429, &[("Retry-After", "600")], "{}"));
-    assert_eq!(world.call().await.status, 429);
-    world.broker.until(&["router disabled", "/llm/a/"]).await;
+    assert_eq!(harness.call().await.status, 429);
+    harness.broker.until(&["router disabled", "/llm/a/"]).await;
 }
 
 #[tokio::test]
 async fn s1_8_an_explicit_policy_counts() {
     let a = Scripted::start(failing(500)).await;
     let file = format!(r#"{FAST} "health": {{"preset": "documented"}},"#);
-    let world = before(&[&a], &file, r#""when_all_disabled": "pass","#).await;
-    world.call().await;
-    world.broker.until(&["router disabled", "/llm/a/"]).await;
-    assert_eq!((world.call().await.status, a.calls()), (503, 1));
+    let harness = before(&[&a], &file, r#""when_all_disabled": "pass","#).await;
+    harness.call().await;
+    harness.broker.until(&["router disabled", "/llm/a/"]).await;
+    assert_eq!((harness.call().await.status, a.calls()), (503, 1));
 }
 
 /// 403 leaves open whether it refuses the key or the request.
@@ -78,15 +78,15 @@ async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {
         }
         let strict = format!(r#"{FAST} "health": {{"consecutive": 1}},"#);
         for file in [FAST, &strict] {
-            let world = before(&upstreams.iter().collect::<Vec<_>>(), file, "").await;
+            let harness = before(&upstreams.iter().collect::<Vec<_>>(), file, "").await;
             for _ in 0..3 {
-                assert_eq!(world.send(CHAT, &[], "{\"x\": \"bad\"}").await.status, status, "{file}");
+                assert_eq!(harness.send(CHAT, &[], "{\"x\": \"bad\"}").await.status, status, "{file}");
             }
             for _ in 0..3 {
-                assert_eq!(world.call().await.status, 200, "{file}");
+                assert_eq!(harness.call().await.status, 200, "{file}");
             }
             let before = upstreams[0].calls();
-            let served = world.call().await;
+            let served = harness.call().await;
             assert_eq!(served.header("x-broker-router"), Some("/llm/a/"), "{status} {file}: it serves again");
             assert_eq!(upstreams[0].calls(), before + 1);
         }
@@ -97,15 +97,15 @@ async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {
 async fn s1_5_an_attempt_that_the_calls_own_time_cuts_short_blames_no_target() {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(vec![Move::Hold]).await);
     let file = r#""relay": {"first_byte": "400ms", "timeout": "600ms"},"#;
-    let world = before(&[&a, &b], file, "").await;
-    let answer = world.call().await;
+    let harness = before(&[&a, &b], file, "").await;
+    let answer = harness.call().await;
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("/llm/b/ had not answered when the call's time was over"), "{}", answer.text());
-    world.broker.until(&["router disabled", "/llm/a/"]).await;
+    harness.broker.until(&["router disabled", "/llm/a/"]).await;
     b.always(good());
-    let answer = world.call().await;
+    let answer = harness.call().await;
     assert_eq!((answer.text().as_str(), answer.header("x-broker-router")), (HELLO, Some("/llm/b/")));
-    assert_eq!(world.disabled(), ["/llm/a/"], "it had its whole time, and the other one had not");
+    assert_eq!(harness.disabled(), ["/llm/a/"], "it had its whole time, and the other one had not");
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn s1_5_the_first_byte_is_limited_for_streams_and_where_the_file_says_so_f
         (r#""relay": {"timeout": "700ms"},"#, "{}", false),
     ] {
         let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
-        let world = before(&[&a, &b], file, "").await;
+        let harness = before(&[&a, &b], file, "").await;
         let began = Instant::now();
-        let answer = world.send(CHAT, &[], body).await;
+        let answer = harness.send(CHAT, &[], body).await;
         let expected = if limited { (200, 1) } else { (503, 0) };
         assert_eq!((answer.status, b.calls()), expected, "{file} {body}");
         let least = Duration::from_millis(if limited { 300 } else { 700 });
@@ -135,7 +135,7 @@ async fn s1_5_a_target_may_have_limits_of_its_own() {
         a.url(),
         b.url()
     );
-    let world = Harness::shipped(PoolsFile::of(&text), |setup| setup).await;
+    let harness = Harness::shipped(PoolsFile::of(&text), |setup| setup).await;
     // The file's limit is longer than the test waits.
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "its own limit, and not the file's");
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "its own limit, and not the file's");
 }

@@ -19,7 +19,7 @@ fn placed(text: &str, hosts: &[(&str, &Scripted)]) -> String {
     text
 }
 
-async fn world(text: &str) -> Harness {
+async fn harness(text: &str) -> Harness {
     let keys = ["OPENAI", "ANTHROPIC", "AZURE", "AZURE_WEST", "AZURE_NORTH", "PTU"];
     let setup = |setup| {
         keys.iter().fold(setup, |setup: super::Setup, key| {
@@ -44,16 +44,16 @@ async fn half_to_one_provider_and_half_to_a_pair() {
     let (one, two, three) =
         (Scripted::start(good()).await, Scripted::start(good()).await, Scripted::start(good()).await);
     let hosts = [("api.anthropic.com", &one), ("api.openai.com", &two), ("west.openai.azure.com", &three)];
-    let world = world(&placed(include_str!("../../examples/relay/01-nested.json"), &hosts)).await;
+    let harness = harness(&placed(include_str!("../../examples/relay/01-nested.json"), &hosts)).await;
     let mut served = BTreeMap::<String, u32>::new();
     for _ in 0..100 {
-        *served.entry(router(&world.call().await)).or_default() += 1;
+        *served.entry(router(&harness.call().await)).or_default() += 1;
     }
     assert!(served["/llm/anthropic/"] >= 25 && served["/llm/openai/"] >= 25 && served.len() == 2, "{served:?}");
     assert!(one.last().head.contains("authorization: bearer secret-of-anthropic"));
     assert_eq!(body(&one)["model"], "claude-sonnet-5");
     two.always(answer(503, &[], "{}"));
-    while router(&world.call().await) != "/llm/azure/" {}
+    while router(&harness.call().await) != "/llm/azure/" {}
     assert_eq!((&body(&three)["max_tokens"], &body(&three)["model"]), (&250.into(), &"gpt-4o".into()));
     let head = three.last().head;
     assert!(head.contains("/openai/deployments/gpt4/chat/completions?api-version=2024-06-01"), "{head}");
@@ -68,14 +68,14 @@ async fn a_canary_with_a_model_of_its_own_whose_failures_no_client_sees() {
     })
     .await;
     let text = placed(include_str!("../../examples/relay/02-canary.json"), &[("api.openai.com", &openai)]);
-    let world = world(&text).await;
+    let harness = harness(&text).await;
     let mut calls = 0;
-    while world.disabled().is_empty() {
-        assert_eq!(router(&world.call().await), "/llm/old/");
+    while harness.disabled().is_empty() {
+        assert_eq!(router(&harness.call().await), "/llm/old/");
         calls += 1;
         assert!(calls < 1_000, "the canary is never met");
     }
-    assert_eq!(world.disabled(), ["/llm/canary/"]);
+    assert_eq!(harness.disabled(), ["/llm/canary/"]);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn a_list_of_endpoints_in_turn_out_after_five_failures() {
         (Scripted::start(good()).await, Scripted::start(good()).await, Scripted::start(good()).await);
     let hosts = [("api.openai.com", &one), ("west.openai.azure.com", &two), ("north.openai.azure.com", &three)];
     let text = placed(include_str!("../../examples/relay/03-endpoint-list.json"), &hosts);
-    let in_turn = world(&text).await;
+    let in_turn = harness(&text).await;
     for _ in 0..6 {
         in_turn.call().await;
     }
@@ -99,7 +99,7 @@ async fn a_list_of_endpoints_in_turn_out_after_five_failures() {
         assert!(calls < 100, "it is never out");
     }
     assert_eq!((in_turn.disabled(), two.calls()), (vec!["/llm/azurewest/".to_owned()], 2 + 5));
-    let first_active = world(&text.replace("round_robin", "fallback")).await;
+    let first_active = harness(&text.replace("round_robin", "fallback")).await;
     let before = one.calls();
     for _ in 0..5 {
         assert_eq!(router(&first_active.call().await), "/llm/openai/");
@@ -112,11 +112,11 @@ async fn provisioned_capacity_first_and_then_as_one_goes() {
     let (ptu, west, north) =
         (Scripted::start(good()).await, Scripted::start(good()).await, Scripted::start(good()).await);
     let hosts = [("ptu.openai.azure.com", &ptu), ("west.openai.azure.com", &west), ("north.openai.azure.com", &north)];
-    let world = world(&placed(include_str!("../../examples/relay/04-provisioned-first.json"), &hosts)).await;
-    assert_eq!(router(&world.call().await), "/llm/provisioned/");
+    let harness = harness(&placed(include_str!("../../examples/relay/04-provisioned-first.json"), &hosts)).await;
+    assert_eq!(router(&harness.call().await), "/llm/provisioned/");
     ptu.once(answer(429, &[("Retry-After-Ms", "1200")], "{}"));
-    assert_ne!(router(&world.call().await), "/llm/provisioned/", "the call that meets the limit is not lost");
-    assert_ne!(router(&world.call().await), "/llm/provisioned/", "it is full for so long");
-    world.broker.until(&["router enabled", "/llm/provisioned/"]).await;
-    assert_eq!(router(&world.call().await), "/llm/provisioned/", "as soon as it has room again");
+    assert_ne!(router(&harness.call().await), "/llm/provisioned/", "the call that meets the limit is not lost");
+    assert_ne!(router(&harness.call().await), "/llm/provisioned/", "it is full for so long");
+    harness.broker.until(&["router enabled", "/llm/provisioned/"]).await;
+    assert_eq!(router(&harness.call().await), "/llm/provisioned/", "as soon as it has room again");
 }

@@ -58,15 +58,15 @@ async fn a_fault_before_the_first_byte_is_never_noticed() {
     for Hidden { fault, primary, disables } in table() {
         let stalls = primary.iter().any(|step| matches!(step, Move::Hold));
         let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
-        let world = if stalls { Harness::before_stalling(&[&a, &b]).await } else { Harness::before(&[&a, &b]).await };
-        let answer = world.call().await;
+        let harness = if stalls { Harness::before_stalling(&[&a, &b]).await } else { Harness::before(&[&a, &b]).await };
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{fault}");
         assert_eq!(answer.header("x-broker-router"), Some("/llm/b/"), "{fault}");
         assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
         assert_eq!((a.calls(), b.calls()), (1, 1), "{fault}");
-        world.call().await;
+        harness.call().await;
         let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
-        assert_eq!(world.disabled(), expected, "{fault}\n{}", world.broker.text());
+        assert_eq!(harness.disabled(), expected, "{fault}\n{}", harness.broker.text());
         assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{fault}: a disabled target is left alone");
     }
 }
@@ -74,12 +74,12 @@ async fn a_fault_before_the_first_byte_is_never_noticed() {
 #[tokio::test]
 async fn a_target_that_does_not_listen_is_never_noticed() {
     let b = Scripted::start(good()).await;
-    let world = Harness::of(&pools(&[target("a", "http://127.0.0.1:9/"), target("b", &b.url())])).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-    world.broker.until(&["router disabled", "/llm/a/", "cannot be connected to"]).await;
-    let world = Harness::of(&pools(&[target("a", "http://no.such.host.invalid/"), target("b", &b.url())])).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-    world.broker.until(&["router disabled", "/llm/a/", "cannot be connected to"]).await;
+    let harness = Harness::of(&pools(&[target("a", "http://127.0.0.1:9/"), target("b", &b.url())])).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    harness.broker.until(&["router disabled", "/llm/a/", "cannot be connected to"]).await;
+    let harness = Harness::of(&pools(&[target("a", "http://no.such.host.invalid/"), target("b", &b.url())])).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    harness.broker.until(&["router disabled", "/llm/a/", "cannot be connected to"]).await;
 }
 
 #[tokio::test]
@@ -87,13 +87,13 @@ async fn a_callers_own_fault_is_answered_as_it_is_and_no_other_target_is_asked()
     let filter = r#"{"error": {"code": "content_filter", "message": "no"}}"#;
     for status in [400, 413, 422] {
         let (a, b) = (Scripted::start(answer(status, &[], filter)).await, Scripted::start(good()).await);
-        let world = Harness::before(&[&a, &b]).await;
+        let harness = Harness::before(&[&a, &b]).await;
         for calls in 1..=2 {
-            let answer = world.call().await;
+            let answer = harness.call().await;
             assert_eq!((answer.status, answer.text().as_str()), (status, filter));
             assert_eq!((a.calls(), b.calls()), (calls, 0), "{status}");
         }
-        assert_eq!(world.disabled(), Vec::<String>::new(), "{status}");
+        assert_eq!(harness.disabled(), Vec::<String>::new(), "{status}");
     }
 }
 
@@ -101,9 +101,9 @@ async fn a_callers_own_fault_is_answered_as_it_is_and_no_other_target_is_asked()
 async fn a_rate_limit_is_waited_for_where_there_is_no_other_target() {
     let a = Scripted::start(good()).await;
     a.once(answer(429, &[("Retry-After-Ms", "1500")], "{}"));
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     let began = std::time::Instant::now();
-    let answer = world.call().await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, a.calls()), (200, 2));
     assert!(began.elapsed().as_millis() >= 1_500, "the upstream's own word is kept");
     assert_eq!(answer.header("x-broker-attempts"), Some("2"));
@@ -113,13 +113,13 @@ async fn a_rate_limit_is_waited_for_where_there_is_no_other_target() {
 async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
     let error = r#"{"error": {"message": "theirs"}}"#;
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(answer(503, &[], error)).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let last = world.call().await;
+    let harness = Harness::before(&[&a, &b]).await;
+    let last = harness.call().await;
     assert_eq!((last.status, last.text().as_str()), (503, error));
     assert_eq!(last.header("x-broker-router"), Some("/llm/b/"));
     assert_eq!(last.header("x-broker-reason"), Some("no target left"));
     assert_eq!(last.header("retry-after"), Some("600"));
-    let ours = world.call().await;
+    let ours = harness.call().await;
     assert_eq!((ours.status, ours.header("retry-after")), (503, Some("600")));
     let body: serde_json::Value = serde_json::from_slice(&ours.body).unwrap();
     assert_eq!(body["error"]["code"], "all_targets_unavailable");
@@ -131,9 +131,9 @@ async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
 #[tokio::test]
 async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
+    let harness = Harness::before(&[&a, &b]).await;
     for _ in 0..15 {
-        assert_eq!(world.call().await.status, 200);
+        assert_eq!(harness.call().await.status, 200);
     }
     assert_eq!((a.calls(), b.calls()), (1, 15));
 }
@@ -141,15 +141,15 @@ async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
 #[tokio::test]
 async fn many_calls_at_once_into_an_outage_all_come_through() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let calls = (0..50).map(|_| world.call());
+    let harness = Harness::before(&[&a, &b]).await;
+    let calls = (0..50).map(|_| harness.call());
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(world.disabled(), ["/llm/a/"], "those that were in progress neither extend nor repeat it");
+    assert_eq!(harness.disabled(), ["/llm/a/"], "those that were in progress neither extend nor repeat it");
     let met = a.calls();
     for _ in 0..10 {
-        world.call().await;
+        harness.call().await;
     }
     assert_eq!(a.calls(), met, "none after its detection");
 }
@@ -159,9 +159,9 @@ async fn a_mix_of_faults_is_never_noticed() {
     let error = "{}";
     let (a, b) = (Scripted::start(answer(429, &[("Retry-After", "60")], error)).await, Scripted::start(vec![]).await);
     let c = Scripted::start(good()).await;
-    let world = Harness::before(&[&a, &b, &c]).await;
+    let harness = Harness::before(&[&a, &b, &c]).await;
     c.once(answer(409, &[], error));
-    let answer = world.call().await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("4")), "{}", answer.text());
     assert_eq!((a.calls(), b.calls(), c.calls()), (1, 1, 2), "the last is asked again when no other is left");
 }
@@ -171,9 +171,9 @@ async fn a_branch_may_say_after_which_answers_a_call_goes_elsewhere() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
     let listed = pools(&[target("a", &a.url()), target("b", &b.url())])
         .replace("\"fallback\"", "\"fallback\", \"on_status_codes\": [422]");
-    let world = Harness::of(&listed).await;
-    assert_eq!((world.call().await.status, b.calls()), (503, 0), "not on the list");
-    let world = Harness::of(&listed).await;
+    let harness = Harness::of(&listed).await;
+    assert_eq!((harness.call().await.status, b.calls()), (503, 0), "not on the list");
+    let harness = Harness::of(&listed).await;
     a.always(answer(422, &[], "{}"));
-    assert_eq!((world.call().await.status, b.calls()), (200, 1), "on the list");
+    assert_eq!((harness.call().await.status, b.calls()), (200, 1), "on the list");
 }

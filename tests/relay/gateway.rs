@@ -100,14 +100,14 @@ async fn a_router_that_fails_is_never_noticed() {
         ("closed without an answer", Behaviour { close: true, ..Behaviour::default() }, true),
         ("silent", Behaviour { delay: Duration::from_secs(30), ..Behaviour::default() }, true),
     ] {
-        let world = Through::start().await;
-        world.llms.behave("gpt35turbo", behaviour);
-        let answer = world.call().await;
+        let harness = Through::start().await;
+        harness.llms.behave("gpt35turbo", behaviour);
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT4)), "{fault}: {}", answer.text());
         assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
-        world.call().await;
-        assert_eq!(world.llms.calls("gpt35turbo"), if disables { 1 } else { 2 }, "{fault}");
-        assert_eq!(world.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
+        harness.call().await;
+        assert_eq!(harness.llms.calls("gpt35turbo"), if disables { 1 } else { 2 }, "{fault}");
+        assert_eq!(harness.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
     }
 }
 
@@ -134,15 +134,15 @@ async fn a_router_whose_answer_is_not_whole_is_never_noticed_as_the_gateway_coll
         ("a stream that stands still", [event(), vec![Move::Hold]].concat(), true),
     ] {
         let upstream = ill(act).await;
-        let world = Through::before(&upstream, &[GPT35, GPT4]).await;
-        let answer = world.call().await;
+        let harness = Through::before(&upstream, &[GPT35, GPT4]).await;
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.text().as_str()), (200, HELLO), "{fault}");
         assert_eq!(answer.header("x-broker-router"), Some(GPT4), "{fault}");
         assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
         let before = upstream.calls();
-        world.call().await;
+        harness.call().await;
         assert_eq!(upstream.calls() - before, if disables { 1 } else { 2 }, "{fault}");
-        assert_eq!(world.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
+        assert_eq!(harness.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
     }
 }
 
@@ -153,9 +153,9 @@ async fn a_router_that_does_not_listen_is_never_noticed() {
         let mut config = two_rows(&bus, &llms);
         let routers = config["routers"].as_array_mut().unwrap();
         routers.iter_mut().find(|router| router["path"] == GPT35).unwrap()["outbound"]["url"] = url.into();
-        let world = Through::on(bus, llms, config, &stalling(&[GPT35, GPT4]), |setup| setup).await;
+        let harness = Through::on(bus, llms, config, &stalling(&[GPT35, GPT4]), |setup| setup).await;
         for attempts in ["2", "1"] {
-            let answer = world.call().await;
+            let answer = harness.call().await;
             assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT4)), "{url}");
             assert_eq!(answer.header("x-broker-attempts"), Some(attempts), "{url}");
         }
@@ -170,11 +170,11 @@ async fn what_the_gateway_makes_a_text_of_is_passed_on() {
     let malformed = answer(200, &[], "{\"choices\": [");
     for (fault, act) in [("an error", begins), ("an error later", later), ("malformed JSON", malformed)] {
         let upstream = ill(act).await;
-        let world = Through::before(&upstream, &[GPT35, GPT4]).await;
-        let answer = world.call().await;
+        let harness = Through::before(&upstream, &[GPT35, GPT4]).await;
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some(GPT35)), "{fault}");
         assert!(serde_json::from_slice::<String>(&answer.body).is_ok(), "{fault}: {}", answer.text());
-        assert_eq!(world.broker.count(&["router disabled"]), 0, "{fault}");
+        assert_eq!(harness.broker.count(&["router disabled"]), 0, "{fault}");
     }
 }
 
@@ -193,8 +193,8 @@ async fn a_mix_of_faults_is_never_noticed() {
         }
     })
     .await;
-    let world = Through::before(&upstream, &[GPT35, GPT4, DUD]).await;
-    let answer = world.call().await;
+    let harness = Through::before(&upstream, &[GPT35, GPT4, DUD]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("4")), "{}", answer.text());
     assert_eq!((upstream.calls(), answer.header("x-broker-router")), (4, Some(DUD)));
 }
@@ -203,9 +203,9 @@ async fn a_mix_of_faults_is_never_noticed() {
 async fn a_rate_limit_is_waited_for_where_there_is_no_other_target() {
     let upstream = Scripted::start(good()).await;
     upstream.once(answer(429, &[("Retry-After-Ms", "1500")], "{}"));
-    let world = Through::before(&upstream, &[GPT35]).await;
+    let harness = Through::before(&upstream, &[GPT35]).await;
     let began = std::time::Instant::now();
-    let answer = world.call().await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, upstream.calls()), (200, 2));
     assert!(began.elapsed().as_millis() >= 1_500, "the upstream's own word is kept");
 }
@@ -213,44 +213,44 @@ async fn a_rate_limit_is_waited_for_where_there_is_no_other_target() {
 #[tokio::test]
 async fn a_refusal_of_the_clients_own_key_or_request_is_answered_as_it_is() {
     for refused in [400, 401, 402, 403, 404, 413, 422] {
-        let world = Through::start().await;
+        let harness = Through::start().await;
         // A 404 that speaks of a deployment would be the router's fault.
-        world.llms.answer_with("gpt35turbo", refused, r#"{"error": {"code": "no"}}"#);
-        let answer = world.call().await;
+        harness.llms.answer_with("gpt35turbo", refused, r#"{"error": {"code": "no"}}"#);
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (refused, Some(GPT35)), "{}", answer.text());
-        assert_eq!((world.llms.calls("gpt4"), world.broker.count(&["router disabled"])), (0, 0), "{refused}");
+        assert_eq!((harness.llms.calls("gpt4"), harness.broker.count(&["router disabled"])), (0, 0), "{refused}");
     }
 }
 
 #[tokio::test]
 async fn where_all_fail_the_last_answer_comes_as_it_was_and_then_one_of_ours() {
-    let world = Through::start().await;
-    world.llms.answer("gpt35turbo", 500);
-    world.llms.answer("gpt4", 503);
-    let last = world.call().await;
+    let harness = Through::start().await;
+    harness.llms.answer("gpt35turbo", 500);
+    harness.llms.answer("gpt4", 503);
+    let last = harness.call().await;
     assert_eq!((last.status, last.header("x-broker-router")), (503, Some(GPT4)));
-    let ours = world.call().await;
+    let ours = harness.call().await;
     assert!(ours.status == 503 && ours.text().contains("all_targets_unavailable"), "{}", ours.text());
-    assert_eq!((world.llms.calls("gpt35turbo"), world.llms.calls("gpt4")), (1, 1));
+    assert_eq!((harness.llms.calls("gpt35turbo"), harness.llms.calls("gpt4")), (1, 1));
 }
 
 #[tokio::test]
 async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
-    let world = Through::start().await;
-    world.llms.answer("gpt35turbo", 503);
+    let harness = Through::start().await;
+    harness.llms.answer("gpt35turbo", 503);
     for _ in 0..15 {
-        assert_eq!(world.call().await.status, 200);
+        assert_eq!(harness.call().await.status, 200);
     }
-    assert_eq!((world.llms.calls("gpt35turbo"), world.llms.calls("gpt4")), (1, 15));
+    assert_eq!((harness.llms.calls("gpt35turbo"), harness.llms.calls("gpt4")), (1, 15));
 }
 
 #[tokio::test]
 async fn all_attempts_are_one_session_and_each_counts_once() {
-    let world = Through::start().await;
-    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-    world.bus.client.flush().await.unwrap();
-    world.llms.answer("gpt35turbo", 500);
-    let answer = world.call().await;
+    let harness = Through::start().await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
+    harness.llms.answer("gpt35turbo", 500);
+    let answer = harness.call().await;
     let session = answer.header("x-broker-session").unwrap().to_ascii_uppercase();
     for number in 1..=2 {
         let entry = soon("an entry", entries.next()).await.unwrap();
@@ -262,7 +262,7 @@ async fn all_attempts_are_one_session_and_each_counts_once() {
         answer.header("session-id").map(str::to_ascii_uppercase),
         Some(format!("{}2", session.trim_end_matches('0')))
     );
-    assert_eq!(world.broker.count(&["router disabled"]), 1, "{}", world.broker.text());
+    assert_eq!(harness.broker.count(&["router disabled"]), 1, "{}", harness.broker.text());
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn a_target_gets_its_own_key_path_query_and_body_and_no_others() {
             "remove_headers": ["X-Gone"], "model_map": {{"gpt-4o": "mine"}}, "override_params": {{"max_tokens": 5}}}}"#,
         a.url()
     );
-    let world = Harness::of(&pools(&[target])).await;
+    let harness = Harness::of(&pools(&[target])).await;
     let headers = [
         ("Authorization", "Bearer of-the-client"),
         ("Api-Key", "of-the-client"),
@@ -30,7 +30,7 @@ async fn a_target_gets_its_own_key_path_query_and_body_and_no_others() {
         ("TE", "trailers"),
         ("Accept-Encoding", "br"),
     ];
-    assert_eq!(world.send(&format!("{CHAT}?api-version=1&x=2"), &headers, HI).await.status, 200);
+    assert_eq!(harness.send(&format!("{CHAT}?api-version=1&x=2"), &headers, HI).await.status, 200);
     let call = a.last();
     assert!(call.head.starts_with("post /v1/chat/completions?x=2&api-version=7 http/1.1\r\n"), "{}", call.head);
     assert!(!call.head.contains("of-the-client") && !call.head.contains("x-gone"), "{}", call.head);
@@ -48,8 +48,8 @@ async fn a_clients_credentials_go_where_that_is_said_and_a_refusal_is_then_the_c
     let a = Scripted::start(answer(401, &[], "{}")).await;
     let b = Scripted::start(good()).await;
     let forwarding = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
-    let world = Harness::of(&pools(&[forwarding, super::target("b", &b.url())])).await;
-    let answer = world.send(CHAT, &[("Authorization", "Bearer of-the-client")], HI).await;
+    let harness = Harness::of(&pools(&[forwarding, super::target("b", &b.url())])).await;
+    let answer = harness.send(CHAT, &[("Authorization", "Bearer of-the-client")], HI).await;
     assert_eq!((answer.status, b.calls()), (401, 0));
     assert!(a.last().head.contains("authorization: bearer of-the-client"));
 }
@@ -57,7 +57,7 @@ async fn a_clients_credentials_go_where_that_is_said_and_a_refusal_is_then_the_c
 #[tokio::test]
 async fn what_no_pool_serves_and_what_climbs_is_refused() {
     let a = Scripted::start(good()).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     for (path, status, expected) in [
         ("/other/", 404, "no_such_pool"),
         ("/", 404, "no_such_pool"),
@@ -66,7 +66,7 @@ async fn what_no_pool_serves_and_what_climbs_is_refused() {
         ("/llm/%2e%2e/x", 400, "bad_path"),
         ("http://169.254.169.254/latest/", 404, "no_such_pool"),
     ] {
-        let answer = world.send(path, &[], HI).await;
+        let answer = harness.send(path, &[], HI).await;
         assert_eq!((answer.status, code(&answer).as_str()), (status, expected), "{path}");
     }
     assert_eq!(a.calls(), 0);
@@ -76,8 +76,8 @@ async fn what_no_pool_serves_and_what_climbs_is_refused() {
 async fn a_redirect_is_passed_on_and_not_followed() {
     let b = Scripted::start(good()).await;
     let a = Scripted::start(answer(302, &[("Location", &b.url())], "{}")).await;
-    let world = Harness::before(&[&a]).await;
-    let answer = world.call().await;
+    let harness = Harness::before(&[&a]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("location"), b.calls()), (302, Some(b.url().as_str()), 0));
 }
 
@@ -85,8 +85,8 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 async fn a_compressed_answer_passes_untouched() {
     let packed = "\u{1f}not really packed, and no json";
     let a = Scripted::start(answer(200, &[("Content-Encoding", "gzip")], packed)).await;
-    let world = Harness::before(&[&a]).await;
-    let answer = world.call().await;
+    let harness = Harness::before(&[&a]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.text().as_str(), answer.header("content-encoding")), (packed, Some("gzip")));
 }
 
@@ -95,13 +95,13 @@ async fn a_body_of_50_mb_is_taken_and_a_larger_one_refused() {
     let a = Scripted::start(good()).await;
     // A debug build needs its time for such a body.
     let text = pools(&[super::target("a", &a.url())]).replace("\"25s\"", "\"250s\"").replace("\"20s\"", "\"200s\"");
-    let world = Harness::of(&text).await;
+    let harness = Harness::of(&text).await;
     let most = "x".repeat(50 << 20);
-    assert_eq!(world.send(CHAT, &[], &most).await.status, 200);
+    assert_eq!(harness.send(CHAT, &[], &most).await.status, 200);
     assert_eq!(a.last().body.len(), most.len());
     // The answer comes before the body is sent, so only its announcement is.
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (50 << 20) + 1);
-    let mut refused = Open::raw(world.relay, head.as_bytes()).await;
+    let mut refused = Open::raw(harness.relay, head.as_bytes()).await;
     refused.until("request_too_large").await;
     assert!(refused.text().starts_with("HTTP/1.1 413"));
     assert_eq!(a.calls(), 1);
@@ -111,14 +111,14 @@ async fn a_body_of_50_mb_is_taken_and_a_larger_one_refused() {
 async fn the_largest_body_is_a_setting() {
     let a = Scripted::start(good()).await;
     let text = pools(&[super::target("a", &a.url())]);
-    let world = Harness::with(&text, |setup| setup.set("BROKER_RELAY_BODY", "1")).await;
-    assert_eq!(world.send(CHAT, &[], &"x".repeat(1 << 20)).await.status, 200);
+    let harness = Harness::with(&text, |setup| setup.set("BROKER_RELAY_BODY", "1")).await;
+    assert_eq!(harness.send(CHAT, &[], &"x".repeat(1 << 20)).await.status, 200);
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", (1 << 20) + 1);
-    let mut refused = Open::raw(world.relay, head.as_bytes()).await;
+    let mut refused = Open::raw(harness.relay, head.as_bytes()).await;
     refused.until("larger than 1 MB").await;
     // One that does not say how long it is may send no more either.
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", 1 << 21);
-    let mut refused = Open::raw(world.relay, [head.as_bytes(), &vec![b'x'; (1 << 20) + 1]].concat().as_slice()).await;
+    let mut refused = Open::raw(harness.relay, [head.as_bytes(), &vec![b'x'; (1 << 20) + 1]].concat().as_slice()).await;
     refused.until("request_too_large").await;
     assert_eq!(a.calls(), 1);
 }
@@ -134,18 +134,18 @@ async fn a_client_that_does_not_read_its_answer_is_cut_and_frees_everything() {
     let mut act = vec![stream(), chunk(": one\n\ndata: {}\n\n")];
     act.extend((0..1_000).map(|_| chunk(&"x".repeat(100_000))));
     let a = Scripted::start(act).await;
-    let world = impatient(&a).await;
-    let mut slow = Open::post(world.relay, CHAT, HI).await;
+    let harness = impatient(&a).await;
+    let mut slow = Open::post(harness.relay, CHAT, HI).await;
     slow.until("data: {}").await;
     let began = std::time::Instant::now();
-    assert_eq!(code(&world.call().await), "broker_busy", "it has the only place");
+    assert_eq!(code(&harness.call().await), "broker_busy", "it has the only place");
     a.gone(1).await;
     assert!(began.elapsed() >= Duration::from_millis(900), "not before its time: {:?}", began.elapsed());
     a.always(good());
-    assert_eq!(world.call().await.status, 200, "its place is free");
+    assert_eq!(harness.call().await.status, 200, "its place is free");
     let text = slow.closed().await;
     assert!(text.len() < 100_000_000 && !text.ends_with("0\r\n\r\n"), "{}", text.len());
-    assert_eq!(world.disabled(), Vec::<String>::new(), "a client that is cut off counts against no target");
+    assert_eq!(harness.disabled(), Vec::<String>::new(), "a client that is cut off counts against no target");
 }
 
 #[tokio::test]
@@ -153,8 +153,8 @@ async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
     let part = "x".repeat(10_000_000);
     let act = vec![stream(), chunk("data: {}\n\n"), chunk(&part), chunk("the end"), last_chunk()];
     let a = Scripted::start(act).await;
-    let world = impatient(&a).await;
-    let mut slow = Open::post(world.relay, CHAT, HI).await;
+    let harness = impatient(&a).await;
+    let mut slow = Open::post(harness.relay, CHAT, HI).await;
     slow.until("data: {}").await;
     let mut pace = tokio::time::interval(Duration::from_millis(400));
     for _ in 0..5 {
@@ -167,9 +167,9 @@ async fn a_client_that_reads_slowly_but_steadily_gets_all_of_its_answer() {
 #[tokio::test]
 async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() {
     let a = Scripted::start(good()).await;
-    let world = impatient(&a).await;
+    let harness = impatient(&a).await;
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{{");
-    let mut slow = Open::raw(world.relay, head.as_bytes()).await;
+    let mut slow = Open::raw(harness.relay, head.as_bytes()).await;
     let mut pace = tokio::time::interval(Duration::from_millis(300));
     let answer = async {
         // A byte now and then does not make it any faster.
@@ -184,7 +184,7 @@ async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() 
     };
     let answer = super::super::support::soon("the end of its time", answer).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert_eq!(world.call().await.status, 200, "its place is free");
+    assert_eq!(harness.call().await.status, 200, "its place is free");
     assert_eq!(a.calls(), 1, "and no target was called for it");
 }
 
@@ -192,25 +192,25 @@ async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() 
 async fn over_the_limit_a_client_gets_the_time_to_come_back() {
     let a = Scripted::start(vec![Move::Hold]).await;
     let text = pools(&[super::target("a", &a.url())]);
-    let world = Harness::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
-    let _one = Open::post(world.relay, CHAT, HI).await;
-    let two = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "2")).await;
+    let _one = Open::post(harness.relay, CHAT, HI).await;
+    let two = Open::post(harness.relay, CHAT, HI).await;
     a.called(2).await;
-    let busy = world.call().await;
+    let busy = harness.call().await;
     assert_eq!((busy.status, busy.header("retry-after"), code(&busy).as_str()), (503, Some("1"), "broker_busy"));
     a.always(good());
     drop(two);
     a.gone(1).await;
     // The place is free when the connection's end was seen, which is before the upstream's was.
-    assert_eq!(world.call().await.status, 200);
+    assert_eq!(harness.call().await.status, 200);
 }
 
 #[tokio::test]
 async fn connections_are_kept_for_the_next_call() {
     let a = Scripted::start(good()).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     let request = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}");
-    let mut open = Open::raw(world.relay, request.as_bytes()).await;
+    let mut open = Open::raw(harness.relay, request.as_bytes()).await;
     open.until("hello").await;
     open.again(request.as_bytes()).await;
     super::super::support::soon("a second answer", async {
@@ -229,55 +229,55 @@ async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
     act.extend(good());
     let a = Scripted::start(act).await;
     let text = pools(&[super::target("a", &a.url())]);
-    let mut world = Harness::of(&text).await;
-    let mut call = Open::post(world.relay, CHAT, HI).await;
+    let mut harness = Harness::of(&text).await;
+    let mut call = Open::post(harness.relay, CHAT, HI).await;
     a.called(1).await;
-    world.broker.signal("TERM");
-    world.broker.until(&["stopping"]).await;
+    harness.broker.signal("TERM");
+    harness.broker.until(&["stopping"]).await;
     super::super::support::soon("a closed port", async {
-        while tokio::net::TcpStream::connect(world.relay).await.is_ok() {
+        while tokio::net::TcpStream::connect(harness.relay).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
     go.notify_one();
     call.until("hello").await;
-    assert_eq!(world.broker.exit().await.code(), Some(0));
+    assert_eq!(harness.broker.exit().await.code(), Some(0));
 }
 
 #[tokio::test]
 async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_no_targets_fault() {
     let (a, b) = (Scripted::start(answer_and_hang_up_later(HELLO)).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
+    let harness = Harness::before(&[&a, &b]).await;
     for calls in 1..=5 {
-        let answer = world.call().await;
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")), "call {calls}");
         assert_eq!((a.calls(), b.calls()), (calls, 0));
     }
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn targets_and_limits_change_while_the_relay_runs() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let file = PoolsFile::of(&pools(&[super::target("a", &a.url())]));
-    let world = Harness::on(file, |setup| setup).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
-    world.file.put(&pools(&[super::target("a", &b.url()), super::target("b", &a.url())]));
-    world.broker.until(&["pools file applied"]).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
+    let harness = Harness::on(file, |setup| setup).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
+    harness.file.put(&pools(&[super::target("a", &b.url()), super::target("b", &a.url())]));
+    harness.broker.until(&["pools file applied"]).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
     assert_eq!((a.calls(), b.calls()), (1, 1), "the same name, another address");
     b.always(answer(500, &[], "{}"));
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-    world.file.put(&pools(&[super::target("c", "https://${NOBODY}/")]));
-    world.broker.until(&["needs the variable NOBODY"]).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "a bad file changes nothing");
-    world.file.put(
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    harness.file.put(&pools(&[super::target("c", "https://${NOBODY}/")]));
+    harness.broker.until(&["needs the variable NOBODY"]).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "a bad file changes nothing");
+    harness.file.put(
         &pools(&[super::target("a", &b.url()), super::target("b", &a.url())])
             .replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\""),
     );
-    world.broker.until_nth(&["pools file applied"], 2).await;
+    harness.broker.until_nth(&["pools file applied"], 2).await;
     a.always(answer(500, &[], "{}"));
-    let answer = world.call().await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (500, Some("1")));
 }

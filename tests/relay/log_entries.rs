@@ -10,10 +10,10 @@ use super::{HI, Harness, KEY, good};
 #[tokio::test]
 async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-    world.bus.client.flush().await.unwrap();
-    let answer = world.call().await;
+    let harness = Harness::before(&[&a, &b]).await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
+    let answer = harness.call().await;
     let session = answer.header("x-broker-session").unwrap().to_ascii_uppercase();
     for (number, router, status) in [(1, "/llm/a/", 503), (2, "/llm/b/", 200)] {
         let message = soon("an entry", entries.next()).await.unwrap();
@@ -37,20 +37,20 @@ async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
 #[tokio::test]
 async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let beside = Setup::on(&world.bus).set("BROKER_CONFIG", world.file.path());
+    let harness = Harness::before(&[&a, &b]).await;
+    let beside = Setup::on(&harness.bus).set("BROKER_CONFIG", harness.file.path());
     let beside = beside.set("BROKER_HEALTH", "documented").set("KEY", KEY).ready().await;
-    assert_eq!(world.call().await.status, 200);
+    assert_eq!(harness.call().await.status, 200);
     beside.until(&["router disabled", "/llm/a/", "answered 500"]).await;
     // Once more through the log of the bus: what it has read by now it has learnt.
     beside.until(&["only the relay serves it"]).await;
-    assert_eq!(world.disabled(), ["/llm/a/"]);
-    assert_eq!(world.broker.count(&["router disabled for longer"]), 0);
+    assert_eq!(harness.disabled(), ["/llm/a/"]);
+    assert_eq!(harness.broker.count(&["router disabled for longer"]), 0);
 }
 
 /// `broker watch`, listening.
-async fn watch(world: &Harness, arguments: &[&str]) -> Broker {
-    let setup = Setup::on(&world.bus).unset("BROKER_HTTP").arguments(&["watch"]).arguments(arguments);
+async fn watch(harness: &Harness, arguments: &[&str]) -> Broker {
+    let setup = Setup::on(&harness.bus).unset("BROKER_HTTP").arguments(&["watch"]).arguments(arguments);
     let watch = setup.spawn();
     watch.until(&["watching ", LOGGER]).await;
     watch
@@ -60,11 +60,11 @@ async fn watch(world: &Harness, arguments: &[&str]) -> Broker {
 async fn watch_shows_which_attempts_are_one_call() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(Vec::new()).await);
     let c = Scripted::start(good()).await;
-    let world = Harness::before(&[&a, &b, &c]).await;
-    let (plain, failures) = (watch(&world, &[]).await, watch(&world, &["--status", "5xx"]).await);
+    let harness = Harness::before(&[&a, &b, &c]).await;
+    let (plain, failures) = (watch(&harness, &[]).await, watch(&harness, &["--status", "5xx"]).await);
     let (grouped, of_c) =
-        (watch(&world, &["--grouped"]).await, watch(&world, &["--grouped", "--router", "/llm/c/"]).await);
-    let session = world.call().await.header("x-broker-session").unwrap().to_ascii_uppercase();
+        (watch(&harness, &["--grouped"]).await, watch(&harness, &["--grouped", "--router", "/llm/c/"]).await);
+    let session = harness.call().await.header("x-broker-session").unwrap().to_ascii_uppercase();
     let number = |number| format!("  {}{number}  ", session.trim_end_matches('0'));
     plain.until(&[&number(1), "  /llm/ -> /llm/a/  503  "]).await;
     plain.until(&[&number(2), "  /llm/ \u{21b3} attempt 2 -> /llm/b/  502  "]).await;
@@ -81,7 +81,7 @@ async fn watch_shows_which_attempts_are_one_call() {
         assert!(rows[1].contains("  /llm/b/  502  ") && rows[1].contains("closed the connection"), "{text}");
     }
     // The next call needs one attempt only, and is a line like any other.
-    world.call().await;
+    harness.call().await;
     let line = grouped.until(&["_1_1  /llm/ -> /llm/c/  200  "]).await;
     assert!(!line.starts_with(' ') && !line.contains("attempt"), "{line}");
     assert_eq!(failures.count(&["/llm/c/"]), 0);

@@ -14,8 +14,8 @@ const UNDER_WAY: &str = "gecholog_broker_relay_calls_under_way";
 #[tokio::test]
 async fn calls_and_attempts_are_counted_by_how_they_ended() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let scrape = Scrape::of(&world.broker).await;
+    let harness = Harness::before(&[&a, &b]).await;
+    let scrape = Scrape::of(&harness.broker).await;
     scrape.has(&[
         (CALLS, &["answered"], 0.0),
         (ATTEMPTS, &["answered_5xx"], 0.0),
@@ -26,12 +26,12 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
         ("gecholog_broker_relay_calls_room", &[], 2_048.0),
         ("gecholog_broker_relay_log_entries_dropped_total", &[], 0.0),
     ]);
-    assert_eq!(world.call().await.status, 200);
-    assert_eq!(world.send("/other/", &[], HI).await.status, 404);
+    assert_eq!(harness.call().await.status, 200);
+    assert_eq!(harness.send("/other/", &[], HI).await.status, 404);
     // One is out now, and the other is gone.
     drop(b);
-    assert_eq!(world.call().await.status, 503);
-    Scrape::of(&world.broker).await.has(&[
+    assert_eq!(harness.call().await.status, 503);
+    Scrape::of(&harness.broker).await.has(&[
         (CALLS, &["\"answered\""], 1.0),
         (CALLS, &["no_such_pool"], 1.0),
         (CALLS, &["all_targets_unavailable"], 1.0),
@@ -47,19 +47,19 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
 #[tokio::test]
 async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted() {
     let a = Scripted::start(vec![Move::Hold]).await;
-    let world = Harness::with(&pools(&[target("a", &a.url())]), |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
-    let first = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::with(&pools(&[target("a", &a.url())]), |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
+    let first = Open::post(harness.relay, CHAT, HI).await;
     a.called(1).await;
-    assert_eq!(world.call().await.status, 503);
-    Scrape::of(&world.broker).await.has(&[(UNDER_WAY, &[], 1.0), (CALLS, &["broker_busy"], 1.0)]);
+    assert_eq!(harness.call().await.status, 503);
+    Scrape::of(&harness.broker).await.has(&[(UNDER_WAY, &[], 1.0), (CALLS, &["broker_busy"], 1.0)]);
     drop(first);
     soon("the end of the call", async {
-        while Scrape::of(&world.broker).await.series(UNDER_WAY, &[]) != Some(0.0) {
+        while Scrape::of(&harness.broker).await.series(UNDER_WAY, &[]) != Some(0.0) {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    Scrape::of(&world.broker).await.has(&[(CALLS, &["client_gone"], 1.0), (ATTEMPTS, &["client_gone"], 1.0)]);
+    Scrape::of(&harness.broker).await.has(&[(CALLS, &["client_gone"], 1.0), (ATTEMPTS, &["client_gone"], 1.0)]);
 }
 
 #[tokio::test]
@@ -68,9 +68,9 @@ async fn a_gateway_that_is_away_is_no_routers_fault() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let away = format!("http://127.0.0.1:{port}");
     let file = pools(&[r#"{"router": "/llm/a/"}"#.to_owned()]);
-    let world = Harness::with(&file, |setup| setup.set("BROKER_GATEWAY", away)).await;
-    assert_eq!(world.call().await.status, 503);
-    let scrape = Scrape::of(&world.broker).await;
+    let harness = Harness::with(&file, |setup| setup.set("BROKER_GATEWAY", away)).await;
+    assert_eq!(harness.call().await.status, 503);
+    let scrape = Scrape::of(&harness.broker).await;
     assert!(scrape.series(ATTEMPTS, &["gateway_unreachable"]).unwrap() > 0.0, "{}", scrape.0);
     scrape.has(&[
         (ATTEMPTS, &["not_connected"], 0.0),

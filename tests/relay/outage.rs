@@ -114,17 +114,17 @@ async fn directly(rule: Rule) {
     // Shorter than the time between two calls, and longer than a busy machine takes for the answer once it is back.
     let first = stalling_target("a", &a.url()).replace("400ms", "2s");
     let both = pools(&[first, target("b", &b.url())]);
-    let world = Harness::with(&both, |setup| rule.set(setup)).await;
-    let way = Way { rule, broker: &world.broker, path: CHAT, primary: "/llm/a/" };
+    let harness = Harness::with(&both, |setup| rule.set(setup)).await;
+    let way = Way { rule, broker: &harness.broker, path: CHAT, primary: "/llm/a/" };
     way.through(|| a.calls(), || a.always(good())).await;
 }
 
 async fn through_the_gateway(rule: Rule) {
-    let world = Through::with(|setup| rule.set(setup)).await;
-    world.llms.behave("gpt35turbo", Behaviour { close: true, ..Behaviour::default() });
-    let way = Way { rule, broker: &world.broker, path: "/llm/", primary: GPT35 };
-    let touches = || usize::try_from(world.llms.calls("gpt35turbo")).unwrap();
-    way.through(touches, || world.llms.answer("gpt35turbo", 200)).await;
+    let harness = Through::with(|setup| rule.set(setup)).await;
+    harness.llms.behave("gpt35turbo", Behaviour { close: true, ..Behaviour::default() });
+    let way = Way { rule, broker: &harness.broker, path: "/llm/", primary: GPT35 };
+    let touches = || usize::try_from(harness.llms.calls("gpt35turbo")).unwrap();
+    way.through(touches, || harness.llms.answer("gpt35turbo", 200)).await;
 }
 
 #[tokio::test]

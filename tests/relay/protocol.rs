@@ -76,12 +76,12 @@ fn invalid_answers() -> Vec<(&'static str, Vec<u8>)> {
 #[tokio::test]
 async fn an_answer_that_is_not_valid_http_reaches_no_client_and_its_connection_is_closed() {
     let (a, b) = (Scripted::start(vec![]).await, Scripted::start(good()).await);
-    let world = tolerant(&a, &b).await;
+    let harness = tolerant(&a, &b).await;
     let faults = invalid_answers();
     for (place, (fault, bytes)) in faults.iter().enumerate() {
         a.once(raw(bytes.clone()));
         // Over one connection, as a proxy's: what one call leaves behind would be another's answer.
-        let mut open = Open::raw(world.relay, b"").await;
+        let mut open = Open::raw(harness.relay, b"").await;
         for calls in 1..=2 {
             let text = ask(&mut open, &post(CHAT)).await;
             assert!(text.starts_with("HTTP/1.1 200 ") && text.ends_with(HELLO), "{fault}: {text}");
@@ -91,7 +91,7 @@ async fn an_answer_that_is_not_valid_http_reaches_no_client_and_its_connection_i
         a.gone(place + 1).await;
     }
     let all = faults.len() as f64;
-    Scrape::of(&world.broker).await.has(&[
+    Scrape::of(&harness.broker).await.has(&[
         ("gecholog_broker_relay_attempts_total", &["protocol_error"], all),
         // The second call of each met a target that just closes.
         ("gecholog_broker_relay_attempts_total", &["\"no_answer\""], all),
@@ -101,15 +101,15 @@ async fn an_answer_that_is_not_valid_http_reaches_no_client_and_its_connection_i
 #[tokio::test]
 async fn an_invalid_answer_takes_its_target_out_and_says_why() {
     let (a, b) = (Scripted::start(raw(invalid_answers().remove(0).1)).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-    world.broker.until(&["router disabled", "/llm/a/", "sent an answer that is not valid HTTP"]).await;
+    let harness = Harness::before(&[&a, &b]).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    harness.broker.until(&["router disabled", "/llm/a/", "sent an answer that is not valid HTTP"]).await;
 }
 
 #[tokio::test]
 async fn one_length_goes_out_and_nothing_of_the_hop_before() {
     let (a, b) = (Scripted::start(vec![]).await, Scripted::start(good()).await);
-    let world = tolerant(&a, &b).await;
+    let harness = tolerant(&a, &b).await;
     for (case, bytes, sent) in [
         ("a length", "HTTP/1.1 200 OK\r\nContent-Length: 002\r\n\r\n[]", "content-length: 2\r\n"),
         (
@@ -133,7 +133,7 @@ async fn one_length_goes_out_and_nothing_of_the_hop_before() {
         ("no content, with some", "HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n[]", ""),
     ] {
         a.once(vec![Move::Send(bytes.into())]);
-        let mut open = Open::raw(world.relay, b"").await;
+        let mut open = Open::raw(harness.relay, b"").await;
         let text = ask(&mut open, &post(CHAT)).await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head = format!("{head}\r\n");
@@ -153,11 +153,11 @@ async fn interim_answers_without_end_are_no_answer() {
     let flood = Move::Send("HTTP/1.1 100 Continue\r\nX-Early: 1\r\n\r\n".repeat(1_000).into_bytes());
     let act = [vec![flood; 20], vec![Move::Hold]].concat();
     let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-    let world = Harness::before_stalling(&[&a, &b]).await;
-    let answer = world.call().await;
+    let harness = Harness::before_stalling(&[&a, &b]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{}", answer.text());
     a.gone(1).await;
-    world.broker.until(&["router disabled", "/llm/a/", "gave no answer in time"]).await;
+    harness.broker.until(&["router disabled", "/llm/a/", "gave no answer in time"]).await;
 }
 
 #[tokio::test]
@@ -165,8 +165,8 @@ async fn an_answer_of_http_1_0_ends_visibly_and_trailers_stay_here() {
     let body = "x".repeat(100_000);
     let old = format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n{body}");
     let a = Scripted::start(vec![Move::Send(old.into_bytes())]).await;
-    let world = Harness::before(&[&a]).await;
-    let mut open = Open::raw(world.relay, post(CHAT).as_bytes()).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut open = Open::raw(harness.relay, post(CHAT).as_bytes()).await;
     open.until("\r\n0\r\n\r\n").await;
     assert!(open.text().starts_with("HTTP/1.1 200 OK\r\n") && open.text().contains("transfer-encoding: chunked\r\n"));
     let trailers = format!(
@@ -176,7 +176,7 @@ async fn an_answer_of_http_1_0_ends_visibly_and_trailers_stay_here() {
     );
     a.always(raw(trailers));
     let request = post(CHAT).replace("Host: h\r\n", "Host: h\r\nTE: trailers\r\n");
-    let mut open = Open::raw(world.relay, request.as_bytes()).await;
+    let mut open = Open::raw(harness.relay, request.as_bytes()).await;
     open.until("\r\n0\r\n\r\n").await;
     assert!(!open.text().contains("railer") && !open.text().contains("x-late"), "{}", &open.text()[..400]);
 }
@@ -187,14 +187,14 @@ async fn what_a_target_says_in_the_relays_name_and_what_connection_names_stays_h
         X-Broker-Reason: planted\r\nX-Broker-Session: planted\r\nX-Broker-New: planted\r\nX-Hop: planted\r\nX-Kept: 1\r\n\
         Connection: keep-alive, X-Hop, \xff\xfe\r\nContent-Length: 2\r\n\r\n[]";
     let a = Scripted::start(vec![Move::Send(head.to_vec())]).await;
-    let world = Harness::before(&[&a]).await;
-    let answer = world.call().await;
+    let harness = Harness::before(&[&a]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("x-kept")), (200, Some("1")), "{}", answer.head);
     assert_eq!((answer.header("x-broker-router"), answer.header("x-broker-attempts")), (Some("/llm/a/"), Some("1")));
     assert!(!answer.head.contains("planted") && answer.header("x-broker-session").is_some(), "{}", answer.head);
     let request = b"POST /llm/ HTTP/1.1\r\nHost: h\r\nX-Hop: planted\r\nX-Kept: 1\r\nConnection: \xff, X-Hop\r\n\
         Content-Length: 2\r\n\r\n{}";
-    Open::raw(world.relay, request).await.until("HTTP/1.1 200").await;
+    Open::raw(harness.relay, request).await.until("HTTP/1.1 200").await;
     let call = a.last();
     assert!(call.head.contains("x-kept: 1") && !call.head.contains("x-hop"), "{}", call.head);
 }
@@ -203,10 +203,10 @@ async fn what_a_target_says_in_the_relays_name_and_what_connection_names_stays_h
 async fn only_methods_of_the_list_are_passed_on() {
     let a = Scripted::start(answer(501, &[], "{}")).await;
     let b = Scripted::start(answer(501, &[], "{}")).await;
-    let world = Harness::before(&[&a, &b]).await;
+    let harness = Harness::before(&[&a, &b]).await;
     for method in ["TRACE", "CONNECT", "FOO", "get", "PROPFIND", "QUERY"] {
         for path in [CHAT, "/nowhere/", "/llm/../x"] {
-            let answer = http::send(world.relay, method, path, &[], b"").await.unwrap();
+            let answer = http::send(harness.relay, method, path, &[], b"").await.unwrap();
             assert_eq!(
                 (answer.status, answer.header("allow")),
                 (405, Some(&*METHODS.to_ascii_lowercase())),
@@ -224,31 +224,31 @@ async fn only_methods_of_the_list_are_passed_on() {
     assert_eq!((a.calls(), b.calls()), (0, 0));
     for (calls, method) in (1..).zip(METHODS.split(", ")) {
         let request = format!("{method} {CHAT} HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
-        let text = Open::raw(world.relay, request.as_bytes()).await.closed().await;
+        let text = Open::raw(harness.relay, request.as_bytes()).await.closed().await;
         assert!(text.starts_with("HTTP/1.1 501 "), "{method}: {text}");
         assert_eq!((a.calls(), b.calls()), (calls, calls), "{method}: each is asked once");
         assert!(a.last().head.starts_with(&format!("{} ", method.to_ascii_lowercase())), "{method}");
     }
-    assert_eq!(world.disabled(), Vec::<String>::new(), "what a client asks for is its own fault");
+    assert_eq!(harness.disabled(), Vec::<String>::new(), "what a client asks for is its own fault");
 }
 
 #[tokio::test]
 async fn a_clients_own_choice_takes_no_target_out() {
     for status in [400, 405, 411, 413, 414, 415, 417, 426, 431, 501, 505] {
         let (a, b) = (Scripted::start(answer(status, &[], "{}")).await, Scripted::start(good()).await);
-        let world = Harness::before(&[&a, &b]).await;
+        let harness = Harness::before(&[&a, &b]).await;
         let expected = if status > 500 { ("/llm/b/", 1) } else { ("/llm/a/", 0) };
-        let answer = world.call().await;
+        let answer = harness.call().await;
         assert_eq!((answer.header("x-broker-router"), b.calls()), (Some(expected.0), expected.1), "{status}");
-        world.call().await;
-        assert_eq!((a.calls(), world.disabled()), (2, Vec::new()), "{status}");
+        harness.call().await;
+        assert_eq!((a.calls(), harness.disabled()), (2, Vec::new()), "{status}");
     }
 }
 
 #[tokio::test]
 async fn an_answer_to_head_has_a_length_and_no_body() {
     let a = Scripted::start(vec![]).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     let head = format!("HEAD {CHAT} HTTP/1.1\r\nHost: h\r\n\r\n");
     for (answer, length) in [
         (
@@ -262,7 +262,7 @@ async fn an_answer_to_head_has_a_length_and_no_body() {
     ] {
         a.once(vec![Move::Send(answer.into()), Move::Hear]);
         a.once(good());
-        let mut open = Open::raw(world.relay, head.as_bytes()).await;
+        let mut open = Open::raw(harness.relay, head.as_bytes()).await;
         open.until("\r\n\r\n").await;
         let sent = open.text();
         assert!(sent.ends_with("\r\n\r\n") && !sent.contains("transfer-encoding"), "{sent}");
@@ -277,17 +277,17 @@ async fn an_answer_to_head_has_a_length_and_no_body() {
         assert!(open.text()[sent.len()..].starts_with("HTTP/1.1 200 "), "{}", open.text());
         assert!(open.text().contains("x-broker-attempts: 1\r\n"), "{}", open.text());
     }
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn thousands_of_headers_within_64_kb_are_taken_both_ways_and_no_larger_head() {
     let many = |headers: usize| (0..headers).map(|number| format!("x{number}: \r\n")).collect::<String>();
     let a = Scripted::start(raw(format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\n[]", many(7_000)))).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     let request = post(CHAT).replace("Host: h\r\n", &format!("Host: h\r\n{}", many(7_000)));
     assert!((60 << 10..64 << 10).contains(&request.len()), "{}", request.len());
-    let mut open = Open::raw(world.relay, request.as_bytes()).await;
+    let mut open = Open::raw(harness.relay, request.as_bytes()).await;
     open.until("\r\n\r\n[]").await;
     assert!(open.text().starts_with("HTTP/1.1 200 OK\r\n") && open.text().contains("\r\nx6999: \r\n"));
     assert!(a.last().head.contains("\r\nx6999: \r\n"), "{} bytes", a.last().head.len());
@@ -295,7 +295,7 @@ async fn thousands_of_headers_within_64_kb_are_taken_both_ways_and_no_larger_hea
         post(CHAT).replace("Host: h\r\n", &format!("Host: h\r\n{}", many(8_000))),
         post(CHAT).replace("Host: h\r\n", &format!("Host: h\r\nX: {}\r\n", "x".repeat(64 << 10))),
     ] {
-        let refused = Open::raw(world.relay, request.as_bytes()).await.closed().await;
+        let refused = Open::raw(harness.relay, request.as_bytes()).await.closed().await;
         assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
     }
     assert_eq!(a.calls(), 1);
@@ -304,7 +304,7 @@ async fn thousands_of_headers_within_64_kb_are_taken_both_ways_and_no_larger_hea
 #[tokio::test]
 async fn a_request_whose_length_is_ambiguous_is_never_passed_on_as_it_is() {
     let a = Scripted::start(good()).await;
-    let world = Harness::before(&[&a]).await;
+    let harness = Harness::before(&[&a]).await;
     let smuggled = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nX-Smuggled: 1\r\nContent-Length: 2\r\n\r\n{{}}");
     for headers in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
@@ -322,12 +322,12 @@ async fn a_request_whose_length_is_ambiguous_is_never_passed_on_as_it_is() {
         "X: 1\r\n Content-Length: 5\r\n",
     ] {
         let request = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\n{headers}\r\n0\r\n\r\n{smuggled}");
-        let text = Open::raw(world.relay, request.as_bytes()).await.closed().await;
+        let text = Open::raw(harness.relay, request.as_bytes()).await.closed().await;
         assert!(text.starts_with("HTTP/1.1 400 ") && text.matches("HTTP/1.1 ").count() == 1, "{headers}: {text}");
     }
     assert_eq!(a.calls(), 0);
     // One after another on a connection: each is looked at by itself.
-    let mut open = Open::raw(world.relay, b"").await;
+    let mut open = Open::raw(harness.relay, b"").await;
     for calls in 1..=2 {
         let chunked = "Transfer-Encoding: chunked\r\n\r\n1b\r\n\r\nContent-Length: 5\r\n[1, 2]\r\n0\r\n\r\n";
         let text = ask(&mut open, &format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\n{chunked}")).await;
@@ -357,20 +357,20 @@ async fn an_answer_that_comes_before_the_whole_request_was_read_is_passed_on() {
             stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
         }
     });
-    let world = Harness::of(&pools(&[target("a", &url)])).await;
+    let harness = Harness::of(&pools(&[target("a", &url)])).await;
     let body = "x".repeat(8 << 20);
     for call in 1..=20 {
-        let answer = world.send(CHAT, &[], &body).await;
+        let answer = harness.send(CHAT, &[], &body).await;
         assert_eq!((answer.status, answer.text().as_str()), (413, "{}"), "call {call}");
     }
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn a_large_head_of_a_client_is_not_held_against_a_target() {
     let refused = "HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
     let a = Scripted::start(vec![Move::Send(refused.into())]).await;
-    let world = Harness::before(&[&a]).await;
-    let answer = world.send(CHAT, &[("X-Large", &"x".repeat(62_000))], HI).await;
-    assert_eq!((answer.status, world.disabled()), (431, Vec::new()));
+    let harness = Harness::before(&[&a]).await;
+    let answer = harness.send(CHAT, &[("X-Large", &"x".repeat(62_000))], HI).await;
+    assert_eq!((answer.status, harness.disabled()), (431, Vec::new()));
 }

@@ -35,10 +35,10 @@ async fn s1_10_forms_are_seen_by_conditions_maps_and_overrides() {
         r#""mode": "fallback""#,
         r#""mode": "conditional", "conditions": [{"query": {"params.model": "whisper-1"}, "then": "audio"}], "default": "chat""#,
     );
-    let world = Harness::of(&text).await;
+    let harness = Harness::of(&text).await;
     let path = "/llm/audio/transcriptions";
     let send = async |body: String| {
-        http::send(world.relay, "POST", path, &[("Content-Type", FORM)], body.as_bytes()).await.unwrap().status
+        http::send(harness.relay, "POST", path, &[("Content-Type", FORM)], body.as_bytes()).await.unwrap().status
     };
     assert_eq!(send(transcription("whisper-1")).await, 200);
     assert_eq!((a.calls(), b.calls()), (1, 0), "the condition sees the form");
@@ -61,13 +61,13 @@ async fn s1_10_a_number_in_a_form_meets_a_condition_on_numbers() {
         r#""mode": "fallback""#,
         r#""mode": "conditional", "conditions": [{"query": {"params.temperature": {"$gte": 0.5}, "params.stream": true}, "then": "warm"}], "default": "cold""#,
     );
-    let world = Harness::of(&text).await;
+    let harness = Harness::of(&text).await;
     let field =
         |name: &str, value: &str| format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     for (temperature, calls) in [("0.7", (1, 0)), ("0.2", (1, 1)), ("warm", (1, 2)), ("1", (2, 2))] {
         let body = field("temperature", temperature) + &field("stream", "true") + "--B--\r\n";
         let path = "/llm/audio/transcriptions";
-        let came = http::send(world.relay, "POST", path, &[("Content-Type", FORM)], body.as_bytes()).await.unwrap();
+        let came = http::send(harness.relay, "POST", path, &[("Content-Type", FORM)], body.as_bytes()).await.unwrap();
         assert_eq!((came.status, (a.calls(), b.calls())), (200, calls), "{temperature}");
     }
 }
@@ -77,13 +77,13 @@ async fn s1_11_targets_are_asked_for_no_compression_unless_they_say_otherwise() 
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);
     let own = r#""headers": {"Accept-Encoding": ["br"], "Authorization": ["Bearer ${KEY}"]}"#;
     let b_text = format!(r#"{{"name": "b", "url": "{}", {own}}}"#, b.url());
-    let world = Harness::of(&pools(&[target("a", &a.url()), b_text])).await;
-    assert_eq!(world.send(CHAT, &[("Accept-Encoding", "gzip, deflate")], HI).await.status, 200);
+    let harness = Harness::of(&pools(&[target("a", &a.url()), b_text])).await;
+    assert_eq!(harness.send(CHAT, &[("Accept-Encoding", "gzip, deflate")], HI).await.status, 200);
     assert!(a.last().head.contains("\r\naccept-encoding: identity\r\n"), "{}", a.last().head);
     assert!(b.last().head.contains("\r\naccept-encoding: br\r\n"), "{}", b.last().head);
     // What cannot be read is passed on as it is, and judged by its status.
     b.once(answer(200, &[("Content-Encoding", "gzip")], "\u{1f}not json"));
-    let came = world.call().await;
+    let came = harness.call().await;
     assert_eq!(
         (came.status, came.header("content-encoding"), came.text().as_str()),
         (200, Some("gzip"), "\u{1f}not json")
@@ -111,18 +111,18 @@ async fn s1_11_what_is_compressed_nevertheless_is_read() {
     for has_length in [true, false] {
         for (status, body) in [(400, spent), (200, failed), (200, "{\"choices\": []}")] {
             let (a, b) = (Scripted::start(packed(status, body, has_length)).await, Scripted::start(good()).await);
-            let world = Harness::before(&[&a, &b]).await;
-            let came = world.call().await;
+            let harness = Harness::before(&[&a, &b]).await;
+            let came = harness.call().await;
             assert_eq!(came.header("x-broker-router"), Some("/llm/b/"), "{body}");
-            world.broker.until(&["router disabled", "/llm/a/"]).await;
+            harness.broker.until(&["router disabled", "/llm/a/"]).await;
         }
         let (a, b) = (Scripted::start(packed(200, super::HELLO, has_length)).await, Scripted::start(good()).await);
-        let world = Harness::before(&[&a, &b]).await;
-        let came = world.call().await;
+        let harness = Harness::before(&[&a, &b]).await;
+        let came = harness.call().await;
         let mut text = String::new();
         flate2::read::GzDecoder::new(&came.body[..]).read_to_string(&mut text).unwrap();
         assert_eq!((came.header("content-encoding"), text.as_str()), (Some("gzip"), super::HELLO));
-        assert_eq!((b.calls(), world.disabled()), (0, Vec::new()));
+        assert_eq!((b.calls(), harness.disabled()), (0, Vec::new()));
     }
 }
 
@@ -131,12 +131,12 @@ async fn s2_a_pool_lists_its_models_where_all_are_known() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let mapped = with("a", &a, r#""model_map": {"small": "x", "large": "y"}"#);
     let set = with("b", &b, r#""override_params": {"model": "mine"}"#);
-    let world = Harness::of(&pools(&[mapped.clone(), set])).await;
-    let ask = async |world: &Harness, method: &str, path: &str| {
-        http::send(world.relay, method, path, &[], b"").await.unwrap()
+    let harness = Harness::of(&pools(&[mapped.clone(), set])).await;
+    let ask = async |harness: &Harness, method: &str, path: &str| {
+        http::send(harness.relay, method, path, &[], b"").await.unwrap()
     };
     for path in ["/llm/models", "/llm/v1/models/", "/llm/models?limit=20"] {
-        let came = ask(&world, "GET", path).await;
+        let came = ask(&harness, "GET", path).await;
         let list: Value = serde_json::from_slice(&came.body).unwrap();
         let names: Value = list["data"].as_array().unwrap().iter().map(|model| model["id"].clone()).collect();
         assert_eq!(
@@ -149,13 +149,13 @@ async fn s2_a_pool_lists_its_models_where_all_are_known() {
     assert_eq!((a.calls(), b.calls()), (0, 0), "no target is called");
     for (method, path) in [("GET", "/llm/models/small"), ("POST", "/llm/models"), ("GET", "/llm/v1beta/models")] {
         let before = a.calls();
-        assert_eq!(ask(&world, method, path).await.status, 200);
+        assert_eq!(ask(&harness, method, path).await.status, 200);
         assert_eq!(a.calls(), before + 1, "{method} {path} is passed on");
     }
-    world.file.put(&pools(&[mapped, target("b", &b.url())]));
-    world.broker.until(&["pools file applied"]).await;
+    harness.file.put(&pools(&[mapped, target("b", &b.url())]));
+    harness.broker.until(&["pools file applied"]).await;
     let before = a.calls();
-    assert_eq!(ask(&world, "GET", "/llm/models").await.text(), super::HELLO);
+    assert_eq!(ask(&harness, "GET", "/llm/models").await.text(), super::HELLO);
     assert_eq!(a.calls(), before + 1, "the second target may serve anything");
 }
 
@@ -169,52 +169,52 @@ async fn s2_calls_that_make_nothing_end_no_probation_and_are_no_probe() {
     let (a, b) = (half_well().await, Scripted::start(good()).await);
     let text = pools(&[target("a", &a.url()), target("b", &b.url())]);
     let text = text.replacen('{', r#"{"health": {"disabled_time": 0.005}, "#, 1);
-    let world = Harness::of(&text).await;
-    assert_eq!(world.call().await.status, 200);
-    world.broker.until(&["router on probation"]).await;
+    let harness = Harness::of(&text).await;
+    assert_eq!(harness.call().await.status, 200);
+    harness.broker.until(&["router on probation"]).await;
     let failed = a.calls();
     for method in ["GET", "HEAD", "OPTIONS", "DELETE"] {
-        let came = http::send(world.relay, method, "/llm/models", &[], b"").await;
+        let came = http::send(harness.relay, method, "/llm/models", &[], b"").await;
         // An answer to HEAD has a length and no body, which this client takes for half of one.
         assert!(method == "HEAD" || came.unwrap().header("x-broker-router") == Some("/llm/b/"), "{method}");
     }
     assert_eq!(a.calls(), failed, "the one on probation is left alone");
-    assert_eq!(world.call().await.status, 200);
+    assert_eq!(harness.call().await.status, 200);
     assert_eq!(a.calls(), failed + 1, "a completion is its probe");
-    assert_eq!(world.broker.count(&["router enabled"]), 0);
+    assert_eq!(harness.broker.count(&["router enabled"]), 0);
 }
 
 #[tokio::test]
 async fn s2_where_only_one_on_probation_is_left_it_answers_and_stays_there() {
     let a = half_well().await;
     let text = pools(&[target("a", &a.url())]).replacen('{', r#"{"health": {"disabled_time": 0.005}, "#, 1);
-    let world = Harness::of(&text).await;
-    assert_eq!(world.call().await.status, 500);
-    let line = world.broker.until(&["router on probation"]).await;
+    let harness = Harness::of(&text).await;
+    assert_eq!(harness.call().await.status, 500);
+    let line = harness.broker.until(&["router on probation"]).await;
     for _ in 0..3 {
-        let came = http::send(world.relay, "GET", "/llm/models", &[], b"").await.unwrap();
+        let came = http::send(harness.relay, "GET", "/llm/models", &[], b"").await.unwrap();
         assert_eq!((came.status, came.header("x-broker-router")), (200, Some("/llm/a/")), "{line}");
     }
-    assert_eq!(world.broker.count(&["router enabled"]), 0);
+    assert_eq!(harness.broker.count(&["router enabled"]), 0);
     a.always(good());
-    assert_eq!(world.call().await.status, 200);
-    world.broker.until(&["router enabled"]).await;
+    assert_eq!(harness.call().await.status, 200);
+    harness.broker.until(&["router enabled"]).await;
 }
 
 #[tokio::test]
 async fn s2_no_upgrade_and_encoded_slashes_within_segments() {
     let a = Scripted::start(good()).await;
-    let world = Harness::before(&[&a]).await;
-    let came = world.send("/llm/realtime", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], "").await;
+    let harness = Harness::before(&[&a]).await;
+    let came = harness.send("/llm/realtime", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], "").await;
     let error: Value = serde_json::from_slice(&came.body).unwrap();
     assert_eq!((came.status, &error["error"]["code"], a.calls()), (501, &json!("upgrade_not_supported"), 0));
-    assert_eq!(world.send(CHAT, &[("Upgrade", "h2c")], HI).await.status, 200, "an offer that need not be taken");
+    assert_eq!(harness.send(CHAT, &[("Upgrade", "h2c")], HI).await.status, 200, "an offer that need not be taken");
     assert!(!a.last().head.contains("upgrade"), "{}", a.last().head);
     let path = "model/arn%3Aaws%3Abedrock%3Aprofile%2Fclaude/converse";
-    assert_eq!(world.send(&format!("/llm/{path}"), &[], HI).await.status, 200);
+    assert_eq!(harness.send(&format!("/llm/{path}"), &[], HI).await.status, 200);
     assert!(a.last().head.starts_with(&format!("post /v1/{path} http").to_ascii_lowercase()), "{}", a.last().head);
     for path in ["/llm/a%2f..%2fadmin", "/llm/..%2fadmin", "/llm/a%252fb", "/llm/a%2fb%2f%2e%2e"] {
-        assert_eq!(world.send(path, &[], HI).await.status, 400, "{path}");
+        assert_eq!(harness.send(path, &[], HI).await.status, 400, "{path}");
     }
     assert_eq!(a.calls(), 2);
 }
@@ -223,16 +223,16 @@ async fn s2_no_upgrade_and_encoded_slashes_within_segments() {
 async fn s2_pages_of_listed_origins_may_call_the_relay() {
     let a = Scripted::start(answer(200, &[("Access-Control-Allow-Origin", "*")], super::HELLO)).await;
     let text = pools(&[target("a", &a.url())]);
-    let world = Harness::with(&text, |setup| setup.set("BROKER_CORS", "https://chat.example.com")).await;
-    let preflight = async |world: &Harness, origin: &str| {
+    let harness = Harness::with(&text, |setup| setup.set("BROKER_CORS", "https://chat.example.com")).await;
+    let preflight = async |harness: &Harness, origin: &str| {
         let headers = [
             ("Origin", origin),
             ("Access-Control-Request-Method", "POST"),
             ("Access-Control-Request-Headers", "authorization,content-type"),
         ];
-        http::send(world.relay, "OPTIONS", CHAT, &headers, b"").await.unwrap()
+        http::send(harness.relay, "OPTIONS", CHAT, &headers, b"").await.unwrap()
     };
-    let granted = preflight(&world, "https://chat.example.com").await;
+    let granted = preflight(&harness, "https://chat.example.com").await;
     assert_eq!((granted.status, a.calls()), (204, 0), "the relay answers");
     for (name, value) in [
         ("access-control-allow-origin", "https://chat.example.com"),
@@ -242,13 +242,13 @@ async fn s2_pages_of_listed_origins_may_call_the_relay() {
         assert_eq!(granted.header(name), Some(value), "{}", granted.head);
     }
     assert!(granted.header("access-control-allow-methods").unwrap().contains("post"), "{}", granted.head);
-    assert!(!preflight(&world, "https://evil.example").await.head.contains("access-control"));
-    let called = world.send(CHAT, &[("Origin", "https://chat.example.com")], HI).await;
+    assert!(!preflight(&harness, "https://evil.example").await.head.contains("access-control"));
+    let called = harness.send(CHAT, &[("Origin", "https://chat.example.com")], HI).await;
     assert_eq!(called.header("access-control-allow-origin"), Some("https://chat.example.com"));
     assert_eq!(called.head.matches("access-control-allow-origin").count(), 1, "the target has no say");
-    let own = world.send("/elsewhere", &[("Origin", "https://chat.example.com")], HI).await;
+    let own = harness.send("/elsewhere", &[("Origin", "https://chat.example.com")], HI).await;
     assert_eq!((own.status, own.header("access-control-allow-origin")), (404, Some("https://chat.example.com")));
-    let foreign = world.send(CHAT, &[("Origin", "https://evil.example")], HI).await;
+    let foreign = harness.send(CHAT, &[("Origin", "https://evil.example")], HI).await;
     assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, None));
     let off = Harness::of(&text).await;
     let before = a.calls();
@@ -265,15 +265,15 @@ async fn s2_a_key_from_a_file_is_read_again_when_the_file_changes() {
     std::fs::write(&path, "sk-first-of-the-file\n").unwrap();
     let text = pools(&[target("a", &a.url())]).replace("${KEY}", &format!("${{file:{}}}", path.display()));
     let secrets = |setup: super::Setup| setup.secret("sk-first-of-the-file").secret("sk-second-of-the-file");
-    let world = Harness::with(&text, secrets).await;
-    assert_eq!(world.call().await.status, 200);
+    let harness = Harness::with(&text, secrets).await;
+    assert_eq!(harness.call().await.status, 200);
     assert!(a.last().head.contains("authorization: bearer sk-first-of-the-file\r\n"), "{}", a.last().head);
     std::fs::write(&path, "sk-second-of-the-file").unwrap();
-    world.broker.until(&["pools file applied"]).await;
-    assert_eq!(world.call().await.status, 200);
+    harness.broker.until(&["pools file applied"]).await;
+    assert_eq!(harness.call().await.status, 200);
     assert!(a.last().head.contains("authorization: bearer sk-second-of-the-file\r\n"), "{}", a.last().head);
     std::fs::remove_file(&path).unwrap();
-    world.broker.until(&["needs the secret in", "No such file"]).await;
-    assert_eq!(world.call().await.status, 200, "the old one stays in force");
+    harness.broker.until(&["needs the secret in", "No such file"]).await;
+    assert_eq!(harness.call().await.status, 200, "the old one stays in force");
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -19,21 +19,21 @@ fn then(act: Act) -> Act {
 async fn with_kept_connection(act: Act) -> (Scripted, Scripted, Harness) {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     a.once(then(act));
-    let world = Harness::of(&pools(&[target("a", &a.url()), target("b", &b.url())])).await;
-    assert_eq!(world.call().await.header("x-broker-attempts"), Some("1"));
+    let harness = Harness::of(&pools(&[target("a", &a.url()), target("b", &b.url())])).await;
+    assert_eq!(harness.call().await.header("x-broker-attempts"), Some("1"));
     assert_eq!(a.calls(), 1);
-    (a, b, world)
+    (a, b, harness)
 }
 
 #[tokio::test]
 async fn one_that_closes_before_any_answer_is_an_attempt_that_is_no_targets_fault() {
-    let (a, b, world) = with_kept_connection(vec![]).await;
-    let answer = world.call().await;
+    let (a, b, harness) = with_kept_connection(vec![]).await;
+    let answer = harness.call().await;
     assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")));
     assert_eq!(answer.header("x-broker-attempts"), Some("2"), "it was sent twice, and that is what is said");
     assert_eq!((a.calls(), b.calls()), (3, 0));
-    assert_eq!(world.disabled(), Vec::<String>::new());
-    Scrape::of(&world.broker).await.has(&[
+    assert_eq!(harness.disabled(), Vec::<String>::new());
+    Scrape::of(&harness.broker).await.has(&[
         (ATTEMPTS, &["stale_connection"], 1.0),
         (ATTEMPTS, &["answered_2xx"], 2.0),
         (ATTEMPTS, &["\"no_answer\""], 0.0),
@@ -43,11 +43,11 @@ async fn one_that_closes_before_any_answer_is_an_attempt_that_is_no_targets_faul
 
 #[tokio::test]
 async fn one_that_is_sent_again_leaves_no_gap_in_the_numbers_of_the_log() {
-    let (a, b, world) = with_kept_connection(vec![]).await;
-    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-    world.bus.client.flush().await.unwrap();
+    let (a, b, harness) = with_kept_connection(vec![]).await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
     a.once(answer(500, &[], "{}"));
-    let came = world.call().await;
+    let came = harness.call().await;
     assert_eq!((came.header("x-broker-router"), came.header("x-broker-attempts")), (Some("/llm/b/"), Some("3")));
     assert_eq!(b.calls(), 1);
     let session = came.header("x-broker-session").unwrap().trim_end_matches('0').to_ascii_uppercase();
@@ -63,12 +63,12 @@ async fn one_that_is_sent_again_leaves_no_gap_in_the_numbers_of_the_log() {
 
 #[tokio::test]
 async fn a_target_that_closes_a_new_connection_too_is_at_fault() {
-    let (a, b, world) = with_kept_connection(vec![]).await;
+    let (a, b, harness) = with_kept_connection(vec![]).await;
     a.once(vec![]);
-    let answer = world.call().await;
+    let answer = harness.call().await;
     assert_eq!((answer.header("x-broker-router"), answer.header("x-broker-attempts")), (Some("/llm/b/"), Some("3")));
     assert_eq!((a.calls(), b.calls()), (3, 1));
-    world.broker.until(&["router disabled", "/llm/a/", "closed the connection without an answer"]).await;
+    harness.broker.until(&["router disabled", "/llm/a/", "closed the connection without an answer"]).await;
 }
 
 #[tokio::test]
@@ -76,9 +76,9 @@ async fn it_is_sent_no_more_often_than_allowed() {
     let a = Scripted::start(good()).await;
     a.once(then(vec![]));
     let once = pools(&[target("a", &a.url())]).replace("{\"timeout\"", "{\"attempts\": 1, \"timeout\"");
-    let world = Harness::of(&once).await;
-    world.call().await;
-    let answer = world.call().await;
+    let harness = Harness::of(&once).await;
+    harness.call().await;
+    let answer = harness.call().await;
     assert_eq!(
         (answer.status, answer.header("x-broker-attempts"), a.calls()),
         (503, Some("1"), 2),
@@ -86,8 +86,8 @@ async fn it_is_sent_no_more_often_than_allowed() {
         answer.text()
     );
     assert!(answer.text().contains("/llm/a/ closed a reused connection before it answered"), "{}", answer.text());
-    assert_eq!(world.disabled(), Vec::<String>::new());
-    assert_eq!((world.call().await.status, a.calls()), (200, 3));
+    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!((harness.call().await.status, a.calls()), (200, 3));
 }
 
 #[tokio::test]
@@ -99,12 +99,12 @@ async fn one_that_breaks_in_its_answer_has_failed_and_is_not_sent_there_again() 
         ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", "not valid HTTP"),
         ("half a body", "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{", "truncated its answer"),
     ] {
-        let (a, b, world) = with_kept_connection(vec![Move::Send(bytes.into())]).await;
-        let answer = world.call().await;
+        let (a, b, harness) = with_kept_connection(vec![Move::Send(bytes.into())]).await;
+        let answer = harness.call().await;
         assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{fault}");
         assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
         assert_eq!((a.calls(), b.calls()), (2, 1), "{fault}: it was sent there once");
-        world.broker.until(&["router disabled", "/llm/a/", cause]).await;
+        harness.broker.until(&["router disabled", "/llm/a/", cause]).await;
     }
 }
 
@@ -113,12 +113,12 @@ async fn one_that_is_reset_while_a_large_body_is_written_is_no_targets_fault() {
     let a = Scripted::start(good()).await;
     // It reads 1 KB of the second call and closes with the rest unread: a reset.
     a.once(vec![kept_answer(HELLO), Move::Hear]);
-    let world = Harness::of(&pools(&[target("a", &a.url())])).await;
-    world.call().await;
+    let harness = Harness::of(&pools(&[target("a", &a.url())])).await;
+    harness.call().await;
     let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(8 << 20));
-    let answer = world.send(CHAT, &[], &body).await;
+    let answer = harness.send(CHAT, &[], &body).await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("2")), "{}", answer.text());
-    assert_eq!((a.last().body.len(), world.disabled()), (body.len(), Vec::new()));
+    assert_eq!((a.last().body.len(), harness.disabled()), (body.len(), Vec::new()));
 }
 
 #[tokio::test]
@@ -128,12 +128,12 @@ async fn many_kept_connections_that_close_at_once_take_no_target_out() {
         "{\"timeout\"",
         "{\"attempts\": 3, \"retry_budget\": {\"ratio\": 1, \"per_second\": 100}, \"timeout\"",
     );
-    let world = Harness::of(&relaxed).await;
+    let harness = Harness::of(&relaxed).await;
     for _ in 0..3 {
-        let calls = (0..20).map(|_| http::send(world.relay, "POST", CHAT, &[], HI.as_bytes()));
+        let calls = (0..20).map(|_| http::send(harness.relay, "POST", CHAT, &[], HI.as_bytes()));
         for answer in futures_util::future::join_all(calls).await {
             assert_eq!(answer.unwrap().status, 200);
         }
     }
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
 }

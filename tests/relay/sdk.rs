@@ -34,8 +34,8 @@ async fn every_kind_of_call(kind: &'static str) {
     };
     let (a, b) =
         (Scripted::start(answer(429, &[("Retry-After-Ms", "1")], "{}")).await, Scripted::answering(openai).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let url = format!("http://{}", world.relay);
+    let harness = Harness::before(&[&a, &b]).await;
+    let url = format!("http://{}", harness.relay);
     let run = tokio::task::spawn_blocking(move || {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/relay/sdk.py");
         Command::new(python).args([script, kind, &url]).env_clear().output().unwrap()

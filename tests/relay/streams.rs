@@ -19,8 +19,8 @@ async fn events_come_when_they_are_sent() {
     let go = Arc::new(Notify::new());
     let act = vec![stream(), chunk(ONE), Move::Await(Arc::clone(&go)), chunk(TWO), chunk(DONE), last_chunk()];
     let a = Scripted::start(act).await;
-    let world = Harness::before(&[&a]).await;
-    let mut answer = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut answer = Open::post(harness.relay, CHAT, HI).await;
     answer.until("\"one\"").await;
     assert!(!answer.text().contains("\"two\""));
     go.notify_one();
@@ -28,7 +28,7 @@ async fn events_come_when_they_are_sent() {
     let text = answer.text();
     assert!(text.contains("\"two\"") && text.contains("[DONE]"), "{text}");
     assert!(text.to_ascii_lowercase().contains("x-broker-router: /llm/a/"), "{text}");
-    assert_eq!(world.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled(), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -39,13 +39,13 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
         let mut act = vec![stream(), chunk(ONE)];
         act.extend(last);
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-        let world = Harness::before_stalling(&[&a, &b]).await;
-        let text = Open::post(world.relay, CHAT, HI).await.closed().await;
+        let harness = Harness::before_stalling(&[&a, &b]).await;
+        let text = Open::post(harness.relay, CHAT, HI).await.closed().await;
         assert!(text.contains("\"one\"") && text.contains("stream_broken") && text.contains(words), "{fault}: {text}");
         assert!(!text.contains("\r\n0\r\n"), "{fault}: the connection is cut and not ended: {text}");
-        world.broker.until(&["router disabled", "/llm/a/", words]).await;
+        harness.broker.until(&["router disabled", "/llm/a/", words]).await;
         assert_eq!(b.calls(), 0, "{fault}: what has begun is not begun again");
-        assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
+        assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
     }
 }
 
@@ -53,22 +53,22 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
 async fn a_body_that_breaks_off_is_cut_too() {
     let head = "HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 200000\r\n\r\n";
     let a = Scripted::start(vec![Move::Send(head.into()), Move::Send(vec![b'x'; 100_000])]).await;
-    let world = Harness::before(&[&a]).await;
-    let text = Open::post(world.relay, CHAT, HI).await.closed().await;
+    let harness = Harness::before(&[&a]).await;
+    let text = Open::post(harness.relay, CHAT, HI).await.closed().await;
     let body = text.split_once("\r\n\r\n").unwrap().1;
     assert!(!body.is_empty() && body.len() <= 100_000 && !text.contains("stream_broken"), "{}", body.len());
-    world.broker.until(&["router disabled", "/llm/a/", "truncated its answer"]).await;
+    harness.broker.until(&["router disabled", "/llm/a/", "truncated its answer"]).await;
 }
 
 #[tokio::test]
 async fn an_error_in_the_middle_of_a_stream_is_passed_on_and_its_target_is_to_blame() {
     let error = "data: {\"error\":{\"message\":\"out of luck\"}}\n\n";
     let a = Scripted::start(vec![stream(), chunk(ONE), chunk(error), last_chunk()]).await;
-    let world = Harness::before(&[&a]).await;
-    let mut answer = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut answer = Open::post(harness.relay, CHAT, HI).await;
     answer.until("\r\n0\r\n\r\n").await;
     assert!(answer.text().contains("out of luck"));
-    world.broker.until(&["router disabled", "/llm/a/", "sent an error in its stream"]).await;
+    harness.broker.until(&["router disabled", "/llm/a/", "sent an error in its stream"]).await;
 }
 
 #[tokio::test]
@@ -80,10 +80,11 @@ async fn s1_7_an_error_before_the_content_of_a_stream_says_when_to_come_back() {
     let streamed = |event: &str| vec![stream(), chunk(event), last_chunk()];
     for act in [streamed(stated), streamed(failed), streamed(chat), whole] {
         let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
-        let world = Harness::before(&[&a, &b]).await;
-        assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"));
-        world.broker.until(&["router disabled", "/llm/a/"]).await;
-        let status: serde_json::Value = serde_json::from_slice(&world.broker.get("/api/v1/status").await.body).unwrap();
+        let harness = Harness::before(&[&a, &b]).await;
+        assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+        harness.broker.until(&["router disabled", "/llm/a/"]).await;
+        let status: serde_json::Value =
+            serde_json::from_slice(&harness.broker.get("/api/v1/status").await.body).unwrap();
         let router = status["routers"].as_array().unwrap().iter().find(|router| router["router"] == "/llm/a/").unwrap();
         let left = router["seconds_left"].as_f64().unwrap_or_default();
         assert!((60.0..100.0).contains(&left), "{router}");
@@ -103,8 +104,8 @@ async fn a_rate_limit_before_the_content_of_a_stream_is_429_where_there_is_no_ot
         (["rate_limit_error", "api_error"], 503, "all_targets_unavailable"),
     ] {
         let (a, b) = (Scripted::start(streamed(kinds[0])).await, Scripted::start(streamed(kinds[1])).await);
-        let world = Harness::before(&[&a, &b]).await;
-        let answer = world.call().await;
+        let harness = Harness::before(&[&a, &b]).await;
+        let answer = harness.call().await;
         assert_eq!(answer.status, status, "{}", answer.text());
         let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(body["error"]["code"], code);
@@ -116,40 +117,40 @@ async fn a_rate_limit_before_the_content_of_a_stream_is_429_where_there_is_no_ot
 #[tokio::test]
 async fn a_client_that_goes_away_ends_its_call_and_counts_against_no_target() {
     let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
-    let world = Harness::before(&[&a, &b]).await;
-    let waiting = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::before(&[&a, &b]).await;
+    let waiting = Open::post(harness.relay, CHAT, HI).await;
     a.called(1).await;
     drop(waiting);
     a.gone(1).await;
     a.always(vec![stream(), chunk(ONE), Move::Hold]);
-    let mut reading = Open::post(world.relay, CHAT, HI).await;
+    let mut reading = Open::post(harness.relay, CHAT, HI).await;
     reading.until("\"one\"").await;
     drop(reading);
     a.gone(2).await;
     a.always(good());
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/a/"));
-    assert_eq!((world.disabled(), b.calls()), (Vec::new(), 0));
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
+    assert_eq!((harness.disabled(), b.calls()), (Vec::new(), 0));
 }
 
 #[tokio::test]
 async fn a_probe_whose_client_goes_away_lets_another_one_find_out() {
     let a = Scripted::start(good()).await;
     let text = super::pools(&[super::target("a", &a.url())]);
-    let world = Harness::with(&text, |setup| setup.set("DISABLED_TIME", "0.005")).await;
+    let harness = Harness::with(&text, |setup| setup.set("DISABLED_TIME", "0.005")).await;
     a.once(vec![]);
     a.once(vec![Move::Hold]);
     // The first failure disables it for 0.3 s; the call waits for it and becomes the probe.
-    let probe = Open::post(world.relay, CHAT, HI).await;
+    let probe = Open::post(harness.relay, CHAT, HI).await;
     a.called(2).await;
     drop(probe);
     a.gone(1).await;
-    let mut entries = world.bus.client.subscribe(LOGGER).await.unwrap();
-    world.bus.client.flush().await.unwrap();
-    assert_eq!(world.call().await.status, 200);
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
+    assert_eq!(harness.call().await.status, 200);
     let entry = soon("an entry", entries.next()).await.unwrap();
     let entry: serde_json::Value = serde_json::from_slice(&entry.payload).unwrap();
     assert_eq!(entry["request"]["broker"]["probe"], true, "it is a probe, and not the last resort beside one");
-    world.broker.until(&["router enabled", "/llm/a/"]).await;
+    harness.broker.until(&["router enabled", "/llm/a/"]).await;
 }
 
 #[tokio::test]
@@ -158,13 +159,13 @@ async fn a_client_that_does_not_read_leaves_its_answer_with_the_target() {
     let mut act = vec![stream(), chunk(ONE)];
     act.extend((0..1_000).map(|_| chunk(&part)));
     let a = Scripted::start(act).await;
-    let world = Harness::before(&[&a]).await;
-    let mut answer = Open::post(world.relay, CHAT, HI).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut answer = Open::post(harness.relay, CHAT, HI).await;
     answer.until("\"one\"").await;
-    let before = world.broker.resident();
+    let before = harness.broker.resident();
     // 100 MB want to come; an answer that is not asked for stays where it is.
-    assert_eq!(world.call().await.status, 200, "others are served");
-    if let (Some(before), Some(after)) = (before, world.broker.resident()) {
+    assert_eq!(harness.call().await.status, 200, "others are served");
+    if let (Some(before), Some(after)) = (before, harness.broker.resident()) {
         assert!(after < before + 20_000, "{before} kB, then {after} kB");
     }
 }

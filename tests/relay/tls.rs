@@ -44,12 +44,12 @@ async fn a_named_authority_is_trusted_and_no_others_is() {
     let text = |host: &str| pools(&[target("a", &format!("https://{host}:{port}/")), target("b", &backup.url())]);
     let trusting = |setup: super::Setup| setup.set("BROKER_RELAY_CA", format!("{FOLDER}/ca.pem"));
     for host in ["localhost", "127.0.0.1"] {
-        let world = Harness::with(&text(host), trusting).await;
-        let answer = world.call().await;
+        let harness = Harness::with(&text(host), trusting).await;
+        let answer = harness.call().await;
         assert_eq!((answer.text().as_str(), answer.header("x-broker-router")), (HELLO, Some("/llm/a/")), "{host}");
     }
-    let world = Harness::of(&text("localhost")).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "unknown authority");
-    let world = Harness::with(&text("localhost.localdomain"), trusting).await;
-    assert_eq!(world.call().await.header("x-broker-router"), Some("/llm/b/"), "another name than the certificate's");
+    let harness = Harness::of(&text("localhost")).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "unknown authority");
+    let harness = Harness::with(&text("localhost.localdomain"), trusting).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "another name than the certificate's");
 }

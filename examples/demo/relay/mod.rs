@@ -16,10 +16,10 @@ use std::time::Duration;
 use gateway_sim::llm::Behaviour;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout_at};
 
+use crate::harness::RunningDemo;
 use crate::screen::{Relayed, Screen};
 use crate::summary::times;
 use crate::watch::{Call, Event, RouterState};
-use crate::world::RunningDemo;
 use client::Way;
 use judge::{EAST, Made, Run, Scene, WEST, is_good};
 
@@ -37,7 +37,7 @@ const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The show as it goes on.
 pub(crate) struct Show<'a> {
-    world: &'a mut RunningDemo,
+    harness: &'a mut RunningDemo,
     screen: &'a mut Screen,
     pace: Interval,
     agent: ureq::Agent,
@@ -51,12 +51,17 @@ pub(crate) struct Show<'a> {
 }
 
 /// Whether all was right.
-pub(crate) async fn show(world: &mut RunningDemo, screen: &mut Screen, calls: u32, rate: u32) -> anyhow::Result<bool> {
-    let mut watch = world.watch().await?;
+pub(crate) async fn show(
+    harness: &mut RunningDemo,
+    screen: &mut Screen,
+    calls: u32,
+    rate: u32,
+) -> anyhow::Result<bool> {
+    let mut watch = harness.watch().await?;
     let mut pace = interval(Duration::from_secs(1) / rate.max(1));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut show = Show {
-        world,
+        harness,
         screen,
         pace,
         agent: client::agent(),
@@ -68,16 +73,16 @@ pub(crate) async fn show(world: &mut RunningDemo, screen: &mut Screen, calls: u3
     };
     let third = calls / 3;
     show.screen.title(&format!("{EAST} fails every call it gets. No client will notice."))?;
-    show.world.llms().set("east", Behaviour { status: 503, ..Behaviour::default() });
+    show.harness.llms().set("east", Behaviour { status: 503, ..Behaviour::default() });
     show.scene(Scene::OneFails, third).await?;
     show.until(EAST, &RouterState::OnProbation).await?;
     show.screen
         .title(&format!("{WEST} breaks now: it answers with half a JSON object, just as {EAST} is tried again."))?;
     // Not a closed connection: a reused one that closes is tried once more, which the log does not show.
-    show.world.llms().set("west", Behaviour { body: Some("{\"choices\": [".to_owned()), ..Behaviour::default() });
+    show.harness.llms().set("west", Behaviour { body: Some("{\"choices\": [".to_owned()), ..Behaviour::default() });
     show.scene(Scene::WestDies, third).await?;
     show.screen.title(&format!("{WEST} is well again. The first call after its time is over will find out."))?;
-    show.world.llms().set("west", Behaviour::default());
+    show.harness.llms().set("west", Behaviour::default());
     show.until(WEST, &RouterState::OnProbation).await?;
     show.scene(Scene::WestIsBack, calls - 2 * third).await?;
     show.until(WEST, &RouterState::Enabled).await?;
@@ -104,7 +109,7 @@ impl Show<'_> {
     async fn settle(&mut self) -> anyhow::Result<()> {
         let by = Instant::now() + WATCH_TIMEOUT;
         while [EAST, WEST].iter().any(|router| self.run.failures(router) > self.run.disabled(router)) {
-            match timeout_at(by, self.world.next()).await {
+            match timeout_at(by, self.harness.next()).await {
                 Ok(event) => self.take(event?),
                 // The judge finds what is missing.
                 Err(_) => break,
@@ -118,7 +123,7 @@ impl Show<'_> {
         loop {
             tokio::select! {
                 biased;
-                event = self.world.next() => self.take(event?),
+                event = self.harness.next() => self.take(event?),
                 _ = self.pace.tick() => return Ok(()),
             }
         }
@@ -127,13 +132,14 @@ impl Show<'_> {
     async fn call(&mut self, scene: Scene) -> anyhow::Result<()> {
         let way = Way::of(self.calls);
         self.calls += 1;
-        let url = if way == Way::ThroughTheGateway { self.world.at(ROUTER) } else { self.world.relay_url("127.0.0.1") };
+        let url =
+            if way == Way::ThroughTheGateway { self.harness.at(ROUTER) } else { self.harness.relay_url("127.0.0.1") };
         let agent = self.agent.clone();
         let began = Instant::now();
         let mut calling = tokio::task::spawn_blocking(move || client::call(&agent, &url, way));
         let answer = loop {
             tokio::select! {
-                event = self.world.next() => self.take(event?),
+                event = self.harness.next() => self.take(event?),
                 answer = &mut calling => break answer.unwrap_or_else(|error| Err(error.to_string())),
             }
         };
@@ -154,7 +160,7 @@ impl Show<'_> {
         let begins = of_session(session);
         let by = Instant::now() + WATCH_TIMEOUT;
         while self.entries.get(begins).map_or(0, Vec::len) < count {
-            match timeout_at(by, self.world.next()).await {
+            match timeout_at(by, self.harness.next()).await {
                 Ok(event) => self.take(event?),
                 Err(_) => break,
             }
@@ -182,9 +188,9 @@ impl Show<'_> {
 
     /// Waits until a target has this state. No call is made meanwhile.
     async fn until(&mut self, router: &str, wanted: &RouterState) -> anyhow::Result<()> {
-        let by = Instant::now() + self.world.disabled_time() + WATCH_TIMEOUT;
+        let by = Instant::now() + self.harness.disabled_time() + WATCH_TIMEOUT;
         while self.states.get(router) != Some(wanted) {
-            match timeout_at(by, self.world.next()).await {
+            match timeout_at(by, self.harness.next()).await {
                 Ok(event) => self.take(event?),
                 Err(_) => break,
             }

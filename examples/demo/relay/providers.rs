@@ -95,7 +95,7 @@ impl Show {
         let variables = [variables, vec![("BROKER_CONFIG".into(), place.0.clone().into())]].concat();
         let settings = match settings::resolve(Sources::new(variables.clone(), RawSettings::default())).config {
             Ok(settings) => settings,
-            Err(faults) => bail!("the broker's settings:{}", crate::world::lines(&faults)),
+            Err(faults) => bail!("the broker's settings:{}", crate::harness::lines(&faults)),
         };
         let pool = settings.broker.pools.first().context("the pools file has no pool")?.ingress.clone();
         let built = balancer::broker::Broker::new(settings.broker.clone());

@@ -32,9 +32,9 @@ fn both() -> Vec<(String, String)> {
 #[tokio::test]
 async fn s3_each_provider_answers_a_whole_chat() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
-        let answer = world.chat(&format!("/{name}/"), &json!({"temperature": 0.5, "max_tokens": 50})).await;
+        let answer = harness.chat(&format!("/{name}/"), &json!({"temperature": 0.5, "max_tokens": 50})).await;
         let said = read(&answer);
         assert_eq!(said["object"], "chat.completion", "{name}");
         let choice = &said["choices"][0];
@@ -49,20 +49,20 @@ async fn s3_each_provider_answers_a_whole_chat() {
         assert_eq!(answer.header("content-type"), Some("application/json"), "{name}");
         assert_eq!(answer.header("x-broker-dropped"), None, "{name}");
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s3_each_provider_streams_a_chat() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
         for with_usage in [false, true] {
             let mut asked = json!({"stream": true});
             if with_usage {
                 asked["stream_options"] = json!({"include_usage": true});
             }
-            let chunks = chunks(&world.chat(&format!("/{name}/"), &asked).await);
+            let chunks = chunks(&harness.chat(&format!("/{name}/"), &asked).await);
             let deltas = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str());
             assert_eq!(deltas.collect::<String>(), format!("Hello from {}.", kind.name()), "{name}");
             let reasons: Vec<_> =
@@ -75,16 +75,16 @@ async fn s3_each_provider_streams_a_chat() {
             usages.iter().for_each(|chunk| assert_usage(&chunk["usage"], name));
         }
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s3_each_provider_calls_tools_side_by_side_and_takes_their_results() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
         let ingress = format!("/{name}/");
-        let said = read(&world.chat(&ingress, &json!({"tools": tools()})).await);
+        let said = read(&harness.chat(&ingress, &json!({"tools": tools()})).await);
         let choice = &said["choices"][0];
         assert_eq!(choice["finish_reason"], "tool_calls", "{name}");
         let message = choice["message"].clone();
@@ -98,26 +98,26 @@ async fn s3_each_provider_calls_tools_side_by_side_and_takes_their_results() {
             message.clone(),
         ];
         messages.extend(calls.iter().map(result));
-        let said = read(&world.chat(&ingress, &json!({"tools": tools(), "messages": messages})).await);
+        let said = read(&harness.chat(&ingress, &json!({"tools": tools(), "messages": messages})).await);
         let words = format!("It is sunny, says {}.", kind.name());
         assert_eq!(said["choices"][0]["message"]["content"], words, "{name}");
         // A history with calls, and no tools any more.
-        let said = read(&world.chat(&ingress, &json!({"messages": messages})).await);
+        let said = read(&harness.chat(&ingress, &json!({"messages": messages})).await);
         assert_eq!(said["choices"][0]["message"]["content"], words, "{name}");
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s3_functions_of_the_old_form_reach_those_who_know_tools_only() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     let functions: Vec<_> = tools().as_array().unwrap().iter().map(|tool| tool["function"].clone()).collect();
     for (name, whose) in
         [("anthropic", "anthropic"), ("bedrockclaude", "bedrock"), ("converse", "bedrock"), ("vertexclaude", "vertex")]
     {
         let ingress = format!("/{name}/");
-        let said = read(&world.chat(&ingress, &json!({"functions": functions})).await);
+        let said = read(&harness.chat(&ingress, &json!({"functions": functions})).await);
         let choice = &said["choices"][0];
         assert_eq!(choice["finish_reason"], "function_call", "{name} {said}");
         let message = choice["message"].clone();
@@ -125,21 +125,21 @@ async fn s3_functions_of_the_old_form_reach_those_who_know_tools_only() {
         assert_eq!((&message["function_call"]["name"], &arguments["city"]), (&json!("weather"), &json!("Paris")));
         let result = json!({"role": "function", "name": "weather", "content": "sunny"});
         let messages = json!([{"role": "user", "content": "weather?"}, message, result]);
-        let said = read(&world.chat(&ingress, &json!({"functions": functions, "messages": messages})).await);
+        let said = read(&harness.chat(&ingress, &json!({"functions": functions, "messages": messages})).await);
         assert_eq!(said["choices"][0]["message"]["content"], format!("It is sunny, says {whose}."), "{name}");
-        let streamed = chunks(&world.chat(&ingress, &json!({"functions": functions, "stream": true})).await);
+        let streamed = chunks(&harness.chat(&ingress, &json!({"functions": functions, "stream": true})).await);
         let last = streamed.last().unwrap();
         assert_eq!(last["choices"][0]["finish_reason"], "function_call", "{name} {last}");
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s3_each_provider_streams_calls_of_tools_side_by_side() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, ..) in &vendors.targets {
-        let chunks = chunks(&world.chat(&format!("/{name}/"), &json!({"tools": tools(), "stream": true})).await);
+        let chunks = chunks(&harness.chat(&format!("/{name}/"), &json!({"tools": tools(), "stream": true})).await);
         let mut calls: Vec<Value> = Vec::new();
         for part in
             chunks.iter().flat_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"].as_array().into_iter().flatten())
@@ -157,17 +157,17 @@ async fn s3_each_provider_streams_calls_of_tools_side_by_side() {
         let reasons: Vec<_> = chunks.iter().filter_map(|chunk| chunk["choices"][0]["finish_reason"].as_str()).collect();
         assert_eq!(reasons, ["tool_calls"], "{name}");
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s3_embeddings_come_from_those_who_have_them_and_the_others_are_not_called() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
         let has = ["openai", "azure", "azuredeployment", "gemini", "ollama"].contains(name);
         let before = vendors.calls(*kind);
-        let answer = world.send(&format!("/{name}/embeddings"), &json!({"model": "e", "input": "hi"})).await;
+        let answer = harness.send(&format!("/{name}/embeddings"), &json!({"model": "e", "input": "hi"})).await;
         if has {
             assert_eq!(read(&answer)["data"][0]["embedding"], json!([0.5, 0.25]), "{name}");
         } else {
@@ -175,18 +175,18 @@ async fn s3_embeddings_come_from_those_who_have_them_and_the_others_are_not_call
             assert_eq!(super::error(&answer)["type"], "invalid_request_error", "{name}");
         }
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s3_a_schema_reaches_those_who_take_one() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     let schema = json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
         "required": ["name", "age"], "additionalProperties": false});
     let format = json!({"type": "json_schema", "json_schema": {"name": "person", "strict": true, "schema": schema}});
     for (name, ..) in vendors.targets.iter().filter(|(name, ..)| *name != "converse") {
-        let said = read(&world.chat(&format!("/{name}/"), &json!({"response_format": format})).await);
+        let said = read(&harness.chat(&format!("/{name}/"), &json!({"response_format": format})).await);
         let content: Value = serde_json::from_str(said["choices"][0]["message"]["content"].as_str().unwrap()).unwrap();
         assert_eq!(content, json!({"name": "Ada", "age": 36}), "{name}");
     }

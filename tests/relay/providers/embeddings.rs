@@ -38,13 +38,13 @@ async fn titan_and_cohere_answer_in_openais_form() {
         ),
     ];
     let pool = |(name, model, ..): &(&str, &str, Value, Value)| json!({"ingress": format!("/{name}/"), "targets": [target(&vendors, name, model)]});
-    let world = vendors.world(&json!({"pools": models.iter().map(pool).collect::<Vec<_>>()})).await;
+    let harness = vendors.harness(&json!({"pools": models.iter().map(pool).collect::<Vec<_>>()})).await;
     for (name, model, input, sent) in &models {
         // These have one length, which is another.
         let dropped = ["g1", "english"].contains(name).then_some("dimensions");
         for format in ["float", "base64"] {
             let asked = json!({"model": "e", "input": input, "dimensions": 256, "encoding_format": format});
-            let answer = world.send(&format!("/{name}/v1/embeddings"), &asked).await;
+            let answer = harness.send(&format!("/{name}/v1/embeddings"), &asked).await;
             let said = read(&answer);
             let vector = if format == "base64" { json!("AAAAPwAAgD4=") } else { json!([0.5, 0.25]) };
             let count = input.as_array().map_or(1, Vec::len);
@@ -63,7 +63,7 @@ async fn titan_and_cohere_answer_in_openais_form() {
     let all = 2 * models.len();
     let used: Vec<Value> = soon("the records", async {
         loop {
-            let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+            let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
             let calls = page["calls"].as_array().unwrap();
             if calls.len() == all {
                 break calls.iter().map(|call| call["usage"]["input_uncached"].clone()).collect();
@@ -73,17 +73,17 @@ async fn titan_and_cohere_answer_in_openais_form() {
     })
     .await;
     assert_eq!(used, vec![json!(3); all]);
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn what_a_model_cannot_take_is_refused_in_openais_form() {
     let vendors = Vendors::start().await;
-    let world = vendors.pool(&[target(&vendors, "titan", "amazon.titan-embed-text-v2:0")]).await;
+    let harness = vendors.pool(&[target(&vendors, "titan", "amazon.titan-embed-text-v2:0")]).await;
     for (input, param) in
         [(json!(["hi", "ho"]), "input"), (json!([1, 2]), "input"), (json!([[1]]), "input"), (json!([]), "input")]
     {
-        let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": input})).await;
+        let answer = harness.send("/llm/embeddings", &json!({"model": "e", "input": input})).await;
         let said = error(&answer);
         assert_eq!(
             (answer.status, &said["param"], &said["type"]),
@@ -92,11 +92,11 @@ async fn what_a_model_cannot_take_is_refused_in_openais_form() {
         assert_eq!(vendors.calls(Kind::Bedrock), 0, "{input}");
     }
     // Of the length of its vectors the vendor judges.
-    let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": "hi", "dimensions": 300})).await;
+    let answer = harness.send("/llm/embeddings", &json!({"model": "e", "input": "hi", "dimensions": 300})).await;
     let said = error(&answer);
     assert_eq!((answer.status, &said["code"]), (400, &json!("ValidationException")), "{said}");
     assert_eq!(vendors.calls(Kind::Bedrock), 1);
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 /// Titan takes one text in a call.

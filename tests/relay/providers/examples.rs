@@ -13,7 +13,7 @@ fn tools() -> serde_json::Value {
 }
 
 /// So many chats, whole and streamed, with tools and without: who served them, each right.
-async fn served(world: &Harness, calls: usize) -> BTreeMap<String, usize> {
+async fn served(harness: &Harness, calls: usize) -> BTreeMap<String, usize> {
     let mut served = BTreeMap::new();
     for number in 0..calls {
         let (stream, with_tools) = (number % 2 == 1, number % 4 >= 2);
@@ -21,7 +21,7 @@ async fn served(world: &Harness, calls: usize) -> BTreeMap<String, usize> {
         if with_tools {
             asked["tools"] = tools();
         }
-        let answer = world.chat("/llm/", &asked).await;
+        let answer = harness.chat("/llm/", &asked).await;
         let calls = if stream {
             let chunks = chunks(&answer);
             let deltas = chunks.iter().flat_map(|chunk| chunk["choices"][0]["delta"]["tool_calls"].as_array());
@@ -38,21 +38,21 @@ async fn served(world: &Harness, calls: usize) -> BTreeMap<String, usize> {
 #[tokio::test]
 async fn s3_half_to_openai_and_half_to_a_pair() {
     let vendors = Vendors::start().await;
-    let world = world_of(&vendors, &example("cookbook-loadbalance-fallback.json", &vendors)).await;
-    let all_well = served(&world, 60).await;
+    let harness = world_of(&vendors, &example("cookbook-loadbalance-fallback.json", &vendors)).await;
+    let all_well = served(&harness, 60).await;
     assert!(all_well["/llm/openai/"] >= 12 && all_well["/llm/anthropic/"] >= 12 && all_well.len() == 2, "{all_well:?}");
     vendors.of(Kind::Anthropic).always(Some(Fault::Status(529)));
-    let one_down = served(&world, 40).await;
+    let one_down = served(&harness, 40).await;
     assert!(one_down["/llm/azure/"] >= 6 && !one_down.contains_key("/llm/anthropic/"), "{one_down:?}");
     vendors.of(Kind::OpenAi).always(Some(Fault::Status(503)));
-    assert_eq!(served(&world, 8).await, [("/llm/azure/".to_owned(), 8)].into());
+    assert_eq!(served(&harness, 8).await, [("/llm/azure/".to_owned(), 8)].into());
 }
 
 #[tokio::test]
 async fn s3_a_canary_of_another_provider() {
     let vendors = Vendors::start().await;
-    let world = world_of(&vendors, &example("cookbook-canary.json", &vendors)).await;
-    let shares = served(&world, 200).await;
+    let harness = world_of(&vendors, &example("cookbook-canary.json", &vendors)).await;
+    let shares = served(&harness, 200).await;
     // Ten are expected; fewer than one or more than 40 come once in many thousand times.
     let canary = shares.get("/llm/canary/").copied().unwrap_or_default();
     assert!((1..=40).contains(&canary), "{shares:?}");
@@ -60,9 +60,9 @@ async fn s3_a_canary_of_another_provider() {
     let before = vendors.calls(Kind::Anthropic);
     let mut calls = 0;
     while vendors.calls(Kind::Anthropic) == before {
-        assert_eq!(served(&world, 4).await, [("/llm/stable/".to_owned(), 4)].into(), "no client sees it fail");
+        assert_eq!(served(&harness, 4).await, [("/llm/stable/".to_owned(), 4)].into(), "no client sees it fail");
         calls += 4;
         assert!(calls < 1_000, "the canary is never met");
     }
-    world.broker.until(&["router disabled", "/llm/canary/"]).await;
+    harness.broker.until(&["router disabled", "/llm/canary/"]).await;
 }

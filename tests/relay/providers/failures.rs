@@ -11,11 +11,11 @@ use super::{Vendors, error, read, router, unchunked};
 async fn s2_errors_keep_their_status_and_come_in_the_clients_form() {
     let vendors = Vendors::start().await;
     // One target and no other: the client is sent what it said.
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
         for status in [400, 429, 503] {
             let file = json!({"pools": [{"ingress": "/llm/", "targets": [vendors.target(name)]}]});
-            let alone = vendors.world(&file).await;
+            let alone = vendors.harness(&file).await;
             vendors.of(*kind).always(Some(Fault::Status(status)));
             let answer = alone.chat("/llm/", &json!({})).await;
             vendors.of(*kind).always(None);
@@ -25,7 +25,7 @@ async fn s2_errors_keep_their_status_and_come_in_the_clients_form() {
             assert_eq!(answer.header("content-type"), Some("application/json"), "{name}");
         }
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
     let vendors = Vendors::start().await;
     for (name, kind) in [("anthropic", Kind::Anthropic), ("converse", Kind::Bedrock), ("bedrockclaude", Kind::Bedrock)]
     {
-        let world = vendors.pool(&[vendors.target(name)]).await;
+        let harness = vendors.pool(&[vendors.target(name)]).await;
         let call = json!({"id": "a", "type": "function", "function": {"name": "t", "arguments": "{}"}});
         for (changes, param) in [
             (json!({"n": 2}), "n"),
@@ -44,17 +44,17 @@ async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
             ),
             (json!({"messages": [{"role": "tool", "tool_call_id": "x", "content": "1"}]}), "messages"),
         ] {
-            let answer = world.chat("/llm/", &changes).await;
+            let answer = harness.chat("/llm/", &changes).await;
             assert_eq!(answer.status, 400, "{name} {changes}: {}", answer.text());
             let said = error(&answer);
             assert_eq!(said["type"], "invalid_request_error", "{name}: {said}");
             assert!(said["param"].as_str().unwrap_or_default().starts_with(param), "{name}: {said}");
         }
-        let answer = world.send_with("/llm/chat/completions", &[], "{\"model\":").await;
+        let answer = harness.send_with("/llm/chat/completions", &[], "{\"model\":").await;
         assert_eq!((answer.status, &error(&answer)["type"]), (400, &json!("invalid_request_error")), "{name}");
         assert_eq!(vendors.calls(kind), 0, "{name} was not called");
-        world.assert_nothing_disabled();
-        assert_eq!(read(&world.chat("/llm/", &json!({})).await)["object"], "chat.completion");
+        harness.assert_nothing_disabled();
+        assert_eq!(read(&harness.chat("/llm/", &json!({})).await)["object"], "chat.completion");
         vendors.of(kind).forget();
     }
 }
@@ -63,14 +63,14 @@ async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
 #[tokio::test]
 async fn s2_what_a_vendor_refuses_trips_no_target() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
-        let answer = world.chat(&format!("/{name}/"), &json!({"messages": []})).await;
+        let answer = harness.chat(&format!("/{name}/"), &json!({"messages": []})).await;
         assert_eq!(answer.status, 400, "{name}: {}", answer.text());
         error(&answer);
         assert!(vendors.calls(*kind) < 20, "{name}");
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 /// Each broken answer: whose, what is asked, and what is wrong.
@@ -102,16 +102,16 @@ fn broken() -> Vec<(&'static str, Kind, Value, Fault)> {
 async fn s5_a_broken_answer_of_which_nothing_was_sent_comes_from_elsewhere() {
     let vendors = Vendors::start().await;
     for (name, kind, asked, fault) in broken() {
-        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        let harness = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
         vendors.of(kind).once(fault);
-        let answer = world.chat("/llm/", &asked).await;
+        let answer = harness.chat("/llm/", &asked).await;
         assert_eq!(
             (answer.status, router(&answer)),
             (200, "/llm/openai/"),
             "{name} {asked} {fault:?}: {}",
             answer.text()
         );
-        let disabled = world.broker.until(&["router disabled"]).await;
+        let disabled = harness.broker.until(&["router disabled"]).await;
         assert!(disabled.contains(&format!("/llm/{name}/")), "{disabled}");
     }
 }
@@ -135,16 +135,16 @@ async fn s5_an_answer_that_breaks_after_its_beginning_ends_with_an_error_event()
         ("converse", Kind::Bedrock, &tools, Fault::Without(3)),
         ("vertexclaude", Kind::Vertex, &text, Fault::CutAfter(4)),
     ] {
-        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        let harness = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
         vendors.of(kind).once(fault);
-        let answer = world.chat("/llm/", asked).await;
+        let answer = harness.chat("/llm/", asked).await;
         assert_eq!((answer.status, router(&answer)), (200, format!("/llm/{name}/").as_str()), "{fault:?}");
         let text = unchunked(&answer);
         assert!(!text.contains("[DONE]") && !text.contains("\"finish_reason\":\"stop\""), "{name} {fault:?}: {text}");
         let last = text.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
         let last: Value = serde_json::from_str(last).unwrap();
         assert!(last["error"]["message"].is_string(), "{name} {fault:?}: {text}");
-        let disabled = world.broker.until(&["router disabled"]).await;
+        let disabled = harness.broker.until(&["router disabled"]).await;
         assert!(disabled.contains(&format!("/llm/{name}/")), "{name} {fault:?}: {disabled}");
     }
 }
@@ -163,13 +163,13 @@ async fn an_exception_before_any_content_is_answered_by_the_next_target() {
         ] {
             // First of all, and behind `messageStart` or `message_start`.
             for at in [0, 1] {
-                let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+                let harness = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
                 vendors.of(Kind::Bedrock).once(Fault::Exception(at, exception));
-                let answer = world.chat("/llm/", &json!({"stream": true})).await;
+                let answer = harness.chat("/llm/", &json!({"stream": true})).await;
                 let case = format!("{name} {exception} {at}: {}", answer.text());
                 assert_eq!((answer.status, router(&answer)), (200, "/llm/openai/"), "{case}");
                 assert!(!answer.text().contains("script"), "{case}");
-                let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+                let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
                 let attempts = &page["calls"][0]["attempts"];
                 assert_eq!(
                     (&attempts[0]["class"], &attempts[1]["class"]),
@@ -187,9 +187,9 @@ async fn an_exception_behind_content_is_an_error_event_in_the_clients_protocol()
     let messages =
         json!({"model": "x", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
     for name in ["converse", "bedrockclaude"] {
-        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        let harness = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
         vendors.of(Kind::Bedrock).once(Fault::Exception(3, "throttlingException"));
-        let answer = world.chat("/llm/", &json!({"stream": true})).await;
+        let answer = harness.chat("/llm/", &json!({"stream": true})).await;
         assert_eq!((answer.status, router(&answer)), (200, format!("/llm/{name}/").as_str()), "{}", answer.text());
         let text = unchunked(&answer);
         let events: Vec<Value> = text
@@ -205,7 +205,7 @@ async fn an_exception_behind_content_is_an_error_event_in_the_clients_protocol()
             "{text}"
         );
         assert_eq!(events.iter().filter(|event| event["error"].is_object()).count(), 1, "{text}");
-        let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+        let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
         let call = &page["calls"][0];
         assert_eq!(
             (&call["class"], &call["attempts"][0]["class"], &call["usage"]["estimated"]),
@@ -213,9 +213,9 @@ async fn an_exception_behind_content_is_an_error_event_in_the_clients_protocol()
             "{page}"
         );
     }
-    let world = vendors.pool(&[vendors.target("bedrockclaude")]).await;
+    let harness = vendors.pool(&[vendors.target("bedrockclaude")]).await;
     vendors.of(Kind::Bedrock).once(Fault::Exception(4, "throttlingException"));
-    let text = unchunked(&world.send("/llm/v1/messages", &messages).await);
+    let text = unchunked(&harness.send("/llm/v1/messages", &messages).await);
     let last = text.trim_end().rsplit("\n\n").next().unwrap();
     let error: Value = serde_json::from_str(last.strip_prefix("event: error\ndata: ").unwrap()).unwrap();
     assert_eq!(
@@ -227,9 +227,9 @@ async fn an_exception_behind_content_is_an_error_event_in_the_clients_protocol()
 #[tokio::test]
 async fn where_every_target_throttles_a_stream_the_client_gets_429() {
     let vendors = Vendors::start().await;
-    let world = vendors.pool(&[vendors.target("converse"), vendors.target("bedrockclaude")]).await;
+    let harness = vendors.pool(&[vendors.target("converse"), vendors.target("bedrockclaude")]).await;
     vendors.of(Kind::Bedrock).always(Some(Fault::Exception(0, "throttlingException")));
-    let answer = world.chat("/llm/", &json!({"stream": true})).await;
+    let answer = harness.chat("/llm/", &json!({"stream": true})).await;
     assert_eq!((answer.status, &error(&answer)["code"]), (429, &json!("all_targets_rate_limited")));
 }
 
@@ -238,10 +238,10 @@ async fn where_every_target_throttles_a_stream_the_client_gets_429() {
 async fn a_validation_exception_in_a_stream_is_the_clients_mistake() {
     let vendors = Vendors::start().await;
     for name in ["converse", "bedrockclaude"] {
-        let world = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
+        let harness = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
         vendors.of(Kind::Bedrock).always(Some(Fault::Exception(0, "validationException")));
         for _ in 0..3 {
-            let answer = world.chat("/llm/", &json!({"stream": true})).await;
+            let answer = harness.chat("/llm/", &json!({"stream": true})).await;
             assert_eq!((answer.status, router(&answer)), (200, format!("/llm/{name}/").as_str()), "{}", answer.text());
             let text = unchunked(&answer);
             let only = text.strip_prefix("data: ").unwrap();
@@ -249,7 +249,7 @@ async fn a_validation_exception_in_a_stream_is_the_clients_mistake() {
             assert_eq!(error["error"]["type"], "invalid_request_error", "{name}: {text}");
         }
         vendors.of(Kind::Bedrock).always(None);
-        world.assert_nothing_disabled();
+        harness.assert_nothing_disabled();
     }
 }
 
@@ -261,16 +261,16 @@ async fn why_an_answer_could_not_be_translated_stands_in_the_words_and_in_the_re
         (json!({"stream": true}), Fault::WrongChecksum(3), 200),
         (json!({}), Fault::CutWithin(0), 503),
     ] {
-        let world = vendors.pool(&[vendors.target("converse")]).await;
+        let harness = vendors.pool(&[vendors.target("converse")]).await;
         vendors.of(Kind::Bedrock).always(Some(fault));
-        let answer = world.chat("/llm/", &asked).await;
+        let answer = harness.chat("/llm/", &asked).await;
         assert_eq!(answer.status, status, "{fault:?} {}", answer.text());
         let reason = if asked["stream"] == json!(true) { "its frames cannot be read" } else { "it is no JSON object" };
         if status == 503 {
             let said = format!("/llm/converse/ sent an answer that breaks its provider's protocol: {reason} after");
             assert!(answer.text().contains(&said), "{}", answer.text());
         }
-        let page: Value = serde_json::from_slice(&world.broker.get("/api/v1/calls").await.body).unwrap();
+        let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
         let attempt = &page["calls"][0]["attempts"][0];
         assert_eq!(
             (&attempt["class"], &attempt["failure"], &attempt["reason"]),
@@ -284,10 +284,10 @@ async fn why_an_answer_could_not_be_translated_stands_in_the_words_and_in_the_re
 #[tokio::test]
 async fn s5_a_client_of_messages_gets_its_own_error_event() {
     let vendors = Vendors::start().await;
-    let world = vendors.pool(&[vendors.target("bedrockclaude")]).await;
+    let harness = vendors.pool(&[vendors.target("bedrockclaude")]).await;
     vendors.of(Kind::Bedrock).once(Fault::WrongChecksum(4));
     let body = json!({"model": "x", "max_tokens": 9, "stream": true, "messages": [{"role": "user", "content": "hi"}]});
-    let text = unchunked(&world.send("/llm/v1/messages", &body).await);
+    let text = unchunked(&harness.send("/llm/v1/messages", &body).await);
     let last = text.trim_end().rsplit("\n\n").next().unwrap();
     let error: Value = serde_json::from_str(last.strip_prefix("event: error\ndata: ").unwrap()).unwrap();
     assert!(error["type"] == "error" && error["error"]["message"].is_string(), "{text}");
@@ -321,9 +321,9 @@ async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {
     let upstream = Scripted::start(act).await;
     let target =
         json!({"name": "a", "provider": "anthropic", "api_key": "${KEY}", "url": upstream.url(), "model": "claude-x"});
-    let world = super::Harness::of(&[("/llm/", &[target])]).await;
+    let harness = super::Harness::of(&[("/llm/", &[target])]).await;
     let mut open =
-        http::Open::post(world.relay, "/llm/chat/completions", &super::asking(&json!({"stream": true})).to_string())
+        http::Open::post(harness.relay, "/llm/chat/completions", &super::asking(&json!({"stream": true})).to_string())
             .await;
     upstream.called(1).await;
     assert_eq!(open.text(), "", "nothing is passed on before there is content");
@@ -365,9 +365,9 @@ async fn s2_a_model_that_a_client_makes_up_takes_no_target_out() {
             })
             .collect();
         let file = json!({"pools": [{"ingress": "/llm/", "targets": targets}], "health": {"consecutive": 1}});
-        let world = super::Harness::with(&file, &[]).await;
-        let refused = world.chat("/llm/", &json!({"model": "made-up"})).await;
+        let harness = super::Harness::with(&file, &[]).await;
+        let refused = harness.chat("/llm/", &json!({"model": "made-up"})).await;
         assert!(refused.status == status || refused.status == 503, "{provider}: {}", refused.text());
-        world.assert_nothing_disabled();
+        harness.assert_nothing_disabled();
     }
 }

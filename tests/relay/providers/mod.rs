@@ -203,16 +203,16 @@ impl Vendors {
     async fn each(&self) -> Harness {
         let pool =
             |(name, _, target): &(&str, Kind, Value)| json!({"ingress": format!("/{name}/"), "targets": [target]});
-        self.world(&json!({"pools": self.targets.iter().map(pool).collect::<Vec<_>>()})).await
+        self.harness(&json!({"pools": self.targets.iter().map(pool).collect::<Vec<_>>()})).await
     }
 
     /// A relay with one pool, `/llm/`, whose targets are tried in this order.
     async fn pool(&self, targets: &[Value]) -> Harness {
         let pool = json!({"ingress": "/llm/", "strategy": {"mode": "fallback"}, "targets": targets});
-        self.world(&json!({"pools": [pool]})).await
+        self.harness(&json!({"pools": [pool]})).await
     }
 
-    async fn world(&self, file: &Value) -> Harness {
+    async fn harness(&self, file: &Value) -> Harness {
         Harness::with(file, &[("ACCOUNT", &account(&self.of(Kind::Vertex).token_url()))]).await
     }
 

@@ -16,20 +16,20 @@ async fn by_model(vendors: &Vendors) -> Harness {
     let targets: Vec<_> = named.iter().map(|(_, target)| vendors.target(target)).collect();
     let pool =
         json!({"ingress": "/llm/", "strategy": {"mode": "conditional", "conditions": conditions}, "targets": targets});
-    vendors.world(&json!({"pools": [pool]})).await
+    vendors.harness(&json!({"pools": [pool]})).await
 }
 
 #[tokio::test]
 async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
     let vendors = Vendors::start().await;
-    let world = by_model(&vendors).await;
-    let answer = world.chat("/llm/", &json!({"model": "claude"})).await;
+    let harness = by_model(&vendors).await;
+    let answer = harness.chat("/llm/", &json!({"model": "claude"})).await;
     assert_eq!((read(&answer)["object"].as_str(), router(&answer)), (Some("chat.completion"), "/llm/anthropic/"));
     let calls = |vendors: &Vendors| Kind::ALL.map(|kind| vendors.calls(kind));
     let before = calls(&vendors);
     for path in ["/llm/chat/completions", "/llm/v1/messages", "/llm/embeddings"] {
         let body = json!({"model": "gpt-5-\u{e4}\"", "messages": [], "input": "hi"});
-        let answer = world.send(path, &body).await;
+        let answer = harness.send(path, &body).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
         let whole: Value = serde_json::from_slice(&answer.body).unwrap();
         let said = &whole["error"];
@@ -46,7 +46,7 @@ async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
         assert_eq!(answer.header("x-broker-router"), None);
     }
     assert_eq!(calls(&vendors), before);
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
@@ -66,10 +66,10 @@ async fn s2_where_all_targets_map_models_others_are_404_unless_a_row_lets_them_p
         json!({"pools": [{"ingress": "/llm/", "targets": [first, last], "strategy": {"mode": "fallback"}}]})
     };
     for (row, sent) in [(None, None), (Some("*"), Some("other")), (Some("all"), Some("all"))] {
-        let world = vendors.world(&pool(row)).await;
+        let harness = vendors.harness(&pool(row)).await;
         vendors.of(Kind::OpenAi).always(Some(Fault::Status(503)));
         let before = vendors.calls(Kind::Azure);
-        let answer = world.chat("/llm/", &json!({"model": "other"})).await;
+        let answer = harness.chat("/llm/", &json!({"model": "other"})).await;
         assert_eq!(answer.status, if sent.is_some() { 200 } else { 404 }, "{}", answer.text());
         assert_eq!(vendors.calls(Kind::Azure) - before, usize::from(sent.is_some()));
         if let Some(sent) = sent {
@@ -83,22 +83,22 @@ async fn s2_where_all_targets_map_models_others_are_404_unless_a_row_lets_them_p
 #[tokio::test]
 async fn s2_a_pool_that_sets_its_models_itself_takes_any_name() {
     let vendors = Vendors::start().await;
-    let world = vendors.pool(&[vendors.target("anthropic"), vendors.target("openai")]).await;
-    assert_eq!(router(&world.chat("/llm/", &json!({"model": "anything"})).await), "/llm/anthropic/");
+    let harness = vendors.pool(&[vendors.target("anthropic"), vendors.target("openai")]).await;
+    assert_eq!(router(&harness.chat("/llm/", &json!({"model": "anything"})).await), "/llm/anthropic/");
 }
 
 #[tokio::test]
 async fn s3_the_models_of_a_pool_are_listed_and_no_target_is_called() {
     let vendors = Vendors::start().await;
-    let world = by_model(&vendors).await;
-    let answer = http::send(world.relay, "GET", "/llm/v1/models", &[], b"").await.unwrap();
+    let harness = by_model(&vendors).await;
+    let answer = http::send(harness.relay, "GET", "/llm/v1/models", &[], b"").await.unwrap();
     let said = read(&answer);
     let ids: Vec<_> = said["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert_eq!((said["object"].as_str(), ids), (Some("list"), vec!["claude", "gpt-4o", "llama", "nomic"]));
     assert_eq!(Kind::ALL.map(|kind| vendors.calls(kind)), [0; 7]);
     // Where the settings do not name them, the provider is asked.
     let target = json!({"name": "a", "provider": "openai", "url": vendors.of(Kind::OpenAi).url(), "api_key": "${KEY}"});
-    let world = vendors.pool(&[target]).await;
-    let answer = http::send(world.relay, "GET", "/llm/models", &[], b"").await.unwrap();
+    let harness = vendors.pool(&[target]).await;
+    let answer = http::send(harness.relay, "GET", "/llm/models", &[], b"").await.unwrap();
     assert_eq!(read(&answer)["data"][0]["id"], Value::from("a-model-of-openai"));
 }

@@ -9,10 +9,10 @@ use super::{Harness, KEY, Vendors, chunks, read, router, unchunked};
 #[tokio::test]
 async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     let bearer = format!("Bearer {KEY}");
     for (name, kind, _) in &vendors.targets {
-        read(&world.chat(&format!("/{name}/"), &json!({})).await);
+        read(&harness.chat(&format!("/{name}/"), &json!({})).await);
         let call = vendors.last(*kind);
         let credentials = ["authorization", "api-key", "x-api-key"].map(|header| call.header(header));
         match *name {
@@ -41,7 +41,7 @@ async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere(
 #[tokio::test]
 async fn s1_each_address_and_model_is_as_its_provider_has_it() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, target, model) in [
         ("openai", "/v1/chat/completions", Some("gpt-4o")),
         ("azure", "/openai/v1/chat/completions", Some("gpt4")),
@@ -63,7 +63,7 @@ async fn s1_each_address_and_model_is_as_its_provider_has_it() {
         ("bedrockopenai", "/openai/v1/chat/completions", Some("openai.gpt-oss-120b-1:0")),
         ("ollama", "/v1/chat/completions", Some("llama3.2")),
     ] {
-        read(&world.chat(&format!("/{name}/v1/"), &json!({})).await);
+        read(&harness.chat(&format!("/{name}/v1/"), &json!({})).await);
         let (_, kind, _) = vendors.targets.iter().find(|(other, ..)| *other == name).unwrap();
         let call = vendors.last(*kind);
         let sent = call.target.replace("%40", "@").replace("%3a", "%3A");
@@ -74,9 +74,9 @@ async fn s1_each_address_and_model_is_as_its_provider_has_it() {
 #[tokio::test]
 async fn s1_what_passes_is_sent_byte_for_byte() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     let body = "{ \"messages\" : [{\"role\":\"user\",\"content\":\"h\\u0069 \u{e4}\"}],\n \"temperature\":1e0, \"model\":\"gpt-4o\" }";
-    let answer = world.send_with("/openai/chat/completions", &[], body).await;
+    let answer = harness.send_with("/openai/chat/completions", &[], body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(vendors.last(Kind::OpenAi).body, body.as_bytes());
 }
@@ -86,12 +86,12 @@ const MESSAGES: &str = "{ \"max_tokens\":10,\n \"model\":\"claude-sonnet-4-5\", 
 #[tokio::test]
 async fn s2_messages_pass_to_anthropic_byte_for_byte_with_the_clients_version() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (path, version) in [("/anthropic/v1/messages", None), ("/anthropic/messages", Some("2026-10-21"))] {
         let body = if version.is_none() { MESSAGES.to_owned() } else { MESSAGES.replace(", \"temperature\":1e0", "") };
         let headers: Vec<_> = version.map(|version| ("Anthropic-Version", version)).into_iter().collect();
         let headers = [&headers[..], &[("X-Api-Key", "of-the-client"), ("Anthropic-Beta", "a-beta")]].concat();
-        let answer = world.send_with(path, &headers, &body).await;
+        let answer = harness.send_with(path, &headers, &body).await;
         let said = read(&answer);
         assert_eq!((&said["type"], &said["content"][0]["text"]), (&json!("message"), &json!("Hello from anthropic.")));
         let call = vendors.last(Kind::Anthropic);
@@ -101,32 +101,32 @@ async fn s2_messages_pass_to_anthropic_byte_for_byte_with_the_clients_version() 
         assert_eq!(call.header("authorization"), None);
     }
     let streamed = MESSAGES.replacen('{', "{\"stream\":true,", 1);
-    let answer = world.send_with("/anthropic/v1/messages", &[], &streamed).await;
+    let answer = harness.send_with("/anthropic/v1/messages", &[], &streamed).await;
     let text = unchunked(&answer);
     assert!(text.starts_with("event: message_start\ndata: {") && text.contains("event: message_stop"), "{text}");
     // The vendor's own error passes as it is.
-    let answer = world.send_with("/anthropic/v1/messages", &[], &MESSAGES.replace("\"max_tokens\":10,", "")).await;
+    let answer = harness.send_with("/anthropic/v1/messages", &[], &MESSAGES.replace("\"max_tokens\":10,", "")).await;
     let said: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(
         (answer.status, &said["type"], &said["error"]["type"]),
         (400, &json!("error"), &json!("invalid_request_error"))
     );
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s2_messages_reach_the_clouds_in_their_envelopes_and_streams_come_back_without_frames() {
     let vendors = Vendors::start().await;
-    let world = vendors.each().await;
+    let harness = vendors.each().await;
     for (name, kind, version) in
         [("bedrockclaude", Kind::Bedrock, "bedrock-2023-05-31"), ("vertexclaude", Kind::Vertex, "vertex-2023-10-16")]
     {
         let path = format!("/{name}/v1/messages");
-        let said = read(&world.send_with(&path, &[], MESSAGES).await);
+        let said = read(&harness.send_with(&path, &[], MESSAGES).await);
         assert_eq!(said["content"][0]["text"], format!("Hello from {}.", kind.name()));
         let sent = vendors.last(kind).json();
         assert_eq!((&sent["anthropic_version"], sent.get("model")), (&json!(version), None), "{name}");
-        let answer = world.send_with(&path, &[], &MESSAGES.replacen('{', "{\"stream\":true,", 1)).await;
+        let answer = harness.send_with(&path, &[], &MESSAGES.replacen('{', "{\"stream\":true,", 1)).await;
         assert_eq!(answer.status, 200, "{name}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("text/event-stream"), "{name}");
         let text = unchunked(&answer);
@@ -135,16 +135,16 @@ async fn s2_messages_reach_the_clouds_in_their_envelopes_and_streams_come_back_w
             "{name}: {text}"
         );
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
 async fn s1_each_attempt_is_signed_anew() {
     let (vendors, second) = (Vendors::start().await, Vendors::start().await);
     let other = second.changed("converse", &json!({"name": "other", "region": "us-east-1"}));
-    let world = vendors.pool(&[vendors.target("converse"), other]).await;
+    let harness = vendors.pool(&[vendors.target("converse"), other]).await;
     vendors.of(Kind::Bedrock).once(Fault::Status(503));
-    let answer = world.chat("/llm/", &json!({})).await;
+    let answer = harness.chat("/llm/", &json!({})).await;
     assert_eq!((read(&answer)["object"].as_str(), router(&answer)), (Some("chat.completion"), "/llm/other/"));
     let [first, second] =
         [&vendors, &second].map(|vendors| vendors.last(Kind::Bedrock).header("authorization").unwrap().to_owned());
@@ -154,12 +154,12 @@ async fn s1_each_attempt_is_signed_anew() {
 #[tokio::test]
 async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
     let vendors = Vendors::start().await;
-    let world = vendors.pool(&[vendors.target("vertexgemini"), vendors.target("openai")]).await;
+    let harness = vendors.pool(&[vendors.target("vertexgemini"), vendors.target("openai")]).await;
     vendors.of(Kind::Vertex).refuse_tokens(true);
-    let answer = world.chat("/llm/", &json!({})).await;
+    let answer = harness.chat("/llm/", &json!({})).await;
     assert_eq!(router(&answer), "/llm/openai/", "{}", answer.text());
     assert_eq!(vendors.calls(Kind::Vertex), 0);
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
     // Without another target the client gets the error, and may retry.
     let alone = vendors.pool(&[vendors.target("vertexgemini")]).await;
     let answer = alone.chat("/llm/", &json!({})).await;
@@ -206,8 +206,8 @@ async fn s2_what_a_target_cannot_take_is_dropped_and_named_refused_or_passed() {
 #[tokio::test]
 async fn s2_anthropics_later_version_gets_no_sampling() {
     let vendors = Vendors::start().await;
-    let world = vendors.pool(&[vendors.changed("anthropic", &json!({"api_version": "2026-10-21"}))]).await;
-    let answer = world.chat("/llm/", &json!({"temperature": 1, "top_p": 1})).await;
+    let harness = vendors.pool(&[vendors.changed("anthropic", &json!({"api_version": "2026-10-21"}))]).await;
+    let answer = harness.chat("/llm/", &json!({"temperature": 1, "top_p": 1})).await;
     assert_eq!(
         (answer.status, answer.header("x-broker-dropped")),
         (200, Some("temperature, top_p")),
@@ -232,7 +232,7 @@ async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
         |model| json!({"ingress": format!("/{model}/"), "strategy": {"mode": "fallback"}, "targets": targets(model)}),
     );
     let path = prices.path();
-    let world = Harness::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
+    let harness = Harness::with(&json!({"pools": pools}), &[("BROKER_PRICES", path.to_str().unwrap())]).await;
     let image = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]);
     let tools = json!([{"type": "function", "function": {"name": "t", "parameters": {"type": "object"}}}]);
     let schema = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": {"type": "object"}}});
@@ -244,28 +244,28 @@ async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
         ("/small/", json!({}), true),
         ("/small/", json!({"messages": [{"role": "user", "content": "word ".repeat(200)}]}), false),
     ] {
-        let answer = world.chat(ingress, &changes).await;
+        let answer = harness.chat(ingress, &changes).await;
         let expected = format!("{ingress}{}/", if first { "ollama" } else { "openai" });
         assert_eq!((answer.status, router(&answer)), (200, expected.as_str()), "{changes}: {}", answer.text());
         assert_eq!(answer.header("x-broker-attempts"), Some("1"), "{changes}");
     }
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
     // Where the other one cannot serve, it gets the call after all.
     vendors.of(Kind::OpenAi).always(Some(Fault::Status(503)));
-    let answer = world.chat("/poor/", &json!({"tools": tools})).await;
+    let answer = harness.chat("/poor/", &json!({"tools": tools})).await;
     assert_eq!((answer.status, router(&answer)), (200, "/poor/ollama/"), "{}", answer.text());
 }
 
 #[tokio::test]
 async fn s2_a_target_that_does_not_have_what_is_asked_for_is_passed_over() {
     let vendors = Vendors::start().await;
-    let world =
+    let harness =
         vendors.pool(&[vendors.target("anthropic"), vendors.target("converse"), vendors.target("ollama")]).await;
-    let answer = world.send("/llm/embeddings", &json!({"model": "e", "input": ["hi", "ho"]})).await;
+    let answer = harness.send("/llm/embeddings", &json!({"model": "e", "input": ["hi", "ho"]})).await;
     assert_eq!((read(&answer)["data"].as_array().map(Vec::len), router(&answer)), (Some(2), "/llm/ollama/"));
     assert_eq!(answer.header("x-broker-attempts"), Some("1"), "no other target was called");
     assert_eq!((vendors.calls(Kind::Anthropic), vendors.calls(Kind::Bedrock)), (0, 0));
-    let streamed = chunks(&world.chat("/llm/", &json!({"stream": true})).await);
+    let streamed = chunks(&harness.chat("/llm/", &json!({"stream": true})).await);
     assert!(!streamed.is_empty());
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }

@@ -110,10 +110,10 @@ fn expected(vendors: &Vendors) -> Vec<String> {
 /// A script with the SDK of one language, before every provider.
 async fn sdk_does_everything(variable: &str, script: &str) {
     let vendors = Vendors::start().await;
-    let (world, names) = every_provider(&vendors).await;
-    let Some(said) = run(variable, script, world.relay, &names).await else { return };
+    let (harness, names) = every_provider(&vendors).await;
+    let Some(said) = run(variable, script, harness.relay, &names).await else { return };
     assert_eq!(said, expected(&vendors));
-    world.assert_nothing_disabled();
+    harness.assert_nothing_disabled();
 }
 
 #[tokio::test]
@@ -136,8 +136,8 @@ async fn s3_anthropics_sdk_reaches_those_who_speak_its_protocol() {
     let mut open = vendors.target("anthropic");
     open.as_object_mut().unwrap().remove("model");
     pools.push(json!({"ingress": "/open/", "targets": [open]}));
-    let world = vendors.world(&json!({"pools": pools})).await;
-    let Some(said) = run("OPENAI_PYTHON", "anthropic_sdk.py", world.relay, &names).await else { return };
+    let harness = vendors.harness(&json!({"pools": pools})).await;
+    let Some(said) = run("OPENAI_PYTHON", "anthropic_sdk.py", harness.relay, &names).await else { return };
     let mut expected = Vec::new();
     for (name, whose) in [("anthropic", "anthropic"), ("bedrockclaude", "bedrock"), ("vertexclaude", "vertex")] {
         for _ in 0..2 {
@@ -155,10 +155,10 @@ async fn s3_anthropics_sdk_reaches_those_who_speak_its_protocol() {
 async fn s3_clients_of_long_ago_are_left_as_they_are() {
     let vendors = Vendors::start().await;
     let file = example("07-old-clients.json", &vendors);
-    let world = world_of(&vendors, &file).await;
+    let harness = world_of(&vendors, &file).await;
     for (kind, fault) in [(Kind::OpenAi, None), (Kind::Azure, Some(Fault::Status(503)))] {
         vendors.of(Kind::OpenAi).always(fault);
-        let Some(said) = run("OLD_OPENAI_PYTHON", "old_openai_sdk.py", world.relay, &[]).await else { return };
+        let Some(said) = run("OLD_OPENAI_PYTHON", "old_openai_sdk.py", harness.relay, &[]).await else { return };
         let mut expected = Vec::new();
         for form in ["open_ai model", "open_ai engine", "azure engine", "azure deployment_id model"] {
             let whose = kind.name();
@@ -168,7 +168,7 @@ async fn s3_clients_of_long_ago_are_left_as_they_are() {
             expected.push(format!("{form} embedding [0.5, 0.25]"));
             expected.push(format!("{form} refused InvalidRequestError"));
         }
-        assert_eq!(said, expected, "{}", world.broker.text());
+        assert_eq!(said, expected, "{}", harness.broker.text());
     }
     // Each has its own names for the models, whatever the client says and where.
     let models = |kind: Kind| -> std::collections::BTreeSet<String> {

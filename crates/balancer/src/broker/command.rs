@@ -199,7 +199,7 @@ mod tests {
         START.after(Duration::from_secs(seconds))
     }
 
-    fn world(routers: &[&str]) -> Broker {
+    fn broker(routers: &[&str]) -> Broker {
         flat("/in/", routers)
     }
 
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_drained_router_gets_nothing_until_its_time_is_over() {
-        let mut broker = world(&["/a/", "/b/"]);
+        let mut broker = broker(&["/a/", "/b/"]);
         let changes = say(&mut broker, Command::Drain(path("/a/")), Some(at(60)), START);
         assert!(
             matches!(&changes[..], [BrokerEvent::OperatorAction(order)] if order.action == ActionDone::Drained && order.reason == "why not")
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn drained_and_disabled_do_not_overwrite_each_other() {
-        let mut broker = world(&["/a/", "/b/"]);
+        let mut broker = broker(&["/a/", "/b/"]);
         fail(&mut broker, "/a/", START);
         say(&mut broker, Command::Drain(path("/a/")), None, at(1));
         assert_eq!(word(&broker, "/a/", at(1)), (PublicState::Disabled, true));
@@ -276,7 +276,7 @@ mod tests {
             let tree = broker.pool_status(0).unwrap().tree.unwrap();
             tree.targets.iter().map(|target| (target.share, target.probation)).collect()
         };
-        let mut broker = world(&["/a/", "/b/", "/c/", "/d/"]);
+        let mut broker = broker(&["/a/", "/b/", "/c/", "/d/"]);
         assert_eq!(shares(&broker), [(Some(0.25), false); 4]);
         fail(&mut broker, "/a/", START);
         let third = |probation| [(if probation { None } else { Some(0.0) }, probation), (Some(1.0 / 3.0), false)];
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn the_last_one_drained_leaves_the_pool_without() {
-        let mut broker = world(&["/a/", "/b/"]);
+        let mut broker = broker(&["/a/", "/b/"]);
         say(&mut broker, Command::Drain(path("/a/")), None, START);
         assert_eq!(broker.pools_left_empty(&path("/a/")), Vec::<&RouterPath>::new());
         let changes = say(&mut broker, Command::Drain(path("/b/")), None, START);
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn disabled_by_order_returns_like_after_a_failure_and_enabled_at_once() {
-        let mut broker = world(&["/a/", "/b/"]);
+        let mut broker = broker(&["/a/", "/b/"]);
         say(&mut broker, Command::Disable(path("/a/")), Some(at(30)), START);
         assert_eq!(word(&broker, "/a/", START), (PublicState::Disabled, false));
         assert_eq!(spread(&mut broker, at(29)).keys().collect::<Vec<_>>(), ["/b/"]);
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_weight_holds_in_its_pool_survives_a_reload_and_ends() {
-        let mut broker = world(&["/a/", "/b/"]);
+        let mut broker = broker(&["/a/", "/b/"]);
         let weigh = |weight| Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight };
         say(&mut broker, weigh(Some(3.0)), Some(at(60)), START);
         let share = |broker: &mut Broker, now| f64::from(spread(broker, now)["/a/"]) / 1_000.0;
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_changes_nothing_and_says_why() {
-        let mut broker = world(&["/a/"]);
+        let mut broker = broker(&["/a/"]);
         let weigh = |pool, router| Command::SetWeight { pool: path(pool), router: path(router), weight: Some(1.0) };
         for (command, words) in [
             (Command::Drain(path("/x/")), "/x/ is in no pool"),

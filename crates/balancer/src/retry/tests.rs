@@ -204,11 +204,11 @@ fn fallback(routers: usize) -> Harness {
 
 #[test]
 fn elsewhere_at_once() {
-    let mut world = fallback(3);
-    let trace = world.request(|place, _| at_once(if place == 2 { 200 } else { 503 }));
+    let mut harness = fallback(3);
+    let trace = harness.request(|place, _| at_once(if place == 2 { 200 } else { 503 }));
     assert_eq!(trace.tried, [0, 1, 2]);
     assert_eq!((trace.pauses.len(), trace.stop, trace.took), (0, None, millis(3)));
-    let trace = world.request(|_, _| at_once(200));
+    let trace = harness.request(|_, _| at_once(200));
     assert_eq!(trace.tried, [2], "the next request does not go where this one failed");
 }
 
@@ -222,9 +222,9 @@ fn a_callers_own_fault_is_answered_and_goes_nowhere_else() {
 #[test]
 fn the_rest_of_a_branch_comes_before_its_siblings() {
     for seed in 0..20 {
-        let mut world = Harness::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
-        world.rng = SmallRng::seed_from_u64(seed);
-        let trace = world.request(|_, _| at_once(500));
+        let mut harness = Harness::new(tree(&Policy::LoadBalance, &[2, 2, 2]), 1, Duration::from_secs(600));
+        harness.rng = SmallRng::seed_from_u64(seed);
+        let trace = harness.request(|_, _| at_once(500));
         assert_eq!(trace.tried.len(), 4);
         assert_eq!((trace.tried[0] % 2, trace.tried[1]), (0, trace.tried[0] + 1), "{:?}", trace.tried);
         assert_eq!((trace.tried[2] % 2, trace.tried[3]), (0, trace.tried[2] + 1), "{:?}", trace.tried);
@@ -233,8 +233,8 @@ fn the_rest_of_a_branch_comes_before_its_siblings() {
 
 #[test]
 fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
-    let mut world = Harness::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
-    let trace = world.request(|_, _| at_once(500));
+    let mut harness = Harness::new(tree(&Policy::Fallback, &[1]), 10, Duration::from_secs(600));
+    let trace = harness.request(|_, _| at_once(500));
     assert_eq!((trace.tried.len(), trace.stop), (4, Some(GiveUp::Attempts)));
     assert_eq!(trace.pauses.len(), 3);
     for (pause, bound) in trace.pauses.iter().zip([500, 1_000, 2_000]) {
@@ -247,8 +247,8 @@ fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
 
 #[test]
 fn who_says_the_same_again_is_not_asked_again() {
-    let mut world = Harness::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
-    let trace = world.request(|_, _| at_once(401));
+    let mut harness = Harness::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
+    let trace = harness.request(|_, _| at_once(401));
     assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(None))));
 }
 
@@ -266,37 +266,37 @@ fn an_upstreams_own_word_is_waited_for_where_it_fits() {
 
 #[test]
 fn a_request_that_finds_everybody_out_waits_only_if_that_can_help() {
-    let mut world = fallback(2);
-    world.request(|_, _| at_once(500));
-    let trace = world.request(|_, _| at_once(200));
+    let mut harness = fallback(2);
+    harness.request(|_, _| at_once(500));
+    let trace = harness.request(|_, _| at_once(200));
     assert!(matches!(trace.stop, Some(GiveUp::NoTarget(Some(_)))) && trace.took.is_zero(), "{trace:?}");
-    world.pass(Duration::from_secs(590));
-    let trace = world.request(|_, _| at_once(200));
+    harness.pass(Duration::from_secs(590));
+    let trace = harness.request(|_, _| at_once(200));
     assert_eq!((trace.tried, trace.stop), (vec![0], None), "it is back within the request's time");
 }
 
 #[test]
 fn a_silent_target_costs_its_limit_and_no_more() {
     let silent = Answer { status: 200, takes: 3_600_000, retry_after: None };
-    let mut world = fallback(2);
-    let trace = world.request(|place, _| if place == 0 { silent } else { at_once(200) });
+    let mut harness = fallback(2);
+    let trace = harness.request(|place, _| if place == 0 { silent } else { at_once(200) });
     assert_eq!((trace.tried, trace.took), (vec![0, 1], millis(30_001)));
-    let mut world = fallback(9);
-    world.limits.timeout = millis(60_000);
-    let trace = world.request(|_, _| silent);
+    let mut harness = fallback(9);
+    harness.limits.timeout = millis(60_000);
+    let trace = harness.request(|_, _| silent);
     assert_eq!((trace.tried.len(), trace.took, trace.stop), (2, millis(60_000), Some(GiveUp::Time)));
 }
 
 #[test]
 fn an_outage_is_not_multiplied() {
-    let mut world = Harness::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
-    world.limits.backoff = Backoff { base: millis(2), cap: millis(2) };
+    let mut harness = Harness::new(tree(&Policy::Fallback, &[1]), 1_000_000, Duration::ZERO);
+    harness.limits.backoff = Backoff { base: millis(2), cap: millis(2) };
     let (mut requests, mut calls) = (0, 0);
-    let began = world.now;
-    while world.now.since(began) < Duration::from_secs(60) {
-        calls += world.request(|_, _| at_once(500)).tried.len();
+    let began = harness.now;
+    while harness.now.since(began) < Duration::from_secs(60) {
+        calls += harness.request(|_, _| at_once(500)).tried.len();
         requests += 1;
-        world.pass(millis(1));
+        harness.pass(millis(1));
     }
     let most = f64::from(requests) * 1.2 + 10.0 * 70.0;
     assert!((calls as f64) < most, "{calls} calls of {requests} requests");
@@ -326,8 +326,8 @@ fn retries_left(budget: &RetryBudget, now: BrokerTime) -> usize {
 
 #[test]
 fn what_is_reserved_and_not_sent_goes_back() {
-    let mut world = fallback(2);
-    let (mut rng, now) = (SmallRng::seed_from_u64(1), world.now);
+    let mut harness = fallback(2);
+    let (mut rng, now) = (SmallRng::seed_from_u64(1), harness.now);
     let (mut plan, mut history) = (RetryPlan::new(RetryLimits::default(), now), AttemptHistory::default());
     let settings = RetryBudgetSettings { ratio: 1.0, per_second: 0 };
     let mut budget = RetryBudget::new(settings);
@@ -336,7 +336,7 @@ fn what_is_reserved_and_not_sent_goes_back() {
     assert_eq!(retries_left(&budget, now), 0, "no request was sent, so there is nothing to retry");
     let mut send = |plan: &mut RetryPlan, budget: &mut RetryBudget, now| {
         plan.reserve(budget, now);
-        let offer = world.broker.next_target(&INGRESS, &mut history, &mut rng);
+        let offer = harness.broker.next_target(&INGRESS, &mut history, &mut rng);
         let step = plan.next(offer, now, &mut rng);
         if let Step::Send(route) = &step {
             history.note(route.router(), true);
@@ -356,12 +356,12 @@ fn what_is_reserved_and_not_sent_goes_back() {
     let mut other = RetryPlan::new(RetryLimits::default(), later);
     budget.withdraw(later);
     plan.reserve(&mut budget, later);
-    let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1));
+    let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1));
     assert_eq!(plan.next(offer.clone(), later, &mut SmallRng::seed_from_u64(1)), Step::Stop(GiveUp::Budget));
     other.reserve(&mut budget, later);
     let step = other.next(offer, later, &mut SmallRng::seed_from_u64(1));
     assert!(matches!(step, Step::Send(_)), "the first attempt is never limited: {step:?}");
-    world.pass(Duration::ZERO);
+    harness.pass(Duration::ZERO);
 }
 
 fn modes() -> impl Strategy<Value = Policy> {
@@ -393,19 +393,19 @@ proptest! {
         script in prop::collection::vec(answers(), 1..12),
         gaps in prop::collection::vec(0_u64..5_000, 1..5),
     ) {
-        let mut world = Harness::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
-        world.limits = RetryLimits { attempts, timeout: millis(whole), ..RetryLimits::default() };
+        let mut harness = Harness::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
+        harness.limits = RetryLimits { attempts, timeout: millis(whole), ..RetryLimits::default() };
         let mut script = script.iter().cycle();
         for gap in gaps {
-            let trace = world.request(|_, _| *script.next().unwrap());
+            let trace = harness.request(|_, _| *script.next().unwrap());
             prop_assert!(trace.tried.len() <= attempts as usize, "{trace:?}");
             prop_assert!(trace.took <= millis(whole), "{trace:?}");
             // At least a millisecond each, so there is an end.
             prop_assert!(trace.pauses.len() as u64 <= whole, "{trace:?}");
             let first: Vec<_> = trace.tried.iter().take(1).collect();
             prop_assert!(trace.stop.is_some() || !first.is_empty(), "{trace:?}");
-            prop_assert_eq!(retries_left(&world.budget, world.now), retries_left(&world.spent, world.now), "{:?}", trace);
-            world.pass(millis(gap));
+            prop_assert_eq!(retries_left(&harness.budget, harness.now), retries_left(&harness.spent, harness.now), "{:?}", trace);
+            harness.pass(millis(gap));
         }
     }
 
@@ -420,8 +420,8 @@ proptest! {
 
 #[test]
 fn routers_are_named_by_place() {
-    let world = fallback(2);
-    assert_eq!(world.broker.path(RouterId(1)), Some(&path(1)), "the tests count on it");
+    let harness = fallback(2);
+    assert_eq!(harness.broker.path(RouterId(1)), Some(&path(1)), "the tests count on it");
 }
 
 #[test]
@@ -437,12 +437,12 @@ fn a_resend_is_counted_and_takes_no_attempt_from_another_target() {
     assert!(!RetryPlan::new(limits, now).resend(&mut budget, now.after(millis(60_000))), "its time is over");
     let once = RetryLimits { attempts: 1, ..limits };
     assert!(!RetryPlan::new(once, now).resend(&mut budget, now), "with one attempt nothing is sent twice");
-    let world = fallback(2);
+    let harness = fallback(2);
     let (mut plan, mut history) = (RetryPlan::new(limits, now), AttemptHistory::default());
     let mut rng = SmallRng::seed_from_u64(1);
     let mut budget = RetryBudget::new(RetryBudgetSettings { ratio: 0.0, per_second: 10 });
     for sent in [1, 3] {
-        let next = world.broker.next_target(&INGRESS, &mut history, &mut rng);
+        let next = harness.broker.next_target(&INGRESS, &mut history, &mut rng);
         plan.reserve(&mut budget, now);
         let Step::Send(route) = plan.next(next, now, &mut rng) else { panic!("attempt {sent}") };
         assert_eq!(plan.sent(), sent);

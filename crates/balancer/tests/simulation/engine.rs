@@ -49,7 +49,7 @@ struct Simulation<'a> {
 pub(crate) fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Figures {
     let requests = scenario.requests(&mut dice(&[seed, 1]));
     let watch = Watch::new(scenario.upstreams.len(), policy.replicas());
-    let mut world = Simulation {
+    let mut harness = Simulation {
         scenario,
         policy,
         seed,
@@ -61,20 +61,20 @@ pub(crate) fn run(scenario: &Scenario, policy: &mut dyn Policy, seed: u64) -> Fi
         probes: 0,
         watch,
     };
-    for request in 0..world.requests.len() {
-        world.enqueue(world.requests[request].at, Event::Arrives { request, attempt: 0 });
+    for request in 0..harness.requests.len() {
+        harness.enqueue(harness.requests[request].at, Event::Arrives { request, attempt: 0 });
     }
-    world.enqueue(scenario.tick, Event::Tick);
-    while let Some(Reverse((now, _, event))) = world.queue.pop() {
+    harness.enqueue(scenario.tick, Event::Tick);
+    while let Some(Reverse((now, _, event))) = harness.queue.pop() {
         if now <= scenario.length {
-            world.watch.advance(now);
+            harness.watch.advance(now);
         }
-        world.handle(event, now);
+        harness.handle(event, now);
         if now <= scenario.length {
-            world.watch.look(now, &world.upstreams, &*world.policy);
+            harness.watch.look(now, &harness.upstreams, &*harness.policy);
         }
     }
-    world.watch.finish(scenario.length)
+    harness.watch.finish(scenario.length)
 }
 
 impl Simulation<'_> {

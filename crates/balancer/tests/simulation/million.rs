@@ -66,7 +66,7 @@ fn settings(rng: &mut SmallRng, concurrency: u32) -> BrokerSettings {
     BrokerSettings { pools: pools.collect(), defaults, ..BrokerSettings::default() }
 }
 
-/// One world, and the decisions whose calls may still end.
+/// One harness, and the decisions whose calls may still end.
 struct Harness {
     broker: Broker,
     rng: SmallRng,
@@ -201,24 +201,24 @@ fn play(number: u64) {
     let mut rng = dice(&[7, number]);
     let concurrency = rng.random_range(1..4);
     let broker = Broker::new(settings(&mut rng, concurrency));
-    let mut world = Harness { broker, rng, now: START, open: Vec::new(), concurrency, router_returned: false };
+    let mut harness = Harness { broker, rng, now: START, open: Vec::new(), concurrency, router_returned: false };
     for event in 0..EVENTS / WORLDS {
-        let before = world.deadlines();
-        world.step();
-        let closer = before.iter().zip(&world.deadlines()).any(|(before, after)| after.is_some() && after < before);
+        let before = harness.deadlines();
+        harness.step();
+        let closer = before.iter().zip(&harness.deadlines()).any(|(before, after)| after.is_some() && after < before);
         // Who came back and went out again within one event has a deadline of its own.
-        assert!(!closer || world.router_returned, "world {number}, event {event}: a deadline moved closer");
-        assert_eq!(invariants::broken(&world.broker), None, "world {number}, event {event}");
+        assert!(!closer || harness.router_returned, "harness {number}, event {event}: a deadline moved closer");
+        assert_eq!(invariants::broken(&harness.broker), None, "harness {number}, event {event}");
     }
     let mut ticks = 0;
-    while let Some(due) = world.broker.next_deadline() {
-        world.broker.apply(BrokerInput::Tick, due);
+    while let Some(due) = harness.broker.next_deadline() {
+        harness.broker.apply(BrokerInput::Tick, due);
         ticks += 1;
-        assert!(ticks < 100_000, "world {number}: time does not bring it to rest");
+        assert!(ticks < 100_000, "harness {number}: time does not bring it to rest");
     }
-    let mut routers = world.broker.routers();
+    let mut routers = harness.broker.routers();
     assert!(routers.all(|(_, state, _)| !matches!(state, HealthState::Cooling { .. })), "an ejected router comes back");
-    let answers: u64 = world.broker.routers().map(|(_, _, record)| record.answers()).sum();
+    let answers: u64 = harness.broker.routers().map(|(_, _, record)| record.answers()).sum();
     assert!(answers > EVENTS / WORLDS / 10, "the events were not all ignored: {answers}");
 }
 

@@ -34,11 +34,11 @@ fn asked(preferred: &str) -> TestRequest {
 }
 
 /// The next target's path, and why.
-fn next(world: &mut Harness, asked: &TestRequest, history: &mut AttemptHistory) -> (String, String) {
-    let offer = world.broker.next_target(asked, history, &mut SmallRng::seed_from_u64(1));
+fn next(harness: &mut Harness, asked: &TestRequest, history: &mut AttemptHistory) -> (String, String) {
+    let offer = harness.broker.next_target(asked, history, &mut SmallRng::seed_from_u64(1));
     let (NextTarget::Untried(route) | NextTarget::Retry(route)) = offer else { panic!("{offer:?}") };
     history.note(route.router(), false);
-    let broker = &world.broker;
+    let broker = &harness.broker;
     (broker.path(route.router()).unwrap().to_string(), broker.reason(&route).to_string())
 }
 
@@ -51,30 +51,30 @@ fn fallback(mode: Policy) -> Harness {
 
 #[test]
 fn s1_9_a_request_goes_where_what_it_names_was_made_and_then_on_in_order() {
-    let mut world = fallback(Policy::Fallback);
+    let mut harness = fallback(Policy::Fallback);
     let mut history = AttemptHistory::default();
     let asked = asked("/azure/r1/");
-    assert_eq!(next(&mut world, &asked, &mut history), ("/azure/r1/".to_owned(), "affinity".to_owned()));
-    let (second, why) = next(&mut world, &asked, &mut history);
+    assert_eq!(next(&mut harness, &asked, &mut history), ("/azure/r1/".to_owned(), "affinity".to_owned()));
+    let (second, why) = next(&mut harness, &asked, &mut history);
     assert_eq!(
         (second.as_str(), why.as_str()),
         ("/azure/r0/", "first in order, 3 of 3 serve; affinity with /azure/r1/ not possible")
     );
-    assert_eq!(next(&mut world, &asked, &mut history).0, "/azure/r2/");
+    assert_eq!(next(&mut harness, &asked, &mut history).0, "/azure/r2/");
     let plain = TestRequest { preferred: None, ..asked };
-    assert_eq!(next(&mut world, &plain, &mut AttemptHistory::default()).1, "first in order, 3 of 3 serve");
+    assert_eq!(next(&mut harness, &plain, &mut AttemptHistory::default()).1, "first in order, 3 of 3 serve");
 }
 
 #[test]
 fn s1_9_a_target_that_may_not_serve_is_not_preferred_and_the_reason_says_so() {
-    let mut world = fallback(Policy::Fallback);
-    world.learn(&log(&router(1), 500, "A_1_1_1", 0, 1), at(0));
-    let (chosen, why) = next(&mut world, &asked("/azure/r1/"), &mut AttemptHistory::default());
+    let mut harness = fallback(Policy::Fallback);
+    harness.learn(&log(&router(1), 500, "A_1_1_1", 0, 1), at(0));
+    let (chosen, why) = next(&mut harness, &asked("/azure/r1/"), &mut AttemptHistory::default());
     assert_eq!(chosen, "/azure/r0/");
     assert!(why.ends_with("; affinity with /azure/r1/ not possible"), "{why}");
     // What is no router of ours cannot be preferred.
     for odd in ["/elsewhere/", INGRESS] {
-        let (chosen, why) = next(&mut world, &asked(odd), &mut AttemptHistory::default());
+        let (chosen, why) = next(&mut harness, &asked(odd), &mut AttemptHistory::default());
         assert_eq!((chosen.as_str(), why.as_str()), ("/azure/r0/", "first in order, 2 of 3 serve"), "{odd}");
     }
 }
@@ -83,8 +83,8 @@ fn s1_9_a_target_that_may_not_serve_is_not_preferred_and_the_reason_says_so() {
 fn s1_9_conditions_hold_for_what_is_made_and_not_for_what_is_fetched() {
     let query = Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq("a".into())]);
     let conditions = vec![Condition { query, then: 0 }].into();
-    let mut world = fallback(Policy::Conditional { conditions, default: Some(2) });
-    let mut chosen = |asked: TestRequest| next(&mut world, &asked, &mut AttemptHistory::default()).0;
+    let mut harness = fallback(Policy::Conditional { conditions, default: Some(2) });
+    let mut chosen = |asked: TestRequest| next(&mut harness, &asked, &mut AttemptHistory::default()).0;
     assert_eq!(chosen(asked("/azure/r0/")), "/azure/r0/");
     assert_eq!(chosen(asked("/azure/r1/")), "/azure/r0/", "the condition leads elsewhere");
     assert_eq!(chosen(TestRequest { model: "b", ..asked("/azure/r0/") }), "/azure/r2/", "the default does");

@@ -8,12 +8,12 @@ use types::outcome::RetryAfter;
 fn all_out(routers: usize, when_all_disabled: WhenAllDisabled) -> Harness {
     let mut settings = settings(routers);
     settings.pools[0].when_all_disabled = when_all_disabled;
-    let mut world = Harness::of(settings);
+    let mut harness = Harness::of(settings);
     for place in 0..routers {
         let millis = place as u64 * 1_000;
-        world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), millis, millis + 5), at(millis + 5));
+        harness.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), millis, millis + 5), at(millis + 5));
     }
-    world
+    harness
 }
 
 fn sent(decision: Decision) -> Option<Route> {
@@ -27,27 +27,27 @@ fn sent(decision: Decision) -> Option<Route> {
 }
 
 /// The log of such a request.
-fn tried(world: &mut Harness, route: &Route, status: u16, millis: u64) {
-    let path = world.broker.path(route.router()).unwrap().to_string();
+fn tried(harness: &mut Harness, route: &Route, status: u16, millis: u64) {
+    let path = harness.broker.path(route.router()).unwrap().to_string();
     let id = format!("N_{}_1_0", route.number);
     let log = log(&path, status, &id, millis, millis + 5);
-    world
+    harness
         .learn(&Report { stamped_path: Some(&path), probe: true, decision: Some(route.number), ..log }, at(millis + 5));
 }
 
 #[test]
 fn pass_is_the_default() {
-    let mut world = all_out(2, WhenAllDisabled::Pass);
-    assert_eq!(world.decide(at(10_000)), Decision::Pass(Pass::AllDisabled(PoolId(0))));
-    assert_eq!(world.emitted.last(), Some(&all_disabled()));
+    let mut harness = all_out(2, WhenAllDisabled::Pass);
+    assert_eq!(harness.decide(at(10_000)), Decision::Pass(Pass::AllDisabled(PoolId(0))));
+    assert_eq!(harness.emitted.last(), Some(&all_disabled()));
 }
 
 #[test]
 fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
-    let mut world = all_out(3, WhenAllDisabled::Soonest);
-    assert_eq!(world.emitted.last(), Some(&BrokerEvent::AllDisabled { ingress: path(INGRESS), uses_disabled: true }));
-    let decision = world.decide(at(10_000));
-    let emitted = world.broker.explain(&decision);
+    let mut harness = all_out(3, WhenAllDisabled::Soonest);
+    assert_eq!(harness.emitted.last(), Some(&BrokerEvent::AllDisabled { ingress: path(INGRESS), uses_disabled: true }));
+    let decision = harness.decide(at(10_000));
+    let emitted = harness.broker.explain(&decision);
     assert!(
         emitted.contains(
             "/azure/r0/: random, 0 of 3 serve; disabled, and nothing else is left (answered 503); not /azure/r1/"
@@ -57,35 +57,35 @@ fn soonest_tries_the_one_that_is_back_first_one_request_at_a_time() {
     let route = sent(decision).expect("the first is tried");
     assert_eq!((route.router(), route.chosen.p), (RouterId(0), None));
     for _ in 0..20 {
-        assert_eq!(sent(world.decide(at(10_000))), None, "one at a time, and no other instead");
+        assert_eq!(sent(harness.decide(at(10_000))), None, "one at a time, and no other instead");
     }
-    tried(&mut world, &route, 503, 10_000);
-    assert_eq!(world.until(0), Some(at(600_005)), "a failure does not extend");
-    let again = sent(world.decide(at(11_000))).expect("its permit is free again");
+    tried(&mut harness, &route, 503, 10_000);
+    assert_eq!(harness.until(0), Some(at(600_005)), "a failure does not extend");
+    let again = sent(harness.decide(at(11_000))).expect("its permit is free again");
     assert_eq!(again.router(), RouterId(0));
-    tried(&mut world, &again, 200, 11_000);
-    assert_eq!(world.state(0), HealthState::Serving, "a success returns it");
-    assert_eq!(world.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
-    assert_eq!(world.choose(at(11_005)), Some(router(0)));
+    tried(&mut harness, &again, 200, 11_000);
+    assert_eq!(harness.state(0), HealthState::Serving, "a success returns it");
+    assert_eq!(harness.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
+    assert_eq!(harness.choose(at(11_005)), Some(router(0)));
 }
 
 #[test]
 fn any_tries_all_but_those_whose_upstream_named_a_moment() {
-    let mut world = all_out(3, WhenAllDisabled::Any);
+    let mut harness = all_out(3, WhenAllDisabled::Any);
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..100 {
-        seen.extend(sent(world.decide(at(10_000))).map(|route| route.router()));
+        seen.extend(sent(harness.decide(at(10_000))).map(|route| route.router()));
     }
     assert_eq!(seen.len(), 3, "however many at a time");
 
     let mut settings = settings(2);
     settings.pools[0].when_all_disabled = WhenAllDisabled::Any;
-    let mut world = Harness::of(settings);
+    let mut harness = Harness::of(settings);
     let hint = Some(RetryAfter::Delay(Duration::from_secs(30)));
-    world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
-    world.learn(&log("/azure/r1/", 503, "A_2_1_0", 0, 5), at(6));
+    harness.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
+    harness.learn(&log("/azure/r1/", 503, "A_2_1_0", 0, 5), at(6));
     for _ in 0..20 {
-        assert_eq!(sent(world.decide(at(10_000))).map(|route| route.router()), Some(RouterId(1)));
+        assert_eq!(sent(harness.decide(at(10_000))).map(|route| route.router()), Some(RouterId(1)));
     }
 }
 
@@ -94,11 +94,11 @@ fn turns_are_kept_among_disabled_ones_too() {
     let targets = (0..3).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
     let root = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Any, ..pool(root) }];
-    let mut world = Harness::of(BrokerSettings { pools, ..settings(0) });
+    let mut harness = Harness::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..3 {
-        world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5));
+        harness.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5));
     }
-    let chosen: Vec<_> = (0..6).filter_map(|_| sent(world.decide(at(10)))).map(|route| route.router().0).collect();
+    let chosen: Vec<_> = (0..6).filter_map(|_| sent(harness.decide(at(10)))).map(|route| route.router().0).collect();
     assert_eq!(chosen, [0, 1, 2, 0, 1, 2]);
 }
 
@@ -108,11 +108,11 @@ fn what_is_drained_is_not_tried() {
     targets[0].drained = true;
     let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
-    let mut world = Harness::of(BrokerSettings { pools, ..settings(0) });
+    let mut harness = Harness::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..2 {
-        world.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5 + place as u64));
+        harness.learn(&log(&router(place), 503, &format!("A_{place}_1_0"), 0, 5), at(5 + place as u64));
     }
-    assert_eq!(sent(world.decide(at(10))).map(|route| route.router()), Some(RouterId(1)));
+    assert_eq!(sent(harness.decide(at(10))).map(|route| route.router()), Some(RouterId(1)));
 }
 
 /// Two routers that are judged by the share of their good answers.
@@ -123,32 +123,32 @@ fn by_ratio() -> Harness {
     Harness::of(settings)
 }
 
-fn fail(world: &mut Harness, place: usize, times: u64, start: u64) {
+fn fail(harness: &mut Harness, place: usize, times: u64, start: u64) {
     for n in start..start + times {
-        world.learn(&log(&router(place), 500, &format!("F_{place}_{n}_0"), n, n + 1), at(n + 1));
+        harness.learn(&log(&router(place), 500, &format!("F_{place}_{n}_0"), n, n + 1), at(n + 1));
     }
 }
 
 #[test]
 fn a_guess_takes_out_one_and_never_the_last_one() {
-    let mut world = by_ratio();
-    fail(&mut world, 0, 4, 0);
-    assert_eq!(world.out(), ["/azure/r0/"]);
-    fail(&mut world, 1, 50, 100);
-    assert_eq!(world.out(), ["/azure/r0/"], "the other one serves, however badly");
-    world.tick(at(700_000));
+    let mut harness = by_ratio();
+    fail(&mut harness, 0, 4, 0);
+    assert_eq!(harness.out(), ["/azure/r0/"]);
+    fail(&mut harness, 1, 50, 100);
+    assert_eq!(harness.out(), ["/azure/r0/"], "the other one serves, however badly");
+    harness.tick(at(700_000));
     let probe =
         Report { stamped_path: Some("/azure/r0/"), probe: true, ..log("/azure/r0/", 200, "P_1_1_0", 700_000, 700_001) };
-    world.learn(&probe, at(700_001));
-    fail(&mut world, 1, 4, 700_100);
-    assert_eq!(world.out(), ["/azure/r1/"], "it is no longer the last");
+    harness.learn(&probe, at(700_001));
+    fail(&mut harness, 1, 4, 700_100);
+    assert_eq!(harness.out(), ["/azure/r1/"], "it is no longer the last");
 }
 
 #[test]
 fn what_a_guess_may_not_do_failures_in_a_row_may() {
-    let mut world = Harness::new(1);
-    world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), at(1));
-    assert_eq!(world.out(), ["/azure/r0/"]);
+    let mut harness = Harness::new(1);
+    harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), at(1));
+    assert_eq!(harness.out(), ["/azure/r0/"]);
 }
 
 #[test]
@@ -160,38 +160,38 @@ fn the_last_one_of_any_pool_is_the_last_one() {
         targets: vec![Target::plain(TargetKind::Router(path("/azure/r0/")))],
     };
     settings.pools.push(PoolSettings { ingress: path("/alone/"), ..pool(Target::plain(alone)) });
-    let mut world = Harness::of(settings);
-    fail(&mut world, 0, 20, 0);
-    assert_eq!(world.out(), Vec::<String>::new(), "/alone/ has no other router");
-    fail(&mut world, 1, 20, 100);
-    assert_eq!(world.out(), ["/azure/r1/"]);
+    let mut harness = Harness::of(settings);
+    fail(&mut harness, 0, 20, 0);
+    assert_eq!(harness.out(), Vec::<String>::new(), "/alone/ has no other router");
+    fail(&mut harness, 1, 20, 100);
+    assert_eq!(harness.out(), ["/azure/r1/"]);
 }
 
 #[test]
 fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
     let mut settings = settings(2);
     settings.defaults.health.retry_after.preempt = true;
-    let mut world = Harness::of(settings);
+    let mut harness = Harness::of(settings);
     let hint = Some(RetryAfter::QuotaReset(Duration::from_secs(20)));
-    world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
-    assert_eq!(world.until(0), Some(at(20_001)));
-    world.learn(&Report { retry_after: hint, ..log("/azure/r1/", 200, "A_2_1_0", 0, 1) }, at(2));
-    assert_eq!(world.until(1), None);
+    harness.learn(&Report { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
+    assert_eq!(harness.until(0), Some(at(20_001)));
+    harness.learn(&Report { retry_after: hint, ..log("/azure/r1/", 200, "A_2_1_0", 0, 1) }, at(2));
+    assert_eq!(harness.until(1), None);
 }
 
 #[test]
 fn a_share_grows_with_the_ramp() {
     let mut settings = settings(2);
     settings.defaults.health.slow_start = Duration::from_secs(10);
-    let mut world = Harness::of(settings);
-    world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 1), at(1));
-    world.tick(at(600_001));
+    let mut harness = Harness::of(settings);
+    harness.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 1), at(1));
+    harness.tick(at(600_001));
     let probe =
         Report { stamped_path: Some("/azure/r0/"), probe: true, ..log("/azure/r0/", 200, "P_1_1_0", 600_001, 600_002) };
-    world.learn(&probe, at(600_002));
+    harness.learn(&probe, at(600_002));
     for (millis, share) in [(0, 0.1 / 1.1), (5_000, 0.6 / 1.6), (10_000, 0.5)] {
         let now = at(600_002 + millis);
-        let p = (0..1_000).find_map(|_| match world.decide(now) {
+        let p = (0..1_000).find_map(|_| match harness.decide(now) {
             Decision::Route(route) if route.router() == RouterId(0) => route.chosen.p,
             _ => None,
         });

@@ -47,29 +47,29 @@ fn limited(mode: Policy) -> Harness {
     Harness::of(settings)
 }
 
-fn abandon(world: &mut Harness, route: &Route, now: BrokerTime) {
-    world.broker.apply(BrokerInput::Abandoned(route), now);
+fn abandon(harness: &mut Harness, route: &Route, now: BrokerTime) {
+    harness.broker.apply(BrokerInput::Abandoned(route), now);
 }
 
 proptest! {
     #[test]
     fn everything_in_flight_is_accounted_for_once(busy: bool, happenings in happenings()) {
-        let mut world = limited(if busy { Policy::LeastBusy } else { Policy::RoundRobin });
+        let mut harness = limited(if busy { Policy::LeastBusy } else { Policy::RoundRobin });
         // By number: the calls whose end was not reported.
         let (mut open, mut millis): (BTreeMap<u64, Route>, u64) = (BTreeMap::new(), 0);
         let any = |open: &BTreeMap<u64, Route>, which: Index| (!open.is_empty()).then(|| open.values().nth(which.index(open.len())).unwrap().clone());
         for (step, happening) in happenings.into_iter().enumerate() {
             match happening {
                 Happening::Call => {
-                    if let Decision::Route(route) = world.decide(at(millis)) {
+                    if let Decision::Route(route) = harness.decide(at(millis)) {
                         open.insert(route.number, route);
                     }
                 }
                 Happening::Attempt => {
-                    world.broker.advance_clock(at(millis));
+                    harness.broker.advance_clock(at(millis));
                     let mut history = AttemptHistory::default();
-                    if let NextTarget::Untried(route) = world.broker.next_target(&INGRESS, &mut history, &mut world.rng) {
-                        world.broker.apply(BrokerInput::Chosen(&route), at(millis));
+                    if let NextTarget::Untried(route) = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng) {
+                        harness.broker.apply(BrokerInput::Chosen(&route), at(millis));
                         open.insert(route.number, route);
                     }
                 }
@@ -87,7 +87,7 @@ proptest! {
                         sent_at: route.relayed.then(|| at(millis)),
                         ..log(&served, status, &id, millis, millis + 1)
                     };
-                    world.learn(&report, at(millis));
+                    harness.learn(&report, at(millis));
                     // A message has no stamp, so it ends no call.
                     if source != Source::Message {
                         open.remove(&route.number);
@@ -95,41 +95,41 @@ proptest! {
                 }
                 Happening::Abandoned(which) => {
                     let Some(route) = any(&open, which) else { continue };
-                    abandon(&mut world, &route, at(millis));
+                    abandon(&mut harness, &route, at(millis));
                     open.remove(&route.number);
                 }
                 Happening::Wait(wait) => {
                     millis += wait;
-                    world.tick(at(millis));
-                    open.retain(|number, _| world.broker.in_flight.all().any(|(other, _)| other == *number));
+                    harness.tick(at(millis));
+                    open.retain(|number, _| harness.broker.in_flight.all().any(|(other, _)| other == *number));
                 }
             }
-            prop_assert_eq!(invariants::broken(&world.broker), None);
+            prop_assert_eq!(invariants::broken(&harness.broker), None);
             for id in (0..4).map(RouterId) {
                 let calls = open.values().filter(|route| route.router() == id).count();
-                prop_assert_eq!(world.broker.in_flight.pending(id) as usize, calls);
+                prop_assert_eq!(harness.broker.in_flight.pending(id) as usize, calls);
             }
         }
         for route in open.values() {
-            abandon(&mut world, route, at(millis));
+            abandon(&mut harness, route, at(millis));
         }
-        world.tick(at(millis + 200_000));
-        prop_assert_eq!(world.broker.in_flight.all().count(), 0);
-        prop_assert!(world.broker.routers.values().all(|router| router.health().active_probes() == 0));
+        harness.tick(at(millis + 200_000));
+        prop_assert_eq!(harness.broker.in_flight.all().count(), 0);
+        prop_assert!(harness.broker.routers.values().all(|router| router.health().active_probes() == 0));
     }
 
     /// Whatever was sent and not made takes nothing of the limits.
     #[test]
     fn abandoned_calls_take_nothing(attempts in 1_usize..40) {
-        let mut world = limited(Policy::RoundRobin);
+        let mut harness = limited(Policy::RoundRobin);
         let mut sent = Vec::new();
         for _ in 0..attempts {
-            let Decision::Route(route) = world.decide(START) else { panic!("all serve") };
+            let Decision::Route(route) = harness.decide(START) else { panic!("all serve") };
             sent.push(route);
         }
-        let full = |world: &Harness| (0..4).map(RouterId).any(|id| world.broker.limits.as_ref().unwrap().exceeded(id, 1_000_000).is_some());
-        prop_assert!(!full(&world) || sent.iter().any(|route| route.reservation.tokens > 0));
-        sent.iter().for_each(|route| abandon(&mut world, route, START));
-        prop_assert!(!full(&world));
+        let full = |harness: &Harness| (0..4).map(RouterId).any(|id| harness.broker.limits.as_ref().unwrap().exceeded(id, 1_000_000).is_some());
+        prop_assert!(!full(&harness) || sent.iter().any(|route| route.reservation.tokens > 0));
+        sent.iter().for_each(|route| abandon(&mut harness, route, START));
+        prop_assert!(!full(&harness));
     }
 }

@@ -101,9 +101,9 @@ fn guesses_were_harmless(mut serving: Vec<bool>, emitted: &[BrokerEvent]) -> boo
     })
 }
 
-/// A world in progress.
+/// A harness in progress.
 pub(super) struct Play<'a> {
-    pub(super) world: Harness,
+    pub(super) harness: Harness,
     pub(super) settings: &'a BrokerSettings,
     pub(super) now: BrokerTime,
     /// The last request that was sent to find out, and where.
@@ -112,7 +112,7 @@ pub(super) struct Play<'a> {
 
 impl Play<'_> {
     pub(super) fn take(&mut self, step: &Step) {
-        let (world, now) = (&mut self.world, self.now);
+        let (harness, now) = (&mut self.harness, self.now);
         match step {
             Step::Wait(millis) => self.now = now.after(Duration::from_millis(*millis)),
             Step::Decide => self.decide(),
@@ -121,7 +121,7 @@ impl Play<'_> {
                     let served = if *stray { router(3) } else { stamped.clone() };
                     let log = log(&served, *status, "P_1_1_0", 2_000_000, 2_000_010);
                     let decision = ours.then_some(number);
-                    world.learn(&Report { stamped_path: Some(&stamped), probe: true, decision, ..log }, now);
+                    harness.learn(&Report { stamped_path: Some(&stamped), probe: true, decision, ..log }, now);
                 }
             }
             Step::Message { router: place, status, id, known, began, one_row, headers_missing } => {
@@ -130,14 +130,14 @@ impl Play<'_> {
                 let (started, headers_missing) = (began.and_then(gateway), *headers_missing);
                 let source = if *one_row { Source::OneRow } else { Source::Message };
                 let message = message(&served, *status, &id);
-                world.learn(&Report { source, transaction, started, headers_missing, ..message }, now);
+                harness.learn(&Report { source, transaction, started, headers_missing, ..message }, now);
             }
             Step::Reload { never } => {
                 let mut settings = self.settings.clone();
                 if *never {
                     settings.defaults.health.disabled_time = Duration::ZERO;
                 }
-                world.emitted.extend(world.broker.apply(BrokerInput::Configured(&settings), now).changes);
+                harness.emitted.extend(harness.broker.apply(BrokerInput::Configured(&settings), now).changes);
             }
             Step::Log { router: place, status, id, began, hint, payload } => {
                 let (served, id, hint) = (router(*place), format!("A_1_1_{id}"), *hint);
@@ -149,7 +149,7 @@ impl Play<'_> {
                     tokens: Some(QuotaRemaining { amount: began % 700, reset: REFILL }),
                 };
                 let log = log(&served, *status, &id, *began, began + 10);
-                world.learn(
+                harness.learn(
                     &Report { retry_after: hint, payload, decision, total_tokens: used, quota: remaining, ..log },
                     now,
                 );
@@ -158,14 +158,14 @@ impl Play<'_> {
     }
 
     fn decide(&mut self) {
-        let Decision::Route(route) = self.world.decide(self.now) else {
-            assert_eq!(self.world.out().len(), 4, "nothing offered though one serves");
+        let Decision::Route(route) = self.harness.decide(self.now) else {
+            assert_eq!(self.harness.out().len(), 4, "nothing offered though one serves");
             return;
         };
-        let chosen = self.world.broker.path(route.router()).unwrap().to_string();
+        let chosen = self.harness.broker.path(route.router()).unwrap().to_string();
         match route.kind {
-            RouteKind::Panic => assert_eq!(self.world.out().len(), 4, "a disabled one, though another serves"),
-            _ => assert!(!self.world.out().contains(&chosen), "a disabled router was chosen"),
+            RouteKind::Panic => assert_eq!(self.harness.out().len(), 4, "a disabled one, though another serves"),
+            _ => assert!(!self.harness.out().contains(&chosen), "a disabled router was chosen"),
         }
         if route.kind.is_test() {
             self.probe = Some((route.number, chosen));
@@ -175,17 +175,17 @@ impl Play<'_> {
 
 /// Plays steps; checks after each what must always hold.
 fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>, String) {
-    let world = Harness::of(settings.clone());
-    let mut play = Play { world, settings, now: START, probe: None };
+    let harness = Harness::of(settings.clone());
+    let mut play = Play { harness, settings, now: START, probe: None };
     for step in steps {
-        let deadlines: Vec<_> = (0..4).map(|place| play.world.until(place)).collect();
-        let serving = (0..4).map(|place| play.world.state(place) == HealthState::Serving).collect();
-        let emitted = play.world.emitted.len();
+        let deadlines: Vec<_> = (0..4).map(|place| play.harness.until(place)).collect();
+        let serving = (0..4).map(|place| play.harness.state(place) == HealthState::Serving).collect();
+        let emitted = play.harness.emitted.len();
         play.take(step);
-        let world = &play.world;
-        let emitted = &world.emitted[emitted..];
+        let harness = &play.harness;
+        let emitted = &harness.emitted[emitted..];
         for (place, before) in deadlines.into_iter().enumerate() {
-            let forward = world.until(place).is_none_or(|after| before.is_none_or(|before| before <= after));
+            let forward = harness.until(place).is_none_or(|after| before.is_none_or(|before| before <= after));
             let returned = |change: &BrokerEvent| {
                 let BrokerEvent::HealthChanged(Transition { router, state, .. }) = change else { return false };
                 router.to_string() == self::router(place) && !matches!(state, HealthState::Cooling { .. })
@@ -193,10 +193,10 @@ fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>,
             assert!(forward || emitted.iter().any(returned), "a deadline moved backwards");
         }
         assert!(guesses_were_harmless(serving, emitted), "a guess took the last one");
-        assert_eq!(invariants::broken(&world.broker), None);
+        assert_eq!(invariants::broken(&harness.broker), None);
     }
-    let state = format!("{:?}", play.world.broker);
-    (play.world.broker, play.world.emitted, state)
+    let state = format!("{:?}", play.harness.broker);
+    (play.harness.broker, play.harness.emitted, state)
 }
 
 proptest! {

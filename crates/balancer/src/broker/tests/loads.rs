@@ -44,12 +44,12 @@ fn settings_of(mode: &Policy, weights: &[f64]) -> BrokerSettings {
 
 impl Calls {
     fn weighted(mode: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
-        let world = |seed| Harness {
+        let harness = |seed| Harness {
             broker: Broker::new(settings_of(mode, weights)),
             rng: SmallRng::seed_from_u64(seed),
             emitted: Vec::new(),
         };
-        let worlds = (0..replicas).map(world).collect();
+        let worlds = (0..replicas).map(harness).collect();
         Self { worlds, routers: routers.to_vec(), millis: 0, ends: BinaryHeap::new(), seen: 0 }
     }
 
@@ -59,8 +59,8 @@ impl Calls {
 
     /// One call through a replica, and where it went.
     fn call(&mut self, replica: usize) -> usize {
-        let world = &mut self.worlds[replica];
-        let Decision::Route(route) = world.decide(at(self.millis)) else { panic!("no router") };
+        let harness = &mut self.worlds[replica];
+        let Decision::Route(route) = harness.decide(at(self.millis)) else { panic!("no router") };
         assert_eq!(route.chosen.p, None, "no known probability");
         let place = usize::from(route.router().0);
         if self.routers[place].logged {
@@ -82,10 +82,10 @@ impl Calls {
             let Behaviour { status, millis, tokens, .. } = self.routers[place];
             let (served, id) = (router(place), format!("A_{}_1_0", self.seen));
             let latency = Some(Duration::from_millis(millis));
-            for (other, world) in self.worlds.iter_mut().enumerate() {
+            for (other, harness) in self.worlds.iter_mut().enumerate() {
                 let decision = (other == replica).then_some(number);
                 let log = log(&served, status, &id, end - millis, end);
-                world.learn(
+                harness.learn(
                     &Report { decision, latency, completion_tokens: tokens, stamped_path: Some(&served), ..log },
                     at(end),
                 );
@@ -309,22 +309,22 @@ fn that_no_log_shows_a_stamp_is_said_once() {
 
 #[test]
 fn nothing_is_kept_where_no_mode_asks_for_it() {
-    let mut world = Harness::new(3);
-    world.decide(START);
-    assert!(world.broker.loads.is_none());
-    world.broker.apply(BrokerInput::Configured(&settings_of(&Policy::LeastBusy, &[1.0])), START);
-    assert!(world.broker.loads.is_some());
-    world.broker.apply(BrokerInput::Configured(&settings(2)), START);
-    assert!(world.broker.loads.is_none());
+    let mut harness = Harness::new(3);
+    harness.decide(START);
+    assert!(harness.broker.loads.is_none());
+    harness.broker.apply(BrokerInput::Configured(&settings_of(&Policy::LeastBusy, &[1.0])), START);
+    assert!(harness.broker.loads.is_some());
+    harness.broker.apply(BrokerInput::Configured(&settings(2)), START);
+    assert!(harness.broker.loads.is_none());
 }
 
 #[test]
 fn reasons_name_the_mode() {
     for (mode, words) in [(Policy::Fastest, "the faster of two, 3 of 3"), (Policy::LeastBusy, "the less busy of two")] {
         let mut calls = Calls::new(&mode, &[takes(1); 3]);
-        let world = &mut calls.worlds[0];
-        let decision = world.decide(START);
-        let emitted = world.broker.explain(&decision);
+        let harness = &mut calls.worlds[0];
+        let decision = harness.decide(START);
+        let emitted = harness.broker.explain(&decision);
         assert!(emitted.contains(words) && !emitted.contains("(p "), "{emitted}");
     }
 }
@@ -338,24 +338,24 @@ proptest! {
     ) {
         let mode = if fastest { Policy::Fastest } else { Policy::LeastBusy };
         let play = || {
-            let mut world = Harness::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
+            let mut harness = Harness::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
             let mut millis = 0;
             for (kind, number, place, wait) in &steps {
                 let (served, id) = (router(*place), format!("A_1_1_{number}"));
                 let status = if number % 3 == 0 { 500 } else { 200 };
                 match kind {
-                    0..=2 => drop(world.decide(at(millis))),
+                    0..=2 => drop(harness.decide(at(millis))),
                     3 => millis += wait,
                     4 => {
                         let (decision, latency) = (Some(*number), Some(Duration::from_millis(*wait)));
                         let log = log(&served, status, &id, *number, number + 1);
-                        world.learn(&Report { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
+                        harness.learn(&Report { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
                     }
-                    _ => drop(world.learn(&message(&served, status, &id), at(millis))),
+                    _ => drop(harness.learn(&message(&served, status, &id), at(millis))),
                 }
-                assert_eq!(invariants::broken(&world.broker), None);
+                assert_eq!(invariants::broken(&harness.broker), None);
             }
-            (format!("{:?}", world.broker), world.emitted)
+            (format!("{:?}", harness.broker), harness.emitted)
         };
         prop_assert_eq!(play(), play());
     }

@@ -48,27 +48,27 @@ mod reloading {
         BrokerSettings { pools, ..BrokerSettings::default() }
     }
 
-    fn world(settings: &BrokerSettings) -> Harness {
+    fn harness(settings: &BrokerSettings) -> Harness {
         Harness::of(settings.clone())
     }
 
-    fn take(world: &mut Harness, times: usize) -> Vec<String> {
-        (0..times).filter_map(|_| world.choose(START)).collect()
+    fn take(harness: &mut Harness, times: usize) -> Vec<String> {
+        (0..times).filter_map(|_| harness.choose(START)).collect()
     }
 
-    fn reload(world: &mut Harness, settings: &BrokerSettings) {
-        world.broker.apply(BrokerInput::Configured(settings), START);
+    fn reload(harness: &mut Harness, settings: &BrokerSettings) {
+        harness.broker.apply(BrokerInput::Configured(settings), START);
     }
 
     #[test]
     fn the_same_settings_again_move_no_turn() {
         for settings in [turns(&[1.0; 3], &[]), turns(&[5.0, 1.0, 1.0], &[]), turns(&[0.3, 0.1], &[2.0, 1.0, 1.0])] {
-            let whole = take(&mut world(&settings), 40);
-            let mut world = world(&settings);
+            let whole = take(&mut harness(&settings), 40);
+            let mut harness = harness(&settings);
             let mut chosen = Vec::new();
             while chosen.len() < 40 {
-                chosen.extend(take(&mut world, 1));
-                reload(&mut world, &settings);
+                chosen.extend(take(&mut harness, 1));
+                reload(&mut harness, &settings);
             }
             assert_eq!(chosen, whole);
         }
@@ -77,26 +77,26 @@ mod reloading {
     #[test]
     fn a_reload_goes_on_although_a_router_is_out() {
         let settings = turns(&[1.0; 4], &[]);
-        let mut plain = world(&settings);
+        let mut plain = harness(&settings);
         plain.learn(&log("/r/1/", 500, "x", 10, 20), START);
         let whole = take(&mut plain, 12);
-        let mut world = world(&settings);
-        world.learn(&log("/r/1/", 500, "x", 10, 20), START);
+        let mut harness = harness(&settings);
+        harness.learn(&log("/r/1/", 500, "x", 10, 20), START);
         let mut chosen = Vec::new();
         while chosen.len() < 12 {
-            chosen.extend(take(&mut world, 1));
-            reload(&mut world, &settings);
+            chosen.extend(take(&mut harness, 1));
+            reload(&mut harness, &settings);
         }
         assert_eq!(chosen, whole);
     }
 
     #[test]
     fn an_added_or_removed_router_begins_nothing_anew() {
-        let mut added = world(&turns(&[1.0; 3], &[]));
+        let mut added = harness(&turns(&[1.0; 3], &[]));
         assert_eq!(take(&mut added, 2), ["/r/0/", "/r/1/"]);
         reload(&mut added, &turns(&[1.0; 4], &[]));
         assert_eq!(take(&mut added, 1), ["/r/2/"], "it was next, and still is");
-        let mut removed = world(&turns(&[1.0; 3], &[]));
+        let mut removed = harness(&turns(&[1.0; 3], &[]));
         take(&mut removed, 1);
         reload(&mut removed, &turns(&[1.0; 2], &[]));
         assert_eq!(take(&mut removed, 2), ["/r/1/", "/r/0/"]);
@@ -105,10 +105,10 @@ mod reloading {
     #[test]
     fn a_nested_round_robin_goes_on_when_something_else_changes_or_joins_it() {
         for after in [turns(&[2.0], &[1.0; 3]), turns(&[1.0], &[1.0; 4]), turns(&[1.0, 1.0], &[1.0; 3])] {
-            let mut world = world(&turns(&[1.0], &[1.0; 3]));
-            assert_eq!(take(&mut world, 4), ["/r/0/", "/r/50/", "/r/0/", "/r/51/"]);
-            reload(&mut world, &after);
-            let next = take(&mut world, 4).into_iter().find(|router| router.starts_with("/r/5"));
+            let mut harness = harness(&turns(&[1.0], &[1.0; 3]));
+            assert_eq!(take(&mut harness, 4), ["/r/0/", "/r/50/", "/r/0/", "/r/51/"]);
+            reload(&mut harness, &after);
+            let next = take(&mut harness, 4).into_iter().find(|router| router.starts_with("/r/5"));
             assert_eq!(next.as_deref(), Some("/r/52/"), "{after:?}");
         }
     }
@@ -116,13 +116,13 @@ mod reloading {
     #[test]
     fn another_ingress_begins_at_the_beginning() {
         let settings = turns(&[1.0; 3], &[]);
-        let mut world = world(&settings);
-        take(&mut world, 1);
+        let mut harness = harness(&settings);
+        take(&mut harness, 1);
         let mut other = settings.clone();
         other.pools[0].ingress = path("/other/");
-        reload(&mut world, &other);
-        reload(&mut world, &settings);
-        assert_eq!(take(&mut world, 1), ["/r/0/"]);
+        reload(&mut harness, &other);
+        reload(&mut harness, &settings);
+        assert_eq!(take(&mut harness, 1), ["/r/0/"]);
     }
 }
 
@@ -131,36 +131,36 @@ mod deciding {
 
     #[test]
     fn only_an_ingress_is_balanced() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         for other in ["/azure/r0/", "/azure/r1/", "/azure", "/", "", "/openai/", "\u{fffd}"] {
-            let (decision, _) = decide(&mut world.broker, &other, START, &mut world.rng);
+            let (decision, _) = decide(&mut harness.broker, &other, START, &mut harness.rng);
             assert_eq!(decision, Decision::Pass(Pass::UnknownIngress), "{other:?}");
         }
-        assert!(matches!(world.decide(START), Decision::Route(_)));
+        assert!(matches!(harness.decide(START), Decision::Route(_)));
     }
 
     #[test]
     fn thirty_thousand_decisions_spread_evenly() {
         for (routers, bound) in [(2, 10.83), (3, 13.82)] {
-            let mut world = Harness::new(routers);
+            let mut harness = Harness::new(routers);
             for _ in 0..30_000 {
-                world.decide(START);
+                harness.decide(START);
             }
             let expected = 30_000.0 / routers as f64;
-            let chi: f64 = (0..routers).map(|n| (world.stats(n).chosen as f64 - expected).powi(2) / expected).sum();
+            let chi: f64 = (0..routers).map(|n| (harness.stats(n).chosen as f64 - expected).powi(2) / expected).sum();
             assert!(chi < bound, "chi-square {chi} over {routers} routers is above its 99.9 % bound {bound}");
         }
     }
 
     #[test]
     fn the_stated_probability_is_the_observed_share() {
-        let mut world = Harness::new(5);
-        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
-        world.learn(&log("/azure/r3/", 500, "A_2_1_0", 0, 1), START);
+        let mut harness = Harness::new(5);
+        harness.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        harness.learn(&log("/azure/r3/", 500, "A_2_1_0", 0, 1), START);
         let mut stated = [0.0; 5];
         let mut seen = [0.0; 5];
         for _ in 0..30_000 {
-            let Decision::Route(route) = world.decide(START) else { panic!("nothing offered") };
+            let Decision::Route(route) = harness.decide(START) else { panic!("nothing offered") };
             stated[usize::from(route.router().0)] = route.chosen.p.unwrap();
             seen[usize::from(route.router().0)] += 1.0 / 30_000.0;
         }
@@ -177,40 +177,40 @@ mod deciding {
         let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
         let pools = vec![pool(root)];
         let broker = Broker::new(BrokerSettings { pools, ..settings(0) });
-        let mut world = Harness { broker, ..Harness::new(0) };
-        world.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
-        let decision = world.decide(START);
+        let mut harness = Harness { broker, ..Harness::new(0) };
+        harness.learn(&log("/azure/r1/", 500, "A_1_1_0", 0, 1), START);
+        let decision = harness.decide(START);
         let emitted = "/azure/ -> /azure/r0/ (p 1.000): random, 1 of 4 serve; not /azure/r1/ (disabled until \
             2027-01-15T08:10:00Z, answered 500); not /azure/r2/ (weight 0); not /azure/r3/ (drained)";
-        assert_eq!(world.broker.explain(&decision), emitted);
-        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
-        let decision = world.decide(START);
-        let emitted = world.broker.explain(&decision);
+        assert_eq!(harness.broker.explain(&decision), emitted);
+        harness.learn(&log("/azure/r0/", 500, "A_2_1_0", 0, 1), START);
+        let decision = harness.decide(START);
+        let emitted = harness.broker.explain(&decision);
         assert!(emitted.starts_with("/azure/: nothing may serve; not /azure/r0/ (disabled until 2027-"), "{emitted}");
     }
 
     #[test]
     fn all_disabled_is_reported_when_it_begins_and_when_it_ends() {
-        let mut world = Harness::new(2);
-        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
-        assert_eq!(world.choose(START), Some(router(1)));
-        world.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
-        assert!(matches!(world.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
-        assert_eq!(world.emitted.last(), Some(&all_disabled()));
-        let before = world.emitted.len();
-        world.decide(at(2_000));
-        assert_eq!(world.emitted.len(), before, "reported once");
-        assert_eq!(world.choose(at(600_000)), Some(router(0)), "the first one is back");
-        assert_eq!(world.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
+        let mut harness = Harness::new(2);
+        harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 1), START);
+        assert_eq!(harness.choose(START), Some(router(1)));
+        harness.learn(&log("/azure/r1/", 500, "A_2_1_0", 0, 1), at(1_000));
+        assert!(matches!(harness.decide(at(1_000)), Decision::Pass(Pass::AllDisabled(_))));
+        assert_eq!(harness.emitted.last(), Some(&all_disabled()));
+        let before = harness.emitted.len();
+        harness.decide(at(2_000));
+        assert_eq!(harness.emitted.len(), before, "reported once");
+        assert_eq!(harness.choose(at(600_000)), Some(router(0)), "the first one is back");
+        assert_eq!(harness.emitted.last(), Some(&BrokerEvent::SomeEnabled(path(INGRESS))));
     }
 
     #[test]
     fn numbers_count_decisions_that_were_used() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         for expected in 0..5 {
-            let Decision::Route(route) = world.broker.choose(&INGRESS, &mut world.rng) else { panic!() };
+            let Decision::Route(route) = harness.broker.choose(&INGRESS, &mut harness.rng) else { panic!() };
             assert_eq!(route.number, expected, "looking changes nothing");
-            world.decide(START);
+            harness.decide(START);
         }
     }
 }
@@ -220,18 +220,18 @@ mod learning {
 
     #[test]
     fn a_failure_disables_to_the_millisecond() {
-        let mut world = Harness::new(3);
-        world.learn(&log("/azure/r1/", 503, "A_1_1_0", 0, 5), START);
-        assert_eq!(world.out(), ["/azure/r1/"]);
-        assert_eq!(world.until(1), Some(at(600_000)));
+        let mut harness = Harness::new(3);
+        harness.learn(&log("/azure/r1/", 503, "A_1_1_0", 0, 5), START);
+        assert_eq!(harness.out(), ["/azure/r1/"]);
+        assert_eq!(harness.until(1), Some(at(600_000)));
         for _ in 0..200 {
-            assert_ne!(world.choose(at(599_999)), Some(router(1)), "a millisecond early");
+            assert_ne!(harness.choose(at(599_999)), Some(router(1)), "a millisecond early");
         }
-        world.tick(at(600_000));
-        assert_eq!(world.out(), Vec::<String>::new());
-        assert!((0..200).any(|_| world.choose(at(600_000)) == Some(router(1))), "back on time");
+        harness.tick(at(600_000));
+        assert_eq!(harness.out(), Vec::<String>::new());
+        assert!((0..200).any(|_| harness.choose(at(600_000)) == Some(router(1))), "back on time");
         let states: Vec<_> =
-            world.emitted.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
+            harness.emitted.iter().filter(|change| matches!(change, BrokerEvent::HealthChanged(_))).collect();
         assert_eq!(states.len(), 2, "one line when it is disabled, one when it is on probation");
     }
 
@@ -253,48 +253,48 @@ mod learning {
             (504, true),
             (529, true),
         ] {
-            let mut world = Harness::new(3);
-            world.learn(&log("/azure/r0/", status, "A_1_1_0", 0, 1), START);
-            assert_eq!(world.out().len(), usize::from(out), "log {status}");
-            let mut world = Harness::new(3);
-            world.learn(&message("/azure/r0/", status, "A_1_1_0"), START);
-            assert_eq!(world.out().len(), usize::from(out), "message {status}");
+            let mut harness = Harness::new(3);
+            harness.learn(&log("/azure/r0/", status, "A_1_1_0", 0, 1), START);
+            assert_eq!(harness.out().len(), usize::from(out), "log {status}");
+            let mut harness = Harness::new(3);
+            harness.learn(&message("/azure/r0/", status, "A_1_1_0"), START);
+            assert_eq!(harness.out().len(), usize::from(out), "message {status}");
         }
     }
 
     #[test]
     fn a_deployment_that_does_not_exist_is_a_failure_once_its_log_says_so() {
-        let mut world = Harness::new(3);
-        world.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
-        assert_eq!(world.out(), Vec::<String>::new(), "the message does not show the body");
-        world.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
-        assert_eq!(world.out(), ["/azure/r0/"]);
-        assert_eq!(world.stats(0).answers(), 1, "one call counts once");
+        let mut harness = Harness::new(3);
+        harness.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
+        assert_eq!(harness.out(), Vec::<String>::new(), "the message does not show the body");
+        harness.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        assert_eq!(harness.out(), ["/azure/r0/"]);
+        assert_eq!(harness.stats(0).answers(), 1, "one call counts once");
     }
 
     #[test]
     fn a_deployment_that_a_client_misspelt_is_no_failure() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         for n in 0..20 {
             let id = format!("A_{n}_1_0");
-            world.learn(&message("/azure/r0/", 404, &id), at(n));
+            harness.learn(&message("/azure/r0/", 404, &id), at(n));
             let log = log("/azure/r0/", 404, &id, n, n + 1);
-            world.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+            harness.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
         }
-        assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.stats(0).neutral, 20);
+        assert_eq!(harness.out(), Vec::<String>::new());
+        assert_eq!(harness.stats(0).neutral, 20);
     }
 
     #[test]
     fn twenty_bad_requests_disable_no_router() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         for n in 0..20 {
             let id = format!("A_{n}_1_0");
-            world.learn(&message("/azure/r0/", 400, &id), at(n));
-            world.learn(&log("/azure/r0/", 400, &id, n, n + 1), at(n + 1));
+            harness.learn(&message("/azure/r0/", 400, &id), at(n));
+            harness.learn(&log("/azure/r0/", 400, &id, n, n + 1), at(n + 1));
         }
-        assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.stats(0).neutral, 20);
+        assert_eq!(harness.out(), Vec::<String>::new());
+        assert_eq!(harness.stats(0).neutral, 20);
     }
 
     #[test]
@@ -309,97 +309,97 @@ mod learning {
             (Report { status: None, ..base }, IgnoreReason::NoStatus),
             (Report { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
         ] {
-            let mut world = Harness::new(3);
-            assert_eq!(world.learn(&report, START), Some(why));
-            assert_eq!(world.out(), Vec::<String>::new(), "{why:?}");
+            let mut harness = Harness::new(3);
+            assert_eq!(harness.learn(&report, START), Some(why));
+            assert_eq!(harness.out(), Vec::<String>::new(), "{why:?}");
         }
     }
 
     #[test]
     fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         let emitted = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
-        assert_eq!(world.learn(&emitted(500), START), Some(IgnoreReason::NoStatus));
-        assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.learn(&emitted(502), START), None);
-        assert_eq!(world.out(), ["/azure/r0/"]);
+        assert_eq!(harness.learn(&emitted(500), START), Some(IgnoreReason::NoStatus));
+        assert_eq!(harness.out(), Vec::<String>::new());
+        assert_eq!(harness.learn(&emitted(502), START), None);
+        assert_eq!(harness.out(), ["/azure/r0/"]);
     }
 
     #[test]
     fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_no_routers_fault() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
         let row_2_failed = Report { stamped_path: Some("/azure/r0/"), ..fallback };
-        assert_eq!(world.learn(&row_2_failed, START), Some(IgnoreReason::NotApplied));
+        assert_eq!(harness.learn(&row_2_failed, START), Some(IgnoreReason::NotApplied));
         assert_eq!(
-            world.learn(&fallback, START),
+            harness.learn(&fallback, START),
             Some(IgnoreReason::UnknownRouter),
             "all were disabled, or no request came"
         );
-        assert_eq!(world.out(), Vec::<String>::new());
-        assert_eq!(world.learn(&Report { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
-        assert_eq!(world.out(), ["/azure/r0/"]);
-        let Some(BrokerEvent::HealthChanged(transition)) = world.emitted.first() else { panic!("nothing reported") };
+        assert_eq!(harness.out(), Vec::<String>::new());
+        assert_eq!(harness.learn(&Report { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
+        assert_eq!(harness.out(), ["/azure/r0/"]);
+        let Some(BrokerEvent::HealthChanged(transition)) = harness.emitted.first() else { panic!("nothing reported") };
         assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
     }
 
     #[test]
     fn hidden_fields_are_reported_once() {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         for n in 0..5 {
-            world.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
+            harness.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
         }
-        assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
+        assert_eq!(harness.emitted, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
     }
 
     #[test]
     fn refused_credentials_are_reported_once_while_another_router_works() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for n in 0..30 {
             let id = format!("A_{n}_1_0");
-            world.learn(&message("/azure/r0/", 401, &id), at(n * 100)); // no log follows a 401
+            harness.learn(&message("/azure/r0/", 401, &id), at(n * 100)); // no log follows a 401
             if n == 15 {
-                world.learn(&log("/azure/r1/", 200, "B_1_1_0", n, n), at(n * 100));
+                harness.learn(&log("/azure/r1/", 200, "B_1_1_0", n, n), at(n * 100));
             }
         }
-        assert_eq!(world.emitted, [], "they wait for their logs");
-        world.tick(at(20_000));
-        assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::RefusesCredentials(path("/azure/r0/"), 401))]);
-        assert_eq!(world.out(), Vec::<String>::new());
+        assert_eq!(harness.emitted, [], "they wait for their logs");
+        harness.tick(at(20_000));
+        assert_eq!(harness.emitted, [BrokerEvent::Advisory(Advisory::RefusesCredentials(path("/azure/r0/"), 401))]);
+        assert_eq!(harness.out(), Vec::<String>::new());
     }
 
     #[test]
     fn nine_refusals_or_refusals_everywhere_are_not_reported() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for n in 0..40 {
             let id = format!("A_{n}_1_0");
             let served = router((n % 2) as usize);
-            world.learn(&log(&served, 401, &id, n, n), at(n));
+            harness.learn(&log(&served, 401, &id, n, n), at(n));
         }
-        assert_eq!(world.emitted, [], "no router works: the client's key is wrong");
-        world.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
-        world.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
+        assert_eq!(harness.emitted, [], "no router works: the client's key is wrong");
+        harness.learn(&log("/azure/r1/", 200, "B_1_1_0", 50, 50), at(50));
+        harness.learn(&log("/azure/r0/", 200, "B_2_1_0", 51, 51), at(51));
         for n in 60..69 {
-            world.learn(&log("/azure/r0/", 403, &format!("C_{n}_1_0"), n, n), at(n));
-            world.learn(&log("/azure/r1/", 200, &format!("D_{n}_1_0"), n, n), at(n));
+            harness.learn(&log("/azure/r0/", 403, &format!("C_{n}_1_0"), n, n), at(n));
+            harness.learn(&log("/azure/r1/", 200, &format!("D_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.emitted, [], "nine");
-        world.learn(&log("/azure/r0/", 403, "C_69_1_0", 69, 69), at(69));
-        assert_eq!(world.emitted.len(), 1, "ten");
+        assert_eq!(harness.emitted, [], "nine");
+        harness.learn(&log("/azure/r0/", 403, "C_69_1_0", 69, 69), at(69));
+        assert_eq!(harness.emitted.len(), 1, "ten");
     }
 
     #[test]
     fn nothing_but_404_is_reported_once() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for n in 0..9 {
-            world.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
+            harness.learn(&log("/azure/r0/", 404, &format!("A_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.emitted, [BrokerEvent::Advisory(Advisory::OnlyNotFound(path("/azure/r0/")))]);
-        world.learn(&log("/azure/r1/", 200, "B_1_1_0", 10, 10), at(10));
+        assert_eq!(harness.emitted, [BrokerEvent::Advisory(Advisory::OnlyNotFound(path("/azure/r0/")))]);
+        harness.learn(&log("/azure/r1/", 200, "B_1_1_0", 10, 10), at(10));
         for n in 11..20 {
-            world.learn(&log("/azure/r1/", 404, &format!("A_{n}_1_0"), n, n), at(n));
+            harness.learn(&log("/azure/r1/", 404, &format!("A_{n}_1_0"), n, n), at(n));
         }
-        assert_eq!(world.emitted.len(), 1, "that one has worked before");
+        assert_eq!(harness.emitted.len(), 1, "that one has worked before");
     }
 }
 
@@ -409,102 +409,102 @@ mod pairing {
     #[test]
     fn a_message_and_its_log_count_once_in_either_order() {
         for log_first in [false, true] {
-            let mut world = Harness::new(2);
+            let mut harness = Harness::new(2);
             let (message, log) = (message("/azure/r0/", 500, "A_1_1_0"), log("/azure/r0/", 500, "A_1_1_0", 0, 9));
             let (first, second) = if log_first { (&log, &message) } else { (&message, &log) };
-            world.learn(first, START);
-            assert_eq!(world.out(), ["/azure/r0/"], "whichever comes first acts");
-            world.learn(second, at(3));
-            assert_eq!(world.stats(0).failures, 1);
-            assert_eq!(world.until(0), Some(at(600_000)), "the second one changes nothing");
+            harness.learn(first, START);
+            assert_eq!(harness.out(), ["/azure/r0/"], "whichever comes first acts");
+            harness.learn(second, at(3));
+            assert_eq!(harness.stats(0).failures, 1);
+            assert_eq!(harness.until(0), Some(at(600_000)), "the second one changes nothing");
         }
     }
 
     #[test]
     fn a_success_waits_for_its_log_and_counts_alone_if_none_comes() {
-        let mut world = Harness::new(2);
-        world.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
-        world.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
+        let mut harness = Harness::new(2);
+        harness.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
+        harness.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
         let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
-        world.learn(&Report { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
-        assert_eq!(world.stats(0).answers(), 1, "the log replaces the message");
-        assert_eq!((world.stats(0).tokens, world.stats(0).latency.sum), (7, Duration::from_millis(30)));
-        world.tick(at(9_500));
-        assert_eq!(world.stats(0).answers(), 1);
-        world.tick(at(10_000));
-        assert_eq!(world.stats(0).answers(), 2, "the other one's log is lost");
-        world.tick(at(30_000));
-        assert_eq!(world.stats(0).answers(), 2);
-        assert_eq!(world.broker.dedup.len(), 0);
+        harness.learn(&Report { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
+        assert_eq!(harness.stats(0).answers(), 1, "the log replaces the message");
+        assert_eq!((harness.stats(0).tokens, harness.stats(0).latency.sum), (7, Duration::from_millis(30)));
+        harness.tick(at(9_500));
+        assert_eq!(harness.stats(0).answers(), 1);
+        harness.tick(at(10_000));
+        assert_eq!(harness.stats(0).answers(), 2, "the other one's log is lost");
+        harness.tick(at(30_000));
+        assert_eq!(harness.stats(0).answers(), 2);
+        assert_eq!(harness.broker.dedup.len(), 0);
     }
 
     #[test]
     fn a_message_without_id_finds_the_log_with_its_router_and_status() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
-        world.learn(&bare, START);
-        world.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
-        assert_eq!(world.stats(0).failures, 1);
-        world.learn(&log("/azure/r0/", 429, "A_2_1_0", 0, 9), at(2));
-        assert_eq!(world.stats(0).failures, 2, "a log cancels one message at the most");
+        harness.learn(&bare, START);
+        harness.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
+        assert_eq!(harness.stats(0).failures, 1);
+        harness.learn(&log("/azure/r0/", 429, "A_2_1_0", 0, 9), at(2));
+        assert_eq!(harness.stats(0).failures, 2, "a log cancels one message at the most");
     }
 
     #[test]
     fn a_status_that_a_processor_changed_still_finds_its_log() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
-        world.learn(&bare, START);
-        world.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
-        assert_eq!((world.stats(0).successes, world.stats(0).neutral), (1, 0));
+        harness.learn(&bare, START);
+        harness.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
+        assert_eq!((harness.stats(0).successes, harness.stats(0).neutral), (1, 0));
     }
 
     #[test]
     fn the_same_log_twice_is_one_and_a_shared_id_is_two() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         let first = log("/azure/r0/", 200, "A_1_1_1", 0, 9);
-        assert_eq!(world.learn(&first, START), None);
-        assert_eq!(world.learn(&first, at(1)), Some(IgnoreReason::Twice));
-        assert_eq!(world.learn(&log("/azure/r0/", 200, "A_1_1_1", 1, 9), at(2)), None, "begun at another moment");
-        assert_eq!(world.stats(0).answers(), 2);
+        assert_eq!(harness.learn(&first, START), None);
+        assert_eq!(harness.learn(&first, at(1)), Some(IgnoreReason::Twice));
+        assert_eq!(harness.learn(&log("/azure/r0/", 200, "A_1_1_1", 1, 9), at(2)), None, "begun at another moment");
+        assert_eq!(harness.stats(0).answers(), 2);
     }
 
     #[test]
     fn a_constant_session_id_hides_nothing() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for n in 0..50 {
             let status = if n == 30 { 500 } else { 200 };
-            world.learn(&message("/azure/r0/", status, "A_1_1_1"), at(n * 10));
+            harness.learn(&message("/azure/r0/", status, "A_1_1_1"), at(n * 10));
             if n == 30 {
-                assert_eq!(world.out(), ["/azure/r0/"], "the failure among many of the same id");
+                assert_eq!(harness.out(), ["/azure/r0/"], "the failure among many of the same id");
             }
-            world.learn(&log("/azure/r0/", status, "A_1_1_1", n * 10, n * 10 + 5), at(n * 10 + 6));
+            harness.learn(&log("/azure/r0/", status, "A_1_1_1", n * 10, n * 10 + 5), at(n * 10 + 6));
         }
-        assert_eq!((world.stats(0).successes, world.stats(0).failures), (49, 1));
+        assert_eq!((harness.stats(0).successes, harness.stats(0).failures), (49, 1));
     }
 
     #[test]
     fn an_early_due_does_not_take_a_younger_one_of_the_same_id() {
-        let mut world = Harness::new(2);
-        world.learn(&message("/azure/r0/", 200, "A_1_1_1"), START);
-        world.learn(&log("/azure/r0/", 200, "A_1_1_1", 0, 1), at(1));
-        world.learn(&message("/azure/r0/", 200, "A_1_1_1"), at(9_000));
-        world.tick(at(10_000));
-        assert_eq!(world.stats(0).answers(), 1, "the second one waits on");
-        world.tick(at(19_000));
-        assert_eq!(world.stats(0).answers(), 2);
+        let mut harness = Harness::new(2);
+        harness.learn(&message("/azure/r0/", 200, "A_1_1_1"), START);
+        harness.learn(&log("/azure/r0/", 200, "A_1_1_1", 0, 1), at(1));
+        harness.learn(&message("/azure/r0/", 200, "A_1_1_1"), at(9_000));
+        harness.tick(at(10_000));
+        assert_eq!(harness.stats(0).answers(), 1, "the second one waits on");
+        harness.tick(at(19_000));
+        assert_eq!(harness.stats(0).answers(), 2);
     }
 
     #[test]
     fn outcome_dedup_is_bounded_and_lets_the_oldest_go() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for n in 0..OUTCOME_DEDUP_CAPACITY + 100 {
             let id = format!("A_{n}_1_0");
             let message = message("/azure/r0/", 200, &id);
-            message.apply(&mut world.broker, START);
+            message.apply(&mut harness.broker, START);
         }
-        world.tick(START);
-        assert_eq!(invariants::broken(&world.broker), None);
-        assert_eq!(world.stats(0).answers(), 100, "they count as they stand, early");
+        harness.tick(START);
+        assert_eq!(invariants::broken(&harness.broker), None);
+        assert_eq!(harness.stats(0).answers(), 100, "they count as they stand, early");
     }
 }
 
@@ -513,60 +513,65 @@ mod stragglers {
 
     #[test]
     fn those_that_began_before_the_trip_neither_extend_nor_trip_again() {
-        let mut world = Harness::new(2);
-        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
+        let mut harness = Harness::new(2);
+        harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
         for n in 0..40 {
-            world.learn(&log("/azure/r0/", 500, &format!("B_{n}_1_0"), 70 + n, 115 + n), at(10 + n));
+            harness.learn(&log("/azure/r0/", 500, &format!("B_{n}_1_0"), 70 + n, 115 + n), at(10 + n));
         }
-        assert_eq!(world.until(0), Some(at(600_000)));
-        world.learn(&log("/azure/r0/", 500, "C_1_1_0", 109, 700_000), at(600_001));
-        assert_eq!(world.out(), Vec::<String>::new(), "a very slow one after the return");
-        world.learn(&log("/azure/r0/", 500, "C_2_1_0", 600_000, 700_001), at(600_002));
-        assert_eq!(world.out(), ["/azure/r0/"]);
+        assert_eq!(harness.until(0), Some(at(600_000)));
+        harness.learn(&log("/azure/r0/", 500, "C_1_1_0", 109, 700_000), at(600_001));
+        assert_eq!(harness.out(), Vec::<String>::new(), "a very slow one after the return");
+        harness.learn(&log("/azure/r0/", 500, "C_2_1_0", 600_000, 700_001), at(600_002));
+        assert_eq!(harness.out(), ["/azure/r0/"]);
     }
 
     #[test]
     fn the_log_of_the_message_that_tripped_dates_the_trip() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
-        world.learn(&fresh("A_1_1_0", 100), START);
-        world.learn(&fresh("A_2_1_0", 105), at(1));
-        world.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
-        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), at(3));
-        world.learn(&fresh("A_3_1_0", 109), at(4));
-        assert_eq!(world.until(0), Some(at(600_000)), "began before the first one's log says the trip was");
-        world.learn(&fresh("A_4_1_0", 110), at(5_000));
-        assert_eq!(world.until(0), Some(at(600_000)), "a message only takes out who serves");
-        world.learn(&log("/azure/r0/", 500, "A_4_1_0", 110, 120), at(5_000));
-        assert_eq!(world.until(0), Some(at(605_000)), "began after it");
-        assert!(matches!(world.emitted.last(), Some(BrokerEvent::Extended(_))));
+        harness.learn(&fresh("A_1_1_0", 100), START);
+        harness.learn(&fresh("A_2_1_0", 105), at(1));
+        harness.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
+        harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), at(3));
+        harness.learn(&fresh("A_3_1_0", 109), at(4));
+        assert_eq!(harness.until(0), Some(at(600_000)), "began before the first one's log says the trip was");
+        harness.learn(&fresh("A_4_1_0", 110), at(5_000));
+        assert_eq!(harness.until(0), Some(at(600_000)), "a message only takes out who serves");
+        harness.learn(&log("/azure/r0/", 500, "A_4_1_0", 110, 120), at(5_000));
+        assert_eq!(harness.until(0), Some(at(605_000)), "began after it");
+        assert!(matches!(harness.emitted.last(), Some(BrokerEvent::Extended(_))));
     }
 
     #[test]
     fn a_message_without_a_start_time_waits_for_its_log() {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::from_secs(3);
-        let mut world = Harness::of(settings);
-        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
-        world.tick(at(3_000));
-        world.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));
-        world.learn(&message("/azure/r0/", 500, "A_1_1_7"), at(4_000));
-        assert_eq!(world.out(), Vec::<String>::new(), "may have begun before the trip");
-        world.learn(&log("/azure/r0/", 500, "A_1_1_7", 4_000, 4_100), at(4_001));
-        assert_eq!(world.out(), ["/azure/r0/"], "did not");
+        let mut harness = Harness::of(settings);
+        harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 100, 110), START);
+        harness.tick(at(3_000));
+        harness.learn(&log("/azure/r0/", 200, "A_1_1_6", 3_500, 3_600), at(3_600));
+        harness.learn(&message("/azure/r0/", 500, "A_1_1_7"), at(4_000));
+        assert_eq!(harness.out(), Vec::<String>::new(), "may have begun before the trip");
+        harness.learn(&log("/azure/r0/", 500, "A_1_1_7", 4_000, 4_100), at(4_001));
+        assert_eq!(harness.out(), ["/azure/r0/"], "did not");
     }
 }
 
 #[test]
 fn a_reload_reports_of_a_pool_only_what_has_changed() {
-    let mut world = Harness::new(1);
-    world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
-    let emitted =
-        |world: &mut Harness, routers| world.broker.apply(BrokerInput::Configured(&settings(routers)), START).changes;
-    assert!(matches!(world.emitted.last(), Some(BrokerEvent::AllDisabled { .. })));
-    assert_eq!(emitted(&mut world, 1), [], "said before");
-    assert_eq!(emitted(&mut world, 2), [BrokerEvent::SomeEnabled(path(INGRESS))], "a router more, and that one serves");
-    assert_eq!(emitted(&mut world, 1), [all_disabled()]);
+    let mut harness = Harness::new(1);
+    harness.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
+    let emitted = |harness: &mut Harness, routers| {
+        harness.broker.apply(BrokerInput::Configured(&settings(routers)), START).changes
+    };
+    assert!(matches!(harness.emitted.last(), Some(BrokerEvent::AllDisabled { .. })));
+    assert_eq!(emitted(&mut harness, 1), [], "said before");
+    assert_eq!(
+        emitted(&mut harness, 2),
+        [BrokerEvent::SomeEnabled(path(INGRESS))],
+        "a router more, and that one serves"
+    );
+    assert_eq!(emitted(&mut harness, 1), [all_disabled()]);
 }
 
 #[test]
@@ -582,12 +587,12 @@ fn a_request_without_a_matching_target_gets_the_reason() {
         let root =
             Target::plain(TargetKind::Branch { mode: Policy::Conditional { conditions, default: None }, targets });
         let settings = BrokerSettings { pools: vec![pool(root)], ..BrokerSettings::default() };
-        let mut world = Harness::of(settings);
+        let mut harness = Harness::of(settings);
         if out {
-            world.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
+            harness.learn(&log("/b/", 503, "A_1_1_0", 0, 5), START);
         }
-        let decision = world.decide(START);
-        world.broker.explain(&decision)
+        let decision = harness.decide(START);
+        harness.broker.explain(&decision)
     };
     let unmatched = emitted(vec![condition("/other/", 0)], false);
     let why = "nothing for this request: no condition holds, and there is no default (false: condition 1 on path)";
@@ -604,16 +609,16 @@ mod proving {
     const BACK: u64 = 600_000;
 
     /// Two routers, of which the first is on probation.
-    fn world() -> Harness {
-        let mut world = Harness::new(2);
-        world.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
-        world.tick(at(BACK));
-        world
+    fn harness() -> Harness {
+        let mut harness = Harness::new(2);
+        harness.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 5), START);
+        harness.tick(at(BACK));
+        harness
     }
 
     /// Decides until a request goes to the router on probation.
-    fn probe(world: &mut Harness, now: BrokerTime) -> u64 {
-        let sent = (0..200).map(|_| world.decide(now)).find_map(|decision| match decision {
+    fn probe(harness: &mut Harness, now: BrokerTime) -> u64 {
+        let sent = (0..200).map(|_| harness.decide(now)).find_map(|decision| match decision {
             Decision::Route(route) if route.kind == RouteKind::Probe => Some(route.number),
             _ => None,
         });
@@ -627,92 +632,92 @@ mod proving {
 
     #[test]
     fn one_request_at_a_time_until_one_succeeds() {
-        let mut world = world();
-        let number = probe(&mut world, at(BACK));
+        let mut harness = harness();
+        let number = probe(&mut harness, at(BACK));
         for _ in 0..200 {
-            assert_eq!(world.choose(at(BACK)), Some(router(1)), "one at a time");
+            assert_eq!(harness.choose(at(BACK)), Some(router(1)), "one at a time");
         }
-        world.learn(&stamped(Some(number), "/azure/r0/", 200, "P_1_1_0"), at(BACK + 10));
-        assert_eq!(world.state(0), HealthState::Serving);
-        let both: std::collections::BTreeSet<_> = (0..200).filter_map(|_| world.choose(at(BACK + 10))).collect();
+        harness.learn(&stamped(Some(number), "/azure/r0/", 200, "P_1_1_0"), at(BACK + 10));
+        assert_eq!(harness.state(0), HealthState::Serving);
+        let both: std::collections::BTreeSet<_> = (0..200).filter_map(|_| harness.choose(at(BACK + 10))).collect();
         assert_eq!(both.len(), 2);
     }
 
     #[test]
     fn a_failed_probe_of_any_replica_cools_again() {
-        let mut world = world();
-        world.learn(&stamped(None, "/azure/r0/", 500, "P_1_1_0"), at(BACK + 10));
-        assert_eq!(world.until(0), Some(at(2 * BACK + 10)));
+        let mut harness = harness();
+        harness.learn(&stamped(None, "/azure/r0/", 500, "P_1_1_0"), at(BACK + 10));
+        assert_eq!(harness.until(0), Some(at(2 * BACK + 10)));
     }
 
     #[test]
     fn a_message_about_it_waits_for_its_log_and_decides_without_one() {
         for (logged, state) in [(true, true), (false, false)] {
-            let mut world = world();
-            let number = probe(&mut world, at(BACK));
+            let mut harness = harness();
+            let number = probe(&mut harness, at(BACK));
             let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
-            world.learn(&message("P_1_1_0"), at(BACK + 5));
-            assert!(world.broker.routers.as_slice()[0].health().is_probing());
+            harness.learn(&message("P_1_1_0"), at(BACK + 5));
+            assert!(harness.broker.routers.as_slice()[0].health().is_probing());
             if logged {
-                world.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
+                harness.learn(&stamped(Some(number), "/azure/r0/", 400, "P_2_1_0"), at(BACK + 6));
             }
             assert_eq!(
-                world.broker.routers.as_slice()[0].health().may_serve(&health::HealthSettings::default()),
+                harness.broker.routers.as_slice()[0].health().may_serve(&health::HealthSettings::default()),
                 state
             );
-            world.tick(at(BACK + 10_005));
-            assert_eq!(world.out(), ["/azure/r0/"], "no log in ten seconds");
+            harness.tick(at(BACK + 10_005));
+            assert_eq!(harness.out(), ["/azure/r0/"], "no log in ten seconds");
         }
     }
 
     #[test]
     fn a_probe_that_went_elsewhere_or_nowhere_gives_its_permit_back() {
         for served in ["/azure/r1/", INGRESS] {
-            let mut world = world();
-            let number = probe(&mut world, at(BACK));
+            let mut harness = harness();
+            let number = probe(&mut harness, at(BACK));
             let elsewhere = Report { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
-            world.learn(&elsewhere, at(BACK + 10));
-            assert!(world.broker.routers.as_slice()[0].health().is_probing(), "{served}: says nothing");
-            assert_ne!(probe(&mut world, at(BACK + 10)), number);
+            harness.learn(&elsewhere, at(BACK + 10));
+            assert!(harness.broker.routers.as_slice()[0].health().is_probing(), "{served}: says nothing");
+            assert_ne!(probe(&mut harness, at(BACK + 10)), number);
         }
     }
 
     #[test]
     fn a_probe_whose_log_is_lost_is_issued_again() {
-        let mut world = world();
-        probe(&mut world, at(BACK));
-        assert_eq!(world.broker.next_deadline(), Some(at(BACK + 120_000)));
+        let mut harness = harness();
+        probe(&mut harness, at(BACK));
+        assert_eq!(harness.broker.next_deadline(), Some(at(BACK + 120_000)));
         for _ in 0..50 {
-            assert_eq!(world.choose(at(BACK + 119_999)), Some(router(1)));
+            assert_eq!(harness.choose(at(BACK + 119_999)), Some(router(1)));
         }
-        probe(&mut world, at(BACK + 120_000));
+        probe(&mut harness, at(BACK + 120_000));
     }
 
     #[test]
     fn in_the_one_row_configuration_the_message_decides_at_once() {
         let emitted = |status, id| Report { source: Source::OneRow, ..message("/azure/r0/", status, id) };
         for (status, back) in [(200, true), (503, false)] {
-            let mut world = world();
-            probe(&mut world, at(BACK));
-            world.learn(&emitted(status, "O_1_1_0"), at(BACK + 10));
-            let state = world.state(0);
-            assert!(if back { state == HealthState::Serving } else { world.until(0).is_some() }, "{state:?}");
-            world.learn(&log("/azure/r0/", status, "O_1_1_0", BACK, BACK + 10), at(BACK + 11));
-            assert_eq!(world.state(0), state, "its log adds nothing");
-            assert_eq!(world.stats(0).successes, u64::from(back));
+            let mut harness = harness();
+            probe(&mut harness, at(BACK));
+            harness.learn(&emitted(status, "O_1_1_0"), at(BACK + 10));
+            let state = harness.state(0);
+            assert!(if back { state == HealthState::Serving } else { harness.until(0).is_some() }, "{state:?}");
+            harness.learn(&log("/azure/r0/", status, "O_1_1_0", BACK, BACK + 10), at(BACK + 11));
+            assert_eq!(harness.state(0), state, "its log adds nothing");
+            assert_eq!(harness.stats(0).successes, u64::from(back));
         }
     }
 
     #[test]
     fn where_nothing_else_is_left_it_serves_beyond_its_permit() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for (served, id) in [("/azure/r0/", "A_1_1_0"), ("/azure/r1/", "A_2_1_0")] {
-            world.learn(&log(served, 503, id, 0, 5), START);
+            harness.learn(&log(served, 503, id, 0, 5), START);
         }
-        assert_eq!(world.choose(START), None);
-        world.tick(at(BACK));
+        assert_eq!(harness.choose(START), None);
+        harness.tick(at(BACK));
         let sent: Vec<_> = (0..50)
-            .filter_map(|_| match world.decide(at(BACK)) {
+            .filter_map(|_| match harness.decide(at(BACK)) {
                 Decision::Route(route) => Some(route.kind),
                 Decision::Pass(_) => None,
             })
@@ -724,27 +729,27 @@ mod proving {
 
     #[test]
     fn the_upstreams_own_word_replaces_the_disabled_time() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         let limited = Report {
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(2))),
             ..log("/azure/r0/", 429, "A_1_1_0", 0, 5)
         };
-        world.learn(&limited, START);
-        assert_eq!(world.until(0), Some(at(2_000)));
-        world.tick(at(2_000));
-        assert_eq!(world.state(0), HealthState::Serving);
+        harness.learn(&limited, START);
+        assert_eq!(harness.until(0), Some(at(2_000)));
+        harness.tick(at(2_000));
+        assert_eq!(harness.state(0), HealthState::Serving);
     }
 
     #[test]
     fn a_router_that_fails_right_after_each_return_is_reported_once() {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         for n in 0..6 {
             let id = format!("A_{n}_1_0");
-            world.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
-            world.tick(at((n + 1) * BACK + n));
+            harness.learn(&log("/azure/r0/", 500, &id, n * BACK + 1, n * BACK + 2), at(n * BACK + n));
+            harness.tick(at((n + 1) * BACK + n));
         }
         let emitted =
-            world.emitted.iter().filter(|change| matches!(change, BrokerEvent::Advisory(Advisory::KeepsFailing(..))));
+            harness.emitted.iter().filter(|change| matches!(change, BrokerEvent::Advisory(Advisory::KeepsFailing(..))));
         assert_eq!(emitted.count(), 1);
     }
 
@@ -752,27 +757,27 @@ mod proving {
     fn two_failures_in_a_row_where_two_are_asked_for_and_a_message_and_its_log_are_one() {
         let mut settings = settings(2);
         settings.defaults.health.consecutive = 2;
-        let mut world = Harness { broker: Broker::new(settings), ..Harness::new(2) };
+        let mut harness = Harness { broker: Broker::new(settings), ..Harness::new(2) };
         let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
-        world.learn(&fresh("A_1_1_0"), START);
-        world.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
-        assert_eq!(world.out(), Vec::<String>::new());
-        world.learn(&fresh("A_2_1_0"), at(2));
-        assert_eq!(world.out(), ["/azure/r0/"]);
+        harness.learn(&fresh("A_1_1_0"), START);
+        harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
+        assert_eq!(harness.out(), Vec::<String>::new());
+        harness.learn(&fresh("A_2_1_0"), at(2));
+        assert_eq!(harness.out(), ["/azure/r0/"]);
     }
 }
 
 #[test]
 fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
-    let mut world = Harness::new(2);
+    let mut harness = Harness::new(2);
     let hint = Some(RetryAfter::Delay(Duration::from_millis(43)));
     let early = Report { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
-    world.learn(&early, at(100));
-    world.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
-    world.tick(at(143));
-    assert_eq!(world.state(0), HealthState::Serving);
-    world.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));
-    assert!(matches!(world.state(0), HealthState::Cooling { .. }), "it began after the pause, so it counts");
+    harness.learn(&early, at(100));
+    harness.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
+    harness.tick(at(143));
+    assert_eq!(harness.state(0), HealthState::Serving);
+    harness.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));
+    assert!(matches!(harness.state(0), HealthState::Cooling { .. }), "it began after the pause, so it counts");
 }
 
 #[test]

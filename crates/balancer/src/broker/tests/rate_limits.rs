@@ -51,7 +51,7 @@ fn world_of(settings: &BrokerSettings) -> Harness {
     Harness::of(settings.clone())
 }
 
-fn world(mode: Policy, limits: &[Option<RateLimit>]) -> Harness {
+fn harness(mode: Policy, limits: &[Option<RateLimit>]) -> Harness {
     let root = branch(mode, (0..limits.len()).map(leaf).collect());
     world_of(&settings_of(root, limits))
 }
@@ -80,10 +80,10 @@ fn modes() -> Vec<Policy> {
 #[test]
 fn a_router_over_its_limits_is_passed_over_in_every_mode() {
     for mode in modes() {
-        let mut world = world(mode.clone(), &[rpm(3), None, rpm(4)]);
+        let mut harness = harness(mode.clone(), &[rpm(3), None, rpm(4)]);
         let mut counts = [0; 3];
         for call in 0..60 {
-            let route = world.route(&INGRESS, call * 500);
+            let route = harness.route(&INGRESS, call * 500);
             assert_eq!(route.chosen.p, None, "{mode:?}: not all of them are asked");
             assert!(!matches!(route.reservation.limit, LimitVerdict::Exceeded(_)), "{mode:?}");
             counts[usize::from(route.router().0)] += 1;
@@ -97,11 +97,11 @@ fn a_router_over_its_limits_is_passed_over_in_every_mode() {
 
 #[test]
 fn a_router_over_its_limits_is_owed_nothing_in_a_round_robin() {
-    let mut world = world(Policy::RoundRobin, &[rpm(20), None, None]);
+    let mut harness = harness(Policy::RoundRobin, &[rpm(20), None, None]);
     for call in 0..1_000 {
-        world.route(&INGRESS, call * 50);
+        harness.route(&INGRESS, call * 50);
     }
-    let names: Vec<_> = (0..30).map(|call| world.route(&INGRESS, 70_000 + call).router().0).collect();
+    let names: Vec<_> = (0..30).map(|call| harness.route(&INGRESS, 70_000 + call).router().0).collect();
     assert!(names.windows(2).all(|two| two[0] != two[1]), "in turn, and no row of one: {names:?}");
     assert_eq!(names.iter().filter(|place| **place == 0).count(), 10);
 }
@@ -110,15 +110,15 @@ fn a_router_over_its_limits_is_owed_nothing_in_a_round_robin() {
 fn nested_branches_and_conditions_are_respected() {
     let deep = branch(Policy::Fallback, vec![leaf(0), leaf(1)]);
     let settings = settings_of(branch(Policy::Fallback, vec![deep, leaf(2)]), &[rpm(1), rpm(1), rpm(1)]);
-    let mut world = world_of(&settings);
-    let names: Vec<_> = (0..4).filter_map(|call| world.choose(at(call))).collect();
+    let mut harness = world_of(&settings);
+    let names: Vec<_> = (0..4).filter_map(|call| harness.choose(at(call))).collect();
     assert_eq!(names, [0, 1, 2, 0].map(router), "branch by branch, and then as without budgets");
     let query = Query::Field(Field::Path, vec![Test::Eq(INGRESS.into())]);
     let conditions = vec![Condition { query, then: 0 }].into();
     let mode = Policy::Conditional { conditions, default: Some(1) };
-    let mut world = world_of(&settings_of(branch(mode, vec![leaf(0), leaf(1)]), &[rpm(1), None]));
-    world.route(&INGRESS, 0);
-    let route = world.route(&INGRESS, 1);
+    let mut harness = world_of(&settings_of(branch(mode, vec![leaf(0), leaf(1)]), &[rpm(1), None]));
+    harness.route(&INGRESS, 0);
+    let route = harness.route(&INGRESS, 1);
     assert_eq!(
         (route.router(), route.reservation.limit),
         (RouterId(0), LimitVerdict::Exceeded(LimitExceeded::Rpm)),
@@ -129,120 +129,120 @@ fn nested_branches_and_conditions_are_respected() {
 #[test]
 fn where_all_are_over_their_limits_a_request_goes_where_it_would_without_budgets() {
     let full = [rpm(1), rpm(1)];
-    let mut world = world(Policy::Fallback, &full);
-    assert_eq!(world.route(&INGRESS, 0).reservation.limit, LimitVerdict::Within);
-    assert_eq!(world.route(&INGRESS, 1).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Rpm));
+    let mut harness = harness(Policy::Fallback, &full);
+    assert_eq!(harness.route(&INGRESS, 0).reservation.limit, LimitVerdict::Within);
+    assert_eq!(harness.route(&INGRESS, 1).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Rpm));
     for call in 2..9 {
-        let route = world.route(&INGRESS, call);
+        let route = harness.route(&INGRESS, call);
         assert_eq!(
             (route.router(), route.reservation.limit),
             (RouterId(0), LimitVerdict::Exceeded(LimitExceeded::Rpm))
         );
     }
-    assert_eq!(world.route(&INGRESS, 62_000).reservation.limit, LimitVerdict::Within);
+    assert_eq!(harness.route(&INGRESS, 62_000).reservation.limit, LimitVerdict::Within);
 }
 
 #[test]
 fn tokens_are_estimated_and_corrected_by_the_log() {
-    let mut world = world(Policy::Fallback, &[tpm(1_000), None]);
+    let mut harness = harness(Policy::Fallback, &[tpm(1_000), None]);
     let request = Sized(400, 500);
-    let first = world.route(&request, 0);
+    let first = harness.route(&request, 0);
     assert_eq!((first.router(), first.reservation.tokens), (RouterId(0), 600));
-    assert_eq!(world.route(&request, 1).router(), RouterId(1), "600 more are too many");
-    assert_eq!(world.route(&Sized(400, 300), 2).router(), RouterId(0), "400 are not");
-    assert_eq!(world.route(&request, 3).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Tpm));
+    assert_eq!(harness.route(&request, 1).router(), RouterId(1), "600 more are too many");
+    assert_eq!(harness.route(&Sized(400, 300), 2).router(), RouterId(0), "400 are not");
+    assert_eq!(harness.route(&request, 3).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Tpm));
     let served = router(0);
     let call = Report { decision: Some(first.number), total_tokens: Some(17), ..log(&served, 200, "A_1_1_0", 0, 5) };
-    world.learn(&Report { stamped_path: Some(&served), stamp_id: Some("x-0"), ..call }, at(10));
-    assert_eq!(world.route(&Sized(400, 483), 11).router(), RouterId(0), "417 are used now");
-    assert_eq!(world.route(&Sized(0, 1), 12).router(), RouterId(1));
+    harness.learn(&Report { stamped_path: Some(&served), stamp_id: Some("x-0"), ..call }, at(10));
+    assert_eq!(harness.route(&Sized(400, 483), 11).router(), RouterId(0), "417 are used now");
+    assert_eq!(harness.route(&Sized(0, 1), 12).router(), RouterId(1));
 }
 
 #[test]
 fn an_error_used_a_request_and_no_tokens() {
-    let mut world = world(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: Some(1_000) }), None]);
+    let mut harness = harness(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: Some(1_000) }), None]);
     let (request, served) = (Sized(0, 1_000), router(0));
     for (status, exceeded) in [(400, None), (413, Some(LimitExceeded::Rpm))] {
-        let route = world.route(&request, status);
+        let route = harness.route(&request, status);
         let id = format!("A_{status}_1_0");
         let log = log(&served, u16::try_from(status).unwrap(), &id, status, status + 1);
-        world.learn(&Report { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
-        assert_eq!(world.broker.limits.as_ref().unwrap().exceeded(RouterId(0), 1_000), exceeded, "{status}");
+        harness.learn(&Report { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
+        assert_eq!(harness.broker.limits.as_ref().unwrap().exceeded(RouterId(0), 1_000), exceeded, "{status}");
     }
 }
 
 #[test]
 fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
-    let mut world = world(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: None }), None]);
+    let mut harness = harness(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: None }), None]);
     let served = router(0);
     let theirs =
         Report { stamped_path: Some(&served), stamp_id: Some("other-0"), ..log(&served, 200, "A_1_1_0", 0, 5) };
-    world.learn(&theirs, at(0));
-    assert_eq!(world.learn(&theirs, at(1)), Some(IgnoreReason::Twice));
-    assert_eq!(world.route(&INGRESS, 2).router(), RouterId(0));
-    assert_eq!(world.route(&INGRESS, 3).router(), RouterId(1));
+    harness.learn(&theirs, at(0));
+    assert_eq!(harness.learn(&theirs, at(1)), Some(IgnoreReason::Twice));
+    assert_eq!(harness.route(&INGRESS, 2).router(), RouterId(0));
+    assert_eq!(harness.route(&INGRESS, 3).router(), RouterId(1));
     // A client that named the router itself, and one that is unknown.
     let direct = Report { ingress: Some(&served), ..log(&served, 200, "B_1_1_0", 62_000, 62_005) };
-    world.learn(&direct, at(62_000));
-    world.learn(&log(&served, 200, "C_1_1_0", 62_000, 62_005), at(62_001));
-    assert_eq!(world.route(&INGRESS, 62_002).router(), RouterId(0));
-    assert_eq!(world.route(&INGRESS, 62_003).router(), RouterId(1));
+    harness.learn(&direct, at(62_000));
+    harness.learn(&log(&served, 200, "C_1_1_0", 62_000, 62_005), at(62_001));
+    assert_eq!(harness.route(&INGRESS, 62_002).router(), RouterId(0));
+    assert_eq!(harness.route(&INGRESS, 62_003).router(), RouterId(1));
     let left = QuotaRemaining { amount: 0, reset: Duration::from_secs(20) };
     let remaining = RateLimitHeaders { requests: Some(left), tokens: None };
-    world.learn(&Report { quota: remaining, ..log(&served, 200, "D_1_1_0", 130_000, 130_005) }, at(130_000));
+    harness.learn(&Report { quota: remaining, ..log(&served, 200, "D_1_1_0", 130_000, 130_005) }, at(130_000));
     assert_eq!(
-        world.route(&INGRESS, 130_001).reservation.limit,
+        harness.route(&INGRESS, 130_001).reservation.limit,
         LimitVerdict::Diverted(RouterId(0), LimitExceeded::Requests)
     );
-    assert_eq!(world.route(&INGRESS, 150_001).reservation.limit, LimitVerdict::Within);
+    assert_eq!(harness.route(&INGRESS, 150_001).reservation.limit, LimitVerdict::Within);
 }
 
 #[test]
 fn it_is_said_who_had_no_room_and_for_what() {
-    let mut world = world(Policy::Fallback, &[rpm(1), rpm(1), None]);
-    let routes: Vec<_> = (0..3).map(|call| world.route(&INGRESS, call)).collect();
-    let reason = world.broker.reason(&routes[2]).to_string();
+    let mut harness = harness(Policy::Fallback, &[rpm(1), rpm(1), None]);
+    let routes: Vec<_> = (0..3).map(|call| harness.route(&INGRESS, call)).collect();
+    let reason = harness.broker.reason(&routes[2]).to_string();
     assert_eq!(reason, "first in order, 3 of 3 serve; instead of /azure/r0/, no room: rpm");
     assert_eq!(routes[2].chosen.p, None);
-    let emitted = world.broker.explain(&Decision::Route(routes[2].clone()));
+    let emitted = harness.broker.explain(&Decision::Route(routes[2].clone()));
     assert!(emitted.contains("instead of /azure/r0/, no room: rpm; not /azure/r1/ (no room: rpm)"), "{emitted}");
-    let mut world = self::world(Policy::Fallback, &[rpm(1)]);
-    world.route(&INGRESS, 0);
-    let route = world.route(&INGRESS, 1);
-    let emitted = world.broker.explain(&Decision::Route(route));
+    let mut harness = self::harness(Policy::Fallback, &[rpm(1)]);
+    harness.route(&INGRESS, 0);
+    let route = harness.route(&INGRESS, 1);
+    let emitted = harness.broker.explain(&Decision::Route(route));
     assert!(emitted.ends_with("; no room anywhere: rpm"), "{emitted}");
 }
 
 #[test]
 fn only_tokens_need_the_body_and_a_reload_keeps_what_is_known() {
     let needs = |rate_limit| {
-        let mut world = world(Policy::LoadBalance, &[None, rate_limit]);
-        let decision = world.decide(at(0));
-        world.broker.needs(&decision).unwrap().body
+        let mut harness = harness(Policy::LoadBalance, &[None, rate_limit]);
+        let decision = harness.decide(at(0));
+        harness.broker.needs(&decision).unwrap().body
     };
     assert_eq!([None, rpm(5), Some(RateLimit::default()), tpm(5)].map(needs), [false, false, false, true]);
-    let mut world = world(Policy::Fallback, &[rpm(2), None]);
-    world.route(&INGRESS, 0);
+    let mut harness = harness(Policy::Fallback, &[rpm(2), None]);
+    harness.route(&INGRESS, 0);
     let root = branch(Policy::Fallback, vec![leaf(1), leaf(0)]);
     let settings = settings_of(root, &[rpm(1), rpm(1)]);
-    world.broker.apply(BrokerInput::Configured(&settings), at(1));
-    assert_eq!(world.route(&INGRESS, 2).router(), RouterId(1));
+    harness.broker.apply(BrokerInput::Configured(&settings), at(1));
+    assert_eq!(harness.route(&INGRESS, 2).router(), RouterId(1));
     assert_eq!(
-        world.route(&INGRESS, 3).reservation.limit,
+        harness.route(&INGRESS, 3).reservation.limit,
         LimitVerdict::Exceeded(LimitExceeded::Rpm),
         "the other one had its one already"
     );
-    world.broker.apply(BrokerInput::Configured(&settings_of(branch(Policy::Fallback, vec![leaf(0)]), &[])), at(4));
-    assert!(world.broker.limits.is_none());
+    harness.broker.apply(BrokerInput::Configured(&settings_of(branch(Policy::Fallback, vec![leaf(0)]), &[])), at(4));
+    assert!(harness.broker.limits.is_none());
 }
 
 #[test]
 fn a_router_that_proves_itself_needs_room_too() {
-    let mut world = world(Policy::Fallback, &[rpm(1), None]);
-    world.route(&INGRESS, 0);
-    world.learn(&log(&router(0), 500, "A_1_1_0", 0, 5), at(5));
-    world.tick(at(600_005));
-    assert_eq!(world.route(&INGRESS, 600_006).kind, RouteKind::Probe);
+    let mut harness = harness(Policy::Fallback, &[rpm(1), None]);
+    harness.route(&INGRESS, 0);
+    harness.learn(&log(&router(0), 500, "A_1_1_0", 0, 5), at(5));
+    harness.tick(at(600_005));
+    assert_eq!(harness.route(&INGRESS, 600_006).kind, RouteKind::Probe);
 }
 
 impl Harness {
@@ -268,9 +268,9 @@ fn places(routes: &[Route]) -> Vec<u16> {
 
 #[test]
 fn a_call_that_is_sent_on_goes_first_to_those_that_have_room() {
-    let mut world = world(Policy::Fallback, &[rpm(1), None, rpm(1), rpm(2)]);
-    assert_eq!(places(&world.history(&INGRESS, 0)), [0, 1, 2, 3], "all have room");
-    let routes = world.history(&INGRESS, 1);
+    let mut harness = harness(Policy::Fallback, &[rpm(1), None, rpm(1), rpm(2)]);
+    assert_eq!(places(&harness.history(&INGRESS, 0)), [0, 1, 2, 3], "all have room");
+    let routes = harness.history(&INGRESS, 1);
     assert_eq!(places(&routes), [1, 3, 0, 2], "and then in the order in which it would go without budgets");
     let rooms: Vec<_> = routes.iter().map(|route| route.reservation.limit).collect();
     let instead = LimitVerdict::Diverted(RouterId(0), LimitExceeded::Rpm);
@@ -279,33 +279,36 @@ fn a_call_that_is_sent_on_goes_first_to_those_that_have_room() {
         [instead, instead, LimitVerdict::Exceeded(LimitExceeded::Rpm), LimitVerdict::Exceeded(LimitExceeded::Rpm)]
     );
     assert!(routes.iter().all(|route| route.chosen.p.is_none() && route.kind == RouteKind::Normal));
-    assert_eq!(places(&world.history(&INGRESS, 62_000)), [0, 1, 2, 3], "a minute later");
+    assert_eq!(places(&harness.history(&INGRESS, 62_000)), [0, 1, 2, 3], "a minute later");
 }
 
 #[test]
 fn a_call_that_is_sent_on_takes_the_tokens_of_each_attempt() {
-    let mut world = world(Policy::Fallback, &[tpm(1_000), tpm(1_000)]);
+    let mut harness = harness(Policy::Fallback, &[tpm(1_000), tpm(1_000)]);
     let request = Sized(400, 500);
-    assert_eq!(world.history(&request, 0).iter().map(|route| route.reservation.tokens).collect::<Vec<_>>(), [600, 600]);
-    assert_eq!(world.history(&request, 1)[0].reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Tpm));
-    assert_eq!(world.history(&Sized(40, 10), 62_000)[0].reservation.limit, LimitVerdict::Within);
+    assert_eq!(
+        harness.history(&request, 0).iter().map(|route| route.reservation.tokens).collect::<Vec<_>>(),
+        [600, 600]
+    );
+    assert_eq!(harness.history(&request, 1)[0].reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Tpm));
+    assert_eq!(harness.history(&Sized(40, 10), 62_000)[0].reservation.limit, LimitVerdict::Within);
 }
 
 #[test]
 fn who_is_asked_again_should_have_room_too() {
-    let mut world = world(Policy::Fallback, &[rpm(1), rpm(5)]);
+    let mut harness = harness(Policy::Fallback, &[rpm(1), rpm(5)]);
     let (mut history, mut offered) = (AttemptHistory::default(), Vec::new());
     for _ in 0..6 {
-        let offer = world.broker.next_target(&INGRESS, &mut history, &mut world.rng);
+        let offer = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng);
         let (NextTarget::Untried(route) | NextTarget::Retry(route)) = offer else {
             panic!("a limit never costs an answer")
         };
-        world.broker.apply(BrokerInput::Chosen(&route), at(0));
+        harness.broker.apply(BrokerInput::Chosen(&route), at(0));
         history.note(route.router(), true);
         offered.push(route.router().0);
     }
     assert_eq!(offered, [0, 1, 1, 1, 1, 1]);
-    let offer = world.broker.next_target(&INGRESS, &mut history, &mut world.rng);
+    let offer = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng);
     let NextTarget::Retry(route) = offer else { panic!("a limit never costs an answer") };
     assert_eq!((route.router(), route.reservation.limit), (RouterId(0), LimitVerdict::Exceeded(LimitExceeded::Rpm)));
 }
@@ -356,14 +359,14 @@ proptest! {
         let settings = settings_of(root, &limits);
         // Identities follow the tree, a level after the other.
         let of = |broker: &Broker, id: RouterId| (0..4).find(|place| broker.path(id).unwrap().as_str() == router(*place)).unwrap();
-        let (mut world, mut now) = (world_of(&settings), 0);
+        let (mut harness, mut now) = (world_of(&settings), 0);
         let (mut calls, mut routes): (Vec<Call>, Vec<Route>) = (Vec::new(), Vec::new());
         for step in steps {
             match step {
                 Step::Wait(millis) => now += millis,
                 Step::Decide(bytes, longest) => {
-                    let route = world.route(&Sized(bytes, longest), now);
-                    let (place, tokens) = (of(&world.broker, route.router()), u64::from(route.reservation.tokens).max(1));
+                    let route = harness.route(&Sized(bytes, longest), now);
+                    let (place, tokens) = (of(&harness.broker, route.router()), u64::from(route.reservation.tokens).max(1));
                     let room = |place: usize, span| had_room(&calls, place, limits[place], tokens, now, span);
                     if limits.iter().any(Option::is_some) {
                         prop_assert_eq!(route.chosen.p, None);
@@ -371,7 +374,7 @@ proptest! {
                     match route.reservation.limit {
                         LimitVerdict::Within => prop_assert!(room(place, 60_000)),
                         LimitVerdict::Diverted(first, _) => {
-                            prop_assert!(room(place, 60_000) && !room(of(&world.broker, first), 61_000));
+                            prop_assert!(room(place, 60_000) && !room(of(&harness.broker, first), 61_000));
                         }
                         LimitVerdict::Exceeded(_) => prop_assert!((0..4).all(|place| !room(place, 61_000))),
                     }
@@ -383,7 +386,7 @@ proptest! {
                     let (served, id) = (router(calls[number].1), format!("A_{number}_1_{used}"));
                     let decision = Some(routes[number].number);
                     let report = log(&served, 200, &id, now, now + 1);
-                    world.learn(&Report { decision, stamp_id: Some("x"), stamped_path: Some(&served), total_tokens: Some(used), ..report }, at(now));
+                    harness.learn(&Report { decision, stamp_id: Some("x"), stamped_path: Some(&served), total_tokens: Some(used), ..report }, at(now));
                     // The first log of a call counts, as long as its second does.
                     if routes[number].number != u64::MAX && calls[number].0 + 61_000 > now {
                         calls[number].2 = used;
@@ -402,23 +405,23 @@ proptest! {
         requests in prop::collection::vec((0_usize..400, 0_u64..50, 0_u64..20_000), 1..20)
     ) {
         let root = branch(mode.clone(), vec![leaf(0), branch(mode, vec![leaf(1), leaf(2)]), leaf(3)]);
-        let (mut world, mut now) = (world_of(&settings_of(root, &limits)), 0);
+        let (mut harness, mut now) = (world_of(&settings_of(root, &limits)), 0);
         for (bytes, longest, wait) in requests {
             now += wait;
-            world.broker.advance_clock(at(now));
+            harness.broker.advance_clock(at(now));
             let request = Sized(bytes, longest);
             let (mut history, mut untried) = (AttemptHistory::default(), (0..4).map(RouterId).collect::<Vec<_>>());
-            while let NextTarget::Untried(route) = world.broker.next_target(&request, &mut history, &mut world.rng) {
+            while let NextTarget::Untried(route) = harness.broker.next_target(&request, &mut history, &mut harness.rng) {
                 let tokens = request.size().estimated_tokens();
-                let room = |id: &RouterId| world.broker.limits.as_ref().is_none_or(|all| all.exceeded(*id, tokens).is_none());
+                let room = |id: &RouterId| harness.broker.limits.as_ref().is_none_or(|all| all.exceeded(*id, tokens).is_none());
                 prop_assert!(room(&route.router()) || !untried.iter().any(room), "{:?} of {:?}", route, untried);
                 prop_assert_eq!(matches!(route.reservation.limit, LimitVerdict::Exceeded(_)), !room(&route.router()));
                 let before = untried.len();
                 untried.retain(|other| *other != route.router());
                 prop_assert_eq!(untried.len() + 1, before, "no router is asked twice");
                 history.note(route.router(), false);
-                world.broker.apply(BrokerInput::Chosen(&route), at(now));
-                prop_assert_eq!(invariants::broken(&world.broker), None);
+                harness.broker.apply(BrokerInput::Chosen(&route), at(now));
+                prop_assert_eq!(invariants::broken(&harness.broker), None);
             }
             prop_assert!(untried.is_empty());
         }

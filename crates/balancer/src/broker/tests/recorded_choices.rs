@@ -93,14 +93,14 @@ fn note(said: &mut String, route: &Route) {
 
 fn play(seed: u64) -> String {
     let mut dice = SmallRng::seed_from_u64(seed);
-    let mut world = Harness::of(settings_of(&mut dice, seed.is_multiple_of(2)));
+    let mut harness = Harness::of(settings_of(&mut dice, seed.is_multiple_of(2)));
     let (mut said, mut millis, mut sent) = (String::new(), 0, Vec::new());
     for step in 0..STEPS {
         let asked = serde_json::json!({
             "model": format!("m{}", dice.random_range(0..5)), "user": format!("u{}", dice.random_range(0..9)),
         });
         match dice.random_range(0..10) {
-            0..=3 => match decide(&mut world.broker, &TestRequest(asked), at(millis), &mut world.rng).0 {
+            0..=3 => match decide(&mut harness.broker, &TestRequest(asked), at(millis), &mut harness.rng).0 {
                 Decision::Route(route) => {
                     note(&mut said, &route);
                     sent.push(route);
@@ -109,17 +109,17 @@ fn play(seed: u64) -> String {
                 Decision::Pass(_) => said.push_str(" ?"),
             },
             4 => {
-                world.broker.advance_clock(at(millis));
+                harness.broker.advance_clock(at(millis));
                 let mut history = AttemptHistory::default();
                 said.push_str(" (");
                 for _ in 0..dice.random_range(1..5) {
-                    match world.broker.next_target(&TestRequest(asked.clone()), &mut history, &mut world.rng) {
+                    match harness.broker.next_target(&TestRequest(asked.clone()), &mut history, &mut harness.rng) {
                         NextTarget::Untried(route) | NextTarget::Retry(route) => {
                             note(&mut said, &route);
                             history.note(route.router(), dice.random_bool(0.5));
-                            world.broker.apply(BrokerInput::Chosen(&route), at(millis));
-                            if dice.random_bool(0.3) && world.broker.limits.is_none() {
-                                world.broker.apply(BrokerInput::Abandoned(&route), at(millis));
+                            harness.broker.apply(BrokerInput::Chosen(&route), at(millis));
+                            if dice.random_bool(0.3) && harness.broker.limits.is_none() {
+                                harness.broker.apply(BrokerInput::Abandoned(&route), at(millis));
                             } else {
                                 sent.push(route);
                             }
@@ -131,7 +131,7 @@ fn play(seed: u64) -> String {
             }
             5..=7 if !sent.is_empty() => {
                 let route = sent.swap_remove(dice.random_range(0..sent.len()));
-                let served = world.broker.path(route.router()).unwrap().to_string();
+                let served = harness.broker.path(route.router()).unwrap().to_string();
                 let (status, id) = ([200, 200, 500, 429, 400][dice.random_range(0..5)], format!("A_1_1_{step}"));
                 let latency = Some(Duration::from_millis(dice.random_range(50..5_000)));
                 let source = if route.relayed { Source::Attempt } else { Source::Log };
@@ -144,7 +144,7 @@ fn play(seed: u64) -> String {
                     latency,
                     ..log(&served, status, &id, millis, millis + 1)
                 };
-                report.apply(&mut world.broker, at(millis));
+                report.apply(&mut harness.broker, at(millis));
             }
             _ => millis += dice.random_range(0..4_000),
         }

@@ -17,22 +17,22 @@ fn resilient() -> HealthSettings {
 }
 
 /// An attempt that began a second before `at` seconds and ended then with this status.
-fn attempt(world: &mut Harness, place: usize, status: u16, payload: &str, seconds: u64) {
-    ended(world, place, seconds, |report| Report {
+fn attempt(harness: &mut Harness, place: usize, status: u16, payload: &str, seconds: u64) {
+    ended(harness, place, seconds, |report| Report {
         status: Some(status),
         payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
         ..report
     });
 }
 
-fn ended(world: &mut Harness, place: usize, seconds: u64, say: impl FnOnce(Report<'static>) -> Report<'static>) {
+fn ended(harness: &mut Harness, place: usize, seconds: u64, say: impl FnOnce(Report<'static>) -> Report<'static>) {
     let served: &'static str = ["/azure/r0/", "/azure/r1/", "/azure/r2/"][place];
     let report = Report {
         served_path: Some(served),
         sent_at: Some(at(seconds * 1_000 - 500)),
         ..Report::empty(Source::Attempt)
     };
-    world.learn(&say(report), at(seconds * 1_000));
+    harness.learn(&say(report), at(seconds * 1_000));
 }
 
 #[test]
@@ -41,19 +41,19 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     settings.relayed = (0..2).map(|place| path(&router(place))).collect();
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::LeastBusy, targets });
-    let mut world = Harness::of(settings);
+    let mut harness = Harness::of(settings);
     let mut rng = SmallRng::seed_from_u64(1);
-    let offer = world.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
+    let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
     assert!(route.relayed);
-    world.broker.apply(BrokerInput::Chosen(&route), at(0));
+    harness.broker.apply(BrokerInput::Chosen(&route), at(0));
     let place = usize::from(route.router().0);
     for seconds in [199, 201, 3_600] {
-        world.tick(at(seconds * 1_000));
-        let pending = world.broker.in_flight.pending(route.router());
+        harness.tick(at(seconds * 1_000));
+        let pending = harness.broker.in_flight.pending(route.router());
         assert_eq!(pending, 1, "after {seconds} s it is still in flight");
-        assert_eq!(world.broker.in_flight.timed_out(route.router()), None);
-        assert_eq!(invariants::broken(&world.broker), None);
+        assert_eq!(harness.broker.in_flight.timed_out(route.router()), None);
+        assert_eq!(invariants::broken(&harness.broker), None);
     }
     let served = router(place);
     let report = Report {
@@ -64,12 +64,12 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
         latency: Some(Duration::from_secs(3_601)),
         ..Report::empty(Source::Attempt)
     };
-    world.learn(&report, at(3_601_000));
+    harness.learn(&report, at(3_601_000));
     // The same call's log entry, as another replica sees it.
     let latency = Some(Duration::from_secs(3_601));
-    world.learn(&Report { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
-    assert_eq!(world.out(), Vec::<String>::new());
-    assert_eq!((world.stats(place).failures, world.state(place)), (0, HealthState::Serving));
+    harness.learn(&Report { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
+    assert_eq!(harness.out(), Vec::<String>::new());
+    assert_eq!((harness.stats(place).failures, harness.state(place)), (0, HealthState::Serving));
 }
 
 #[test]
@@ -77,8 +77,9 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
     let mut settings = settings(2);
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::Fastest, targets });
-    let mut world = Harness::of(settings);
-    let observed = |world: &Harness| world.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
+    let mut harness = Harness::of(settings);
+    let observed =
+        |harness: &Harness| harness.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
     let (served, second) = (router(0), Duration::from_secs(1));
     let attempt = |tokens, id| Report {
         sent_at: Some(at(0)),
@@ -87,59 +88,59 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
         ..Report { source: Source::Attempt, ..log(&served, 200, id, 0, 1_000) }
     };
     let entry = |id| Report { latency: Some(second), completion_tokens: Some(9), ..log(&served, 200, id, 0, 1_000) };
-    world.learn(&attempt(Some(9), "L_1_1_1"), at(1_000));
-    assert!(observed(&world).is_some(), "before its log");
-    world.learn(&entry("L_1_1_1"), at(1_100));
-    assert_eq!((world.stats(0).latency.count(), world.stats(0).tokens), (1, 9));
-    world.learn(&attempt(None, "L_1_2_1"), at(2_000));
-    assert_eq!(world.stats(0).latency.count(), 1, "without tokens it waits for its log");
-    world.learn(&entry("L_1_2_1"), at(2_100));
-    assert_eq!((world.stats(0).latency.count(), world.stats(0).tokens), (2, 18));
+    harness.learn(&attempt(Some(9), "L_1_1_1"), at(1_000));
+    assert!(observed(&harness).is_some(), "before its log");
+    harness.learn(&entry("L_1_1_1"), at(1_100));
+    assert_eq!((harness.stats(0).latency.count(), harness.stats(0).tokens), (1, 9));
+    harness.learn(&attempt(None, "L_1_2_1"), at(2_000));
+    assert_eq!(harness.stats(0).latency.count(), 1, "without tokens it waits for its log");
+    harness.learn(&entry("L_1_2_1"), at(2_100));
+    assert_eq!((harness.stats(0).latency.count(), harness.stats(0).tokens), (2, 18));
 }
 
 #[test]
 fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
     let silent =
         |report| Report { status: Some(504), transport_failure: Some(TransportFailure::FirstByteTimeout), ..report };
-    let mut world = relayed(2, resilient());
-    ended(&mut world, 0, 1, silent);
-    assert_eq!(world.out(), ["/azure/r0/"]);
-    ended(&mut world, 1, 2, silent);
-    assert_eq!(world.out(), ["/azure/r0/"], "the last one stays");
-    let mut world = relayed(2, resilient());
-    attempt(&mut world, 0, 500, "a", 1);
-    assert_eq!(world.out(), Vec::<String>::new());
+    let mut harness = relayed(2, resilient());
+    ended(&mut harness, 0, 1, silent);
+    assert_eq!(harness.out(), ["/azure/r0/"]);
+    ended(&mut harness, 1, 2, silent);
+    assert_eq!(harness.out(), ["/azure/r0/"], "the last one stays");
+    let mut harness = relayed(2, resilient());
+    attempt(&mut harness, 0, 500, "a", 1);
+    assert_eq!(harness.out(), Vec::<String>::new());
 }
 
 #[test]
 fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
-    let mut world = relayed(3, HealthSettings { poison: true, ..HealthSettings::default() });
+    let mut harness = relayed(3, HealthSettings { poison: true, ..HealthSettings::default() });
     for place in 0..3 {
-        attempt(&mut world, place, 500, "bad", 10 + place as u64);
+        attempt(&mut harness, place, 500, "bad", 10 + place as u64);
     }
-    assert_eq!(world.out().len(), 3);
-    let probe = |world: &mut Harness, place, payload: &str, status, seconds| {
+    assert_eq!(harness.out().len(), 3);
+    let probe = |harness: &mut Harness, place, payload: &str, status, seconds| {
         let digest = PayloadDigest::from_bytes(payload.as_bytes());
-        ended(world, place, seconds, |report| Report {
+        ended(harness, place, seconds, |report| Report {
             status: Some(status),
             probe: true,
             payload_digest: Some(digest),
             ..report
         });
     };
-    probe(&mut world, 2, "good", 200, 20);
-    assert_eq!(world.out(), Vec::<String>::new(), "one of them answers something else well");
-    attempt(&mut world, 0, 500, "bad", 21);
-    assert_eq!(world.out(), Vec::<String>::new(), "it is known by now");
-    attempt(&mut world, 0, 500, "other", 22);
-    assert_eq!(world.out(), ["/azure/r0/"], "another request is judged by itself");
+    probe(&mut harness, 2, "good", 200, 20);
+    assert_eq!(harness.out(), Vec::<String>::new(), "one of them answers something else well");
+    attempt(&mut harness, 0, 500, "bad", 21);
+    assert_eq!(harness.out(), Vec::<String>::new(), "it is known by now");
+    attempt(&mut harness, 0, 500, "other", 22);
+    assert_eq!(harness.out(), ["/azure/r0/"], "another request is judged by itself");
 }
 
 /// What leaves open if it refuses the key or only this request is taken for a refused key until others show better.
 #[test]
 fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() {
-    let forbidden = |world: &mut Harness, place, payload: &str, seconds| {
-        ended(world, place, seconds, |report| Report {
+    let forbidden = |harness: &mut Harness, place, payload: &str, seconds| {
+        ended(harness, place, seconds, |report| Report {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
             key: Some(NamedBy::Target),
@@ -148,45 +149,45 @@ fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() 
         });
     };
     for kept in [true, false] {
-        let mut world = relayed(3, HealthSettings { poison: true, keep_last: kept, ..resilient() });
+        let mut harness = relayed(3, HealthSettings { poison: true, keep_last: kept, ..resilient() });
         for place in 0..3 {
-            forbidden(&mut world, place, "bad", 10 + place as u64);
+            forbidden(&mut harness, place, "bad", 10 + place as u64);
         }
-        assert_eq!(world.out().len(), if kept { 2 } else { 3 }, "one refusal each is enough");
-        ended(&mut world, 2, 20, |report| Report {
+        assert_eq!(harness.out().len(), if kept { 2 } else { 3 }, "one refusal each is enough");
+        ended(&mut harness, 2, 20, |report| Report {
             status: Some(200),
             probe: !kept,
             payload_digest: Some(PayloadDigest::from_bytes(b"good")),
             ..report
         });
-        assert_eq!(world.out(), Vec::<String>::new(), "one of them answers something else well");
-        forbidden(&mut world, 0, "bad", 21);
-        assert_eq!(world.out(), Vec::<String>::new(), "it is known by now");
-        forbidden(&mut world, 0, "other", 22);
-        assert_eq!(world.out(), ["/azure/r0/"], "another request is judged by itself");
+        assert_eq!(harness.out(), Vec::<String>::new(), "one of them answers something else well");
+        forbidden(&mut harness, 0, "bad", 21);
+        assert_eq!(harness.out(), Vec::<String>::new(), "it is known by now");
+        forbidden(&mut harness, 0, "other", 22);
+        assert_eq!(harness.out(), ["/azure/r0/"], "another request is judged by itself");
     }
-    let mut world = relayed(2, HealthSettings { keep_last: false, ..resilient() });
+    let mut harness = relayed(2, HealthSettings { keep_last: false, ..resilient() });
     for (round, payload) in ["one", "two"].into_iter().enumerate() {
-        forbidden(&mut world, 0, payload, 10 + round as u64);
-        forbidden(&mut world, 1, payload, 10 + round as u64);
+        forbidden(&mut harness, 0, payload, 10 + round as u64);
+        forbidden(&mut harness, 1, payload, 10 + round as u64);
     }
-    ended(&mut world, 1, 12, |report| Report { status: Some(200), probe: true, ..report });
-    assert_eq!(world.out(), ["/azure/r0/"], "several requests: keys that are refused");
+    ended(&mut harness, 1, 12, |report| Report { status: Some(200), probe: true, ..report });
+    assert_eq!(harness.out(), ["/azure/r0/"], "several requests: keys that are refused");
 }
 
 #[test]
 fn s1_6_a_request_sent_again_to_one_target_counts_there_once_and_an_outage_counts() {
-    let mut world = relayed(2, HealthSettings { keep_last: false, ..resilient() });
+    let mut harness = relayed(2, HealthSettings { keep_last: false, ..resilient() });
     for round in 0..5 {
-        attempt(&mut world, 0, 500, "bad", 10 + 2 * round);
-        attempt(&mut world, 1, 500, "bad", 11 + 2 * round);
+        attempt(&mut harness, 0, 500, "bad", 10 + 2 * round);
+        attempt(&mut harness, 1, 500, "bad", 11 + 2 * round);
     }
-    assert_eq!(world.out(), Vec::<String>::new(), "one request is one piece of evidence");
+    assert_eq!(harness.out(), Vec::<String>::new(), "one request is one piece of evidence");
     for (round, payload) in ["second", "third", "fourth"].iter().enumerate() {
-        attempt(&mut world, 0, 500, payload, 20 + round as u64);
-        attempt(&mut world, 1, 500, payload, 20 + round as u64);
+        attempt(&mut harness, 0, 500, payload, 20 + round as u64);
+        attempt(&mut harness, 1, 500, payload, 20 + round as u64);
     }
-    assert_eq!(world.out().len(), 2, "several requests are an outage");
+    assert_eq!(harness.out().len(), 2, "several requests are an outage");
 }
 
 #[test]
@@ -197,36 +198,40 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
         for (status, wait, out) in
             [(500, None, false), (503, None, false), (429, None, false), (503, Some(30), true), (429, Some(30), true)]
         {
-            let mut world = relayed(routers, once);
+            let mut harness = relayed(routers, once);
             for place in 0..last {
-                attempt(&mut world, place, 500, "first", 1);
+                attempt(&mut harness, place, 500, "first", 1);
             }
-            assert_eq!(world.out().len(), last);
+            assert_eq!(harness.out().len(), last);
             for seconds in 2..6 {
-                ended(&mut world, last, seconds, |report| Report {
+                ended(&mut harness, last, seconds, |report| Report {
                     status: Some(status),
                     retry_after: wait.map(|wait| RetryAfter::Delay(Duration::from_secs(wait))),
                     ..report
                 });
             }
-            assert_eq!(world.out().len() == routers, out, "{routers} targets, {status}, {wait:?}");
+            assert_eq!(harness.out().len() == routers, out, "{routers} targets, {status}, {wait:?}");
         }
     }
     // A refused key takes a target out at once, but not the last one: its clients get the reason.
-    let mut world = relayed(2, resilient());
+    let mut harness = relayed(2, resilient());
     for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
-        ended(&mut world, place, seconds, |report| Report { status: Some(401), key: Some(NamedBy::Target), ..report });
-        assert_eq!(world.out(), ["/azure/r0/"]);
+        ended(&mut harness, place, seconds, |report| Report {
+            status: Some(401),
+            key: Some(NamedBy::Target),
+            ..report
+        });
+        assert_eq!(harness.out(), ["/azure/r0/"]);
     }
     // Without the setting, as routers of the gateway have it, the first failure ejects the last one too.
-    let mut world = relayed(1, HealthSettings { keep_last: false, ..once });
-    attempt(&mut world, 0, 500, "first", 1);
-    assert_eq!(world.out().len(), 1);
+    let mut harness = relayed(1, HealthSettings { keep_last: false, ..once });
+    attempt(&mut harness, 0, 500, "first", 1);
+    assert_eq!(harness.out().len(), 1);
 }
 
 #[test]
 fn a_refused_call_that_makes_nothing_takes_no_target_out() {
-    let mut world = relayed(2, resilient());
+    let mut harness = relayed(2, resilient());
     let refused = |makes: bool| {
         move |report| Report {
             status: Some(403),
@@ -236,8 +241,8 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
             ..report
         }
     };
-    ended(&mut world, 0, 1, refused(false));
-    assert_eq!(world.out(), Vec::<String>::new(), "a list, or a path for which the key has no scope");
-    ended(&mut world, 0, 2, refused(true));
-    assert_eq!(world.out(), ["/azure/r0/"]);
+    ended(&mut harness, 0, 1, refused(false));
+    assert_eq!(harness.out(), Vec::<String>::new(), "a list, or a path for which the key has no scope");
+    ended(&mut harness, 0, 2, refused(true));
+    assert_eq!(harness.out(), ["/azure/r0/"]);
 }

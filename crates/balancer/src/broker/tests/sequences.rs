@@ -42,65 +42,65 @@ fn after(millis: u64) -> Option<RetryAfter> {
     Some(RetryAfter::Delay(Duration::from_millis(millis)))
 }
 
-fn decide(world: &mut Harness, millis: u64) -> Option<(u64, RouteKind)> {
-    match world.decide(at(millis)) {
+fn decide(harness: &mut Harness, millis: u64) -> Option<(u64, RouteKind)> {
+    match harness.decide(at(millis)) {
         Decision::Route(route) => Some((route.number, route.kind)),
         Decision::Pass(_) => None,
     }
 }
 
-fn serves(world: &Harness, place: usize) -> bool {
-    world.state(place) == HealthState::Serving
+fn serves(harness: &Harness, place: usize) -> bool {
+    harness.state(place) == HealthState::Serving
 }
 
-fn reload(world: &mut Harness, settings: &BrokerSettings, millis: u64) {
-    world.emitted.extend(world.broker.apply(BrokerInput::Configured(settings), at(millis)).changes);
+fn reload(harness: &mut Harness, settings: &BrokerSettings, millis: u64) {
+    harness.emitted.extend(harness.broker.apply(BrokerInput::Configured(settings), at(millis)).changes);
 }
 
 // blindness after a trip that is not dated.
 
 #[test]
 fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
-    let mut world = in_force(set(2, documented()));
-    world.learn(&Report { retry_after: after(43), ..early(R[0], 429, "D", 0) }, at(5));
-    world.learn(&Report { retry_after: after(43), ..call(R[0], 429, "D", 0, 5) }, at(6));
+    let mut harness = in_force(set(2, documented()));
+    harness.learn(&Report { retry_after: after(43), ..early(R[0], 429, "D", 0) }, at(5));
+    harness.learn(&Report { retry_after: after(43), ..call(R[0], 429, "D", 0, 5) }, at(6));
     for n in 0..50 {
         let id = format!("F{n}");
-        world.learn(&call(R[0], 500, &id, 1_000 + n * 100, 1_001 + n * 100), at(1_002 + n * 100));
+        harness.learn(&call(R[0], 500, &id, 1_000 + n * 100, 1_001 + n * 100), at(1_002 + n * 100));
     }
-    assert!(!serves(&world, 0), "fifty 500s in a row, all of calls from after the delay, ejected no router");
+    assert!(!serves(&harness, 0), "fifty 500s in a row, all of calls from after the delay, ejected no router");
 }
 
 #[test]
 fn the_lost_log_of_a_rate_limit_does_not_blind_us_for_200_seconds() {
-    let mut world = in_force(set(2, documented()));
-    world.learn(&Report { retry_after: after(2_000), ..early(R[0], 429, "D", 0) }, at(5));
-    world.tick(at(2_005));
-    assert!(serves(&world, 0));
+    let mut harness = in_force(set(2, documented()));
+    harness.learn(&Report { retry_after: after(2_000), ..early(R[0], 429, "D", 0) }, at(5));
+    harness.tick(at(2_005));
+    assert!(serves(&harness, 0));
     for n in 0..180 {
         let (from, id) = (15_000 + n * 1_000, format!("F{n}"));
-        world.learn(&early(R[0], 500, &id, from), at(from + 5));
-        world.learn(&call(R[0], 500, &id, from, from + 5), at(from + 6));
+        harness.learn(&early(R[0], 500, &id, from), at(from + 5));
+        harness.learn(&call(R[0], 500, &id, from, from + 5), at(from + 6));
     }
-    assert!(!serves(&world, 0), "180 failures of a dead router over three minutes were all taken for stragglers");
+    assert!(!serves(&harness, 0), "180 failures of a dead router over three minutes were all taken for stragglers");
 }
 
 #[test]
 fn a_proof_ends_the_blindness() {
-    let mut world = in_force(set(2, resilient()));
+    let mut harness = in_force(set(2, resilient()));
     for n in 0..3 {
         let id = format!("T{n}");
-        world.learn(&early(R[0], 500, &id, n), at(n + 1)); // logs lost
+        harness.learn(&early(R[0], 500, &id, n), at(n + 1)); // logs lost
     }
-    world.tick(at(7_000));
-    assert!(matches!(world.state(0), HealthState::Probing { .. }), "{:?}", world.state(0));
-    world.learn(&Report { probe: true, ..call(R[0], 200, "P", 7_000, 7_010) }, at(7_011));
-    assert!(serves(&world, 0));
+    harness.tick(at(7_000));
+    assert!(matches!(harness.state(0), HealthState::Probing { .. }), "{:?}", harness.state(0));
+    harness.learn(&Report { probe: true, ..call(R[0], 200, "P", 7_000, 7_010) }, at(7_011));
+    assert!(serves(&harness, 0));
     for n in 0..60 {
         let (from, id) = (20_000 + n * 1_000, format!("F{n}"));
-        world.learn(&call(R[0], 500, &id, from, from + 5), at(from + 6));
+        harness.learn(&call(R[0], 500, &id, from, from + 5), at(from + 6));
     }
-    assert!(!serves(&world, 0), "it died again 13 s after its proof, and a minute of failures is taken for old");
+    assert!(!serves(&harness, 0), "it died again 13 s after its proof, and a minute of failures is taken for old");
 }
 
 // clock edges.
@@ -108,42 +108,42 @@ fn a_proof_ends_the_blindness() {
 #[test]
 fn our_own_probe_decides_whatever_the_gateways_clock_says() {
     // The gateway's clock was an hour ahead when the router went out, and has been put right since (or: two gateways).
-    let mut world = in_force(set(2, documented()));
+    let mut harness = in_force(set(2, documented()));
     let ahead = 3_600_000 * 2;
-    world.learn(&call(R[0], 500, "T", ahead, ahead + 5), at(5));
+    harness.learn(&call(R[0], 500, "T", ahead, ahead + 5), at(5));
     let mut millis = 600_006;
     let mut proofs = 0;
     while millis < 3_600_000 {
-        if let Some((number, RouteKind::Probe)) = decide(&mut world, millis) {
+        if let Some((number, RouteKind::Probe)) = decide(&mut harness, millis) {
             proofs += 1;
             let id = format!("P{number}");
-            world.learn(
+            harness.learn(
                 &Report { probe: true, decision: Some(number), ..call(R[0], 200, &id, millis, millis + 5) },
                 at(millis + 6),
             );
         }
         millis += 1_000;
     }
-    assert!(serves(&world, 0), "{proofs} successful probes of ours, and it is still on probation");
+    assert!(serves(&harness, 0), "{proofs} successful probes of ours, and it is still on probation");
 }
 
 #[test]
 fn the_window_slides_after_a_reload_that_makes_it_longer() {
     let ratio = |s| Some(Ratio { below: 0.5, over: seconds(s), min: 10 });
     let health = |s| health::HealthSettings { consecutive: 1_000_000, ratio: ratio(s), ..documented() };
-    let mut world = in_force(set(2, health(60)));
+    let mut harness = in_force(set(2, health(60)));
     for n in 0..1_000 {
         let id = format!("G{n}");
-        world.learn(&call(R[0], 200, &id, n, n + 1), at(n + 1));
+        harness.learn(&call(R[0], 200, &id, n, n + 1), at(n + 1));
     }
     let longer = set(2, health(120));
-    reload(&mut world, &longer, 2_000);
-    world.learn(&call(R[0], 200, "x", 2_001, 2_002), at(2_002));
+    reload(&mut harness, &longer, 2_000);
+    harness.learn(&call(R[0], 200, "x", 2_001, 2_002), at(2_002));
     for n in 0..600 {
         let (from, id) = (3_600_000 + n * 100, format!("F{n}"));
-        world.learn(&call(R[0], 500, &id, from, from + 1), at(from + 1));
+        harness.learn(&call(R[0], 500, &id, from, from + 1), at(from + 1));
     }
-    assert!(!serves(&world, 0), "600 failures within a minute, an hour after the last success");
+    assert!(!serves(&harness, 0), "600 failures within a minute, an hour after the last success");
 }
 
 // need and the one-row configuration.
@@ -153,14 +153,14 @@ fn in_the_one_row_configuration_a_success_in_need_returns_and_a_failure_does_not
     for when in [WhenAllDisabled::Any, WhenAllDisabled::Soonest] {
         let mut all = set(1, documented());
         all.pools[0].when_all_disabled = when;
-        let mut world = in_force(all);
+        let mut harness = in_force(all);
         let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
-        world.learn(&one(503, "T"), at(5));
-        let before = world.until(0);
-        assert!(matches!(decide(&mut world, 300_000), Some((_, RouteKind::Panic))));
-        world.learn(&one(503, "A"), at(300_005));
-        world.tick(at(320_000));
-        assert_eq!(world.until(0), before, "{when:?}: a failure in need extends");
+        harness.learn(&one(503, "T"), at(5));
+        let before = harness.until(0);
+        assert!(matches!(decide(&mut harness, 300_000), Some((_, RouteKind::Panic))));
+        harness.learn(&one(503, "A"), at(300_005));
+        harness.tick(at(320_000));
+        assert_eq!(harness.until(0), before, "{when:?}: a failure in need extends");
     }
 }
 
@@ -168,75 +168,75 @@ fn in_the_one_row_configuration_a_success_in_need_returns_and_a_failure_does_not
 fn in_the_one_row_configuration_a_success_in_need_returns_the_router() {
     let mut all = set(1, documented());
     all.pools[0].when_all_disabled = WhenAllDisabled::Any;
-    let mut world = in_force(all);
+    let mut harness = in_force(all);
     let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
-    world.learn(&one(503, "T"), at(5));
-    assert!(matches!(decide(&mut world, 300_000), Some((_, RouteKind::Panic))));
-    world.learn(&one(200, "B"), at(300_105));
-    world.tick(at(330_000));
-    assert!(serves(&world, 0));
+    harness.learn(&one(503, "T"), at(5));
+    assert!(matches!(decide(&mut harness, 300_000), Some((_, RouteKind::Panic))));
+    harness.learn(&one(200, "B"), at(300_105));
+    harness.tick(at(330_000));
+    assert!(serves(&harness, 0));
 }
 
 #[test]
 fn the_lost_log_of_a_call_in_need_does_not_extend() {
     let mut all = set(1, documented());
     all.pools[0].when_all_disabled = WhenAllDisabled::Any;
-    let mut world = in_force(all);
-    world.learn(&call(R[0], 503, "T", 0, 5), at(6));
-    let before = world.until(0);
-    assert!(matches!(decide(&mut world, 10_000), Some((_, RouteKind::Panic))));
-    world.learn(&early(R[0], 503, "A", 10_000), at(10_005)); // its log is lost
-    world.tick(at(30_000));
-    assert_eq!(world.until(0), before);
+    let mut harness = in_force(all);
+    harness.learn(&call(R[0], 503, "T", 0, 5), at(6));
+    let before = harness.until(0);
+    assert!(matches!(decide(&mut harness, 10_000), Some((_, RouteKind::Panic))));
+    harness.learn(&early(R[0], 503, "A", 10_000), at(10_005)); // its log is lost
+    harness.tick(at(30_000));
+    assert_eq!(harness.until(0), before);
 }
 
 #[test]
 fn in_the_one_row_configuration_a_callers_fault_gives_the_permit_back() {
-    let mut world = in_force(set(1, documented()));
+    let mut harness = in_force(set(1, documented()));
     let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
-    world.learn(&one(503, "T"), at(5));
-    assert!(matches!(decide(&mut world, 600_010), Some((_, RouteKind::Probe))));
-    world.learn(&one(400, "A"), at(600_020));
-    assert!(matches!(decide(&mut world, 600_030), Some((_, RouteKind::Probe))), "the permit is kept for 120 s");
+    harness.learn(&one(503, "T"), at(5));
+    assert!(matches!(decide(&mut harness, 600_010), Some((_, RouteKind::Probe))));
+    harness.learn(&one(400, "A"), at(600_020));
+    assert!(matches!(decide(&mut harness, 600_030), Some((_, RouteKind::Probe))), "the permit is kept for 120 s");
 }
 
 #[test]
 fn in_the_one_row_configuration_a_short_cooldown_is_short() {
-    let mut world = in_force(set(2, health::HealthSettings { disabled_time: seconds(5), ..documented() }));
+    let mut harness = in_force(set(2, health::HealthSettings { disabled_time: seconds(5), ..documented() }));
     let one =
         |status, id| Report { source: Source::OneRow, started: None, transaction: None, ..early(R[0], status, id, 0) };
-    world.learn(&one(503, "T"), at(5));
-    world.tick(at(5_005));
+    harness.learn(&one(503, "T"), at(5));
+    harness.tick(at(5_005));
     for n in 0..60 {
-        decide(&mut world, 6_000 + n * 1_000);
-        world.learn(&one(200, "P"), at(6_005 + n * 1_000));
+        decide(&mut harness, 6_000 + n * 1_000);
+        harness.learn(&one(200, "P"), at(6_005 + n * 1_000));
     }
-    assert!(serves(&world, 0), "a minute of successes on probation (only if the bus shows no log at all)");
+    assert!(serves(&harness, 0), "a minute of successes on probation (only if the bus shows no log at all)");
 }
 
 // hints.
 
 #[test]
 fn a_message_without_headers_does_not_keep_the_logs_hint_from_counting() {
-    let mut world = in_force(set(2, documented()));
-    world.learn(&Report { headers_missing: true, ..early(R[0], 429, "T", 0) }, at(5));
-    world.learn(&Report { retry_after: after(2_000), ..call(R[0], 429, "T", 0, 5) }, at(6));
-    assert_eq!(world.until(0), Some(at(2_006)));
-    world.tick(at(2_010));
-    assert!(serves(&world, 0), "out until {:?}", world.until(0));
+    let mut harness = in_force(set(2, documented()));
+    harness.learn(&Report { headers_missing: true, ..early(R[0], 429, "T", 0) }, at(5));
+    harness.learn(&Report { retry_after: after(2_000), ..call(R[0], 429, "T", 0, 5) }, at(6));
+    assert_eq!(harness.until(0), Some(at(2_006)));
+    harness.tick(at(2_010));
+    assert!(serves(&harness, 0), "out until {:?}", harness.until(0));
 }
 
 #[test]
 fn an_upstream_that_always_says_retry_after_0_is_spared_some_day() {
-    let mut world = in_force(set(2, documented()));
+    let mut harness = in_force(set(2, documented()));
     let mut calls = 0;
     for n in 0..600 {
         let from = n * 100;
-        world.tick(at(from));
-        if serves(&world, 0) {
+        harness.tick(at(from));
+        if serves(&harness, 0) {
             calls += 1;
             let id = format!("F{n}");
-            world.learn(&Report { retry_after: after(0), ..call(R[0], 429, &id, from, from + 5) }, at(from + 6));
+            harness.learn(&Report { retry_after: after(0), ..call(R[0], 429, &id, from, from + 5) }, at(from + 6));
         }
     }
     assert!(calls < 100, "{calls} calls of 600 in one minute went to a router that answers nothing but 429");
@@ -244,19 +244,19 @@ fn an_upstream_that_always_says_retry_after_0_is_spared_some_day() {
 
 #[test]
 fn a_503_with_less_than_a_second_only_delays() {
-    let mut world = in_force(set(2, documented()));
-    world.learn(&Report { retry_after: after(300), ..call(R[0], 503, "T", 0, 5) }, at(6));
-    world.tick(at(1_100));
-    assert!(serves(&world, 0), "{:?}", world.state(0));
+    let mut harness = in_force(set(2, documented()));
+    harness.learn(&Report { retry_after: after(300), ..call(R[0], 503, "T", 0, 5) }, at(6));
+    harness.tick(at(1_100));
+    assert!(serves(&harness, 0), "{:?}", harness.state(0));
 }
 
 #[test]
 fn one_failure_during_a_delay_is_one_of_three() {
-    let mut world = in_force(set(2, health::HealthSettings { consecutive: 3, ..documented() }));
-    world.learn(&Report { retry_after: after(500), ..call(R[0], 429, "T", 0, 5) }, at(6));
-    world.learn(&call(R[0], 500, "F", 6, 9), at(10)); // received by the gateway a millisecond after the 429 was answered
-    world.tick(at(1_000));
-    assert!(serves(&world, 0), "{:?}", world.state(0));
+    let mut harness = in_force(set(2, health::HealthSettings { consecutive: 3, ..documented() }));
+    harness.learn(&Report { retry_after: after(500), ..call(R[0], 429, "T", 0, 5) }, at(6));
+    harness.learn(&call(R[0], 500, "F", 6, 9), at(10)); // received by the gateway a millisecond after the 429 was answered
+    harness.tick(at(1_000));
+    assert!(serves(&harness, 0), "{:?}", harness.state(0));
 }
 
 // poison.
@@ -267,24 +267,24 @@ fn with<'a>(text: &'a str, report: Report<'a>) -> Report<'a> {
 
 #[test]
 fn an_acquitted_router_is_as_it_was() {
-    let mut world = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
-    world.learn(&with("bad", call(R[0], 500, "A", 0, 5)), at(6));
-    world.learn(&with("good", call(R[1], 200, "G", 10, 15)), at(16));
-    world.learn(&early(R[1], 500, "B", 20), at(25));
-    world.learn(&with("bad", call(R[1], 500, "B", 20, 25)), at(26));
-    assert!(serves(&world, 1));
-    world.learn(&Report { retry_after: after(2_000), ..call(R[1], 429, "C", 30, 35) }, at(36));
-    assert_eq!(world.until(1), Some(at(2_036)), "2 s were asked for; the undone trip counts as a failed return");
+    let mut harness = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
+    harness.learn(&with("bad", call(R[0], 500, "A", 0, 5)), at(6));
+    harness.learn(&with("good", call(R[1], 200, "G", 10, 15)), at(16));
+    harness.learn(&early(R[1], 500, "B", 20), at(25));
+    harness.learn(&with("bad", call(R[1], 500, "B", 20, 25)), at(26));
+    assert!(serves(&harness, 1));
+    harness.learn(&Report { retry_after: after(2_000), ..call(R[1], 429, "C", 30, 35) }, at(36));
+    assert_eq!(harness.until(1), Some(at(2_036)), "2 s were asked for; the undone trip counts as a failed return");
 }
 
 #[test]
 fn a_success_from_before_the_first_failure_is_no_sign_of_life() {
     // r0 and r1 die together at 100; a success that r1 gave at 95 is logged at 110.
-    let mut world = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
-    world.learn(&with("ping", call(R[0], 500, "A", 100, 105)), at(106));
-    world.learn(&with("other", call(R[1], 200, "G", 90, 95)), at(110));
-    world.learn(&with("ping", call(R[1], 500, "B", 200, 205)), at(206));
-    assert!(!serves(&world, 1), "two dead routers made a health check look like poison");
+    let mut harness = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
+    harness.learn(&with("ping", call(R[0], 500, "A", 100, 105)), at(106));
+    harness.learn(&with("other", call(R[1], 200, "G", 90, 95)), at(110));
+    harness.learn(&with("ping", call(R[1], 500, "B", 200, 205)), at(206));
+    assert!(!serves(&harness, 1), "two dead routers made a health check look like poison");
 }
 
 // levels.
@@ -296,30 +296,30 @@ fn time_in_service_counts_although_a_rate_limit_interrupts_it() {
         cooldown: Cooldown { factor: 2.0, max: seconds(3_600), jitter: 0.0 },
         ..documented()
     };
-    let mut world = in_force(set(2, health));
+    let mut harness = in_force(set(2, health));
     let mut t = 0;
     for n in 0..4 {
         let id = format!("T{n}");
-        world.learn(&Report { probe: n > 0, ..call(R[0], 500, &id, t, t + 1) }, at(t + 1));
+        harness.learn(&Report { probe: n > 0, ..call(R[0], 500, &id, t, t + 1) }, at(t + 1));
         t = 1 + t + 10_000 * (1 << n);
-        world.tick(at(t));
+        harness.tick(at(t));
     }
     t += 10;
-    world.learn(&Report { probe: true, ..call(R[0], 200, "P", t, t + 1) }, at(t + 1));
-    assert!(serves(&world, 0));
+    harness.learn(&Report { probe: true, ..call(R[0], 200, "P", t, t + 1) }, at(t + 1));
+    assert!(serves(&harness, 0));
     // Nine minutes of good service, a 429 with two seconds every nine seconds.
     for n in 0..60 {
         t += 9_000;
         let (g, l) = (format!("G{n}"), format!("L{n}"));
-        world.learn(&call(R[0], 200, &g, t, t + 1), at(t + 1));
-        world.learn(&Report { retry_after: after(2_000), ..call(R[0], 429, &l, t + 2, t + 3) }, at(t + 3));
-        world.tick(at(t + 2_100));
+        harness.learn(&call(R[0], 200, &g, t, t + 1), at(t + 1));
+        harness.learn(&Report { retry_after: after(2_000), ..call(R[0], 429, &l, t + 2, t + 3) }, at(t + 3));
+        harness.tick(at(t + 2_100));
     }
     t += 9_000;
-    world.tick(at(t));
-    world.learn(&call(R[0], 200, "Z", t, t + 1), at(t + 1));
-    world.learn(&call(R[0], 500, "E", t + 2, t + 3), at(t + 3));
-    let out = world.until(0).unwrap().since(at(t + 3));
+    harness.tick(at(t));
+    harness.learn(&call(R[0], 200, "Z", t, t + 1), at(t + 1));
+    harness.learn(&call(R[0], 500, "E", t + 2, t + 3), at(t + 3));
+    let out = harness.until(0).unwrap().since(at(t + 3));
     assert_eq!(out, seconds(10), "nine minutes of service took no step back");
 }
 
@@ -327,33 +327,33 @@ fn time_in_service_counts_although_a_rate_limit_interrupts_it() {
 
 #[test]
 fn disabled_time_0_lets_everybody_back() {
-    let mut world = in_force(set(2, documented()));
-    world.learn(&call(R[0], 500, "T", 0, 5), at(6));
+    let mut harness = in_force(set(2, documented()));
+    harness.learn(&call(R[0], 500, "T", 0, 5), at(6));
     let never = set(2, health::HealthSettings { disabled_time: Duration::ZERO, ..documented() });
-    reload(&mut world, &never, 1_000);
-    world.tick(at(1_000));
+    reload(&mut harness, &never, 1_000);
+    harness.tick(at(1_000));
     assert!(
-        serves(&world, 0),
+        serves(&harness, 0),
         "0 never takes a router out, and this one stays out for ten minutes: {:?}",
-        world.state(0)
+        harness.state(0)
     );
 }
 
 #[test]
 fn a_failed_probe_gives_its_permit_back_under_disabled_time_0() {
-    let mut world = in_force(set(1, documented()));
-    world.learn(&call(R[0], 500, "T", 0, 5), at(6));
-    world.tick(at(600_006));
+    let mut harness = in_force(set(1, documented()));
+    harness.learn(&call(R[0], 500, "T", 0, 5), at(6));
+    harness.tick(at(600_006));
     let never = set(1, health::HealthSettings { disabled_time: Duration::ZERO, ..documented() });
-    reload(&mut world, &never, 600_010);
-    let (number, sent) = decide(&mut world, 600_020).unwrap();
+    reload(&mut harness, &never, 600_010);
+    let (number, sent) = decide(&mut harness, 600_020).unwrap();
     if sent == RouteKind::Probe {
-        world.learn(
+        harness.learn(
             &Report { probe: true, decision: Some(number), ..call(R[0], 500, "P", 600_020, 600_021) },
             at(600_022),
         );
         assert_ne!(
-            decide(&mut world, 600_030).map(|(_, sent)| sent),
+            decide(&mut harness, 600_030).map(|(_, sent)| sent),
             Some(RouteKind::LastResort),
             "permit kept for 120 s"
         );
@@ -364,12 +364,12 @@ fn a_failed_probe_gives_its_permit_back_under_disabled_time_0() {
 
 #[test]
 fn a_message_from_before_the_return_does_not_trip_after_it() {
-    let mut world = in_force(set(2, documented()));
-    world.learn(&call(R[0], 500, "T", 0, 5), at(6));
-    world.tick(at(600_010));
-    world.learn(&early(R[0], 500, "X", 601_000), at(601_005)); // beside the probe; its log is lost
-    world.learn(&Report { probe: true, ..call(R[0], 200, "P", 602_000, 602_005) }, at(602_006));
-    assert!(serves(&world, 0));
-    world.tick(at(620_000));
-    assert!(serves(&world, 0), "proven at 602 s, out again for a call of 601 s");
+    let mut harness = in_force(set(2, documented()));
+    harness.learn(&call(R[0], 500, "T", 0, 5), at(6));
+    harness.tick(at(600_010));
+    harness.learn(&early(R[0], 500, "X", 601_000), at(601_005)); // beside the probe; its log is lost
+    harness.learn(&Report { probe: true, ..call(R[0], 200, "P", 602_000, 602_005) }, at(602_006));
+    assert!(serves(&harness, 0));
+    harness.tick(at(620_000));
+    assert!(serves(&harness, 0), "proven at 602 s, out again for a call of 601 s");
 }

@@ -19,49 +19,50 @@ fn given(command: Command, until: Option<BrokerTime>) -> OperatorCommand {
     OperatorCommand { command, until, by: "test".to_owned(), reason: String::new() }
 }
 
-fn import_states(world: &mut Harness, takeover: &ImportedState, now: BrokerTime) {
-    world.emitted.extend(world.broker.apply(BrokerInput::Imported(takeover), now).changes);
-    assert_eq!(invariants::broken(&world.broker), None);
+fn import_states(harness: &mut Harness, takeover: &ImportedState, now: BrokerTime) {
+    harness.emitted.extend(harness.broker.apply(BrokerInput::Imported(takeover), now).changes);
+    assert_eq!(invariants::broken(&harness.broker), None);
 }
 
-fn order(world: &mut Harness, command: Command, until: Option<BrokerTime>, now: BrokerTime) {
-    world.emitted.extend(world.broker.apply(BrokerInput::Command(&given(command, until)), now).changes);
-    assert_eq!(invariants::broken(&world.broker), None);
+fn order(harness: &mut Harness, command: Command, until: Option<BrokerTime>, now: BrokerTime) {
+    harness.emitted.extend(harness.broker.apply(BrokerInput::Command(&given(command, until)), now).changes);
+    assert_eq!(invariants::broken(&harness.broker), None);
 }
 
 /// How many of a hundred calls each router gets.
-fn calls(world: &mut Harness, routers: usize, now: BrokerTime) -> Vec<usize> {
-    let chosen: Vec<_> = (0..100).map(|_| world.choose(now)).collect();
+fn calls(harness: &mut Harness, routers: usize, now: BrokerTime) -> Vec<usize> {
+    let chosen: Vec<_> = (0..100).map(|_| harness.choose(now)).collect();
     (0..routers).map(|place| chosen.iter().filter(|to| **to == Some(router(place))).count()).collect()
 }
 
 #[test]
 fn a_router_that_is_taken_over_as_out_gets_no_call_until_its_probation() {
     for proved in [true, false] {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         let takeover = ImportedState { routers: vec![out(0, Some(seconds(100)))], proved, ..ImportedState::default() };
-        import_states(&mut world, &takeover, START);
-        assert_eq!(calls(&mut world, 3, seconds(99))[0], 0);
-        assert_eq!(world.broker.next_deadline(), Some(seconds(100)));
-        assert_eq!(calls(&mut world, 3, seconds(100))[0], 1, "on probation, one at a time");
+        import_states(&mut harness, &takeover, START);
+        assert_eq!(calls(&mut harness, 3, seconds(99))[0], 0);
+        assert_eq!(harness.broker.next_deadline(), Some(seconds(100)));
+        assert_eq!(calls(&mut harness, 3, seconds(100))[0], 1, "on probation, one at a time");
     }
 }
 
 #[test]
 fn a_router_that_is_taken_over_on_probation_gets_one_call_and_returns_by_it() {
-    let mut world = Harness::new(3);
-    import_states(&mut world, &ImportedState { routers: vec![out(0, None)], ..ImportedState::default() }, START);
+    let mut harness = Harness::new(3);
+    import_states(&mut harness, &ImportedState { routers: vec![out(0, None)], ..ImportedState::default() }, START);
     let probe = loop {
-        match world.decide(START) {
+        match harness.decide(START) {
             Decision::Route(route) if route.kind == RouteKind::Probe => break route,
             _ => {}
         }
     };
-    assert_eq!(calls(&mut world, 3, START)[0], 0, "the probe is in progress");
+    assert_eq!(calls(&mut harness, 3, START)[0], 0, "the probe is in progress");
     let served = router(0);
     let log = log(&served, 200, "A_1_1_0", 0, 5);
-    world.learn(&Report { stamped_path: Some(&served), probe: true, decision: Some(probe.number), ..log }, seconds(1));
-    assert!(calls(&mut world, 3, seconds(1))[0] > 10);
+    harness
+        .learn(&Report { stamped_path: Some(&served), probe: true, decision: Some(probe.number), ..log }, seconds(1));
+    assert!(calls(&mut harness, 3, seconds(1))[0] > 10);
 }
 
 #[test]
@@ -69,11 +70,11 @@ fn what_is_not_proved_lasts_no_longer_than_the_routers_own_cooldown_and_gives_no
     let far = seconds(30 * 86_400);
     let drain = TakenOverOrder { given: given(Command::Drain(path(&router(1))), None), since: START };
     for (proved, until, drained) in [(false, seconds(COOLDOWN), false), (true, far, true)] {
-        let mut world = Harness::new(3);
+        let mut harness = Harness::new(3);
         let routers = vec![out(0, Some(far))];
-        import_states(&mut world, &ImportedState { routers, orders: vec![drain.clone()], proved }, START);
-        assert_eq!(world.until(0), Some(until), "proved: {proved}");
-        assert_eq!(calls(&mut world, 3, seconds(1))[1] == 0, drained, "proved: {proved}");
+        import_states(&mut harness, &ImportedState { routers, orders: vec![drain.clone()], proved }, START);
+        assert_eq!(harness.until(0), Some(until), "proved: {proved}");
+        assert_eq!(calls(&mut harness, 3, seconds(1))[1] == 0, drained, "proved: {proved}");
     }
 }
 
@@ -84,10 +85,10 @@ fn a_router_that_is_never_taken_out_is_not_taken_over_as_out_unless_an_operator_
     {
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::ZERO;
-        let mut world = Harness::of(settings);
+        let mut harness = Harness::of(settings);
         let routers = vec![TakenOverRouter { cause, ..out(0, Some(seconds(100))) }];
-        import_states(&mut world, &ImportedState { routers, proved, ..ImportedState::default() }, START);
-        assert_eq!(calls(&mut world, 2, START)[0] > 0, gets_calls, "{cause}, proved: {proved}");
+        import_states(&mut harness, &ImportedState { routers, proved, ..ImportedState::default() }, START);
+        assert_eq!(calls(&mut harness, 2, START)[0] > 0, gets_calls, "{cause}, proved: {proved}");
     }
 }
 
@@ -98,46 +99,46 @@ fn what_this_replica_learnt_or_was_ordered_meanwhile_is_newer() {
         orders: vec![TakenOverOrder { given: given(Command::Drain(path(&router(3))), None), since: START }],
         proved: true,
     };
-    let mut world = Harness::new(5);
-    world.learn(&message(&router(0), 500, "A_1_1_0"), START);
-    order(&mut world, Command::Enable(path(&router(1))), None, START);
-    order(&mut world, Command::Resume(path(&router(3))), None, START);
-    import_states(&mut world, &everything, START);
-    assert_eq!(world.until(0), Some(seconds(COOLDOWN)), "out for longer already");
-    let calls = calls(&mut world, 5, seconds(1));
+    let mut harness = Harness::new(5);
+    harness.learn(&message(&router(0), 500, "A_1_1_0"), START);
+    order(&mut harness, Command::Enable(path(&router(1))), None, START);
+    order(&mut harness, Command::Resume(path(&router(3))), None, START);
+    import_states(&mut harness, &everything, START);
+    assert_eq!(harness.until(0), Some(seconds(COOLDOWN)), "out for longer already");
+    let calls = calls(&mut harness, 5, seconds(1));
     assert!(calls[1] > 0 && calls[3] > 0, "enabled and resumed here since: {calls:?}");
     assert_eq!((calls[0], calls[2]), (0, 0));
     // An operator's time that is longer than what was learnt here.
     let longer =
         ImportedState { routers: vec![out(0, Some(seconds(3_600)))], proved: true, ..ImportedState::default() };
-    import_states(&mut world, &longer, seconds(2));
-    assert_eq!(world.until(0), Some(seconds(3_600)));
+    import_states(&mut harness, &longer, seconds(2));
+    assert_eq!(harness.until(0), Some(seconds(3_600)));
 }
 
 #[test]
 fn a_router_that_an_operator_enabled_is_taken_out_by_its_next_failure() {
     for taken_over in [true, false] {
-        let mut world = Harness::new(2);
+        let mut harness = Harness::new(2);
         if taken_over {
             import_states(
-                &mut world,
+                &mut harness,
                 &ImportedState { routers: vec![out(0, Some(seconds(60)))], ..ImportedState::default() },
                 START,
             );
         } else {
-            order(&mut world, Command::Disable(path(&router(0))), Some(seconds(60)), START);
+            order(&mut harness, Command::Disable(path(&router(0))), Some(seconds(60)), START);
         }
-        order(&mut world, Command::Enable(path(&router(0))), None, seconds(1));
-        assert!(calls(&mut world, 2, seconds(1))[0] > 0);
-        world.learn(&log(&router(0), 500, "A_1_1_0", 0, 5), seconds(2));
-        assert_eq!(calls(&mut world, 2, seconds(2))[0], 0);
+        order(&mut harness, Command::Enable(path(&router(0))), None, seconds(1));
+        assert!(calls(&mut harness, 2, seconds(1))[0] > 0);
+        harness.learn(&log(&router(0), 500, "A_1_1_0", 0, 5), seconds(2));
+        assert_eq!(calls(&mut harness, 2, seconds(2))[0], 0);
     }
 }
 
 #[test]
 fn many_orders_are_taken_over_in_one_step() {
     const MANY: usize = 600;
-    let mut world = Harness::new(MANY);
+    let mut harness = Harness::new(MANY);
     let drain = |place| TakenOverOrder { given: given(Command::Drain(path(&router(place))), None), since: START };
     let weigh = |place| {
         let (pool, router) = (path(INGRESS), path(&router(place)));
@@ -145,8 +146,8 @@ fn many_orders_are_taken_over_in_one_step() {
     };
     let orders = (0..MANY - 300).map(drain).chain((MANY - 300..MANY - 1).map(weigh)).collect();
     let routers = (0..MANY - 1).map(|place| out(place, Some(seconds(60)))).collect();
-    import_states(&mut world, &ImportedState { routers, orders, proved: true }, START);
-    assert_eq!(world.choose(seconds(1)), Some(router(MANY - 1)));
+    import_states(&mut harness, &ImportedState { routers, orders, proved: true }, START);
+    assert_eq!(harness.choose(seconds(1)), Some(router(MANY - 1)));
 }
 
 /// One thing that may happen, orders and takeovers among them.
@@ -205,7 +206,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
     match happening {
         Happening::Step(step) => play.take(step),
         Happening::Decide => {
-            let Harness { broker, rng, emitted, .. } = &mut play.world;
+            let Harness { broker, rng, emitted, .. } = &mut play.harness;
             let (decision, changes) = broker.select(&INGRESS, now, rng);
             emitted.extend(changes);
             if let Decision::Route(route) = &decision {
@@ -218,7 +219,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
             broker.commit(&decision, now, emitted);
         }
         Happening::NextTarget => {
-            let Harness { broker, rng, emitted, .. } = &mut play.world;
+            let Harness { broker, rng, emitted, .. } = &mut play.harness;
             emitted.extend(broker.advance_clock(now));
             if let NextTarget::Untried(route) | NextTarget::Retry(route) =
                 broker.next_target(&INGRESS, &mut AttemptHistory::default(), rng)
@@ -230,10 +231,10 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
         }
         Happening::Abandon => {
             if let Some(route) = last.take() {
-                play.world.broker.apply(BrokerInput::Abandoned(&route), now);
+                play.harness.broker.apply(BrokerInput::Abandoned(&route), now);
             }
         }
-        Happening::Candidates(command, until) => order(&mut play.world, command.clone(), after(until), now),
+        Happening::Candidates(command, until) => order(&mut play.harness, command.clone(), after(until), now),
         Happening::TakeOver(routers, orders, proved) => {
             let routers = routers.iter().map(|(place, until)| out(*place, after(until))).collect();
             let order = |(command, until): &(Command, Option<u64>)| TakenOverOrder {
@@ -241,7 +242,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
                 since: now,
             };
             let orders = orders.iter().map(order).collect();
-            import_states(&mut play.world, &ImportedState { routers, orders, proved: *proved }, now);
+            import_states(&mut play.harness, &ImportedState { routers, orders, proved: *proved }, now);
         }
     }
 }
@@ -252,11 +253,11 @@ proptest! {
         settings in any_settings(),
         happenings in prop::collection::vec(happening(), 0..120)
     ) {
-        let world = Harness::of(settings.clone());
-        let (mut play, mut last) = (Play { world, settings: &settings, now: START, probe: None }, None);
+        let harness = Harness::of(settings.clone());
+        let (mut play, mut last) = (Play { harness, settings: &settings, now: START, probe: None }, None);
         for happening in &happenings {
             happen(&mut play, &mut last, happening);
-            prop_assert_eq!(invariants::broken(&play.world.broker), None, "after {:?}", happening);
+            prop_assert_eq!(invariants::broken(&play.harness.broker), None, "after {:?}", happening);
         }
     }
 }

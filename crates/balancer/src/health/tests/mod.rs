@@ -87,34 +87,34 @@ mod a_refused_account {
     #[test]
     fn takes_it_out_at_once_for_the_longest_time_whatever_date_is_announced() {
         let cooldown = Cooldown { jitter: 0.0, ..Preset::Resilient.settings().cooldown };
-        let mut world =
+        let mut harness =
             Harness { settings: HealthSettings { cooldown, ..Preset::Resilient.settings() }, ..Harness::default() };
-        assert_eq!(world.hinted(Class::Refused, DAY, 0), Effect::Tripped);
-        assert_eq!(world.until(), Some(120_000));
+        assert_eq!(harness.hinted(Class::Refused, DAY, 0), Effect::Tripped);
+        assert_eq!(harness.until(), Some(120_000));
     }
 
     #[test]
     fn is_asked_about_at_least_every_15_minutes_and_only_a_success_ends_it() {
         let settings = HealthSettings { disabled_time: Duration::from_secs(7_200), ..HealthSettings::default() };
-        let mut world = Harness { settings, ..Harness::default() };
+        let mut harness = Harness { settings, ..Harness::default() };
         let mut now = 0;
         for decision in 0..4 {
-            world.answer(Class::Refused, now);
+            harness.answer(Class::Refused, now);
             now += 900_000;
-            assert_eq!(world.until(), Some(now), "probe {decision}");
-            world.tick(now);
-            assert!(world.is_probing(), "probe {decision}");
+            assert_eq!(harness.until(), Some(now), "probe {decision}");
+            harness.tick(now);
+            assert!(harness.is_probing(), "probe {decision}");
         }
-        assert_eq!(world.answer(Class::Success, now), Effect::Returned);
-        assert!(world.is_in_service());
+        assert_eq!(harness.answer(Class::Success, now), Effect::Returned);
+        assert!(harness.is_in_service());
     }
 }
 
 fn probing() -> Harness {
-    let mut world = Harness::default();
-    world.answer(Class::Failure, 0);
-    assert_eq!(world.tick(MINUTES_10), TickEffect::Returned);
-    world
+    let mut harness = Harness::default();
+    harness.answer(Class::Failure, 0);
+    assert_eq!(harness.tick(MINUTES_10), TickEffect::Returned);
+    harness
 }
 
 mod going {
@@ -122,94 +122,98 @@ mod going {
 
     #[test]
     fn out_for_the_disabled_time_to_the_millisecond() {
-        let mut world = Harness::default();
-        assert_eq!(world.answer(Class::Failure, 0), Effect::Tripped);
-        assert_eq!(world.tick(MINUTES_10 - 1), TickEffect::Nothing, "a millisecond early");
-        assert_eq!(world.until(), Some(MINUTES_10));
-        assert_eq!(world.tick(MINUTES_10), TickEffect::Returned, "on time");
-        assert!(world.is_probing());
-        assert_eq!(world.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is reported once");
+        let mut harness = Harness::default();
+        assert_eq!(harness.answer(Class::Failure, 0), Effect::Tripped);
+        assert_eq!(harness.tick(MINUTES_10 - 1), TickEffect::Nothing, "a millisecond early");
+        assert_eq!(harness.until(), Some(MINUTES_10));
+        assert_eq!(harness.tick(MINUTES_10), TickEffect::Returned, "on time");
+        assert!(harness.is_probing());
+        assert_eq!(harness.tick(MINUTES_10 + 1), TickEffect::Nothing, "a return is reported once");
     }
 
     #[test]
     fn zero_never_takes_a_router_out() {
-        let mut world = Harness::default();
-        world.settings.disabled_time = Duration::ZERO;
+        let mut harness = Harness::default();
+        harness.settings.disabled_time = Duration::ZERO;
         for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
-            assert_eq!(world.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
+            assert_eq!(harness.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
         }
-        assert!(world.is_in_service());
+        assert!(harness.is_in_service());
     }
 
     #[test]
     fn only_so_many_failures_in_a_row_take_it_out() {
-        let mut world = Harness::default();
-        world.settings.consecutive = 3;
-        assert_eq!(world.answer(Class::Failure, 0), Effect::Counted);
-        assert_eq!(world.answer(Class::Overloaded, 1), Effect::Counted);
-        assert_eq!(world.answer(Class::Success, 2), Effect::Counted, "begins the count anew");
-        assert_eq!(world.answer(Class::Failure, 3), Effect::Counted);
-        assert_eq!(world.answer(Class::Neutral, 4), Effect::Counted, "counts nowhere");
-        assert_eq!(world.answer(Class::RateLimited, 5), Effect::Counted);
-        assert_eq!(world.answer(Class::Failure, 6), Effect::Tripped);
+        let mut harness = Harness::default();
+        harness.settings.consecutive = 3;
+        assert_eq!(harness.answer(Class::Failure, 0), Effect::Counted);
+        assert_eq!(harness.answer(Class::Overloaded, 1), Effect::Counted);
+        assert_eq!(harness.answer(Class::Success, 2), Effect::Counted, "begins the count anew");
+        assert_eq!(harness.answer(Class::Failure, 3), Effect::Counted);
+        assert_eq!(harness.answer(Class::Neutral, 4), Effect::Counted, "counts nowhere");
+        assert_eq!(harness.answer(Class::RateLimited, 5), Effect::Counted);
+        assert_eq!(harness.answer(Class::Failure, 6), Effect::Tripped);
     }
 
     #[test]
     fn a_rate_limit_that_says_how_long_needs_no_second_one() {
-        let mut world = Harness::default();
-        world.settings.consecutive = 3;
-        assert_eq!(world.hinted(Class::Overloaded, Duration::from_secs(2), 0), Effect::Counted);
-        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 10), Effect::Tripped);
-        assert_eq!(world.until(), Some(2_010));
+        let mut harness = Harness::default();
+        harness.settings.consecutive = 3;
+        assert_eq!(harness.hinted(Class::Overloaded, Duration::from_secs(2), 0), Effect::Counted);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(2), 10), Effect::Tripped);
+        assert_eq!(harness.until(), Some(2_010));
     }
 
     #[test]
     fn a_straggler_neither_extends_nor_trips_again() {
-        let mut world = Harness::default();
-        world.learn(outcome(Class::Failure, 0, 10), 10);
-        assert_eq!(world.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
-        assert_eq!(world.until(), Some(MINUTES_10 + 10));
-        world.tick(MINUTES_10 + 10);
-        assert_eq!(world.learn(outcome(Class::Failure, 9, 600_000), 610_000), Effect::None, "a very slow one");
-        assert_eq!(world.learn(outcome(Class::Success, 9, 600_000), 610_000), Effect::None, "nor is it a proof");
-        assert!(world.is_probing());
-        assert_eq!(world.learn(outcome(Class::Failure, 10, 600_001), 610_001), Effect::Tripped, "began after the trip");
-        assert_eq!(world.health.epoch(), 2);
+        let mut harness = Harness::default();
+        harness.learn(outcome(Class::Failure, 0, 10), 10);
+        assert_eq!(harness.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
+        assert_eq!(harness.until(), Some(MINUTES_10 + 10));
+        harness.tick(MINUTES_10 + 10);
+        assert_eq!(harness.learn(outcome(Class::Failure, 9, 600_000), 610_000), Effect::None, "a very slow one");
+        assert_eq!(harness.learn(outcome(Class::Success, 9, 600_000), 610_000), Effect::None, "nor is it a proof");
+        assert!(harness.is_probing());
+        assert_eq!(
+            harness.learn(outcome(Class::Failure, 10, 600_001), 610_001),
+            Effect::Tripped,
+            "began after the trip"
+        );
+        assert_eq!(harness.health.epoch(), 2);
     }
 
     #[test]
     fn a_failure_that_began_later_extends_and_never_shortens() {
-        let mut world = Harness::default();
-        world.answer(Class::Failure, 0);
-        assert_eq!(world.answer(Class::Failure, 5_000), Effect::Extended);
-        assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
-        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), 6_000), Effect::None);
-        assert_eq!(world.until(), Some(MINUTES_10 + 5_000));
-        assert_eq!(world.health.epoch(), 1, "a longer stay is not a new trip");
+        let mut harness = Harness::default();
+        harness.answer(Class::Failure, 0);
+        assert_eq!(harness.answer(Class::Failure, 5_000), Effect::Extended);
+        assert_eq!(harness.until(), Some(MINUTES_10 + 5_000));
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(1), 6_000), Effect::None);
+        assert_eq!(harness.until(), Some(MINUTES_10 + 5_000));
+        assert_eq!(harness.health.epoch(), 1, "a longer stay is not a new trip");
     }
 
     #[test]
     fn without_a_start_time_it_began_before_for_as_long_as_a_call_can_last() {
-        let mut world = Harness::default();
-        world.settings.disabled_time = Duration::from_secs(1);
+        let mut harness = Harness::default();
+        harness.settings.disabled_time = Duration::from_secs(1);
         let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
-        world.learn(unknown, 0);
-        assert_eq!(world.learn(unknown, 500), Effect::None);
-        world.tick(1_000);
-        assert_eq!(world.learn(unknown, 199_999), Effect::None);
-        assert_eq!(world.learn(unknown, 200_000), Effect::Tripped);
+        harness.learn(unknown, 0);
+        assert_eq!(harness.learn(unknown, 500), Effect::None);
+        harness.tick(1_000);
+        assert_eq!(harness.learn(unknown, 199_999), Effect::None);
+        assert_eq!(harness.learn(unknown, 200_000), Effect::Tripped);
     }
 
     #[test]
     fn the_log_of_the_trip_dates_it() {
-        let mut world = Harness::default();
+        let mut harness = Harness::default();
         let undated = |from| Outcome { stopped: None, ..outcome(Class::Failure, from, 0) };
-        world.learn(undated(0), 0);
-        assert_eq!(world.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
-        world.health.set_trip_completed_at(1, gateway(10).unwrap());
-        world.health.set_trip_completed_at(1, gateway(900).unwrap());
-        world.health.set_trip_completed_at(7, gateway(0).unwrap());
-        assert_eq!(world.learn(undated(10), 20), Effect::Extended);
+        harness.learn(undated(0), 0);
+        assert_eq!(harness.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
+        harness.health.set_trip_completed_at(1, gateway(10).unwrap());
+        harness.health.set_trip_completed_at(1, gateway(900).unwrap());
+        harness.health.set_trip_completed_at(7, gateway(0).unwrap());
+        assert_eq!(harness.learn(undated(10), 20), Effect::Extended);
     }
 }
 
@@ -218,55 +222,55 @@ mod hints {
 
     #[test]
     fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
-        let mut world = Harness::default();
-        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
-        assert_eq!(world.tick(1_999), TickEffect::Nothing);
-        assert_eq!(world.tick(2_000), TickEffect::Returned);
-        assert!(world.is_in_service(), "no probe");
+        let mut harness = Harness::default();
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
+        assert_eq!(harness.tick(1_999), TickEffect::Nothing);
+        assert_eq!(harness.tick(2_000), TickEffect::Returned);
+        assert!(harness.is_in_service(), "no probe");
     }
 
     #[test]
     fn an_overloaded_router_has_to_prove_itself() {
-        let mut world = Harness::default();
-        world.hinted(Class::Overloaded, Duration::from_secs(2), 0);
-        world.tick(2_000);
-        assert!(world.is_probing());
+        let mut harness = Harness::default();
+        harness.hinted(Class::Overloaded, Duration::from_secs(2), 0);
+        harness.tick(2_000);
+        assert!(harness.is_probing());
     }
 
     #[test]
     fn ignored_when_set_so_and_respected_up_to_the_longest() {
-        let mut world = Harness::default();
-        world.settings.retry_after.honor = false;
-        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
-        assert_eq!(world.until(), Some(MINUTES_10));
-        let mut world = Harness::default();
-        world.hinted(Class::RateLimited, Duration::from_secs(86_400), 0);
-        assert_eq!(world.until(), Some(3_600_000));
+        let mut harness = Harness::default();
+        harness.settings.retry_after.honor = false;
+        harness.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(harness.until(), Some(MINUTES_10));
+        let mut harness = Harness::default();
+        harness.hinted(Class::RateLimited, Duration::from_secs(86_400), 0);
+        assert_eq!(harness.until(), Some(3_600_000));
     }
 
     #[test]
     fn the_next_one_after_a_failed_return_doubles_and_a_success_ends_that() {
-        let mut world = Harness::default();
+        let mut harness = Harness::default();
         let mut now = 0;
         for seconds in [1, 2, 4, 8] {
-            assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
+            assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
             now += seconds * 1_000;
-            assert_eq!(world.until(), Some(now), "{seconds} s");
-            world.tick(now);
+            assert_eq!(harness.until(), Some(now), "{seconds} s");
+            harness.tick(now);
         }
-        world.answer(Class::Success, now);
-        world.hinted(Class::RateLimited, Duration::from_secs(1), now + 10);
-        assert_eq!(world.until(), Some(now + 1_010));
+        harness.answer(Class::Success, now);
+        harness.hinted(Class::RateLimited, Duration::from_secs(1), now + 10);
+        assert_eq!(harness.until(), Some(now + 1_010));
     }
 
     #[test]
     fn a_dead_router_that_always_says_one_second_costs_seven_calls_a_minute() {
-        let mut world = Harness::default();
+        let mut harness = Harness::default();
         let calls = (0..60_000).filter(|millis| {
-            world.tick(*millis);
-            let asked = world.health.may_serve(&world.settings);
+            harness.tick(*millis);
+            let asked = harness.health.may_serve(&harness.settings);
             if asked {
-                world.hinted(Class::Overloaded, Duration::from_secs(1), *millis);
+                harness.hinted(Class::Overloaded, Duration::from_secs(1), *millis);
             }
             asked
         });
@@ -275,38 +279,38 @@ mod hints {
 
     #[test]
     fn less_than_a_second_is_a_delay_and_no_trip() {
-        let mut world = Harness::default();
-        assert_eq!(world.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
-        assert!(!world.health.may_serve(&world.settings));
-        assert_eq!(world.tick(42), TickEffect::Nothing);
-        assert_eq!(world.tick(43), TickEffect::Changed);
-        assert!(world.is_in_service());
-        assert_eq!(world.health.failed_returns(), 0);
-        assert_eq!(world.answer(Class::Success, 45), Effect::Counted);
-        assert_eq!(world.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
-        assert!(world.is_in_service());
-        assert_eq!(world.answer(Class::Success, 55), Effect::Counted);
-        assert_eq!(world.hinted(Class::Overloaded, Duration::from_millis(300), 60), Effect::Paused, "a 503 too");
-        world.tick(360);
-        assert!(world.is_in_service(), "without a probation");
+        let mut harness = Harness::default();
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
+        assert!(!harness.health.may_serve(&harness.settings));
+        assert_eq!(harness.tick(42), TickEffect::Nothing);
+        assert_eq!(harness.tick(43), TickEffect::Changed);
+        assert!(harness.is_in_service());
+        assert_eq!(harness.health.failed_returns(), 0);
+        assert_eq!(harness.answer(Class::Success, 45), Effect::Counted);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
+        assert!(harness.is_in_service());
+        assert_eq!(harness.answer(Class::Success, 55), Effect::Counted);
+        assert_eq!(harness.hinted(Class::Overloaded, Duration::from_millis(300), 60), Effect::Paused, "a 503 too");
+        harness.tick(360);
+        assert!(harness.is_in_service(), "without a probation");
     }
 
     #[test]
     fn who_asks_for_less_than_a_second_again_and_again_is_left_alone_for_longer() {
         for (hint, lengths) in [(43, [43, 86, 172, 344, 688, 1_376]), (0, [0, 20, 40, 80, 160, 320])] {
-            let mut world = Harness::default();
+            let mut harness = Harness::default();
             let mut now = 0;
             for length in lengths {
-                let effect = world.hinted(Class::RateLimited, Duration::from_millis(hint), now);
+                let effect = harness.hinted(Class::RateLimited, Duration::from_millis(hint), now);
                 let expected = match length {
                     0 => Effect::Counted,
                     1..1_000 => Effect::Paused,
                     _ => Effect::Tripped,
                 };
-                assert_eq!((effect, world.until().unwrap_or(now)), (expected, now + length), "asked for {hint} ms");
+                assert_eq!((effect, harness.until().unwrap_or(now)), (expected, now + length), "asked for {hint} ms");
                 now += length;
-                world.tick(now);
-                assert!(world.is_in_service());
+                harness.tick(now);
+                assert!(harness.is_in_service());
                 now += 2;
             }
         }
@@ -314,40 +318,40 @@ mod hints {
 
     #[test]
     fn a_failure_during_a_pause_counts_as_if_it_served() {
-        let mut world = Harness::default();
-        world.settings.consecutive = 2;
-        world.hinted(Class::RateLimited, Duration::from_millis(500), 0);
-        assert_eq!(world.answer(Class::Failure, 10), Effect::Counted);
-        assert_eq!(world.until(), Some(500), "the pause stays what it is");
-        assert_eq!(world.answer(Class::Failure, 20), Effect::Tripped);
-        assert_eq!(world.until(), Some(MINUTES_10 + 20));
+        let mut harness = Harness::default();
+        harness.settings.consecutive = 2;
+        harness.hinted(Class::RateLimited, Duration::from_millis(500), 0);
+        assert_eq!(harness.answer(Class::Failure, 10), Effect::Counted);
+        assert_eq!(harness.until(), Some(500), "the pause stays what it is");
+        assert_eq!(harness.answer(Class::Failure, 20), Effect::Tripped);
+        assert_eq!(harness.until(), Some(MINUTES_10 + 20));
     }
 
     #[test]
     fn a_rate_limit_that_says_nothing_can_be_taken_as_if_it_had_said_something() {
-        let mut world = Harness::default();
-        world.settings.consecutive = 3;
-        world.settings.retry_after.assume = Some(Duration::from_secs(5));
-        assert_eq!(world.answer(Class::Overloaded, 0), Effect::Counted, "only a rate limit");
+        let mut harness = Harness::default();
+        harness.settings.consecutive = 3;
+        harness.settings.retry_after.assume = Some(Duration::from_secs(5));
+        assert_eq!(harness.answer(Class::Overloaded, 0), Effect::Counted, "only a rate limit");
         for (now, seconds) in [(10, 5), (5_010, 10)] {
-            assert_eq!(world.answer(Class::RateLimited, now), Effect::Tripped);
-            assert_eq!(world.until(), Some(now + seconds * 1_000), "the next one right after the return doubles");
-            world.tick(now + seconds * 1_000);
-            assert!(world.is_in_service(), "rate-limited is not ill");
+            assert_eq!(harness.answer(Class::RateLimited, now), Effect::Tripped);
+            assert_eq!(harness.until(), Some(now + seconds * 1_000), "the next one right after the return doubles");
+            harness.tick(now + seconds * 1_000);
+            assert!(harness.is_in_service(), "rate-limited is not ill");
         }
-        assert_eq!(world.answer(Class::Success, 16_000), Effect::Counted);
-        assert_eq!(world.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
-        assert_eq!(world.until(), Some(119_000), "its own word comes first");
+        assert_eq!(harness.answer(Class::Success, 16_000), Effect::Counted);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
+        assert_eq!(harness.until(), Some(119_000), "its own word comes first");
     }
 
     #[test]
     fn a_failure_while_it_waits_takes_its_trust() {
-        let mut world = Harness::default();
-        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
-        assert_eq!(world.answer(Class::Failure, 100), Effect::Extended);
-        assert_eq!(world.until(), Some(MINUTES_10 + 100));
-        world.tick(MINUTES_10 + 100);
-        assert!(world.is_probing());
+        let mut harness = Harness::default();
+        harness.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(harness.answer(Class::Failure, 100), Effect::Extended);
+        assert_eq!(harness.until(), Some(MINUTES_10 + 100));
+        harness.tick(MINUTES_10 + 100);
+        assert!(harness.is_probing());
     }
 }
 
@@ -358,69 +362,69 @@ mod returning {
 
     #[test]
     fn one_request_at_a_time_until_one_succeeds() {
-        let mut world = probing();
-        world.acquire_probe(7, BACK);
-        assert!(!world.health.may_serve(&world.settings), "one at a time");
+        let mut harness = probing();
+        harness.acquire_probe(7, BACK);
+        assert!(!harness.health.may_serve(&harness.settings), "one at a time");
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
-        assert_eq!(world.learn(probe, BACK + 1), Effect::Returned);
-        assert!(world.is_in_service());
+        assert_eq!(harness.learn(probe, BACK + 1), Effect::Returned);
+        assert!(harness.is_in_service());
     }
 
     #[test]
     fn after_a_probe_it_is_not_deaf_although_the_log_of_its_trip_is_lost() {
-        let mut world = Harness::default();
-        world.settings.disabled_time = Duration::from_secs(5);
-        world.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
-        world.tick(5_000);
+        let mut harness = Harness::default();
+        harness.settings.disabled_time = Duration::from_secs(5);
+        harness.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
+        harness.tick(5_000);
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
-        assert_eq!(world.learn(probe, 5_200), Effect::Returned);
+        assert_eq!(harness.learn(probe, 5_200), Effect::Returned);
         let straggler = Outcome { evidence: Evidence::Passive, ..outcome(Class::Failure, 5_099, 5_300) };
-        assert_eq!(world.learn(straggler, 5_300), Effect::None, "in progress before the probe");
-        assert_eq!(world.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
+        assert_eq!(harness.learn(straggler, 5_300), Effect::None, "in progress before the probe");
+        assert_eq!(harness.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
     }
 
     #[test]
     fn a_failed_probe_cools_again() {
-        let mut world = probing();
-        world.acquire_probe(7, BACK);
+        let mut harness = probing();
+        harness.acquire_probe(7, BACK);
         let probe = Outcome { evidence: Evidence::Probe(None), ..outcome(Class::Failure, BACK, BACK + 1) };
-        assert_eq!(world.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
-        assert_eq!(world.until(), Some(2 * MINUTES_10 + 1));
-        assert_eq!((world.health.epoch(), world.health.failed_returns()), (2, 1));
-        world.tick(2 * MINUTES_10 + 1);
-        assert!(world.health.may_serve(&world.settings), "its permit is free again");
+        assert_eq!(harness.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
+        assert_eq!(harness.until(), Some(2 * MINUTES_10 + 1));
+        assert_eq!((harness.health.epoch(), harness.health.failed_returns()), (2, 1));
+        harness.tick(2 * MINUTES_10 + 1);
+        assert!(harness.health.may_serve(&harness.settings), "its permit is free again");
     }
 
     #[test]
     fn a_clients_own_fault_gives_the_permit_back() {
-        let mut world = probing();
-        world.acquire_probe(7, BACK);
+        let mut harness = probing();
+        harness.acquire_probe(7, BACK);
         let neutral = |number| Outcome { evidence: Evidence::Probe(number), ..outcome(Class::Neutral, BACK, BACK + 1) };
-        assert_eq!(world.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
-        assert!(!world.health.may_serve(&world.settings));
-        assert_eq!(world.learn(neutral(Some(7)), BACK + 1), Effect::ProbeReleased);
-        assert!(world.is_probing() && world.health.may_serve(&world.settings));
+        assert_eq!(harness.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
+        assert!(!harness.health.may_serve(&harness.settings));
+        assert_eq!(harness.learn(neutral(Some(7)), BACK + 1), Effect::ProbeReleased);
+        assert!(harness.is_probing() && harness.health.may_serve(&harness.settings));
     }
 
     #[test]
     fn a_probe_that_is_never_seen_again_is_issued_again() {
-        let mut world = probing();
-        world.acquire_probe(7, BACK);
-        assert_eq!(world.tick(BACK + 119_999), TickEffect::Nothing);
-        assert_eq!(world.tick(BACK + 120_000), TickEffect::Changed);
-        assert!(world.health.may_serve(&world.settings));
+        let mut harness = probing();
+        harness.acquire_probe(7, BACK);
+        assert_eq!(harness.tick(BACK + 119_999), TickEffect::Nothing);
+        assert_eq!(harness.tick(BACK + 120_000), TickEffect::Changed);
+        assert!(harness.health.may_serve(&harness.settings));
     }
 
     #[test]
     fn hearsay_decides_nothing() {
-        let mut world = probing();
+        let mut harness = probing();
         for class in [Class::Success, Class::Failure, Class::RateLimited] {
             let hearsay = Outcome { evidence: Evidence::Provisional, ..outcome(class, BACK, BACK + 1) };
-            assert_eq!(world.learn(hearsay, BACK + 1), Effect::None);
+            assert_eq!(harness.learn(hearsay, BACK + 1), Effect::None);
         }
-        assert!(world.is_probing());
+        assert!(harness.is_probing());
         assert_eq!(
-            world.answer(Class::Success, BACK + 2),
+            harness.answer(Class::Success, BACK + 2),
             Effect::Returned,
             "a call past us that began after the trip"
         );
@@ -428,26 +432,26 @@ mod returning {
 
     #[test]
     fn the_probe_of_an_earlier_return_is_old_news() {
-        let mut world = probing();
-        world.acquire_probe(7, BACK);
-        world.tick(BACK + 120_000);
-        world.acquire_probe(8, BACK + 120_000);
+        let mut harness = probing();
+        harness.acquire_probe(7, BACK);
+        harness.tick(BACK + 120_000);
+        harness.acquire_probe(8, BACK + 120_000);
         let second = Outcome { evidence: Evidence::Probe(Some(8)), ..outcome(Class::Failure, 720_000, 720_001) };
-        assert_eq!(world.learn(second, 720_001), Effect::Tripped);
-        world.tick(720_001 + MINUTES_10);
+        assert_eq!(harness.learn(second, 720_001), Effect::Tripped);
+        harness.tick(720_001 + MINUTES_10);
         let first = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 150_000) };
-        assert_eq!(world.learn(first, 1_320_002), Effect::None);
-        assert!(world.is_probing());
+        assert_eq!(harness.learn(first, 1_320_002), Effect::None);
+        assert!(harness.is_probing());
     }
 
     #[test]
     fn more_permits_where_more_are_asked_for() {
-        let mut world = probing();
-        world.settings.probe.concurrency = 2;
-        world.acquire_probe(1, BACK);
-        assert!(world.health.may_serve(&world.settings));
-        world.acquire_probe(2, BACK);
-        assert!(!world.health.may_serve(&world.settings));
+        let mut harness = probing();
+        harness.settings.probe.concurrency = 2;
+        harness.acquire_probe(1, BACK);
+        assert!(harness.health.may_serve(&harness.settings));
+        harness.acquire_probe(2, BACK);
+        assert!(!harness.health.may_serve(&harness.settings));
     }
 }
 
@@ -455,16 +459,16 @@ mod too_few_good {
     use super::*;
 
     /// Half of at least four within ten seconds; failures in a row alone do nothing.
-    fn world() -> Harness {
-        let mut world = Harness::default();
-        world.settings.consecutive = 100;
-        world.settings.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(10), min: 4 });
-        world
+    fn harness() -> Harness {
+        let mut harness = Harness::default();
+        harness.settings.consecutive = 100;
+        harness.settings.ratio = Some(Ratio { below: 0.5, over: Duration::from_secs(10), min: 4 });
+        harness
     }
 
     #[test]
     fn makes_it_suspected_and_only_a_verdict_takes_it_out() {
-        let mut world = world();
+        let mut harness = harness();
         for (millis, class, effect) in [
             (0, Class::Failure, Effect::Counted),
             (1, Class::Failure, Effect::Counted),
@@ -473,39 +477,39 @@ mod too_few_good {
             (4, Class::Neutral, Effect::Counted),
             (5, Class::Failure, Effect::Suspected),
         ] {
-            assert_eq!(world.answer(class, millis), effect, "{class:?} at {millis} ms");
+            assert_eq!(harness.answer(class, millis), effect, "{class:?} at {millis} ms");
         }
-        assert!(world.is_in_service());
+        assert!(harness.is_in_service());
         let last = outcome(Class::Failure, 5, 6);
-        assert_eq!(world.health.eject_suspected(&last, &world.settings, at(5)), Effect::Tripped);
-        assert_eq!(world.until(), Some(MINUTES_10 + 5));
-        let HealthState::Cooling { cause, .. } = world.health.state() else { panic!("serves") };
+        assert_eq!(harness.health.eject_suspected(&last, &harness.settings, at(5)), Effect::Tripped);
+        assert_eq!(harness.until(), Some(MINUTES_10 + 5));
+        let HealthState::Cooling { cause, .. } = harness.health.state() else { panic!("serves") };
         assert_eq!(cause, Cause::LowSuccessRate(500));
     }
 
     #[test]
     fn needs_enough_answers_within_the_time_and_fewer_good_ones_than_the_share() {
-        let mut world = world();
+        let mut harness = harness();
         for millis in [0, 1, 2, 11_000, 11_001, 11_002] {
-            assert_eq!(world.answer(Class::Failure, millis), Effect::Counted, "three in any ten seconds");
+            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted, "three in any ten seconds");
         }
-        let mut world = self::world();
+        let mut harness = self::harness();
         for (millis, class) in [Class::Success, Class::Failure].into_iter().cycle().take(40).enumerate() {
-            assert_eq!(world.answer(class, millis as u64), Effect::Counted, "just the share");
+            assert_eq!(harness.answer(class, millis as u64), Effect::Counted, "just the share");
         }
     }
 
     #[test]
     fn counts_from_nothing_after_a_return() {
-        let mut world = world();
-        world.settings.consecutive = 3;
+        let mut harness = harness();
+        harness.settings.consecutive = 3;
         for millis in 0..3 {
-            world.answer(Class::Failure, millis);
+            harness.answer(Class::Failure, millis);
         }
-        world.tick(MINUTES_10 + 2);
-        assert_eq!(world.answer(Class::Success, MINUTES_10 + 3), Effect::Returned);
-        assert_eq!(world.answer(Class::Failure, MINUTES_10 + 4), Effect::Counted);
-        assert_eq!(world.answer(Class::Failure, MINUTES_10 + 5), Effect::Counted);
+        harness.tick(MINUTES_10 + 2);
+        assert_eq!(harness.answer(Class::Success, MINUTES_10 + 3), Effect::Returned);
+        assert_eq!(harness.answer(Class::Failure, MINUTES_10 + 4), Effect::Counted);
+        assert_eq!(harness.answer(Class::Failure, MINUTES_10 + 5), Effect::Counted);
     }
 }
 
@@ -513,29 +517,29 @@ mod a_growing_cooldown {
     use super::*;
 
     /// Ten seconds, then twenty, then forty, and no more.
-    fn world() -> Harness {
-        let mut world = Harness::default();
-        world.settings.disabled_time = Duration::from_secs(10);
-        world.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(40), jitter: 0.0 };
-        world
+    fn harness() -> Harness {
+        let mut harness = Harness::default();
+        harness.settings.disabled_time = Duration::from_secs(10);
+        harness.settings.cooldown = Cooldown { factor: 2.0, max: Duration::from_secs(40), jitter: 0.0 };
+        harness
     }
 
     /// Fails at this moment, and returns for how long it is ejected.
-    fn out(world: &mut Harness, millis: u64) -> u64 {
-        assert_eq!(world.answer(Class::Failure, millis), Effect::Tripped);
-        world.until().unwrap() - millis
+    fn out(harness: &mut Harness, millis: u64) -> u64 {
+        assert_eq!(harness.answer(Class::Failure, millis), Effect::Tripped);
+        harness.until().unwrap() - millis
     }
 
     #[test]
     fn is_longer_each_time_a_probe_fails() {
-        let mut world = world();
+        let mut harness = harness();
         let mut now = 0;
         for expected in [10_000, 20_000, 40_000, 40_000] {
-            let time = out(&mut world, now);
+            let time = out(&mut harness, now);
             assert_eq!(time, expected);
             now += time;
-            assert_eq!(world.tick(now - 1), TickEffect::Nothing);
-            assert_eq!(world.tick(now), TickEffect::Returned);
+            assert_eq!(harness.tick(now - 1), TickEffect::Nothing);
+            assert_eq!(harness.tick(now), TickEffect::Returned);
             now += 1;
         }
     }
@@ -544,33 +548,33 @@ mod a_growing_cooldown {
     fn falls_by_one_step_for_each_such_time_in_service() {
         for (served, expected) in [(1, 40_000), (9_999, 40_000), (10_000, 20_000), (20_000, 10_000), (900_000, 10_000)]
         {
-            let mut world = world();
+            let mut harness = harness();
             let mut now = 0;
             for _ in 0..2 {
-                now += out(&mut world, now);
-                world.tick(now);
+                now += out(&mut harness, now);
+                harness.tick(now);
                 now += 10;
             }
-            assert_eq!(world.answer(Class::Success, now), Effect::Returned);
-            assert_eq!(out(&mut world, now + served), expected, "{served} ms in service");
+            assert_eq!(harness.answer(Class::Success, now), Effect::Returned);
+            assert_eq!(out(&mut harness, now + served), expected, "{served} ms in service");
         }
     }
 
     #[test]
     fn is_not_made_longer_by_failures_while_it_lasts() {
-        let mut world = world();
-        out(&mut world, 0);
-        assert_eq!(world.answer(Class::Failure, 1_000), Effect::Extended, "by a call past us");
-        assert_eq!(world.until(), Some(11_000), "from now on, and no step longer");
+        let mut harness = harness();
+        out(&mut harness, 0);
+        assert_eq!(harness.answer(Class::Failure, 1_000), Effect::Extended, "by a call past us");
+        assert_eq!(harness.until(), Some(11_000), "from now on, and no step longer");
     }
 
     #[test]
     fn is_spread_by_the_lot() {
-        let mut world = world();
-        world.settings.cooldown.jitter = 0.5;
+        let mut harness = harness();
+        harness.settings.cooldown.jitter = 0.5;
         let jitter_seed = 1 << 63;
-        world.learn(Outcome { jitter_seed, ..outcome(Class::Failure, 0, 1) }, 0);
-        assert_eq!(world.until(), Some(12_500));
+        harness.learn(Outcome { jitter_seed, ..outcome(Class::Failure, 0, 1) }, 0);
+        assert_eq!(harness.until(), Some(12_500));
     }
 }
 
@@ -579,37 +583,37 @@ mod a_ramp {
 
     #[test]
     fn grows_in_tenths_after_a_proof() {
-        let mut world = probing();
-        world.settings.slow_start = Duration::from_secs(10);
-        assert_eq!(world.answer(Class::Success, MINUTES_10), Effect::Returned);
+        let mut harness = probing();
+        harness.settings.slow_start = Duration::from_secs(10);
+        assert_eq!(harness.answer(Class::Success, MINUTES_10), Effect::Returned);
         for tenth in 1..=10_u64 {
             let now = MINUTES_10 + (tenth - 1) * 1_000;
-            assert_eq!(world.tick(now), if tenth == 1 { TickEffect::Nothing } else { TickEffect::Changed });
-            assert!((world.health.share(&world.settings) - tenth as f64 / 10.0).abs() < 1e-9, "tenth {tenth}");
-            assert_eq!(world.tick(now + 999), TickEffect::Nothing);
+            assert_eq!(harness.tick(now), if tenth == 1 { TickEffect::Nothing } else { TickEffect::Changed });
+            assert!((harness.health.share(&harness.settings) - tenth as f64 / 10.0).abs() < 1e-9, "tenth {tenth}");
+            assert_eq!(harness.tick(now + 999), TickEffect::Nothing);
         }
-        assert_eq!(world.tick(MINUTES_10 + 10_000), TickEffect::Changed);
-        assert_eq!(world.health.due(&world.settings), None, "over");
+        assert_eq!(harness.tick(MINUTES_10 + 10_000), TickEffect::Changed);
+        assert_eq!(harness.health.due(&harness.settings), None, "over");
     }
 
     #[test]
     fn skips_steps_that_were_not_observed() {
-        let mut world = probing();
-        world.settings.slow_start = Duration::from_secs(10);
-        world.answer(Class::Success, MINUTES_10);
-        world.tick(MINUTES_10 + 7_500);
-        assert!((world.health.share(&world.settings) - 0.8).abs() < 1e-9);
-        world.tick(MINUTES_10 + 60_000);
-        assert_eq!(world.health.share(&world.settings), 1.0);
+        let mut harness = probing();
+        harness.settings.slow_start = Duration::from_secs(10);
+        harness.answer(Class::Success, MINUTES_10);
+        harness.tick(MINUTES_10 + 7_500);
+        assert!((harness.health.share(&harness.settings) - 0.8).abs() < 1e-9);
+        harness.tick(MINUTES_10 + 60_000);
+        assert_eq!(harness.health.share(&harness.settings), 1.0);
     }
 
     #[test]
     fn is_not_for_who_was_only_rate_limited() {
-        let mut world = Harness::default();
-        world.settings.slow_start = Duration::from_secs(10);
-        world.hinted(Class::RateLimited, Duration::from_secs(2), 0);
-        assert_eq!(world.tick(2_000), TickEffect::Returned);
-        assert_eq!(world.health.share(&world.settings), 1.0);
+        let mut harness = Harness::default();
+        harness.settings.slow_start = Duration::from_secs(10);
+        harness.hinted(Class::RateLimited, Duration::from_secs(2), 0);
+        assert_eq!(harness.tick(2_000), TickEffect::Returned);
+        assert_eq!(harness.health.share(&harness.settings), 1.0);
     }
 }
 
@@ -623,34 +627,34 @@ mod nothing_remains {
 
     #[test]
     fn takes_it_out_before_it_fails_if_that_is_wanted() {
-        let mut world = Harness::default();
-        assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted, "off by default");
-        world.settings.retry_after.preempt = true;
+        let mut harness = Harness::default();
+        assert_eq!(harness.learn(used_up(5_000, 0), 0), Effect::Counted, "off by default");
+        harness.settings.retry_after.preempt = true;
         let used_up = used_up(5_000, 1);
-        assert_eq!(world.learn(used_up, 1), Effect::Suspected);
-        assert_eq!(world.health.eject_suspected(&used_up, &world.settings, at(1)), Effect::Tripped);
-        assert!(world.health.waits_for_upstream_hint());
-        assert_eq!(world.tick(5_001), TickEffect::Returned);
-        assert!(world.is_in_service(), "no probe");
-        assert_eq!(world.health.failed_returns(), 0);
+        assert_eq!(harness.learn(used_up, 1), Effect::Suspected);
+        assert_eq!(harness.health.eject_suspected(&used_up, &harness.settings, at(1)), Effect::Tripped);
+        assert!(harness.health.waits_for_upstream_hint());
+        assert_eq!(harness.tick(5_001), TickEffect::Returned);
+        assert!(harness.is_in_service(), "no probe");
+        assert_eq!(harness.health.failed_returns(), 0);
     }
 
     #[test]
     fn for_less_than_a_second_is_only_a_delay() {
-        let mut world = Harness::default();
-        world.settings.retry_after.preempt = true;
+        let mut harness = Harness::default();
+        harness.settings.retry_after.preempt = true;
         let used_up = used_up(12, 0);
-        assert_eq!(world.learn(used_up, 0), Effect::Suspected);
-        assert_eq!(world.health.eject_suspected(&used_up, &world.settings, at(0)), Effect::Paused);
-        assert_eq!(world.tick(12), TickEffect::Changed);
+        assert_eq!(harness.learn(used_up, 0), Effect::Suspected);
+        assert_eq!(harness.health.eject_suspected(&used_up, &harness.settings, at(0)), Effect::Paused);
+        assert_eq!(harness.tick(12), TickEffect::Changed);
     }
 
     #[test]
     fn is_ignored_where_nothing_is_ever_taken_out() {
-        let mut world = Harness::default();
-        world.settings.retry_after.preempt = true;
-        world.settings.disabled_time = Duration::ZERO;
-        assert_eq!(world.learn(used_up(5_000, 0), 0), Effect::Counted);
+        let mut harness = Harness::default();
+        harness.settings.retry_after.preempt = true;
+        harness.settings.disabled_time = Duration::ZERO;
+        assert_eq!(harness.learn(used_up(5_000, 0), 0), Effect::Counted);
     }
 }
 
@@ -663,40 +667,40 @@ mod while_disabled {
 
     #[test]
     fn a_success_of_who_was_sent_nevertheless_returns_it() {
-        let mut world = Harness::default();
-        world.answer(Class::Failure, 0);
-        world.acquire_probe(7, 1_000);
-        assert_eq!(world.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
-        assert!(world.is_in_service());
+        let mut harness = Harness::default();
+        harness.answer(Class::Failure, 0);
+        harness.acquire_probe(7, 1_000);
+        assert_eq!(harness.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
+        assert!(harness.is_in_service());
     }
 
     #[test]
     fn a_failure_neither_extends_nor_counts_as_a_failed_return() {
-        let mut world = Harness::default();
-        world.answer(Class::Failure, 0);
-        world.acquire_probe(7, 1_000);
-        assert_eq!(world.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::ProbeReleased);
+        let mut harness = Harness::default();
+        harness.answer(Class::Failure, 0);
+        harness.acquire_probe(7, 1_000);
+        assert_eq!(harness.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::ProbeReleased);
         assert_eq!(
-            (world.until(), world.health.active_probes(), world.health.failed_returns()),
+            (harness.until(), harness.health.active_probes(), harness.health.failed_returns()),
             (Some(MINUTES_10), 0, 0)
         );
     }
 
     #[test]
     fn a_permit_that_is_lost_is_free_again() {
-        let mut world = Harness::default();
-        world.answer(Class::Failure, 0);
-        world.acquire_probe(7, 1_000);
-        assert_eq!(world.health.due(&world.settings), Some(at(121_000)));
-        assert_eq!(world.tick(121_000), TickEffect::Changed);
-        assert_eq!((world.until(), world.health.active_probes()), (Some(MINUTES_10), 0));
+        let mut harness = Harness::default();
+        harness.answer(Class::Failure, 0);
+        harness.acquire_probe(7, 1_000);
+        assert_eq!(harness.health.due(&harness.settings), Some(at(121_000)));
+        assert_eq!(harness.tick(121_000), TickEffect::Changed);
+        assert_eq!((harness.until(), harness.health.active_probes()), (Some(MINUTES_10), 0));
     }
 
     #[test]
     fn a_success_past_us_does_not_return_it() {
-        let mut world = Harness::default();
-        world.answer(Class::Failure, 0);
-        assert_eq!(world.answer(Class::Success, 1_000), Effect::Counted);
-        assert_eq!(world.until(), Some(MINUTES_10));
+        let mut harness = Harness::default();
+        harness.answer(Class::Failure, 0);
+        assert_eq!(harness.answer(Class::Success, 1_000), Effect::Counted);
+        assert_eq!(harness.until(), Some(MINUTES_10));
     }
 }
