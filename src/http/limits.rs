@@ -65,11 +65,9 @@ pub async fn serve(
                 continue;
             }
         };
+        room.read_requests_that_came().await;
         let (place, kept) = place(&room, &spare).await;
         tokio::spawn(connection(stream, tls.clone(), place, if kept { routes.clone() } else { probes.clone() }, kept));
-        // A new connection is looked at before the next one can take its place: a document takes this thread some milliseconds,
-        // in which a request that is here already would seem to be late.
-        tokio::task::yield_now().await;
     }
 }
 

@@ -43,7 +43,6 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
             serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), place);
         tasks.spawn(connection);
         while tasks.try_join_next().is_some() {}
-        places.yield_if_taken().await;
     }
     drop(listener);
     let left = graceful.count();
@@ -69,6 +68,7 @@ async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
 /// A free place, or that of the connection that has waited longest for a request; while requests are answered on all of them,
 /// the first that ends.
 async fn place(places: &Places) -> Arc<Place> {
+    places.read_requests_that_came().await;
     loop {
         match places.take() {
             Ok(place) => return place,
