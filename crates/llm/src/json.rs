@@ -110,6 +110,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The value, whose fields `visit` gets as those of [`Self::fields`]. Moves behind the value.
+    ///
+    /// # Errors
+    /// The value has no end, or `visit` returned an error.
+    pub(crate) fn raw_with_fields(
+        &mut self,
+        visit: impl FnMut(&'a [u8], &mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<RawJson<'a>, SyntaxError> {
+        let start = self.at;
+        self.fields(visit)?;
+        Ok(RawJson(self.bytes.get(start..self.at).unwrap_or_default()))
+    }
+
     /// Several fields of an object, of one that stands twice the last one. Moves behind the object.
     ///
     /// # Errors
@@ -335,13 +348,14 @@ impl<'a> RawJson<'a> {
 
 /// A name as it is meant, of its bytes between the quotes; one that is no text is as it stands, with its odd bytes replaced.
 pub(crate) fn unescaped_name(name: &[u8]) -> Cow<'_, str> {
-    if memchr(b'\\', name).is_some() {
+    // Names are short, so a search that takes time to begin is not worth it.
+    if name.contains(&b'\\') {
         let quoted = [b"\"", name, b"\""].concat();
         if let Ok(name) = serde_json::from_slice::<String>(&quoted) {
             return Cow::Owned(name);
         }
     }
-    String::from_utf8_lossy(name)
+    std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub(crate) fn skip_value(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// Where the string ends whose first quote is at `at`. Only quotes are searched for: one behind an even number of
 /// backslashes is the last.
+#[inline]
 pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     let mut from = at + 1;
     loop {
@@ -41,6 +42,7 @@ pub(crate) fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// The next quote. Names and short values end within a few bytes, so eight at once are looked at here, a few times, before
 /// `memchr`, which is faster over a distance.
+#[inline]
 fn find_quote(bytes: &[u8], mut from: usize) -> Option<usize> {
     const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
     const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);

@@ -161,6 +161,9 @@ fn base(provider: Provider, settings: &Settings<'_>) -> Result<String, EndpointE
 
 /// A text with the settings in the places of their names.
 fn filled(template: &str, settings: &Settings<'_>) -> String {
+    if !template.contains('{') {
+        return template.to_owned();
+    }
     let all = [Setting::Resource, Setting::Region, Setting::Project, Setting::Location];
     all.iter().fold(template.to_owned(), |text, setting| {
         text.replace(&format!("{{{}}}", setting.name()), settings.get(setting).unwrap_or_default())

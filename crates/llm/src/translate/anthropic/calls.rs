@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{RawJson, unescaped_name};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::TranslateError;
 
 #[derive(Debug)]
@@ -34,24 +34,77 @@ pub(super) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    pub(super) fn read(message: RawJson<'a>) -> Self {
+    /// Reads a message and moves behind it.
+    pub(super) fn read(message: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut read = Self::default();
-        message.for_each_field(|name, value| {
-            let name = unescaped_name(name);
-            let place = match &*name {
-                "role" => &mut read.role,
-                "content" => &mut read.content,
-                "refusal" => &mut read.refusal,
-                "tool_calls" => &mut read.tool_calls,
-                "tool_call_id" => &mut read.tool_call_id,
-                "thinking_blocks" => &mut read.thinking_blocks,
-                "cache_control" => &mut read.mark,
-                _ if value.is_blank() => return,
-                _ => return read.others.push(name),
-            };
-            *place = Some(value).filter(|value| !value.is_null());
-        });
-        read
+        message.fields(|name, value| {
+            let value = value.raw()?;
+            // Almost no name is written with escapes.
+            if !read.set(name, value) {
+                let name = unescaped_name(name);
+                if !read.set(name.as_bytes(), value) && !value.is_blank() {
+                    read.others.push(name);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(read)
+    }
+
+    /// Sets the field of that name, if there is one.
+    fn set(&mut self, name: &[u8], value: RawJson<'a>) -> bool {
+        let place = match name {
+            b"role" => &mut self.role,
+            b"content" => &mut self.content,
+            b"refusal" => &mut self.refusal,
+            b"tool_calls" => &mut self.tool_calls,
+            b"tool_call_id" => &mut self.tool_call_id,
+            b"thinking_blocks" => &mut self.thinking_blocks,
+            b"cache_control" => &mut self.mark,
+            _ => return false,
+        };
+        *place = Some(value).filter(|value| !value.is_null());
+        true
+    }
+}
+
+/// The fields of a call in OpenAI's form.
+#[derive(Debug, Default)]
+struct CallFields<'a> {
+    id: Option<RawJson<'a>>,
+    function: Option<RawJson<'a>>,
+    /// The function's name.
+    name: Option<RawJson<'a>>,
+    /// The function's arguments.
+    arguments: Option<RawJson<'a>>,
+    extra_content: Option<RawJson<'a>>,
+}
+
+impl<'a> CallFields<'a> {
+    /// Reads a call in one pass and moves behind it.
+    fn read(call: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
+        let mut read = Self::default();
+        call.fields(|name, value| {
+            match &*unescaped_name(name) {
+                "id" => read.id = Some(value.raw()?),
+                "extra_content" => read.extra_content = Some(value.raw()?),
+                "function" => {
+                    (read.name, read.arguments) = (None, None);
+                    let function = value.raw_with_fields(|name, value| {
+                        match &*unescaped_name(name) {
+                            "name" => read.name = Some(value.raw()?),
+                            "arguments" => read.arguments = Some(value.raw()?),
+                            _ => {}
+                        }
+                        Ok(())
+                    })?;
+                    read.function = Some(function);
+                }
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(read)
     }
 }
 
@@ -64,24 +117,23 @@ impl<'a> Conversation<'a> {
     ) -> Result<(), TranslateError> {
         let Some(list) = message.tool_calls else { return Ok(()) };
         let (mut position, mut result) = (0, Ok(()));
-        list.for_each(|call| {
+        // Nothing here can break off: the body has been checked. An error ends the reading.
+        let _ = list.cursor().elements(|call| {
             let number = position;
             position += 1;
-            if result.is_err() {
-                return;
-            }
             let path = format_args!("messages[{index}].tool_calls[{number}]");
-            let [id, function, extra_content] = call.pick(["id", "function", "extra_content"]);
+            let CallFields { id, function, name, arguments, extra_content } = CallFields::read(call)?;
             let Some(function) = function.filter(|function| function.is_object()) else {
                 result = Err(invalid(&format!("{path}.function"), "it is missing or no object"));
-                return;
+                return Err(SyntaxError);
             };
             // Gemini's thought signature.
             if extra_content.is_some_and(|extra| !extra.is_blank()) {
                 draft.leave_out("messages", format!("{path}.extra_content"));
             }
-            let [name, written] = function.pick(["name", "arguments"]);
-            result = self.call(draft, id, name, Some(function), &path, |path| arguments(written, path));
+            result =
+                self.call(draft, id, name, Some(function), &path, |out, path| write_arguments(out, arguments, path));
+            result.as_ref().map(|()| ()).map_err(|_| SyntaxError)
         });
         result
     }
@@ -94,7 +146,7 @@ impl<'a> Conversation<'a> {
         name: Option<RawJson<'a>>,
         function: Option<RawJson<'a>>,
         path: &dyn Display,
-        input: impl FnOnce(&dyn Display) -> Result<Cow<'a, [u8]>, TranslateError>,
+        write_input: impl FnOnce(&mut Vec<u8>, &dyn Display) -> Result<(), TranslateError>,
     ) -> Result<(), TranslateError> {
         let filled = |value: Option<RawJson<'a>>| value.and_then(RawJson::text).filter(|text| !text.is_empty());
         let Some(id) = filled(id) else {
@@ -112,7 +164,6 @@ impl<'a> Conversation<'a> {
                 _ => Ok(()),
             };
         }
-        let input = input(path)?;
         let name = draft.names.vendor(&name);
         let vendor_id = self.ids.issue(&id);
         let out = &mut self.blocks;
@@ -121,7 +172,7 @@ impl<'a> Conversation<'a> {
         write::text(out, "id", &vendor_id);
         write::text(out, "name", name);
         write::name(out, "input");
-        out.extend_from_slice(&input);
+        write_input(out, path)?;
         out.push(b'}');
         if !self.called.contains(name) {
             self.called.insert(name.to_owned());
@@ -145,15 +196,18 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// The arguments of a call: a JSON object in a text, its keys in their order. No arguments are an empty object.
-fn arguments<'a>(text: Option<RawJson<'a>>, path: &dyn Display) -> Result<Cow<'a, [u8]>, TranslateError> {
+/// Writes the arguments of a call: a JSON object in a text, its keys in their order. No arguments are an empty object.
+fn write_arguments(out: &mut Vec<u8>, text: Option<RawJson<'_>>, path: &dyn Display) -> Result<(), TranslateError> {
     let param = || format!("{path}.function.arguments");
-    let Some(text) = text.filter(|text| !text.is_null()) else { return Ok(Cow::Borrowed(b"{}")) };
-    let Some(text) = text.text() else { return Err(invalid(&param(), "it is no text")) };
+    let text =
+        text.filter(|text| !text.is_null()).map(|text| text.text().ok_or_else(|| invalid(&param(), "it is no text")));
+    let text = text.transpose()?.unwrap_or_default();
     if text.trim().is_empty() {
-        return Ok(Cow::Borrowed(b"{}"));
+        out.extend_from_slice(b"{}");
+        return Ok(());
     }
     let object = write::checked(text.as_bytes()).filter(|object| object.is_object());
     let object = object.ok_or_else(|| invalid(&param(), "the text is no JSON object"))?;
-    Ok(Cow::Owned(object.bytes().to_vec()))
+    out.extend_from_slice(object.bytes());
+    Ok(())
 }

@@ -97,6 +97,7 @@ pub(super) fn text(
     if write::is_blank_string(text) {
         return Ok(None);
     }
+    out.reserve(text.bytes().len() + 64);
     write::comma(out);
     out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
     let start = out.len();

@@ -4,14 +4,14 @@
 //! and everything else after them: the vendor refuses a turn of calls that the next turn does not answer in whole.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::calls::{Call, Message};
 use super::content::{self, Block, Part};
 use super::names::Ids;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{Cursor, RawJson};
+use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::translate::TranslateError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +39,10 @@ pub(super) struct Conversation<'a> {
     /// Where the JSON string of the assistant's last text is in `blocks`.
     last_text: Option<std::ops::Range<usize>>,
     results: Vec<ToolResult>,
+    /// Memory for a turn of the user's; empty between two.
+    user_turn: Vec<u8>,
     /// The calls of the assistant's last turn, by the client's ids.
-    pub(super) calls: HashMap<Cow<'a, str>, Call<'a>>,
+    pub(super) calls: BTreeMap<Cow<'a, str>, Call<'a>>,
     /// Where they were made, for messages about them.
     pub(super) calling: usize,
     has_thinking: bool,
@@ -61,33 +63,37 @@ impl<'a> Conversation<'a> {
         let mut conversation = Self { turns: Vec::with_capacity(list.bytes().len() + 128), ..Self::default() };
         let mut result = Ok(());
         let mut index = 0;
-        list.for_each(|message| {
-            if result.is_ok() {
-                result = conversation.message(draft, message, index);
-            }
+        // Nothing here can break off: the body has been checked. An error ends the reading.
+        let _ = list.cursor().elements(|message| {
+            result = conversation.message(draft, &Message::read(message)?, index);
             index += 1;
+            result.as_ref().map(|()| ()).map_err(|_| SyntaxError)
         });
         result?;
         conversation.finish()?;
         Ok(conversation)
     }
 
-    fn message(&mut self, draft: &mut Draft<'a, '_>, json: RawJson<'a>, index: usize) -> Result<(), TranslateError> {
-        let message = Message::read(json);
+    fn message(
+        &mut self,
+        draft: &mut Draft<'a, '_>,
+        message: &Message<'a>,
+        index: usize,
+    ) -> Result<(), TranslateError> {
         let role = message.role.and_then(RawJson::text);
         match role.as_deref() {
-            Some("system" | "developer") => self.system(draft, &message, index)?,
+            Some("system" | "developer") => self.system(draft, message, index)?,
             Some("user") => {
                 self.begin(Side::User)?;
-                self.user(draft, &message, index)?;
+                self.user(draft, message, index)?;
             }
             Some("assistant") => {
                 self.begin(Side::Assistant)?;
-                self.assistant(draft, &message, index)?;
+                self.assistant(draft, message, index)?;
             }
             Some("tool") => {
                 self.begin(Side::User)?;
-                self.tool_result(draft, &message, index)?;
+                self.tool_result(draft, message, index)?;
             }
             _ => {
                 let message = "it is none of `system`, `developer`, `user`, `assistant` and `tool`";
@@ -178,8 +184,10 @@ impl<'a> Conversation<'a> {
         self.openai_calls(draft, message, index)?;
         for (block, path) in native_calls {
             let [id, name, input] = ["id", "name", "input"].map(|name| block.field(name));
-            let input = input.map_or(Cow::Borrowed(&b"{}"[..]), |input| Cow::Borrowed(input.bytes()));
-            self.call(draft, id, name, None, &path, |_| Ok(input))?;
+            self.call(draft, id, name, None, &path, |out, _| {
+                out.extend_from_slice(input.map_or(b"{}", RawJson::bytes));
+                Ok(())
+            })?;
         }
         if self.blocks.len() > before {
             mark_last(&mut self.blocks, message.mark);
@@ -229,6 +237,7 @@ impl<'a> Conversation<'a> {
                 self.has_thinking = false;
                 let blocks = std::mem::take(&mut self.blocks);
                 self.write_turn(Side::Assistant, &blocks);
+                self.blocks = blocks;
             }
             None => {}
         }
@@ -240,7 +249,7 @@ impl<'a> Conversation<'a> {
     fn end_user_turn(&mut self) -> Result<(), TranslateError> {
         self.all_calls_are_answered()?;
         self.calls.clear();
-        let mut blocks = Vec::with_capacity(self.blocks.len() + 64);
+        let mut blocks = std::mem::take(&mut self.user_turn);
         for result in self.results.drain(..) {
             write::comma(&mut blocks);
             blocks.extend_from_slice(b"{\"type\":\"tool_result\"");
@@ -262,6 +271,8 @@ impl<'a> Conversation<'a> {
             blocks.append(&mut self.blocks);
         }
         self.write_turn(Side::User, &blocks);
+        blocks.clear();
+        self.user_turn = blocks;
         Ok(())
     }
 

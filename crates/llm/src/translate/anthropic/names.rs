@@ -2,7 +2,7 @@
 //! for ids (400 otherwise). Whatever is changed stays distinct.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 const MAX_NAME_LETTERS: usize = 64;
 
@@ -10,8 +10,8 @@ const MAX_NAME_LETTERS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Names {
     /// The vendor's name of each of the client's.
-    known: HashMap<String, String>,
-    taken: HashSet<String>,
+    known: BTreeMap<String, String>,
+    taken: BTreeSet<String>,
 }
 
 impl Names {
@@ -45,7 +45,7 @@ impl Names {
 /// The ids of the tool calls of one conversation. The vendor wants each once in all of it; clients that count from 0 in each
 /// turn repeat them.
 #[derive(Debug, Default)]
-pub(super) struct Ids(HashSet<String>);
+pub(super) struct Ids(BTreeSet<String>);
 
 impl Ids {
     /// A new id for a call.
@@ -65,7 +65,7 @@ fn is_valid(name: &str) -> bool {
 }
 
 /// A name made of valid letters that is not taken: the given one where possible.
-fn free_name(name: &str, taken: &HashSet<String>) -> String {
+fn free_name(name: &str, taken: &BTreeSet<String>) -> String {
     let valid: Cow<'_, str> = if is_valid(name) {
         Cow::Borrowed(name)
     } else {

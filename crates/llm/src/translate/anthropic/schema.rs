@@ -3,7 +3,7 @@
 //! `$schema` and `$id` have been refused (LiteLLM PR 12959) and say nothing about the value. They go wherever they are
 //! keywords; a property of that name stays.
 
-use memchr::memmem;
+use memchr::{memchr2, memmem};
 
 use super::write;
 use crate::json::{RawJson, unescaped_name};
@@ -14,16 +14,16 @@ const DEEPEST: usize = 64;
 /// What a schema is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Use {
-    /// A tool's parameters: an object.
-    Tool,
+    /// A tool's parameters: an object, and whether it has a field `type`.
+    Tool { is_typed: bool },
     /// The answer's form. Every object in it must say `"additionalProperties": false` (platform.claude.com, structured outputs).
     Answer,
 }
 
 /// Writes a schema, which is an object.
 pub(super) fn write(out: &mut Vec<u8>, schema: RawJson<'_>, purpose: Use) {
-    let is_untyped = purpose == Use::Tool && schema.field("type").is_none();
-    if purpose == Use::Tool && !is_untyped && !has_dollar_names(schema) {
+    let is_untyped = purpose == Use::Tool { is_typed: false };
+    if purpose == (Use::Tool { is_typed: true }) && !has_dollar_names(schema) {
         return out.extend_from_slice(schema.bytes());
     }
     object(out, schema, purpose, is_untyped, 0);
@@ -31,7 +31,9 @@ pub(super) fn write(out: &mut Vec<u8>, schema: RawJson<'_>, purpose: Use) {
 
 /// Whether a name may begin with a dollar, written as such or as an escape.
 fn has_dollar_names(schema: RawJson<'_>) -> bool {
-    memmem::find(schema.bytes(), b"\"$").is_some() || memmem::find(schema.bytes(), b"\\u0024").is_some()
+    let bytes = schema.bytes();
+    memchr2(b'$', b'\\', bytes).is_some()
+        && (memmem::find(bytes, b"\"$").is_some() || memmem::find(bytes, b"\\u0024").is_some())
 }
 
 fn object(out: &mut Vec<u8>, schema: RawJson<'_>, purpose: Use, is_untyped: bool, depth: usize) {

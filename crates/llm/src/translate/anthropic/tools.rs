@@ -1,7 +1,7 @@
 //! Tools, and which of them the model may or must call.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
@@ -41,6 +41,8 @@ struct Definition<'a> {
     name: Option<Cow<'a, str>>,
     description: Option<RawJson<'a>>,
     parameters: Option<RawJson<'a>>,
+    /// Whether the parameters have a field `type`.
+    is_typed: bool,
     is_strict: bool,
     mark: Option<RawJson<'a>>,
 }
@@ -55,6 +57,7 @@ impl<'a> Definition<'a> {
             name: None,
             description: None,
             parameters: None,
+            is_typed: false,
             is_strict: false,
             mark: None,
         };
@@ -76,7 +79,15 @@ impl<'a> Definition<'a> {
             match &*unescaped_name(name) {
                 "name" => self.name = value.raw()?.text(),
                 "description" => self.description = Some(value.raw()?),
-                "parameters" => self.parameters = Some(value.raw()?).filter(|schema| !schema.is_null()),
+                "parameters" => {
+                    let is_typed = &mut self.is_typed;
+                    *is_typed = false;
+                    let schema = value.raw_with_fields(|name, _| {
+                        *is_typed |= unescaped_name(name) == "type";
+                        Ok(())
+                    })?;
+                    self.parameters = Some(schema).filter(|schema| !schema.is_null());
+                }
                 "strict" => self.is_strict = value.raw()?.is_true(),
                 "cache_control" => self.mark = self.mark.or(Some(value.raw()?)),
                 _ => {}
@@ -91,7 +102,7 @@ impl Tools {
         let asked = draft.fields.get("tool_choice");
         let allowed = asked.and_then(allowed_names);
         let mut tools = Self { one_at_a_time: is_false(draft.fields.get("parallel_tool_calls")), ..Self::default() };
-        let mut offered = HashSet::new();
+        let mut offered = BTreeSet::new();
         let mut definitions = Vec::new();
         if let Some(list) = draft.fields.get("tools") {
             if !list.is_array() {
@@ -126,8 +137,8 @@ impl Tools {
         draft: &mut Draft<'_, '_>,
         tool: &'a Definition<'_>,
         index: usize,
-        allowed: Option<&HashSet<String>>,
-        offered: &mut HashSet<&'a str>,
+        allowed: Option<&BTreeSet<String>>,
+        offered: &mut BTreeSet<&'a str>,
     ) -> Result<(), TranslateError> {
         let out = &mut self.definitions;
         if !tool.has_function {
@@ -163,7 +174,9 @@ impl Tools {
         write::name(out, "input_schema");
         match tool.parameters {
             None => out.extend_from_slice(b"{\"type\":\"object\"}"),
-            Some(parameters) if parameters.is_object() => schema::write(out, parameters, Use::Tool),
+            Some(parameters) if parameters.is_object() => {
+                schema::write(out, parameters, Use::Tool { is_typed: tool.is_typed });
+            }
             Some(_) => return Err(invalid(&format!("tools[{index}].function.parameters"), "it is no object")),
         }
         if tool.is_strict && draft.options.schemas {
@@ -183,7 +196,7 @@ impl Tools {
         &self,
         draft: &mut Draft<'_, '_>,
         asked: RawJson<'_>,
-        offered: &HashSet<&str>,
+        offered: &BTreeSet<&str>,
     ) -> Result<Option<Choice>, TranslateError> {
         let mode = asked.field("allowed_tools").and_then(|allowed| allowed.field("mode")).unwrap_or(asked);
         let choice = match mode.text().as_deref() {
@@ -277,8 +290,8 @@ fn function_name(tool: RawJson<'_>) -> Option<Cow<'_, str>> {
 }
 
 /// The names of `{"type": "allowed_tools", "allowed_tools": {"mode": …, "tools": […]}}`.
-fn allowed_names(choice: RawJson<'_>) -> Option<HashSet<String>> {
-    let mut names = HashSet::new();
+fn allowed_names(choice: RawJson<'_>) -> Option<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
     choice.field("allowed_tools")?.field("tools")?.for_each(|tool| {
         names.extend(function_name(tool).map(Cow::into_owned));
     });
