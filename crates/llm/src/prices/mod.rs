@@ -18,11 +18,11 @@ pub mod names;
 mod place;
 mod row;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 pub use form::target_price;
 pub use money::{Cost, Rate};
@@ -81,17 +81,17 @@ pub struct PriceTable {
     layers: Vec<Arc<Layer>>,
 }
 
-/// The rows of one file.
+/// The rows of one file. Its names are those of a file of the operator's, so the hash needs no secret.
 #[derive(Debug)]
 struct Layer {
     source: Arc<TableSource>,
     rows: Vec<Arc<PriceRow>>,
     /// By provider and model.
-    by_name: HashMap<Box<str>, usize>,
+    by_name: FxHashMap<Box<str>, usize>,
     /// The last of the dated rows, by the name without the date, where no row has that name.
-    by_undated: HashMap<Box<str>, usize>,
+    by_undated: FxHashMap<Box<str>, usize>,
     /// All rows of a model, of whichever provider, by its names with and without a date.
-    by_model: HashMap<Box<str>, Vec<usize>>,
+    by_model: FxHashMap<Box<str>, Vec<usize>>,
 }
 
 impl PriceTable {
@@ -158,9 +158,9 @@ impl Layer {
     fn new(source: Arc<TableSource>, rows: Vec<Arc<PriceRow>>) -> Self {
         let mut layer = Self {
             source,
-            by_name: HashMap::with_capacity(rows.len()),
-            by_undated: HashMap::new(),
-            by_model: HashMap::with_capacity(rows.len()),
+            by_name: FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher),
+            by_undated: FxHashMap::default(),
+            by_model: FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher),
             rows,
         };
         for (place, row) in layer.rows.iter().enumerate() {
@@ -204,13 +204,13 @@ impl Layer {
         }
         match provider {
             Some(provider) => self.of_provider(provider, model).or_else(|| self.of_provider("", model)),
-            None => names::candidates(model).into_iter().find_map(|name| self.of_any(name)),
+            None => names::candidates(model).find_map(|name| self.of_any(name)),
         }
     }
 
     fn of_provider(&self, provider: &str, model: &str) -> Option<&Arc<PriceRow>> {
         let mut key = String::with_capacity(provider.len() + 1 + model.len());
-        names::candidates(model).into_iter().find_map(|name| {
+        names::candidates(model).find_map(|name| {
             key.clear();
             if !provider.is_empty() {
                 key.push_str(provider);
