@@ -176,7 +176,7 @@ impl Translation {
     pub(super) fn dropped(&self) -> Option<HeaderValue> {
         /// So many are named at most; a header has little room.
         const MAX_NAMES: usize = 40;
-        let names: Vec<_> = self.dropped.iter().take(MAX_NAMES).map(|dropped| dropped.0.as_str()).collect();
+        let names: Vec<_> = self.dropped.iter().take(MAX_NAMES).map(Dropped::as_str).collect();
         let plain = |text: String| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
         (!names.is_empty()).then(|| super::headers::value(&plain(names.join(", "))))
     }

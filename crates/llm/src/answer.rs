@@ -103,28 +103,46 @@ const FOREIGN: [&[u8]; 15] = [
     b"type",
 ];
 
-/// The error in an answer that has nothing but the fields of one: not any other field, nor an object in one of these.
+/// The error in an answer that has nothing but the fields of one: not any other field, nor an object in one of these, nor a
+/// result or a word of success. In doubt an answer is good.
 fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
     let (mut only, mut says_why, mut failed) = (true, false, false);
     value.for_each_field(|name, field| {
         let is_failure = match name {
-            b"code" | b"error_code" => field
-                .unsigned()
-                .map_or_else(|| field.text().is_some_and(|code| is_word(&code)), |code| !matches!(code, 0 | 200)),
+            b"error_code" => !field.is_blank() && !matches!(field.bytes(), b"0" | b"\"0\""),
+            b"code" => {
+                field.unsigned().map_or_else(|| field.text().is_some_and(|code| is_failure(&code)), is_error_status)
+            }
             b"success" => field.bytes() == b"false",
             b"detail" | b"errors" | b"error_msg" => !field.is_blank(),
             _ => false,
         };
         failed |= is_failure;
         says_why |= matches!(name, b"detail" | b"errors" | b"error_msg" | b"message" | b"msg") && !field.is_blank();
-        only &= FOREIGN.contains(&name) && (name == b"errors" || !field.is_object());
+        only &= match name {
+            b"errors" => true,
+            b"result" => field.is_blank(),
+            b"success" => field.bytes() != b"true",
+            _ => FOREIGN.contains(&name) && !field.is_object(),
+        };
     });
     (only && says_why && failed).then(|| class_of(value))
 }
 
-/// A code for machines, such as `InvalidApiKey`.
-fn is_word(code: &str) -> bool {
-    !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+/// A code for machines that is no number and no success, such as `InvalidApiKey`, or the status of an error.
+fn is_failure(code: &str) -> bool {
+    if let Ok(number) = code.parse() {
+        return is_error_status(number);
+    }
+    let is_success = ["ok", "success", "succeeded", "created", "accepted", "completed"];
+    code.bytes().any(|byte| byte.is_ascii_alphabetic())
+        && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+        && !is_success.iter().any(|known| code.eq_ignore_ascii_case(known))
+}
+
+/// What other numbers mean, only their vendor knows.
+const fn is_error_status(code: u64) -> bool {
+    matches!(code, 400..600)
 }
 
 fn class_of(value: RawJson<'_>) -> ErrorClass {

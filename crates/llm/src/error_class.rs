@@ -84,7 +84,10 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
         Some(QuotaExhausted)
     } else if is_denial && sentence.says_filtered() {
         Some(ContentFiltered)
-    } else if is_denial && let Some(denied) = error_denial::of_request(&sentence) {
+    } else if is_denial
+        && !sentence.says_key()
+        && let Some(denied) = error_denial::of_request(&sentence)
+    {
         Some(denied)
     } else if word.is_some() {
         word

@@ -11,8 +11,11 @@ use crate::error_sentences::Sentence;
 const DENIED: &[&str] = &[
     "access to",
     "can only access",
+    "cannot use",
     "denied on",
     "disabled due to",
+    "disabled for",
+    "doesn't include",
     "have permission",
     "is blocked",
     "is restricted",
@@ -26,10 +29,12 @@ const DENIED: &[&str] = &[
     "not authorized",
     "not available",
     "not enabled",
+    "not include",
     "not entitled",
     "not permitted",
     "not supported",
     "only available",
+    "permission denied",
     "permission for",
     "permission to",
     "permissions for",
@@ -40,13 +45,41 @@ const DENIED: &[&str] = &[
 const MODELS: &[&str] = &["model", "deployment", "foundation"];
 
 /// Beginnings of words for what else a request asks for.
-const OTHERS: &[&str] =
-    &["assistant", "cachedcontent", "endpoint", "feature", "file", "operation", "resource", "scope", "tool"];
+const OTHERS: &[&str] = &[
+    "assistant",
+    "cachedcontent",
+    "endpoint",
+    "feature",
+    "file",
+    "input",
+    "operation",
+    "parameter",
+    "reasoning",
+    "resource",
+    "scope",
+    "search",
+    "tool",
+    "voice",
+];
 
 /// Parts of sentences about the key or its account, whatever else they name.
 const KEY: &[&str] = &[
+    // Amazon's API Gateway, of a caller that may not come in at all; what it names is the request's address.
+    "access this resource",
+    "account has been",
+    "all models",
+    "any endpoint",
+    "any model",
+    "any resource",
+    "api key is blocked",
+    "api key is disabled",
     "api key is invalid",
+    // Bedrock, of the right to use bearer keys.
+    "callwithbearertoken",
     "expired",
+    "incorrect api key",
+    "invalid api key",
+    "payment method",
     // Azure, where the key's identity has no role at all.
     "principal does not have access",
     // Google, where the key's project is refused.
@@ -59,10 +92,13 @@ const KEY: &[&str] = &[
 /// The class of a denial that is about the request: a model that it may not have, or anything else; `None` if it is about the
 /// key, or leaves that open.
 pub(crate) fn of_request(sentence: &Sentence) -> Option<ErrorClass> {
+    if sentence.has(KEY) {
+        return None;
+    }
     if sentence.is_about_model() {
         return Some(NotFound);
     }
-    if sentence.has(KEY) || !sentence.has(DENIED) {
+    if !sentence.has(DENIED) {
         return None;
     }
     if sentence.has_word(MODELS) {

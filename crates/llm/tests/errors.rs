@@ -521,6 +521,16 @@ fn s1_1_denials_that_are_about_the_request() {
                 InvalidRequest,
             ),
             (403, azure("unavailable_model", "Unavailable model: o9"), NotFound),
+            (403, google("CachedContent not found (or permission denied)", ""), InvalidRequest),
+            (403, openai(invalid, "", "The 'logprobs' parameter is restricted for your organization"), InvalidRequest),
+            (403, openai(invalid, "", "Image input is not allowed on your tier"), InvalidRequest),
+            (
+                403,
+                openai(invalid, "", "Your organization must be verified to generate reasoning summaries"),
+                InvalidRequest,
+            ),
+            (403, openai(invalid, "", "Tool use is currently disabled for your account"), InvalidRequest),
+            (403, openai(invalid, "", "You cannot use model gpt-5 with your plan"), NotFound),
             (403, azure("no_access", "No access to model: o9"), NotFound),
             // Gemini and Vertex.
             (
@@ -662,6 +672,39 @@ fn s1_1_denials_that_are_about_the_key() {
             ),
             (403, json!({"message": "no"}), KeyRefused),
             (401, json!({"detail": "Unauthorized"}), KeyRefused),
+            (
+                401,
+                json!({"error": {"message": "Invalid API key. You do not have permission to access this resource."}}),
+                KeyRefused,
+            ),
+            (401, json!({"detail": "Invalid API key, access to model denied"}), KeyRefused),
+            (403, json!({"message": "Invalid API key for model 'x': not allowed"}), KeyRefused),
+            (401, json!({"message": "You are not authorized to access this resource."}), KeyRefused),
+            (
+                403,
+                json!({"Message": "User is not authorized to access this resource with an explicit deny"}),
+                KeyRefused,
+            ),
+            (
+                403,
+                json!({"message": "User: arn:aws:iam::1:user/x is not authorized to perform: bedrock:CallWithBearerToken on resource: * with an explicit deny in an identity-based policy"}),
+                KeyRefused,
+            ),
+            (
+                401,
+                json!({"message": "API key is blocked: this key is blocked and cannot use any endpoint"}),
+                KeyRefused,
+            ),
+            (401, json!({"message": "API key is disabled. Access to all models is blocked."}), KeyRefused),
+            (403, json!({"message": "Account has been blocked. It is not permitted to use any resource."}), KeyRefused),
+            (
+                403,
+                json!({"message": "Your account does not have access to any models. Please add a payment method."}),
+                KeyRefused,
+            ),
+            (403, json!({"message": "Model foo: API key expired"}), KeyRefused),
+            (401, json!({"message": "Model token expired or revoked"}), KeyRefused),
+            (401, json!({"message": "Model API key is invalid"}), KeyRefused),
         ],
     );
 }

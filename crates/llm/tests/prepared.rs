@@ -105,7 +105,7 @@ fn each_provider_gets_its_own_address_and_form() {
         let made: Value = serde_json::from_slice(&prepared.body).unwrap();
         if form == "Anthropic" {
             assert!(made["max_tokens"].is_u64(), "{made}");
-            assert_eq!(prepared.dropped[0].0, "seed");
+            assert_eq!(prepared.dropped[0].as_str(), "seed");
         }
         if (provider, form) == (Provider::Vertex, "OpenAi") {
             assert_eq!(made["model"], "google/gemini-2.5-pro");

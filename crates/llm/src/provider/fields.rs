@@ -86,7 +86,7 @@ pub fn filter<'a>(
         if name.is_none() && !rules.allows(&span.name) {
             // Nothing was asked for.
             if !span.is_null && dropped.len() < MAX_DROPPED {
-                dropped.push(Dropped(span.name.clone().into_owned()));
+                dropped.push(Dropped::new(span.name.clone().into_owned()));
             }
             continue;
         }

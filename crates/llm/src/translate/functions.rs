@@ -143,7 +143,7 @@ fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, calls: &mut usize) {
 
 /// What was left out of the request, by the names that the client used.
 pub(crate) fn dropped(dropped: Vec<Dropped>) -> Vec<Dropped> {
-    dropped.into_iter().map(|Dropped(path)| Dropped(old_name(&path))).collect()
+    dropped.into_iter().map(|path| Dropped::new(old_name(path.as_str()))).collect()
 }
 
 /// What is wrong with the request, by the names that the client used.

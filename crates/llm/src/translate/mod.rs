@@ -28,10 +28,29 @@ pub struct TranslatedRequest<A> {
 
 /// Something of a request that a vendor cannot take: a field's path, such as `logit_bias` or `messages[2].content[0]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped(pub String);
+pub struct Dropped(String);
 
 /// Of what cannot be taken not more than this is named: a request could hold a million such parts.
 pub const MAX_DROPPED: usize = 100;
+
+impl Dropped {
+    /// Of a path that is longer than 100 bytes only the beginning is kept: clients choose the names of fields, and headers and
+    /// messages have little room. The names that vendors know have at most 40 letters.
+    pub fn new(path: impl Into<String>) -> Self {
+        const MAX_BYTES: usize = 100;
+        let mut path = path.into();
+        if path.len() > MAX_BYTES {
+            let end = (0..=MAX_BYTES).rev().find(|end| path.is_char_boundary(*end)).unwrap_or_default();
+            path.truncate(end);
+            path.shrink_to_fit();
+        }
+        Self(path)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

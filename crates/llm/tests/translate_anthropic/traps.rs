@@ -608,3 +608,14 @@ fn block_stream(block: Value, delta: Value, reason: &str) -> Vec<Value> {
         json!({"type": "message_stop"}),
     ]
 }
+
+#[test]
+fn trap_8_of_a_long_name_only_the_beginning_is_said() {
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    body["ä".repeat(1_000_000)] = json!(1);
+    let made = anthropic::request(body.to_string().as_bytes(), &options()).unwrap();
+    assert_eq!(made.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ä".repeat(50)]);
+    let refusing = Options { unsupported: Unsupported::Refuse, ..options() };
+    let refused = anthropic::request(body.to_string().as_bytes(), &refusing).unwrap_err();
+    assert!(refused.to_string().len() < 200, "{refused}");
+}

@@ -74,7 +74,7 @@ impl Draft<'_, '_> {
         if self.last_position.0 != top {
             self.last_position = (top, self.fields.position(top));
         }
-        self.dropped.push((self.last_position.1, Dropped(path.into())));
+        self.dropped.push((self.last_position.1, Dropped::new(path.into())));
     }
 
     /// Whether unknown things are passed as they are.
@@ -113,7 +113,7 @@ impl Draft<'_, '_> {
                 out.push(b':');
                 out.extend_from_slice(value.bytes());
             } else {
-                self.dropped.push((position, Dropped(name.clone().into_owned())));
+                self.dropped.push((position, Dropped::new(name.clone().into_owned())));
             }
         }
     }

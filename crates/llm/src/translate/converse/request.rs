@@ -20,7 +20,7 @@ pub(super) struct Drops {
 impl Drops {
     pub(super) fn push(&mut self, path: String) {
         if self.list.len() < MAX_DROPPED {
-            self.list.push((self.at, Dropped(path)));
+            self.list.push((self.at, Dropped::new(path)));
         }
     }
 

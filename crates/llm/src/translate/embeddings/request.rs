@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
 
     fn drop_field(&mut self, name: &str) {
         if self.dropped.len() < MAX_DROPPED {
-            self.dropped.push(Dropped(name.to_owned()));
+            self.dropped.push(Dropped::new(name.to_owned()));
         }
     }
 }
