@@ -133,7 +133,7 @@ impl<'a> Conversation<'a> {
             }
             result =
                 self.call(draft, id, name, Some(function), &path, |out, path| write_arguments(out, arguments, path));
-            result.as_ref().copied().map_err(|_| SyntaxError)
+            if result.is_err() { Err(SyntaxError) } else { Ok(()) }
         });
         result
     }

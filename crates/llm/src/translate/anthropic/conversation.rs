@@ -67,7 +67,7 @@ impl<'a> Conversation<'a> {
         let _ = list.cursor().elements(|message| {
             result = conversation.message(draft, &Message::read(message)?, index);
             index += 1;
-            result.as_ref().copied().map_err(|_| SyntaxError)
+            if result.is_err() { Err(SyntaxError) } else { Ok(()) }
         });
         result?;
         conversation.finish()?;
