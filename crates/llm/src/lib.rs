@@ -37,7 +37,6 @@ mod error_words;
 pub mod event_stream;
 pub mod headers;
 pub mod json;
-mod json_check;
 mod json_skip;
 pub mod model;
 pub mod multipart;

@@ -1,7 +1,8 @@
 //! Writes JSON piece by piece, and reads JSON that has been checked as a whole.
 
+use serde::de::IgnoredAny;
+
 use crate::json::RawJson;
-use crate::json_check;
 
 /// The text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -50,7 +51,7 @@ pub(super) fn checked(bytes: &[u8]) -> Option<RawJson<'_>> {
 /// Whether bytes are one JSON value and nothing else, as far as that can be said without reading its texts.
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    json_check::is_json(bytes)
+    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 /// Whether a string says nothing but white space; other values are no blank strings.
