@@ -37,7 +37,7 @@ impl TraceIds {
         found
     }
 
-    /// The name of a header that [`Self::of`] looks for, in small letters; `None` of any other.
+    /// The name of a header that [`Self::from_headers`] looks for, in small letters; `None` of any other.
     pub fn header<'a>(configured: &'a str, name: &str) -> Option<&'a str> {
         [DEFAULT_HEADER, PORTKEY, TRACEPARENT, configured].into_iter().find(|known| known.eq_ignore_ascii_case(name))
     }
