@@ -38,7 +38,8 @@ impl<'a> RequestView<'a> {
     ) -> Self {
         let readable = if is_encoded(headers) { &[] } else { body };
         let content = LlmRequest::read(path, content_type(headers), readable);
-        let is_generation = is_generation(method.as_str(), path);
+        let below = path.strip_prefix(ingress.as_str().trim_end_matches('/')).unwrap_or(path);
+        let is_generation = is_generation(method.as_str(), below);
         Self { ingress, headers, content, bytes: body.len(), is_generation, preferred: None }
     }
 
@@ -164,6 +165,26 @@ mod tests {
         ] {
             let view = RequestView::new(&ingress, (&Method::POST, path), &headers, body.as_bytes());
             assert_eq!(view.asks_for_stream(), stream, "{path} {body}");
+        }
+    }
+
+    #[test]
+    fn s1_1_which_requests_ask_for_something_to_be_made() {
+        let (model, team) = (path("/llm/"), path("/team/"));
+        for (ingress, path, makes) in [
+            (&model, "/llm/chat/completions", true),
+            (&model, "/llm/", true),
+            (&model, "/llm/rerank", true),
+            (&model, "/llm/models", false),
+            (&model, "/llm/key/generate", false),
+            (&model, "/llm/login?next=/", false),
+            (&model, "/llm/v1/organization/invites", false),
+            (&team, "/team/chat/completions", true),
+            (&team, "/team", true),
+            (&team, "/team/team/new", false),
+        ] {
+            let made = RequestView::new(ingress, (&Method::POST, path), &HeaderMap::new(), b"").is_generation();
+            assert_eq!(made, makes, "{path}");
         }
     }
 

@@ -283,7 +283,7 @@ fn named_by_path(path: &str) -> (Option<Cow<'_, str>>, bool) {
 }
 
 /// Whether a call asks a vendor to make something: an answer, an image, embeddings. Others read, list, count or delete, and may
-/// work where nothing can be made, or the other way round. `path` may have a query.
+/// work where nothing can be made, or the other way round. `path`: below the address of the API; it may have a query.
 pub fn is_generation(method: &str, path: &str) -> bool {
     const OTHERS: [&str; 9] = [
         "models",
@@ -296,9 +296,13 @@ pub fn is_generation(method: &str, path: &str) -> bool {
         "detokenize",
         "cancel",
     ];
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let last = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
-    method == "POST" && !OTHERS.contains(&last)
+    /// Parts of the paths by which keys, people and bills are managed, at OpenAI and at proxies: what an ordinary key may not do.
+    const MANAGEMENT: [&str; 10] =
+        ["admin", "api_keys", "billing", "invites", "key", "login", "organization", "organizations", "team", "user"];
+    let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let last = path.rsplit(['/', ':']).next().unwrap_or_default();
+    let is_management = || path.split('/').any(|part| MANAGEMENT.contains(&part));
+    method == "POST" && !OTHERS.contains(&last) && !is_management()
 }
 
 /// The number of elements.

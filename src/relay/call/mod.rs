@@ -37,9 +37,8 @@ use capable::CapabilityCheck;
 use exchanged::{Exchanged, Sending};
 use gecholog_protocol::missing::Naming;
 use llm::capability::Needs;
-use llm::request_view::is_generation;
 use types::outcome::{PayloadDigest, RetryAfter};
-use types::request::Patch;
+use types::request::{Patch, Request as _};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
@@ -146,7 +145,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let view = RequestView::new(&ingress, (&forwarded.method, forwarded.uri.path()), &forwarded.headers, &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
-        && let Some(reply) = unknown_model(relay, &ingress, head, &view)
+        && let Some(reply) = unknown_model(relay, &ingress, &view)
     {
         return reply.response(head);
     }
@@ -186,8 +185,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
 }
 
 /// What is said of a model that no target of the pool takes.
-fn unknown_model(relay: &Relay, ingress: &RouterPath, head: &Parts, view: &RequestView<'_>) -> Option<LocalReply> {
-    let asked = view.model().filter(|_| is_generation(head.method.as_str(), head.uri.path()))?;
+fn unknown_model(relay: &Relay, ingress: &RouterPath, view: &RequestView<'_>) -> Option<LocalReply> {
+    let asked = view.model().filter(|_| view.is_generation())?;
     let models = relay.handle.models_instead_of(ingress, asked)?;
     Some(LocalReply::UnknownModel(asked.to_owned(), models))
 }
@@ -231,9 +230,13 @@ impl Call<'_> {
         let Dispatch { route, router, patch, retry_on, counts_tokens, stamp } = dispatch;
         let id = route.router();
         let transaction = self.session.transaction(self.number());
-        let is_generation = is_generation(self.head.method.as_str(), self.head.uri.path());
-        let mut guard =
-            AttemptGuard::begin(self.relay.handle.clone(), route, router.clone(), transaction, is_generation);
+        let mut guard = AttemptGuard::begin(
+            self.relay.handle.clone(),
+            route,
+            router.clone(),
+            transaction,
+            self.view.is_generation(),
+        );
         let direct = self.relay.direct(&router);
         let to = Sending {
             router: &router,
