@@ -2,13 +2,12 @@
 
 #![expect(clippy::too_many_lines, reason = "tables are long")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "that is how a test fails")]
-#![allow(clippy::print_stdout, reason = "a skipped test says why, and figures are printed")]
+#![allow(clippy::print_stdout, reason = "a skipped test says why")]
 
 mod affinity;
 mod answers;
 mod botocore;
 mod errors;
-mod figures;
 mod golden;
 mod invoke_streams;
 mod prepared;
