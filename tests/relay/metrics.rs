@@ -13,8 +13,11 @@ const UNDER_WAY: &str = "gecholog_broker_relay_calls_under_way";
 
 #[tokio::test]
 async fn calls_and_attempts_are_counted_by_how_they_ended() {
-    let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
-    let harness = Harness::before(&[&a, &b]).await;
+    let (a, c) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(vec![]).await);
+    c.once(good());
+    // Nobody listens on port 9, and no other test is ever given it.
+    let targets = [target("a", &a.url()), target("b", "http://127.0.0.1:9/v1/"), target("c", &c.url())];
+    let harness = Harness::of(&pools(&targets)).await;
     let scrape = Scrape::of(&harness.broker).await;
     scrape.has(&[
         (CALLS, &["answered"], 0.0),
@@ -28,8 +31,7 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
     ]);
     assert_eq!(harness.call().await.status, 200);
     assert_eq!(harness.send("/other/", &[], HI).await.status, 404);
-    // One is out now, and the other is gone.
-    drop(b);
+    // The first two are out now, and the third closes the connection.
     assert_eq!(harness.call().await.status, 503);
     Scrape::of(&harness.broker).await.has(&[
         (CALLS, &["\"answered\""], 1.0),
@@ -39,6 +41,7 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
         (ATTEMPTS, &["answered_5xx"], 1.0),
         (ATTEMPTS, &["answered_2xx"], 1.0),
         (ATTEMPTS, &["\"not_connected\""], 1.0),
+        (ATTEMPTS, &["\"no_answer\""], 1.0),
         (GIVEN_UP, &["nobody_left"], 1.0),
         (UNDER_WAY, &[], 0.0),
     ]);
@@ -64,9 +67,7 @@ async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted(
 
 #[tokio::test]
 async fn a_gateway_that_is_away_is_no_routers_fault() {
-    // A port that is no longer in use.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let away = format!("http://127.0.0.1:{port}");
+    let away = "http://127.0.0.1:9";
     let file = pools(&[r#"{"router": "/llm/a/"}"#.to_owned()]);
     let harness = Harness::with(&file, |setup| setup.set("BROKER_GATEWAY", away)).await;
     assert_eq!(harness.call().await.status, 503);
