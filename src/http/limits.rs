@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
-use crate::server::{self, Heads, Observed, Place, Places, ServerTls};
+use crate::server::{self, Heads, Observed, Place, Places, ServerTls, Wait};
 use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are taken, the one that has waited longest for a request is closed for a new one.
@@ -65,7 +65,7 @@ pub async fn serve(
                 continue;
             }
         };
-        room.read_requests_that_came().await;
+        room.notice_requests().await;
         let (place, kept) = place(&room, &spare).await;
         tokio::spawn(connection(stream, tls.clone(), place, if kept { routes.clone() } else { probes.clone() }, kept));
     }
@@ -76,6 +76,10 @@ async fn place(room: &Places, spare: &Places) -> (Arc<Place>, bool) {
     loop {
         let wait = match room.take() {
             Ok(place) => return (place, true),
+            Err(Wait::Asked) => {
+                room.changed(Wait::Asked).await;
+                continue;
+            }
             Err(wait) => wait,
         };
         let wait_spare = match spare.take() {
@@ -103,12 +107,8 @@ async fn connection(stream: TcpStream, tls: Option<ServerTls>, place: Arc<Place>
     let (heads, routes) = (Heads::for_place(Arc::clone(&place)), TowerToHyperService::new(routes));
     let stream = Observed::new(stream, heads.clone());
     let service = service_fn(move |request| {
-        let serving = heads.begin().map(|serving| (serving, routes.call(request)));
-        async move {
-            let (serving, answering) = serving?;
-            let Ok(response) = answering.await;
-            Ok::<_, crate::server::Evicted>(response.map(|body| serving.whole(body)))
-        }
+        let (serving, answering) = (heads.begin(), routes.call(request));
+        async move { answering.await.map(|response| response.map(|body| serving.whole(body))) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -117,6 +117,7 @@ async fn connection(stream: TcpStream, tls: Option<ServerTls>, place: Arc<Place>
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
+        biased;
         ended = connection => {
             if let Err(error) = ended {
                 tracing::trace!(%error, "an HTTP connection ended early");

@@ -1,5 +1,6 @@
 //! The server: connections in, within their bounds, and an end that lets calls in progress finish.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
-use crate::server::{self, Evicted, Heads, Observed, Place, Places, ServerTls};
+use crate::server::{self, Heads, Observed, Place, Places, ServerTls};
 
 /// The head of a request must come within this time, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -68,7 +69,7 @@ async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
 /// A free place, or that of the connection that has waited longest for a request; while requests are answered on all of them,
 /// the first that ends.
 async fn place(places: &Places) -> Arc<Place> {
-    places.read_requests_that_came().await;
+    places.notice_requests().await;
     loop {
         match places.take() {
             Ok(place) => return place,
@@ -107,11 +108,10 @@ async fn serve_connection(
         request.extensions_mut().insert(watch.lines());
         let serving = heads.begin();
         async move {
-            let serving = serving?;
             let counted = metrics::CallCounter::begin(relay.handle.clone());
             let response = counted.end(call::serve(&relay, request).await);
             watch.restart();
-            Ok::<_, Evicted>(response.map(|body| serving.whole(body)))
+            Ok::<_, Infallible>(response.map(|body| serving.whole(body)))
         }
     });
     let connection = http1::Builder::new()
@@ -122,6 +122,7 @@ async fn serve_connection(
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
+        biased;
         ended = watcher.watch(connection) => {
             if let Err(error) = ended {
                 tracing::debug!(%error, "a client's connection ended");

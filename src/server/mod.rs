@@ -1,5 +1,5 @@
 //! What the servers of this process share, the relay and HTTP: places for connections, of which one that keeps its server
-//! waiting for a request can be taken back, and TLS for their clients.
+//! waiting for a request is given to another connection, and TLS for their clients.
 
 mod observed;
 mod places;
@@ -8,5 +8,5 @@ mod tls;
 
 pub use observed::{Observed, StreamObserver};
 pub use places::{Place, Places, Wait};
-pub use serving::{Evicted, Heads, ServedBody, Serving};
+pub use serving::{Heads, ServedBody, Serving};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

@@ -10,11 +10,6 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use super::{Place, StreamObserver};
 
-/// The place was taken back while the request came.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the connection was closed to make room for another one")]
-pub struct Evicted;
-
 /// A request that is being answered; ends with the body of its answer.
 #[derive(Debug)]
 pub struct Serving(Arc<AtomicBool>);
@@ -41,12 +36,10 @@ impl Heads {
     }
 
     /// A head is complete, and its request is answered from now on.
-    ///
-    /// # Errors
-    /// The place was taken back.
-    pub fn begin(&self) -> Result<Serving, Evicted> {
+    pub fn begin(&self) -> Serving {
         self.written.store(false, Ordering::Relaxed);
-        if self.place.answer() { Ok(Serving(Arc::clone(&self.written))) } else { Err(Evicted) }
+        self.place.answer();
+        Serving(Arc::clone(&self.written))
     }
 }
 

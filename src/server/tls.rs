@@ -217,8 +217,9 @@ pub async fn handshake(
 ) -> io::Result<ClientStream> {
     let Some(tls) = tls else { return Ok(Box::pin(stream)) };
     tokio::select! {
+        biased;
         accepted = tokio::time::timeout(timeout, tls.acceptor().accept(Box::pin(stream))) => Ok(Box::pin(accepted??)),
-        () = place.evicted() => Err(io::Error::other(super::Evicted)),
+        () = place.evicted() => Err(io::Error::other("the connection was closed to make room for another one")),
     }
 }
 
