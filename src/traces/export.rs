@@ -16,7 +16,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SpanExporter;
 use tokio::runtime;
 use tokio::sync::mpsc::Receiver;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, Settings, TracedCall, TracedCalls, spans};
 use crate::relay::Proxy;
@@ -30,6 +31,9 @@ const MAX_BATCH: usize = 128;
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// The first call of a request waits this long for others.
 const MAX_DELAY: Duration = Duration::from_secs(1);
+/// Meanwhile they are looked for this often. To be woken for each of them would cost the thread of the call as much as all that
+/// it does for a trace.
+const GATHER_INTERVAL: Duration = Duration::from_millis(20);
 /// A collector that does not take what it gets is logged at most this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest answer of a collector that is read, in bytes.
@@ -80,12 +84,16 @@ impl Exporter {
     async fn serve(&mut self, mut records: Receiver<Queued<TracedCall>>) {
         while let Some(first) = records.recv().await {
             let until = Instant::now() + MAX_DELAY;
-            let mut batch = vec![first];
-            while batch.len() < MAX_BATCH
-                && batch.iter().map(|call| call.bytes()).sum::<usize>() < MAX_BATCH_BYTES
-                && let Ok(Some(more)) = timeout_at(until, records.recv()).await
-            {
-                batch.push(more);
+            let (mut bytes, mut batch) = (first.bytes(), vec![first]);
+            while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+                match records.try_recv() {
+                    Ok(more) => {
+                        bytes += more.bytes();
+                        batch.push(more);
+                    }
+                    Err(TryRecvError::Empty) if Instant::now() < until => sleep(GATHER_INTERVAL).await,
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                }
             }
             self.send(batch).await;
         }

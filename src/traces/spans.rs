@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use serde_json::json;
+use serde::Serialize;
 
 use super::Content;
 use crate::calls::content::CallContent;
@@ -103,9 +103,9 @@ impl Call<'_> {
         attributes.extend([
             text(HTTP_ROUTE, &record.pool),
             text(CALL_ID, &record.id),
-            text(CALL_CLASS, record.class.name()),
-            text(VIA, via(record)),
-            text(LANGFUSE_TYPE, "span"),
+            KeyValue::new(CALL_CLASS, record.class.name()),
+            KeyValue::new(VIA, via(record)),
+            KeyValue::new(LANGFUSE_TYPE, "span"),
             KeyValue::new(CALL_ATTEMPTS, whole(attempts(record))),
             texts(TRACE_IDS, record.trace_ids.iter().cloned()),
         ]);
@@ -126,7 +126,7 @@ impl Call<'_> {
         let mut attributes = self.common.clone();
         attributes.extend([
             text(ROUTER, &attempt.router),
-            text(
+            KeyValue::new(
                 LANGFUSE_TYPE,
                 if record.context.operation == Some("embeddings") { "embedding" } else { "generation" },
             ),
@@ -169,8 +169,8 @@ impl Call<'_> {
     fn asked(&self, attempt: &CallAttempt, attributes: &mut Vec<KeyValue>) {
         let record = self.record;
         let Some(operation) = record.context.operation else { return };
-        attributes.push(text(OPERATION, operation));
-        attributes.push(text(PROVIDER, attempt.context.provider.unwrap_or(UNKNOWN_PROVIDER)));
+        attributes.push(KeyValue::new(OPERATION, operation));
+        attributes.push(KeyValue::new(PROVIDER, attempt.context.provider.unwrap_or(UNKNOWN_PROVIDER)));
         attributes.push(KeyValue::new(REQUEST_STREAM, record.stream));
         let model = record.sent_model.as_deref().or(record.model.as_deref());
         attributes.extend(model.map(|model| text(REQUEST_MODEL, model)));
@@ -181,9 +181,9 @@ impl Call<'_> {
         if class == CallClass::Success {
             return Status::Unset;
         }
-        attributes.push(text(ERROR_TYPE, class.name()));
-        attributes.push(text(LANGFUSE_LEVEL, if is_failure(class) { level } else { "WARNING" }));
-        attributes.push(text(LANGFUSE_STATUS, class.name()));
+        attributes.push(KeyValue::new(ERROR_TYPE, class.name()));
+        attributes.push(KeyValue::new(LANGFUSE_LEVEL, if is_failure(class) { level } else { "WARNING" }));
+        attributes.push(KeyValue::new(LANGFUSE_STATUS, class.name()));
         if is_fault { Status::error(class.name()) } else { Status::Unset }
     }
 
@@ -276,22 +276,33 @@ fn used(record: &CallRecord, attributes: &mut Vec<KeyValue>) {
     }
     if let Some(cost) = &record.cost {
         let dollars = cost.nano_usd as f64 / 1e9;
-        attributes.push(text(LANGFUSE_COST, &json!({"total": dollars}).to_string()));
+        attributes.push(text(LANGFUSE_COST, &format!("{{\"total\":{dollars:?}}}")));
         attributes.push(text(PRICE, &cost.price));
     }
 }
 
 /// Each token once: Langfuse adds the kinds up.
 fn usage_details(usage: &Usage) -> String {
-    json!({
-        "input": usage.input_uncached,
-        "cache_read_input_tokens": usage.cache_read,
-        "cache_creation_input_tokens": usage.cache_write,
-        "output": usage.output.saturating_sub(usage.reasoning),
-        "output_reasoning_tokens": usage.reasoning,
-        "total": usage.total(),
-    })
-    .to_string()
+    let details = UsageDetails {
+        input: usage.input_uncached,
+        cache_read_input_tokens: usage.cache_read,
+        cache_creation_input_tokens: usage.cache_write,
+        output: usage.output.saturating_sub(usage.reasoning),
+        output_reasoning_tokens: usage.reasoning,
+        total: usage.total(),
+    };
+    // It has numbers only and cannot fail.
+    serde_json::to_string(&details).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct UsageDetails {
+    input: u64,
+    cache_read_input_tokens: u64,
+    cache_creation_input_tokens: u64,
+    output: u64,
+    output_reasoning_tokens: u64,
+    total: u64,
 }
 
 /// The name of the trace and of the call's span.
@@ -356,6 +367,7 @@ mod tests {
     use crate::calls::context::{AttemptContext, CallContext, ParentSpan};
     use crate::calls::cost::Cost;
     use llm::ErrorClass;
+    use serde_json::json;
 
     fn attempt(router: &str, class: CallClass) -> CallAttempt {
         let context = AttemptContext { sent: Some(BrokerTime::from_nanos(5_000_000_000)), provider: None };
