@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::prices::PriceBook;
 use llm::Usage;
-use llm::prices::names::provider_of_host;
-use llm::prices::{PriceBasis, PriceRow, PricedCall};
+use llm::prices::{PriceBasis, PricedCall};
 use types::router::RouterPath;
 
 /// What a call cost, and by which price.
@@ -17,13 +16,13 @@ pub struct Cost {
     /// Billionths of a US dollar.
     pub nano_usd: u64,
     /// The row of the price table, such as `openai/gpt-4o`; `target`: the `price` of the target in the pools file.
-    pub price: String,
+    pub price: Arc<str>,
     /// The table of that row: `shipped`, or the file of `BROKER_PRICES`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub table: Option<String>,
+    pub table: Option<Arc<str>>,
     /// The date of that table, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub priced: Option<String>,
+    pub priced: Option<Arc<str>>,
 }
 
 /// By what the price of a call is found.
@@ -31,8 +30,8 @@ pub struct Cost {
 pub struct Priced<'a> {
     /// The router that served it.
     pub router: &'a str,
-    /// The host that it went to, where that is known: it identifies the provider.
-    pub host: Option<&'a str>,
+    /// Whose models it serves, in the words of the price table, where that is known.
+    pub provider: Option<&'a str>,
 }
 
 /// What a call cost that used this; `None`: unknown, which is not nothing. `models` are the names by which the model is known,
@@ -43,23 +42,20 @@ pub fn cost_of<'a>(
     models: impl Iterator<Item = &'a str>,
     usage: &Usage,
 ) -> Option<Cost> {
-    let target_price = RouterPath::parse(priced.router).ok().filter(|_| book.has_own_prices());
-    let target_price = target_price.as_ref().and_then(|router| book.target_price(router));
-    let provider = priced.host.and_then(provider_of_host);
+    let router = if book.has_own_prices() { RouterPath::parse(priced.router).ok() } else { None };
+    let target_price = router.as_ref().and_then(|router| book.target_price(router));
     // A price of a target needs no model.
     let models = models.chain(target_price.map(|_| ""));
-    let call = |model| PricedCall { provider, model, target_price };
+    let call = |model| PricedCall { provider: priced.provider, model, target_price };
     let quote = models.into_iter().find_map(|model| book.quote(call(model), usage))?;
     let nano_usd = quote.cost.nano_dollars;
     Some(match quote.basis {
-        PriceBasis::Target => Cost { nano_usd, price: "target".to_owned(), ..Cost::default() },
-        PriceBasis::Row(row) => of_row(nano_usd, &row),
+        PriceBasis::Target => Cost { nano_usd, price: "target".into(), ..Cost::default() },
+        PriceBasis::Row(row) => {
+            let (table, priced) = (Some(Arc::clone(&row.source.name)), row.source.day.clone());
+            Cost { nano_usd, price: Arc::clone(&row.name), table, priced }
+        }
     })
-}
-
-fn of_row(nano_usd: u64, row: &Arc<PriceRow>) -> Cost {
-    let priced = row.source.date.map(|date| date.to_string());
-    Cost { nano_usd, price: row.name(), table: Some(row.source.name.clone()), priced }
 }
 
 /// The path of a URL, with its query.
@@ -110,20 +106,20 @@ mod tests {
     #[test]
     fn the_best_known_name_has_the_price_and_unknown_is_unknown() {
         let book = PriceBook::default();
-        let priced = |host, models: &[&str]| {
-            cost_of(&book, Priced { router: "/a/", host }, models.iter().copied(), &usage())
+        let priced = |provider, models: &[&str]| {
+            cost_of(&book, Priced { router: "/a/", provider }, models.iter().copied(), &usage())
                 .map(|cost| (cost.nano_usd, cost.price))
         };
         // $2.50 and $10 per million.
-        let expected = Some((3_500_000, "openai/gpt-4o".to_owned()));
-        assert_eq!(priced(Some("api.openai.com"), &["gpt-4o"]), expected);
-        assert_eq!(priced(Some("api.openai.com"), &["nobody-knows-this", "gpt-4o"]), expected);
+        let expected = Some((3_500_000, Arc::from("openai/gpt-4o")));
+        assert_eq!(priced(Some("openai"), &["gpt-4o"]), expected);
+        assert_eq!(priced(Some("openai"), &["nobody-knows-this", "gpt-4o"]), expected);
         assert_eq!(priced(None, &["gpt-4o"]), expected);
-        assert_eq!(priced(Some("mine.openai.azure.com"), &["gpt-4o"]).unwrap().1, "azure/gpt-4o");
+        assert_eq!(&*priced(Some("azure"), &["gpt-4o"]).unwrap().1, "azure/gpt-4o");
         assert_eq!(priced(None, &["nobody-knows-this"]), None);
         assert_eq!(priced(None, &[]), None);
         let cost =
-            super::cost_of(&book, Priced { router: "/a/", host: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
+            super::cost_of(&book, Priced { router: "/a/", provider: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
         assert_eq!((cost.table.as_deref(), cost.priced.is_some()), (Some("shipped"), true));
     }
 
@@ -132,7 +128,7 @@ mod tests {
         let book = PriceBook::default();
         let cost = |service_tier| {
             let usage = Usage { service_tier, ..usage() };
-            let priced = Priced { router: "/a/", host: Some("api.openai.com") };
+            let priced = Priced { router: "/a/", provider: Some("openai") };
             cost_of(&book, priced, ["gpt-5"].into_iter(), &usage).map(|cost| cost.nano_usd)
         };
         // $1.25 and $10 per million; half of it, and twice as much.

@@ -36,7 +36,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let (asked, usage) = (logged.request_fields(), logged.usage_or_estimate());
     let router = answer.served_path.map(short);
     let url = logged.url();
-    let host = url.as_deref().and_then(cost::host_of);
+    let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
     let traces = trace_ids(logged, configured);
     let attempt = CallAttempt {
         router: router.clone().unwrap_or_default(),
@@ -49,7 +49,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         class: class(&logged.entry),
         ms: logged.entry.details.latency.map(millis),
         tries: 1,
-        context: AttemptContext { sent: None, provider: host.and_then(provider_of_host).map(gen_ai::provider) },
+        context: AttemptContext { sent: None, provider: provider.map(gen_ai::provider) },
         ..CallAttempt::default()
     };
     let between = |from: GatewayTime, to: GatewayTime| to.as_nanos().saturating_sub(from.as_nanos()) / 1_000_000;
@@ -81,7 +81,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         ..CallRecord::default()
     };
     if let (Some(router), Some(usage), Some(book)) = (&record.router, &record.usage, book) {
-        let priced = Priced { router, host };
+        let priced = Priced { router, provider };
         record.cost = cost::cost_of(book, priced, record.models(), usage);
     }
     record

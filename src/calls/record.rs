@@ -1,6 +1,7 @@
 //! The record of one finished call and its JSON form, which docs/calls.md documents: within a version, fields are added and none
 //! changes its meaning.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -72,7 +73,7 @@ pub struct CallRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
     /// Whether the answer came from a cache: `none`, there is none yet.
-    pub cache: String,
+    pub cache: Cow<'static, str>,
     #[serde(skip)]
     pub context: CallContext,
 }
@@ -193,7 +194,7 @@ impl Default for CallRecord {
             attempts_left_out: 0,
             usage: None,
             cost: None,
-            cache: "none".to_owned(),
+            cache: Cow::Borrowed("none"),
             context: CallContext::default(),
         }
     }

@@ -140,7 +140,7 @@ fn cost(record: &CallRecord) -> String {
         let why = if record.usage.is_some() { "no price for this model and usage" } else { "no tokens were reported" };
         return format!("unknown: {why}");
     };
-    let table = [&cost.table, &cost.priced].into_iter().flatten().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let table = [&cost.table, &cost.priced].into_iter().flatten().map(|name| &**name).collect::<Vec<_>>().join(", ");
     let table = if table.is_empty() { table } else { format!(" ({table})") };
     format!("{} by the price of {}{table}", dollars(cost.nano_usd), cost.price)
 }
@@ -237,9 +237,9 @@ mod tests {
             usage: Some(Usage { input_uncached: 8, cache_read: 4, output: 5, reasoning: 2, ..Usage::default() }),
             cost: Some(Cost {
                 nano_usd: 125_000,
-                price: "openai/gpt-4o".to_owned(),
-                table: Some("shipped".to_owned()),
-                priced: Some("2026-11-20".to_owned()),
+                price: "openai/gpt-4o".into(),
+                table: Some("shipped".into()),
+                priced: Some("2026-11-20".into()),
             }),
             ..CallRecord::default()
         };

@@ -43,7 +43,7 @@ impl Totals {
     }
 
     pub(super) fn add(&mut self, record: &CallRecord) {
-        let priced = record.cost.as_ref().map(|cost| cost.price.as_str());
+        let priced = record.cost.as_ref().map(|cost| &*cost.price);
         let known = record.models().find(|model| self.known.contains(*model));
         let model = known.or(priced).unwrap_or(OTHER);
         self.histograms.add(record, model);
@@ -87,7 +87,7 @@ mod tests {
             model: Some(model.to_owned()),
             served_model: served.map(str::to_owned),
             usage: Some(Usage { input_uncached: 10, cache_read: 1, output: 5, reasoning: 2, ..Usage::default() }),
-            cost: cost.map(|nano_usd| Cost { nano_usd, price: "row".to_owned(), ..Cost::default() }),
+            cost: cost.map(|nano_usd| Cost { nano_usd, price: "row".into(), ..Cost::default() }),
             ..CallRecord::default()
         }
     }

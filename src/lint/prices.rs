@@ -86,7 +86,7 @@ impl ModelPlan<'_> {
             2..=RETIRES_WITHIN_DAYS => format!("is retired on {retires}, in {days} days"),
             _ => return None,
         };
-        let (name, source) = (row.name(), &row.source.name);
+        let (name, source) = (&row.name, &row.source.name);
         Some(Finding::warning(
             "model-retires",
             named.router.as_str(),

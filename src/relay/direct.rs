@@ -28,7 +28,8 @@ pub struct DirectUpstream {
     forwards: bool,
     /// Whose it is, if its provider is known by name.
     provider: Option<Arc<ProviderTarget>>,
-    provider_name: Option<&'static str>,
+    /// Whose host it is.
+    host_provider: Option<&'static str>,
 }
 
 /// Why a header cannot be sent; reads after its name.
@@ -49,7 +50,7 @@ impl DirectUpstream {
     /// At this address. `forwards`: the client's own credentials go there.
     pub fn new(base: Base, endpoint: Option<String>, forwards: bool) -> Self {
         let endpoint = endpoint.map(|endpoint| endpoint.trim_start_matches('/').to_owned());
-        let provider_name = provider_of_host(base.host());
+        let host_provider = provider_of_host(base.host());
         Self {
             base,
             endpoint,
@@ -58,14 +59,13 @@ impl DirectUpstream {
             removed: Vec::new(),
             forwards,
             provider: None,
-            provider_name,
+            host_provider,
         }
     }
 
     /// A target of a provider that is known by name. `forwards`: the client's own credentials go there.
     pub fn of_provider(base: Base, provider: ProviderTarget, forwards: bool) -> Self {
-        let provider_name = Some(provider.provider.name());
-        Self { provider: Some(Arc::new(provider)), provider_name, ..Self::new(base, None, forwards) }
+        Self { provider: Some(Arc::new(provider)), ..Self::new(base, None, forwards) }
     }
 
     /// Whose it is, if its provider is known by name.
@@ -110,8 +110,13 @@ impl DirectUpstream {
     }
 
     /// The provider of its target, by the pools file or by the host.
-    pub(super) const fn provider_name(&self) -> Option<&'static str> {
-        self.provider_name
+    pub(super) fn provider_name(&self) -> Option<&'static str> {
+        self.provider().map(|target| target.provider.name()).or(self.host_provider)
+    }
+
+    /// The provider that serves at its host, by whose prices its calls are paid.
+    pub(super) const fn host_provider(&self) -> Option<&'static str> {
+        self.host_provider
     }
 
     /// Whether it is called with a key of its own.

@@ -72,6 +72,8 @@ pub(super) struct Record {
     pub(super) ingress_payload: Bytes,
     pub(super) outbound_payload: Bytes,
     pub(super) patch: Arc<Patch>,
+    /// By whose prices it is paid, if that is known.
+    pub(super) priced_by: Option<&'static str>,
     pub(super) traces: TraceIds,
     /// The model that was sent and the one that was asked for.
     pub(super) models: Vec<String>,
@@ -131,7 +133,7 @@ impl Record {
             Some(answer) => Some(answer.body.as_slice()),
         };
         let body = answer.as_ref().map(|answer| answer.body.as_slice());
-        let priced = Priced { router: ending.router, host: self.uri.host() };
+        let priced = Priced { router: ending.router, provider: self.priced_by };
         let served = body.and_then(model::of_answer);
         let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
         let book = self.entries.handle.prices().book();

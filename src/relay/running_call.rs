@@ -45,8 +45,8 @@ struct Begun {
     request_bytes: u64,
     /// Kept only where a sink wants it.
     content: Option<Box<CallContent>>,
-    /// Where the last answer came from, if not through the gateway.
-    host: Option<String>,
+    /// By whose prices the last answer is paid, if that is known.
+    priced_by: Option<&'static str>,
     /// The attempt that is in progress.
     sent: Option<LastAttempt>,
 }
@@ -105,7 +105,8 @@ impl RunningCall {
             content.request.add(body);
             content
         });
-        self.begun = Some(Box::new(Begun { record, came, traces, request_bytes, content, host: None, sent: None }));
+        self.begun =
+            Some(Box::new(Begun { record, came, traces, request_bytes, content, priced_by: None, sent: None }));
     }
 
     /// Its trace ids, for the log entries of its attempts.
@@ -161,13 +162,13 @@ impl RunningCall {
     }
 
     /// What an answer says besides, whose request had these changes; if it comes to the client, it stands in the record.
-    /// `host`: where it came from, if not through the gateway.
+    /// `priced_by`: the provider by whose prices it is paid, if that is known.
     pub(super) fn answered(
         &mut self,
         answer: &UpstreamResponse,
         end: &mut AttemptEnd,
         patch: &Patch,
-        host: Option<&str>,
+        priced_by: Option<&'static str>,
     ) {
         let Some(begun) = &mut self.begun else { return };
         if end.usage.is_none() && end.status < 400 {
@@ -175,7 +176,7 @@ impl RunningCall {
             end.usage = streamed.and_then(|stream| stream_usage(stream, begun.request_bytes));
         }
         begun.record.usage = end.usage;
-        begun.host = host.map(str::to_owned);
+        begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
         begun.record.served_model = model::of_answer(&answer.start()).map(|model| short(&model));
     }
@@ -216,7 +217,7 @@ impl RunningCall {
     fn record(&mut self, end: Option<StreamedEnd>) {
         let Some(begun) = self.begun.take() else { return };
         let now = self.handle.now();
-        let Begun { mut record, came, traces, sent, host, content, .. } = *begun;
+        let Begun { mut record, came, traces, sent, priced_by, content, .. } = *begun;
         if let Some(sent) = sent {
             self.attempts.note(Attempt {
                 router: sent.router,
@@ -253,7 +254,7 @@ impl RunningCall {
             record.usage = None;
         }
         if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
-            let priced = Priced { router, host: host.as_deref() };
+            let priced = Priced { router, provider: priced_by };
             record.cost = cost::cost_of(&self.handle.prices().book(), priced, record.models(), usage);
         }
         self.handle.calls().finished(record, content.map(|content| *content), true);

@@ -7,8 +7,14 @@
 use std::borrow::Cow;
 
 use memchr::memchr;
+use serde_json::value::RawValue;
 
 use crate::json_skip::{skip_space, skip_string, skip_value};
+
+/// A text without the byte order mark that may stand before it.
+pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text)
+}
 
 /// A bracket, quote, colon, comma or value is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +35,7 @@ pub struct RawJson<'a>(&'a [u8]);
 impl<'a> Cursor<'a> {
     /// The first value of a text; white space and a byte order mark before it are skipped.
     pub fn new(bytes: &'a [u8]) -> Self {
-        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let bytes = without_mark(bytes);
         Self { bytes, at: skip_space(bytes, 0) }
     }
 
@@ -204,6 +210,12 @@ impl<'a> Cursor<'a> {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
+    }
+}
+
+impl<'a> From<&'a RawValue> for RawJson<'a> {
+    fn from(value: &'a RawValue) -> Self {
+        Self(value.get().as_bytes())
     }
 }
 

@@ -3,14 +3,14 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Cursor, RawJson};
+use crate::json::{Cursor, RawJson, SyntaxError, without_mark};
 
 /// Only this many bytes at the start of an answer are looked at: vendors name the model in the first fields or events.
 const MAX_START_BYTES: usize = 16 << 10;
 
 /// The model that an answer names; also of one of which only the start is there.
 pub fn of_answer(body: &[u8]) -> Option<Cow<'_, str>> {
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii_start();
+    let body = without_mark(body).trim_ascii_start();
     match body.first()? {
         b'{' => of_object(body),
         b'[' => of_object(body.get(1..)?.trim_ascii_start()),
@@ -26,19 +26,21 @@ fn of_events(body: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// `model` (OpenAI, Anthropic), `modelVersion` (Gemini), and `model` in the `message` or `response` of a stream's first event.
+/// The first that is there.
 fn of_object(object: &[u8]) -> Option<Cow<'_, str>> {
     let mut found = None;
     // What breaks off is read as far as it goes.
     let _ = Cursor::new(object).fields(|name, value| {
-        match name {
-            b"model" | b"modelVersion" => found = named(value.raw()?),
-            b"message" | b"response" if found.is_none() => {
+        found = match name {
+            b"model" | b"modelVersion" => named(value.raw()?),
+            b"message" | b"response" => {
                 let inner = value.raw()?;
-                found = inner.is_object().then(|| inner.field("model")).flatten().and_then(named);
+                inner.is_object().then(|| inner.field("model")).flatten().and_then(named)
             }
-            _ => {}
-        }
-        Ok(())
+            _ => None,
+        };
+        // What follows, such as the choices, may be long.
+        if found.is_some() { Err(SyntaxError) } else { Ok(()) }
     });
     found
 }

@@ -95,8 +95,8 @@ impl<'c> Call<'c> {
     }
 
     fn keep_record(&self, to: &Sending<'_>, sent: &Outgoing, guard: &mut AttemptGuard) {
-        if to.direct.is_some() && self.relay.entries.are_wanted() {
-            guard.record(self.record(to.stamp.bytes.clone(), &sent.request, sent.body.clone(), to.patch.clone()));
+        if let Some(direct) = to.direct.filter(|_| self.relay.entries.are_wanted()) {
+            guard.record(self.record(to, direct, sent));
         }
     }
 

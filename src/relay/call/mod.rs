@@ -282,7 +282,7 @@ impl Call<'_> {
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
-        self.running.answered(&answer, &mut end, &patch, direct.as_deref().map(DirectUpstream::host));
+        self.running.answered(&answer, &mut end, &patch, direct.as_deref().and_then(DirectUpstream::host_provider));
         self.accept(AcceptedResponse { answer, guard, end }, lead, router)
     }
 

@@ -1,10 +1,6 @@
 //! What a target is sent of a call, and how long it may take.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
 use llm::json::RawJson;
 use tokio::time::Instant;
 
@@ -12,12 +8,14 @@ use super::super::Relay;
 use super::super::admission::subpath;
 use super::super::body::NoMemory;
 use super::super::changed_body;
+use super::super::direct::DirectUpstream;
 use super::super::exchange::AttemptTimeouts;
 use super::super::outgoing::{Draft, Means, Outgoing};
 use super::super::provider_target::NotSent;
 use super::super::record::Record;
 use super::super::target::{ForwardedRequest, Target};
 use super::Call;
+use super::exchanged::Sending;
 use types::request::Patch;
 use types::router::RouterPath;
 
@@ -50,25 +48,20 @@ impl Call<'_> {
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
-    pub(super) fn record(
-        &self,
-        stamp: Bytes,
-        request: &Request<Full<Bytes>>,
-        body: Bytes,
-        patch: Arc<Patch>,
-    ) -> Record {
+    pub(super) fn record(&self, to: &Sending<'_>, direct: &DirectUpstream, sent: &Outgoing) -> Record {
         Record {
             entries: self.relay.entries.clone(),
             session: self.session.clone(),
             ingress: self.ingress.clone(),
-            stamp,
+            stamp: to.stamp.bytes.clone(),
             rest: subpath(self.head, self.ingress).to_owned(),
-            uri: request.uri().clone(),
-            asked: request.headers().clone(),
+            uri: sent.request.uri().clone(),
+            asked: sent.request.headers().clone(),
             ingress_payload: self.body.clone(),
-            outbound_payload: body,
-            models: self.running.models(&patch),
-            patch,
+            outbound_payload: sent.body.clone(),
+            models: self.running.models(to.patch),
+            patch: to.patch.clone(),
+            priced_by: direct.host_provider(),
             traces: self.running.traces(),
             came: self.came,
             answer: None,

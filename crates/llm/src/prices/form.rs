@@ -18,7 +18,7 @@ use super::money::Rate;
 use super::names;
 use super::place::{Document, Path, PriceFault};
 use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TableSource, TokenKind};
-use crate::json::{RawJson, unescaped_name};
+use crate::json::{RawJson, unescaped_name, without_mark};
 
 const KINDS: [(&str, TokenKind); 8] = [
     ("input", TokenKind::Input),
@@ -36,7 +36,7 @@ const ABILITIES: &str = "tools, vision, response_schema, reasoning, sampling_par
 
 /// Whether a text is a table in our own form; any other object is LiteLLM's.
 pub(super) fn is_ours(text: &[u8]) -> bool {
-    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let text = without_mark(text);
     RawJson::parse(text).is_ok_and(|table| table.field("models").is_some() || table.is_blank())
 }
 
@@ -49,7 +49,7 @@ pub(super) fn read(text: &[u8]) -> Result<(Option<Date>, Vec<PriceRow>), Vec<Pri
     let (mut date, mut rows) = (None, Vec::new());
     let mut seen = HashSet::new();
     let models = Path::ROOT.below("models");
-    let source = Arc::new(TableSource { name: String::new(), date: None });
+    let source = Arc::new(TableSource::default());
     table.for_each_field(|key, value| match key {
         b"date" => date = document.date(value, &Path::ROOT.below("date")),
         b"notice" | b"source" | b"$schema" => {
@@ -61,7 +61,7 @@ pub(super) fn read(text: &[u8]) -> Result<(Option<Date>, Vec<PriceRow>), Vec<Pri
             let name = unescaped_name(name);
             let path = models.below(&name);
             let read = row_of(&mut document, &name, row, &path, &source);
-            if !seen.insert(read.name()) {
+            if !seen.insert(Arc::clone(&read.name)) {
                 document.fault(row, &path, "is here a second time: which of them counts?");
             }
             rows.push(read);
@@ -145,6 +145,7 @@ fn row_of(
         }
     });
     PriceRow {
+        name: PriceRow::name_of(&provider, model),
         provider: provider.into(),
         model: model.into(),
         prices: Prices::new(entries),

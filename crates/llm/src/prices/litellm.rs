@@ -29,8 +29,8 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
             models.push((name, row));
         }
     });
-    let source = Arc::new(TableSource { name: String::new(), date: None });
-    let mut rows: HashMap<String, PriceRow> = HashMap::with_capacity(models.len());
+    let source = Arc::new(TableSource::default());
+    let mut rows: HashMap<Arc<str>, PriceRow> = HashMap::with_capacity(models.len());
     for (name, row) in models {
         let path = Path::ROOT.below(&name);
         if !row.is_object() {
@@ -50,8 +50,8 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
         let read = row_of(&mut document, &name, content, &path, &source);
         // Of a name that stands here with its provider and without, the first is meant for it.
         let said = name.contains('/');
-        if said || !rows.contains_key(&read.name()) {
-            rows.insert(read.name(), read);
+        if said || !rows.contains_key(&read.name) {
+            rows.insert(Arc::clone(&read.name), read);
         }
     }
     let mut rows: Vec<_> = rows.into_values().collect();
@@ -99,6 +99,7 @@ fn row_of(
         _ => lower.as_str(),
     };
     PriceRow {
+        name: PriceRow::name_of(&provider, model),
         provider: provider.into(),
         model: model.into(),
         prices: if prices.is_zero() { Prices::default() } else { prices },

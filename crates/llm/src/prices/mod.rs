@@ -66,9 +66,9 @@ impl fmt::Display for PriceBasis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Target => f.write_str("price of the target"),
-            Self::Row(row) => match row.source.date {
-                Some(date) => write!(f, "{} ({}, {date})", row.name(), row.source.name),
-                None => write!(f, "{} ({})", row.name(), row.source.name),
+            Self::Row(row) => match &row.source.day {
+                Some(day) => write!(f, "{} ({}, {day})", row.name, row.source.name),
+                None => write!(f, "{} ({})", row.name, row.source.name),
             },
         }
     }
@@ -87,7 +87,7 @@ struct Layer {
     source: Arc<TableSource>,
     rows: Vec<Arc<PriceRow>>,
     /// By provider and model.
-    by_name: FxHashMap<Box<str>, usize>,
+    by_name: FxHashMap<Arc<str>, usize>,
     /// The last of the dated rows, by the name without the date, where no row has that name.
     by_undated: FxHashMap<Box<str>, usize>,
     /// All rows of a model, of whichever provider, by its names with and without a date.
@@ -107,7 +107,7 @@ impl PriceTable {
     /// Everything that is wrong with it.
     pub fn parse(name: &str, text: &[u8]) -> Result<Self, Vec<PriceFault>> {
         let (date, rows) = if form::is_ours(text) { form::read(text)? } else { (None, litellm::read(text)?) };
-        let source = Arc::new(TableSource { name: name.to_owned(), date });
+        let source = Arc::new(TableSource::new(name, date));
         let rows = rows.into_iter().map(|row| Arc::new(PriceRow { source: Arc::clone(&source), ..row })).collect();
         Ok(Self { layers: vec![Arc::new(Layer::new(source, rows))] })
     }
@@ -164,7 +164,7 @@ impl Layer {
             rows,
         };
         for (place, row) in layer.rows.iter().enumerate() {
-            layer.by_name.insert(row.name().into(), place);
+            layer.by_name.insert(Arc::clone(&row.name), place);
             layer.by_model.entry(row.model.clone()).or_default().push(place);
         }
         let last_first = |layer: &Self| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::json::RawJson;
+use crate::json::{RawJson, without_mark};
 
 /// Faults that are listed one by one.
 const MAX_FAULTS: usize = 100;
@@ -46,7 +46,7 @@ impl<'a> Document<'a> {
     /// # Errors
     /// It is none.
     pub(super) fn new(text: &'a [u8]) -> Result<(Self, RawJson<'a>), Vec<PriceFault>> {
-        let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+        let text = without_mark(text);
         let whole = |line, column, problem| vec![PriceFault { line, column, path: String::new(), problem }];
         if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(text) {
             let problem = error.to_string();

@@ -204,12 +204,20 @@ pub struct Limits {
 }
 
 /// Where rows come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableSource {
     /// What the table is called where a price is explained: `shipped`, or the path of a file.
-    pub name: String,
+    pub name: Arc<str>,
     /// The day on which the prices were taken from their source, if the table says so.
     pub date: Option<Date>,
+    /// The same as a text, for the cost of every call.
+    pub day: Option<Arc<str>>,
+}
+
+impl TableSource {
+    pub fn new(name: &str, date: Option<Date>) -> Self {
+        Self { name: name.into(), date, day: date.map(|date| date.to_string().into()) }
+    }
 }
 
 /// What is known of one model of one provider.
@@ -219,6 +227,8 @@ pub struct PriceRow {
     pub provider: Box<str>,
     /// As its provider calls it, in lower case.
     pub model: Box<str>,
+    /// Both of them: see [`Self::name_of`].
+    pub name: Arc<str>,
     /// Empty if nothing is known.
     pub prices: Prices,
     pub capabilities: Capabilities,
@@ -230,7 +240,7 @@ pub struct PriceRow {
 
 impl PriceRow {
     /// `openai/gpt-4o`.
-    pub fn name(&self) -> String {
-        if self.provider.is_empty() { self.model.to_string() } else { format!("{}/{}", self.provider, self.model) }
+    pub fn name_of(provider: &str, model: &str) -> Arc<str> {
+        if provider.is_empty() { model.into() } else { format!("{provider}/{model}").into() }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Cursor, unescaped_name};
+use crate::json::{Cursor, unescaped_name, without_mark};
 use crate::translate::{Dropped, MAX_DROPPED, TranslateError, Unsupported};
 
 /// Which fields of a request pass.
@@ -166,7 +166,7 @@ fn spans(body: &[u8]) -> Option<Vec<Span<'_>>> {
         return None;
     }
     // A byte order mark is no part of the cursor's bytes.
-    let mark = body.len() - body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).len();
+    let mark = body.len() - without_mark(body).len();
     let mut begin = mark + cursor.position() + 1;
     let mut spans: Vec<Span<'_>> = Vec::new();
     let read = cursor.fields(|name, value| {

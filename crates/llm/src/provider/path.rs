@@ -1,7 +1,6 @@
 //! What a client's path asks for, and names that become a part of an address.
 
 use std::borrow::Cow;
-use std::iter::successors;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -26,6 +25,9 @@ pub enum Operation {
 
 /// Names that bases of APIs are made of, of the vendors and of what copies them.
 const BASES: [&str; 7] = ["api", "openai", "anthropic", "inference", "compatible-mode", "v1", "v1beta"];
+
+/// Before the name of a model that a path has before its operation.
+const MODEL_KINDS: [&str; 2] = ["deployments", "engines"];
 
 impl Operation {
     /// The operation of a request by its method and by its path behind the pool's, with or without a query.
@@ -56,20 +58,20 @@ impl Operation {
     /// The operation of a whole path, whose beginning may be anything: a pool's ingress, the base of a target's address. What
     /// only ends like an operation, such as `organization/usage/completions` or `threads/ID/messages`, is none.
     pub fn of_whole_path(path: &str) -> Self {
-        const LAST: [&str; 5] = ["completions", "embeddings", "responses", "messages", "models"];
         let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
-        // Most paths that are none are told apart by their end.
-        if !LAST.contains(&path.rsplit('/').next().unwrap_or_default()) {
-            return Self::Other;
-        }
-        let mut ends = successors(Some(path), |path| path.split_once('/').map(|(_, behind)| behind));
-        let found = ends.find_map(|end| Some((end, Self::of_path(end))).filter(|(_, found)| *found != Self::Other));
-        let Some((end, operation)) = found else { return Self::Other };
-        let mut before = path.strip_suffix(end).unwrap_or_default().trim_end_matches('/').rsplit('/');
-        let (last, last_but_one) = (before.next().unwrap_or_default(), before.next().unwrap_or_default());
+        let mut names = path.rsplit('/');
+        let operation = Self::of_path(names.next().unwrap_or_default());
+        let (last, last_but_one) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
         // OpenAI's usage of its operations and messages of a thread and of a completion, Anthropic's report of its usage.
         let is_resource = matches!(last, "usage" | "usage_report") || matches!(last_but_one, "threads" | "completions");
-        if is_resource && !end.contains('/') { Self::Other } else { operation }
+        // Such a name may be that of a model.
+        let is_behind_model = !last.is_empty() && MODEL_KINDS.contains(&last_but_one);
+        match operation {
+            operation if is_behind_model => operation,
+            Self::Completions if last == "chat" => Self::Chat,
+            _ if is_resource => Self::Other,
+            operation => operation,
+        }
     }
 
     /// What it is called in messages.
@@ -92,8 +94,9 @@ fn without_base(path: &str) -> &str {
     while let Some((_, behind)) = rest.split_once('/').filter(|(first, _)| BASES.contains(first)) {
         rest = behind;
     }
-    let behind_model = ["deployments/", "engines/"].iter().find_map(|kind| rest.strip_prefix(kind)?.split_once('/'));
-    behind_model.filter(|(model, _)| !model.is_empty()).map_or(rest, |(_, behind)| behind)
+    let behind_model = rest.split_once('/').filter(|(kind, _)| MODEL_KINDS.contains(kind));
+    let behind_model = behind_model.and_then(|(_, named)| named.split_once('/')).filter(|(model, _)| !model.is_empty());
+    behind_model.map_or(rest, |(_, behind)| behind)
 }
 
 /// Whether a path is at or below one of OpenAI's that Anthropic's API does not have.
@@ -192,6 +195,8 @@ mod tests {
             ("/v1/chat/completions/chatcmpl-1/messages", Other),
             ("/v1/threads/thread_1/messages", Other),
             ("/v1/messages/batches", Other),
+            ("/azure/openai/deployments/chat/completions", Completions),
+            ("/azure/openai/deployments/usage/completions", Completions),
             ("", Other),
         ] {
             assert_eq!(Operation::of_whole_path(path), operation, "{path}");

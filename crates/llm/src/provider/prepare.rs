@@ -93,7 +93,9 @@ pub fn prepare<'a>(
     request: &ClientRequest<'a>,
     facts_of: impl FnOnce(&str) -> ModelFacts,
 ) -> Result<Prepared<'a>, PrepareError> {
-    let fields = RequestFields::read(request.body);
+    let is_translated = request.operation == Operation::Chat && target.provider == Provider::Anthropic;
+    let read = if is_translated { RequestFields::read_checked } else { RequestFields::read };
+    let fields = read(request.body);
     let model = fields.as_ref().map(RequestFields::model).unwrap_or_default();
     let stream = fields.as_ref().is_some_and(RequestFields::is_stream);
     let call = Call { operation: request.operation, model: &model, stream, path: request.path };

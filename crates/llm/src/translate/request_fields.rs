@@ -1,9 +1,14 @@
 //! The fields at the top of a request, read in one pass for everything that is asked of them.
 
 use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::TranslateError;
-use crate::json::{Cursor, RawJson, unescaped_name};
+use crate::json::{Cursor, RawJson, unescaped_name, without_mark};
 use crate::request_view::MAX_FIELDS;
 
 /// The fields at the top of a body that is one JSON object, in their order; of one that stands twice the last one.
@@ -12,6 +17,8 @@ pub struct RequestFields<'a> {
     body: &'a [u8],
     list: Vec<(Cow<'a, str>, RawJson<'a>)>,
     are_too_many: bool,
+    /// All of the body is known to be JSON, not only where its values begin and end.
+    is_checked: bool,
     model: Option<RawJson<'a>>,
     stream: Option<RawJson<'a>>,
 }
@@ -19,8 +26,7 @@ pub struct RequestFields<'a> {
 impl<'a> RequestFields<'a> {
     /// Reads a body; `None` if it is anything but one JSON object.
     pub fn read(body: &'a [u8]) -> Option<Self> {
-        let list = Vec::with_capacity(16);
-        let mut read = Self { body, list, are_too_many: false, model: None, stream: None };
+        let mut read = Self::new(body);
         let mut cursor = Cursor::new(body);
         if cursor.peek() != Some(b'{') {
             return None;
@@ -30,6 +36,23 @@ impl<'a> RequestFields<'a> {
             Ok(())
         });
         (whole.is_ok() && cursor.is_at_end()).then_some(read)
+    }
+
+    /// The same of a body of which parts become another body, so that all of it must be JSON.
+    pub fn read_checked(body: &'a [u8]) -> Option<Self> {
+        let mut json = serde_json::Deserializer::from_slice(without_mark(body));
+        let mut read = Self { is_checked: true, ..Self::new(body) };
+        json.deserialize_map(FieldVisitor(&mut read)).and_then(|()| json.end()).is_ok().then_some(read)
+    }
+
+    /// Whether all of the body is JSON.
+    pub(super) fn are_checked(&self) -> bool {
+        self.is_checked || serde_json::from_slice::<IgnoredAny>(without_mark(self.body)).is_ok()
+    }
+
+    fn new(body: &'a [u8]) -> Self {
+        let list = Vec::with_capacity(16);
+        Self { body, list, are_too_many: false, is_checked: false, model: None, stream: None }
     }
 
     fn add(&mut self, name: Cow<'a, str>, value: RawJson<'a>) {
@@ -95,6 +118,28 @@ impl<'a> RequestFields<'a> {
     }
 }
 
+/// Adds the fields of an object.
+struct FieldVisitor<'r, 'a>(&'r mut RequestFields<'a>);
+
+impl<'a> Visitor<'a> for FieldVisitor<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        while let Some(FieldName(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            self.0.add(name, value.into());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +154,35 @@ mod tests {
         assert_eq!((fields.get("y"), fields.position("x"), fields.position("z")), (None, 1, usize::MAX));
         for body in ["", "[]", "7", "{", r#"{"a":1} x"#, r#"{"a":1}{}"#] {
             assert!(RequestFields::read(body.as_bytes()).is_none(), "{body}");
+            assert!(RequestFields::read_checked(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_checked_has_the_same_fields_and_is_json_throughout() {
+        for body in [
+            r#"{"model":"a","x":1,"mod\u0065l":"b","stream":true,"y":null}"#,
+            "\u{feff} { \"messages\" : [ {\"a\": \"\\\"}\"} ] , \"n\" : 1.5e3 } ",
+            "{}",
+        ] {
+            let (read, checked) = (RequestFields::read(body.as_bytes()), RequestFields::read_checked(body.as_bytes()));
+            let (read, checked) = (read.unwrap(), checked.unwrap());
+            let values = |fields: &RequestFields<'_>| {
+                fields
+                    .list()
+                    .iter()
+                    .map(|(name, value)| (name.clone().into_owned(), value.bytes().to_vec()))
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(values(&read), values(&checked), "{body}");
+            assert_eq!((read.model(), read.is_stream()), (checked.model(), checked.is_stream()), "{body}");
+            assert!(read.are_checked() && checked.are_checked(), "{body}");
+        }
+        for body in
+            [r#"{"a":[1 2]}"#, r#"{"a":tru}"#, r#"{"a":"\x"}"#, "{\"a\":\"\n\"}", r#"{"a":{"b"}}"#, r#"{"a":01}"#]
+        {
+            assert!(RequestFields::read_checked(body.as_bytes()).is_none(), "{body}");
+            assert!(!RequestFields::read(body.as_bytes()).is_some_and(|fields| fields.are_checked()), "{body}");
         }
     }
 

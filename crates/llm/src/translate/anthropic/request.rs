@@ -21,7 +21,7 @@ pub(crate) fn request_of(
     fields: Option<RequestFields<'_>>,
     options: &Options<'_>,
 ) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
-    let fields = RequestFields::of_request(fields.filter(|fields| write::is_json(fields.body())))?;
+    let fields = RequestFields::of_request(fields.filter(RequestFields::are_checked))?;
     let (body, stream) = (fields.body(), fields.is_stream());
     let mut draft =
         Draft { fields, options, names: Names::default(), dropped: Vec::new(), last_position: ("", usize::MAX) };

@@ -1,8 +1,8 @@
 //! Writes JSON piece by piece, and reads JSON that has been checked as a whole.
 
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
-use crate::json::RawJson;
+use crate::json::{RawJson, without_mark};
 
 /// The text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -44,14 +44,7 @@ pub(super) fn text(out: &mut Vec<u8>, field: &str, value: &str) {
 
 /// The only value of a text, if all of it is JSON: what is copied from it is JSON again.
 pub(super) fn checked(bytes: &[u8]) -> Option<RawJson<'_>> {
-    std::str::from_utf8(bytes).ok().filter(|_| is_json(bytes))?;
-    RawJson::parse(bytes).ok()
-}
-
-/// Whether bytes are one JSON value and nothing else, as far as that can be said without reading its texts.
-pub(super) fn is_json(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    serde_json::from_slice::<&RawValue>(without_mark(bytes)).ok().map(RawJson::from)
 }
 
 /// Whether a string says nothing but white space; other values are no blank strings.
