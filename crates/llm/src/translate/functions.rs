@@ -12,16 +12,13 @@ use crate::json::{RawJson, unescaped_name};
 /// The request with tools instead of functions; `None` where it has nothing of the old form, or `tools` too. `says_one`: whether
 /// the vendor can be asked for one call at a time.
 pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<Vec<u8>> {
-    let body = fields.body();
-    // Almost no request has it, and then nothing is read.
-    if memchr::memmem::find(body, b"function_call").is_none() && memchr::memmem::find(body, b"\"functions\"").is_none()
+    let (body, functions) = (fields.body(), fields.get("functions"));
+    // Almost no request has it, and then nothing more is read.
+    if fields.get("tools").is_some() || (functions.is_none() && memchr::memmem::find(body, b"function_call").is_none())
     {
         return None;
     }
-    if fields.get("tools").is_some() {
-        return None;
-    }
-    let functions = fields.get("functions").filter(|functions| functions.is_array());
+    let functions = functions.filter(|functions| functions.is_array());
     let calls = fields.get("parallel_tool_calls");
     let json = RawJson::parse(body).ok()?;
     let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
