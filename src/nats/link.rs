@@ -52,7 +52,7 @@ impl ConnectionStatus {
         Self {
             name,
             state: Arc::new(watch::Sender::new(LinkState::Starting)),
-            dropped: Arc::default(),
+            dropped: Arc::new(Counter::with_kinds(["dropped"])),
             connects: Arc::default(),
             current: Arc::default(),
             newest: Arc::default(),

@@ -89,7 +89,7 @@ impl Default for Counts {
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
             incomplete_logs: Counter::with_kinds(log_entry::NEEDED),
             exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
-            exhausted_said: Counter::default(),
+            exhausted_said: Counter::with_kinds(["all"]),
             wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
             invalid_usage: AtomicU64::default(),
             traced: Arc::default(),
