@@ -51,6 +51,14 @@ impl<I: Id, T> Table<I, T> {
         self.0.get_mut(id.place())
     }
 
+    /// The value of an id, and those of larger ids.
+    pub(crate) fn get_mut_and_later<'t>(&'t mut self, id: I) -> Option<(&'t mut T, impl Fn(I) -> Option<&'t T>)> {
+        let (up_to_it, later) = self.0.split_at_mut_checked(id.place() + 1)?;
+        let later: &[T] = later;
+        let begin = up_to_it.len();
+        Some((up_to_it.last_mut()?, move |id: I| later.get(id.place().checked_sub(begin)?)))
+    }
+
     /// The value of an id; the table grows up to it.
     #[inline]
     pub(crate) fn get_or_grow(&mut self, id: I) -> &mut T
@@ -75,7 +83,7 @@ impl<I: Id, T> Table<I, T> {
         self.0.len()
     }
 
-    pub(crate) fn ids(&self) -> impl Iterator<Item = I> + use<I, T> {
+    pub(crate) fn ids(&self) -> impl DoubleEndedIterator<Item = I> + use<I, T> {
         (0..self.0.len()).filter_map(|place| u16::try_from(place).ok()).map(I::new)
     }
 

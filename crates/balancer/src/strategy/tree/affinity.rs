@@ -9,8 +9,7 @@ impl Tree {
     /// A leaf of this router that may serve this request, conditions of the branches above it included. A call that makes
     /// nothing is exempt from those: it fetches or deletes what is there, and has no fields that a condition could look at.
     pub(crate) fn preferred_leaf(&self, router: RouterId, request: &impl Request) -> Option<NodeId> {
-        (0_u16..).zip(&self.nodes).find_map(|(id, node)| {
-            let leaf = NodeId(id);
+        self.nodes.iter().find_map(|(leaf, node)| {
             let is_eligible = node.router() == Some(router)
                 && self.offers(leaf, Tier::Serving)
                 && (!request.is_generation() || self.is_matched(leaf, request));

@@ -10,15 +10,11 @@ pub type Eligibility = Option<(Tier, f64)>;
 impl Tree {
     /// Derives anew which nodes may serve. A branch has the factor of its best child.
     pub fn refresh(&mut self, eligibility: impl Fn(RouterId) -> Eligibility) {
-        for place in (0..self.nodes.len()).rev() {
-            let (before, after) = self.nodes.split_at_mut(place + 1);
-            let Some(node) = before.last_mut() else { continue };
+        for id in self.nodes.ids().rev() {
+            let Some((node, below)) = self.nodes.get_mut_and_later(id) else { continue };
             match &mut node.kind {
                 NodeKind::Leaf(router, known) => *known = eligibility(*router),
-                NodeKind::Branch(branch) => {
-                    let node = |id: NodeId| after.get(usize::from(id.0).checked_sub(place + 1)?);
-                    Tier::ALL.into_iter().for_each(|tier| branch.refresh(tier, node));
-                }
+                NodeKind::Branch(branch) => Tier::ALL.into_iter().for_each(|tier| branch.refresh(tier, &below)),
             }
         }
     }
@@ -26,7 +22,7 @@ impl Tree {
     /// Ends a change of one or more routers: round robins go on in the order that they had.
     pub fn settle(&mut self) {
         for (branch, tier, before) in std::mem::take(&mut self.unsettled) {
-            if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(branch.0)) {
+            if let Some(branch) = self.branch_mut(branch) {
                 round_robin::settle(&mut branch.tiers[tier as usize], before);
             }
         }
@@ -34,7 +30,7 @@ impl Tree {
 
     /// The eligibility of one leaf changed: updates its ancestors. [`Tree::settle`] follows.
     pub(crate) fn set_eligibility(&mut self, leaf: NodeId, eligibility: Eligibility) {
-        let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(usize::from(leaf.0)) else {
+        let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(leaf) else {
             return;
         };
         let before = std::mem::replace(known, eligibility);
@@ -60,7 +56,7 @@ impl Tree {
                 current_weight: 0.0,
             };
             let counts = *weight > 0.0;
-            let parent = self.nodes.get_mut(usize::from(above.0));
+            let parent = self.nodes.get_mut(above);
             let Some(Node { kind: NodeKind::Branch(branch), drained, .. }) = parent else { return };
             if branch.mode.uses_weights() && !counts {
                 return;

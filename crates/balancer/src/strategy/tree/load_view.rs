@@ -1,7 +1,7 @@
 //! The load of a branch's children: a router's own load; for a branch the calls of all its eligible children and
 //! their mean latency.
 
-use super::{Branch, Eligible, NodeKind, RateLimitFilter, Tier, Tree};
+use super::{Branch, Eligible, RateLimitFilter, Tier, Tree};
 use crate::load::{LatencyEwma, Load, LoadReader, Loads};
 use crate::strategy::{Choices, EligibleChild};
 
@@ -101,15 +101,15 @@ impl Tree {
         if !self.learns {
             return;
         }
-        for place in 0..self.nodes.len() {
-            let Some(NodeKind::Branch(branch)) = self.nodes.get(place).map(|node| &node.kind) else { continue };
+        for id in self.nodes.ids() {
+            let Some(branch) = self.branch(id) else { continue };
             if !branch.mode.uses_load() {
                 continue;
             }
             let mut speeds = Vec::with_capacity(branch.eligible(Tier::Serving).count());
             self.gather(branch, loads, &mut speeds);
             let median = LatencyEwma::median(&speeds);
-            if let Some(NodeKind::Branch(branch)) = self.nodes.get_mut(place).map(|node| &mut node.kind) {
+            if let Some(branch) = self.branch_mut(id) {
                 branch.median = median;
             }
         }

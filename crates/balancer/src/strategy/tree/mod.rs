@@ -27,6 +27,7 @@ pub use within_limits::RateLimitFilter;
 use super::query::{Field, Query};
 use super::{Asks, PickReason, conditional, models, sticky};
 use crate::load::LatencyEwma;
+use crate::table::{Id, Table};
 use types::outcome::FailureRule;
 use types::request::{Patch, Request, RequestNeeds};
 use types::router::{RouterId, RouterPath};
@@ -34,6 +35,16 @@ use types::router::{RouterId, RouterPath};
 /// A node's index in its tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NodeId(u16);
+
+impl Id for NodeId {
+    fn new(place: u16) -> Self {
+        Self(place)
+    }
+
+    fn place(self) -> usize {
+        usize::from(self.0)
+    }
+}
 
 impl NodeId {
     /// The root.
@@ -147,7 +158,7 @@ pub(super) struct Branch {
 /// A pool's tree.
 #[derive(Debug, Clone)]
 pub struct Tree {
-    nodes: Vec<Node>,
+    nodes: Table<NodeId, Node>,
     /// What it asks of requests.
     asks: Arc<Asks>,
     /// A branch in it takes turns.
@@ -166,7 +177,8 @@ impl Tree {
         let mut asks = Asks::default();
         let models = models::Models::from_tree(root);
         let unsettled = SmallVec::new();
-        let mut tree = Self { nodes: Vec::new(), asks: Arc::default(), turns: false, learns: false, models, unsettled };
+        let nodes = Table::default();
+        let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, models, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -199,9 +211,7 @@ impl Tree {
     }
 
     fn link_child(&mut self, parent: NodeId, place: u16, child: NodeId) {
-        if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(parent.0))
-            && let Some(slot) = branch.children.get_mut(usize::from(place))
-        {
+        if let Some(slot) = self.branch_mut(parent).and_then(|branch| branch.children.get_mut(usize::from(place))) {
             *slot = child;
         }
     }
@@ -223,28 +233,28 @@ impl Tree {
 
     /// Whether anything in the tree may serve in this tier.
     pub(crate) fn has_eligible(&self, tier: Tier) -> bool {
-        self.nodes.first().is_some_and(|root| root.share(tier) > 0.0)
+        self.node(NodeId::ROOT).is_some_and(|root| root.share(tier) > 0.0)
     }
 
     /// The leaves, each with its router.
     pub fn leaves(&self) -> impl Iterator<Item = (NodeId, RouterId)> {
-        (0_u16..).zip(&self.nodes).filter_map(|(id, node)| Some((NodeId(id), node.router()?)))
+        self.nodes.iter().filter_map(|(id, node)| Some((id, node.router()?)))
     }
 
     /// The router of a leaf.
     pub fn routers(&self) -> impl Iterator<Item = RouterId> {
-        self.nodes.iter().filter_map(Node::router)
+        self.nodes.values().filter_map(Node::router)
     }
 
     /// The first branch that may serve and has nothing for this request, and the reason.
     pub(crate) fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
-        let mut serving = (0_u16..).zip(&self.nodes).filter(|(_, node)| node.share(Tier::Serving) > 0.0);
+        let mut serving = self.nodes.iter().filter(|(_, node)| node.share(Tier::Serving) > 0.0);
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
             let Policy::Conditional { conditions, default } = &branch.mode else { return None };
             let (child, reason) = conditional::match_condition(conditions, *default, request);
             let serves = child.is_some_and(|child| branch.eligible(Tier::Serving).get(child).is_some());
-            (!serves).then_some((NodeId(id), reason))
+            (!serves).then_some((id, reason))
         })
     }
 
@@ -309,7 +319,14 @@ impl Tree {
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(usize::from(id.0))
+        self.nodes.get(id)
+    }
+
+    fn branch_mut(&mut self, id: NodeId) -> Option<&mut Branch> {
+        match &mut self.nodes.get_mut(id)?.kind {
+            NodeKind::Branch(branch) => Some(branch),
+            NodeKind::Leaf(..) => None,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl Tree {
             let within_limits = among
                 .zip(self.branch(id))
                 .map(|(among, branch)| self.within_limits(branch.eligible(tier), branch, tier, among));
-            let Some(node) = self.nodes.get_mut(usize::from(id.0)) else { return };
+            let Some(node) = self.nodes.get_mut(id) else { return };
             at = node.parent;
             if let NodeKind::Branch(branch) = &mut node.kind
                 && matches!(branch.mode, Policy::RoundRobin)
@@ -53,7 +53,7 @@ impl Tree {
             let matched = self.matched(now, old, then);
             let child = |tree: &Self, id, place: u16| tree.branch(id)?.children.get(usize::from(place)).copied();
             waiting.extend(matched.iter().filter_map(|(new, was)| child(self, now, *new).zip(child(old, then, *was))));
-            if let Some(Node { kind: NodeKind::Branch(branch), .. }) = self.nodes.get_mut(usize::from(now.0))
+            if let Some(branch) = self.branch_mut(now)
                 && let Some(before) = old.branch(then)
             {
                 branch.inherit_rr_state(before, matched);

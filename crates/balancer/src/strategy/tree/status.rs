@@ -38,8 +38,7 @@ pub struct TargetStatus {
 impl Tree {
     /// Which children of which branches may serve now in a tier, each with its weight.
     pub(crate) fn eligible(&self, tier: Tier) -> impl Iterator<Item = (NodeId, u16, f64)> {
-        let ids = (0..self.nodes.len()).filter_map(|id| u16::try_from(id).ok()).map(NodeId);
-        let branches = ids.filter_map(move |id| Some((id, self.branch(id)?.eligible(tier))));
+        let branches = self.nodes.ids().filter_map(move |id| Some((id, self.branch(id)?.eligible(tier))));
         branches.flat_map(|(id, eligible)| eligible.iter().map(move |open| (id, open.child, open.weight)))
     }
 }
