@@ -63,8 +63,9 @@ pub(super) fn of_call(
     if let Some(tree) = relay.handle.client_tree(ingress, &digest) {
         return Ok(Some(tree));
     }
-    let Some((root, generation)) = relay.handle.client_base(ingress) else { return Err(LocalReply::NoPool) };
-    let (root, attempts) = read(config.as_bytes(), &root).map_err(LocalReply::ClientConfig)?;
+    let (settings, generation) = relay.handle.numbered_settings();
+    let pool = settings.pool(ingress).ok_or(LocalReply::NoPool)?;
+    let (root, attempts) = read(config.as_bytes(), &pool.root).map_err(LocalReply::ClientConfig)?;
     Ok(Some(Arc::new(ClientTree { ingress: ingress.clone(), digest, root, attempts, generation })))
 }
 

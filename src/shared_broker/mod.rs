@@ -23,7 +23,7 @@ use crate::stamping::WrittenStamp;
 use crate::telemetry::Counts;
 use balancer::broker::{Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Route, Snapshot};
 use balancer::retry::{GiveUp, RetryPlan};
-use balancer::strategy::{Read, Target};
+use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::Degradation;
@@ -149,8 +149,8 @@ impl SharedBroker {
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> BrokerSettings {
-        self.lock().broker.settings().clone()
+    pub fn settings(&self) -> Arc<BrokerSettings> {
+        Arc::clone(self.lock().broker.settings())
     }
 
     /// A copy of the broker's state, made in parts so that no decision waits for more than [`MAX_COPIED`] routers.
@@ -205,9 +205,10 @@ impl SharedBroker {
         self.lock().broker.client_tree(ingress, digest)
     }
 
-    /// The targets of a pool, for trees that clients bring along, and which settings they are of.
-    pub fn client_base(&self, ingress: &RouterPath) -> Option<(Target, u64)> {
-        self.lock().broker.client_base(ingress).map(|(root, generation)| (root.clone(), generation))
+    /// The settings in force, for trees that clients bring along, and which they are of those that have been in force.
+    pub fn numbered_settings(&self) -> (Arc<BrokerSettings>, u64) {
+        let state = self.lock();
+        (Arc::clone(state.broker.settings()), state.broker.config_generation())
     }
 
     /// The next step of a request that may be sent more than once; over the client's own tree, if it has one. `plan` judges the

@@ -27,7 +27,7 @@ pub struct ClientTree {
     pub root: Target,
     /// The attempts of a call that it allows.
     pub attempts: u32,
-    /// The settings that the copies were made from: see [`Broker::client_base`].
+    /// The settings that the copies were made from: see [`Broker::config_generation`].
     pub generation: u64,
 }
 
@@ -94,12 +94,6 @@ impl Broker {
     pub fn client_tree(&self, ingress: &RouterPath, digest: &str) -> Option<Arc<ClientTree>> {
         let kept = self.client_pools.kept.get(self.client_pools.place(ingress, digest)?)?;
         (kept.tree.generation == self.config_generation).then(|| Arc::clone(&kept.tree))
-    }
-
-    /// The targets of the pool at this ingress, for trees over them, and which settings they are of.
-    pub fn client_base(&self, ingress: &RouterPath) -> Option<(&Target, u64)> {
-        let pool = self.settings.pools.iter().find(|pool| pool.ingress == *ingress)?;
-        Some((&pool.root, self.config_generation))
     }
 
     /// Lets a call choose over this tree instead of its pool's. Targets that the present settings do not have are left out. The
@@ -173,7 +167,7 @@ mod tests {
     fn tree(broker: &Broker, digest: &str, routers: &[&str]) -> Arc<ClientTree> {
         let targets = routers.iter().map(|router| Target::plain(TargetKind::Router(path(router)))).collect();
         let root = Target::plain(TargetKind::Branch { mode: Policy::Fallback, targets });
-        let generation = broker.client_base(&path("/in/")).unwrap().1;
+        let generation = broker.config_generation();
         Arc::new(ClientTree { ingress: path("/in/"), digest: digest.to_owned(), root, attempts: 4, generation })
     }
 

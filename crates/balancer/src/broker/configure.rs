@@ -13,9 +13,9 @@ use types::transition::HealthState;
 
 impl Broker {
     /// Rebuilds the pools; known routers keep their state, and round robins their position.
-    pub(super) fn configure(&mut self, settings: &BrokerSettings) {
+    pub(super) fn configure(&mut self, settings: Arc<BrokerSettings>) {
         self.config_generation += 1;
-        self.settings = settings.clone();
+        self.settings = Arc::clone(&settings);
         self.path_roles.clear();
         self.client_pools.clear();
         let before = std::mem::take(&mut self.pools);

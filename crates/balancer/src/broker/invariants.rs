@@ -1,5 +1,7 @@
 //! What must hold after every event, by name: plain functions for property tests and simulations alike.
 
+use std::sync::Arc;
+
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
@@ -41,7 +43,7 @@ pub fn broken(broker: &Broker) -> Option<&'static str> {
 /// serve in them, and when time alone changes something.
 pub(crate) fn derived_state_is_current(broker: &Broker) -> bool {
     let mut anew = broker.clone();
-    anew.configure(&broker.settings.clone());
+    anew.configure(Arc::clone(&broker.settings));
     anew.refresh();
     let tiers = |pool: &Pool| Tier::ALL.map(|tier| pool.tree().eligible(tier).collect::<Vec<_>>());
     let deadline = |broker: &Broker| (broker.routers.next_deadline(), broker.operator.next_deadline());

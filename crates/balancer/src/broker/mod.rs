@@ -32,6 +32,7 @@ mod settings;
 mod snapshot;
 mod takeover;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
@@ -100,7 +101,8 @@ pub struct Applied {
 /// The broker's state.
 #[derive(Debug, Clone)]
 pub struct Broker {
-    settings: BrokerSettings,
+    /// Shared, so that a reader can go on without the broker.
+    settings: Arc<BrokerSettings>,
     path_roles: FxHashMap<RouterPath, PathRole>,
     routers: Routers,
     pools: Table<PoolId, Pool>,
@@ -133,7 +135,7 @@ impl Broker {
     /// A broker in which every router serves. At most 65,536 routers; further ones are left out.
     pub fn new(settings: BrokerSettings) -> Self {
         let mut broker = Self {
-            settings: BrokerSettings::default(),
+            settings: Arc::default(),
             path_roles: FxHashMap::default(),
             routers: Routers::default(),
             pools: Table::default(),
@@ -153,7 +155,7 @@ impl Broker {
             nothing_due_before: BrokerTime::from_nanos(0),
             effects: Vec::new(),
         };
-        broker.configure(&settings);
+        broker.configure(Arc::new(settings));
         broker
     }
 
@@ -239,7 +241,7 @@ impl Broker {
             BrokerInput::Tick => self.tick(now),
             BrokerInput::Configured(settings) => {
                 self.tick(now);
-                self.configure(settings);
+                self.configure(Arc::new(settings.clone()));
                 self.readmit_exempt(now);
             }
         }
@@ -283,8 +285,13 @@ impl Broker {
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> &BrokerSettings {
+    pub fn settings(&self) -> &Arc<BrokerSettings> {
         &self.settings
+    }
+
+    /// How many settings have been in force, these included.
+    pub const fn config_generation(&self) -> u64 {
+        self.config_generation
     }
 
     /// Messages whose logs did not come in time, or for which there is no room any more.
@@ -338,7 +345,7 @@ impl Broker {
     /// routers that changed, and what is above them.
     fn refresh(&mut self) {
         if self.operator.take_reweighed() {
-            self.configure(&self.settings.clone());
+            self.configure(Arc::clone(&self.settings));
         }
         if !self.routers.is_stale() {
             return;

@@ -56,6 +56,11 @@ impl BrokerSettings {
         }
     }
 
+    /// The settings of the pool at an ingress.
+    pub fn pool(&self, ingress: &RouterPath) -> Option<&PoolSettings> {
+        self.pools.iter().find(|pool| pool.ingress == *ingress)
+    }
+
     /// The settings of a router.
     pub fn for_router(&self, router: &RouterPath) -> &RouterSettings {
         self.routers.get(router).unwrap_or(&self.defaults)
