@@ -328,6 +328,18 @@ async fn trace_ids_find_a_call_end_at_the_relay_and_come_back() {
 }
 
 #[tokio::test]
+async fn what_the_relay_refuses_itself_is_a_call_with_an_id_too() {
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let harness = Harness::with(&a, &b, |setup| setup.set("BROKER_RELAY_BODY", "1")).await;
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(1 << 20));
+    let refused = harness.send(CHAT, &[("X-Trace-Id", "too-large")], &large).await;
+    assert_eq!((refused.status, refused.header("x-trace-id")), (413, Some("too-large")));
+    let call = call_of(&harness.broker, "trace=too-large").await;
+    assert_eq!((&call["status"], &call["class"], &call["pool"]), (&json!(413), &json!("broker"), &json!("/llm/")));
+    assert_eq!((&call["attempts"], call.get("router")), (&json!([]), None));
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_and_faults_are_named() {
     let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
     let harness = Harness::before(&a, &b).await;

@@ -1,6 +1,8 @@
 //! What traces and metrics say of a call besides what stands in its record's JSON. It is in memory only: the end user that a
 //! client names belongs into no file of ours.
 
+use std::sync::Arc;
+
 use types::time::BrokerTime;
 
 /// The span of the client that a call belongs to: its `traceparent`.
@@ -17,11 +19,15 @@ pub struct ParentSpan {
 /// Of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallContext {
+    /// When it came; `None` where only its end and its milliseconds are known.
+    pub came: Option<BrokerTime>,
     pub parent: Option<ParentSpan>,
     /// The end user that the request names: `user`.
     pub user: Option<String>,
     /// `gen_ai.operation.name`; `None` where nothing is generated, or it is unknown.
     pub operation: Option<&'static str>,
+    /// The row of the price table that knows its model.
+    pub price_row: Option<Arc<str>>,
 }
 
 /// Of an attempt.

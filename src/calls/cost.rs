@@ -58,6 +58,18 @@ pub fn cost_of<'a>(
     })
 }
 
+/// The row of the price table that knows the model of a call, by which metrics name it: the one that the cost was made with, or
+/// the first that knows one of its names.
+pub fn price_row<'a>(
+    book: &PriceBook,
+    cost: Option<&Cost>,
+    provider: Option<&str>,
+    mut models: impl Iterator<Item = &'a str>,
+) -> Option<Arc<str>> {
+    let priced = cost.filter(|cost| cost.table.is_some()).map(|cost| Arc::clone(&cost.price));
+    priced.or_else(|| models.find_map(|model| book.table().find(provider, model)).map(|row| Arc::clone(&row.name)))
+}
+
 /// The path of a URL, with its query.
 pub(super) fn path_of(url: &str) -> Option<&str> {
     let behind = url.split_once("://")?.1;

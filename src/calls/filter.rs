@@ -5,6 +5,7 @@ use std::str::FromStr;
 use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 
+use super::trace_ids::{made_trace, trace_number};
 use super::{CallClass, CallRecord, KeptCall, trace_ids};
 use types::time::BrokerTime;
 
@@ -77,6 +78,8 @@ pub struct CallFilter {
     pub(super) limit: usize,
     /// Only calls with a smaller number.
     pub(super) before: Option<u64>,
+    /// Ids that the JSON of every call that is wanted has, or of whose session the trace is made.
+    keys: Vec<(Finder<'static>, Option<u128>)>,
     /// What stands in the JSON of every call that is wanted.
     texts: Vec<Finder<'static>>,
 }
@@ -167,21 +170,26 @@ impl CallQuery {
         }
         let key = |text: &Option<String>| text.as_deref().map(|text| trace_ids::searched(text).unwrap_or_default());
         let (trace, id) = (key(&self.trace), key(&self.id));
-        let named = [&trace, &id, &self.session, &self.pool, &self.router, &self.model].into_iter().flatten();
-        let named = named.filter(|text| !text.is_empty());
-        let mut texts: Vec<_> = named.map(|text| serde_json::Value::from(text.as_str()).to_string()).collect();
+        let keys = [&trace, &id].into_iter().flatten().filter(|key| !key.is_empty());
+        let keys = keys.map(|key| (Finder::new(&json_string(key)).into_owned(), trace_number(key))).collect();
+        let named = [&self.session, &self.pool, &self.router, &self.model].into_iter().flatten();
+        let mut texts: Vec<_> = named.filter(|text| !text.is_empty()).map(|text| json_string(text)).collect();
         texts.extend(status.map(|status| match status {
             StatusFilter::Exactly(number) | StatusFilter::Class(number) => format!("\"status\":{number}"),
         }));
         texts.extend(class.map(|class| format!("\"class\":\"{class}\"")));
         let texts = texts.iter().map(|text| Finder::new(text).into_owned()).collect();
-        Ok(CallFilter { trace, id, status, class, since, until, limit, before, texts, query: self })
+        Ok(CallFilter { trace, id, status, class, since, until, limit, before, keys, texts, query: self })
     }
 
     /// The cursor of a page that begins below this number.
     pub fn cursor(replica: &str, before: u64) -> String {
         format!("{replica}-{before}")
     }
+}
+
+fn json_string(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 fn value<T>(
@@ -201,7 +209,11 @@ impl CallFilter {
             let at = (self.since.is_some() || self.until.is_some()).then(|| call.at()).flatten();
             self.since.is_none_or(|since| at >= Some(since)) && self.until.is_none_or(|until| at < Some(until))
         };
-        self.texts.iter().all(|text| text.find(call.json()).is_some()) && is_in_time()
+        let has_key = |(key, trace): &(Finder<'_>, Option<u128>)| {
+            key.find(call.json()).is_some()
+                || trace.is_some_and(|trace| call.session().is_some_and(|session| trace == made_trace(&session)))
+        };
+        self.texts.iter().all(|text| text.find(call.json()).is_some()) && self.keys.iter().all(has_key) && is_in_time()
     }
 
     /// Whether a call is wanted.
@@ -213,7 +225,7 @@ impl CallFilter {
             && same(&query.pool, &record.pool)
             && query.router.as_ref().is_none_or(router)
             && query.model.as_deref().is_none_or(|wanted| record.models().any(|model| model == wanted))
-            && trace.as_ref().is_none_or(|wanted| record.trace_ids.contains(wanted))
+            && trace.as_deref().is_none_or(|wanted| record.has_trace(wanted))
             && id.as_deref().is_none_or(|wanted| record.has_id(wanted))
             && status.is_none_or(|wanted| record.status.is_some_and(|status| wanted.matches(status.into())))
             && class.is_none_or(|wanted| record.class == wanted)
@@ -286,10 +298,13 @@ mod tests {
 
     #[test]
     fn each_field_selects() {
+        let exported = format!("trace={:032x}", made_trace("S_1_0_0"));
         for (query, wanted) in [
             ("", true),
             ("trace=my+trace", true),
             ("trace=my%20trace", true),
+            (exported.as_str(), true),
+            ("trace=00000000000000000000000000000001", false),
             ("trace=my", false),
             ("session=S_1_0_0&pool=/llm/", true),
             ("session=S_1_0_1", false),

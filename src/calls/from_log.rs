@@ -11,6 +11,7 @@ use crate::telemetry::gen_ai;
 use gecholog_protocol::logged_call::LoggedCall;
 use gecholog_protocol::transaction;
 use llm::prices::names::provider_of_host;
+use llm::request_view::model_in_path;
 use types::outcome::{ErrorClass, LogEntry};
 use types::time::{BrokerTime, GatewayTime};
 
@@ -37,6 +38,8 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let router = answer.served_path.map(short);
     let url = logged.url();
     let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
+    // The router's address may name the model instead of the client.
+    let in_url = url.as_deref().filter(|_| asked.model.is_none()).and_then(cost::path_of).and_then(model_in_path);
     let traces = trace_ids(logged, configured);
     let attempt = CallAttempt {
         router: router.clone().unwrap_or_default(),
@@ -61,15 +64,17 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         pool: short(ingress.unwrap_or_default()),
         session: short(session.unwrap_or_default()),
         context: CallContext {
+            came: None,
             parent: traces.parent(),
             user: asked.user.as_deref().map(short),
             // Clients of a gateway may call an ingress alone: then the address of the router says what is asked for.
             operation: gen_ai::operation(&asked.path)
                 .or_else(|| gen_ai::operation(url.as_deref().and_then(cost::path_of)?)),
+            price_row: None,
         },
         trace_ids: traces.into_vec(),
         model: asked.model.as_deref().map(short),
-        sent_model: asked.sent_model.as_deref().map(short),
+        sent_model: asked.sent_model.as_deref().or(in_url.as_deref()).map(short),
         served_model: logged.served_model().as_deref().map(short),
         router,
         status: logged.entry.egress_status.or(answer.status),
@@ -80,10 +85,12 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         usage,
         ..CallRecord::default()
     };
-    if let (Some(router), Some(usage), Some(book)) = (&record.router, &record.usage, book) {
+    let Some(book) = book else { return record };
+    if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
         let priced = Priced { router, provider };
         record.cost = cost::cost_of(book, priced, record.models(), usage);
     }
+    record.context.price_row = cost::price_row(book, record.cost.as_ref(), provider, record.models());
     record
 }
 

@@ -29,7 +29,7 @@ pub use recent::{KeptCall, RecentRing};
 pub(crate) use record::short;
 pub use record::{CallAttempt, CallClass, CallRecord, PASSED_OVER, UnknownCallClass, VERSION, Via};
 pub use totals::{CallTotals, Key};
-pub use trace_ids::{DEFAULT_HEADER, TraceIds, hashed};
+pub use trace_ids::{DEFAULT_HEADER, TraceIds, hashed, made_trace};
 
 use content::CallContent;
 use file::CallsFile;

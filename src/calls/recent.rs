@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use memchr::memmem;
+use serde::Deserialize;
 
 use super::CallRecord;
 use types::time::BrokerTime;
@@ -36,8 +37,17 @@ impl KeptCall {
 
     /// When its end was seen.
     pub(super) fn at(&self) -> Option<BrokerTime> {
-        const NAME: &[u8] = b"\"at\":";
-        let rest = self.0.get(memmem::find(&self.0, NAME)? + NAME.len()..)?;
+        self.field(b"\"at\":")
+    }
+
+    /// What the trace of a call without a `traceparent` is made of.
+    pub(super) fn session(&self) -> Option<String> {
+        self.field(b"\"session\":").or_else(|| self.field(b"\"id\":"))
+    }
+
+    /// The first field of this name, written as in JSON. In a text its quotes would have a backslash.
+    fn field<'a, T: Deserialize<'a>>(&'a self, name: &[u8]) -> Option<T> {
+        let rest = self.0.get(memmem::find(&self.0, name)? + name.len()..)?;
         serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::context::{AttemptContext, CallContext};
 use super::cost::Cost;
+use super::trace_ids::{made_trace, trace_number};
 use llm::Usage;
 use types::outcome::{ErrorClass, UnknownErrorClass};
 use types::time::BrokerTime;
@@ -212,10 +213,18 @@ impl CallRecord {
             return false;
         }
         let of_attempt = |one: &CallAttempt| one.transaction == id || one.decision.as_deref() == Some(id);
-        self.id == id
-            || self.session == id
-            || self.trace_ids.iter().any(|one| one == id)
-            || self.attempts.iter().any(of_attempt)
+        self.id == id || self.session == id || self.has_trace(id) || self.attempts.iter().any(of_attempt)
+    }
+
+    /// Whether this is one of its trace ids, or that of the trace under which it is exported.
+    pub fn has_trace(&self, id: &str) -> bool {
+        self.trace_ids.iter().any(|one| one == id)
+            || trace_number(id).is_some_and(|number| number == made_trace(self.session_or_id()))
+    }
+
+    /// What the trace of a call without a `traceparent` is made of.
+    pub fn session_or_id(&self) -> &str {
+        if self.session.is_empty() { &self.id } else { &self.session }
     }
 }
 

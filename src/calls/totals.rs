@@ -26,6 +26,8 @@ pub struct CallTotals {
     pub reasoning: u64,
     /// The cost of the calls whose cost is known, in billionths of a US dollar.
     pub nano_usd: u64,
+    /// Answers with tokens whose cost is known.
+    pub priced: u64,
     /// Answers with tokens whose cost is unknown.
     pub unpriced: u64,
 }
@@ -43,9 +45,8 @@ impl Totals {
     }
 
     pub(super) fn add(&mut self, record: &CallRecord) {
-        let priced = record.cost.as_ref().map(|cost| &*cost.price);
         let known = record.models().find(|model| self.known.contains(*model));
-        let model = known.or(priced).unwrap_or(OTHER);
+        let model = known.or(record.context.price_row.as_deref()).unwrap_or(OTHER);
         self.histograms.add(record, model);
         let (Some(router), Some(usage)) = (&record.router, &record.usage) else { return };
         let mut key = (router.clone(), model.to_owned());
@@ -60,6 +61,7 @@ impl Totals {
             (&mut sums.output, usage.output),
             (&mut sums.reasoning, usage.reasoning),
             (&mut sums.nano_usd, record.cost.as_ref().map_or(0, |cost| cost.nano_usd)),
+            (&mut sums.priced, u64::from(record.cost.is_some())),
             (&mut sums.unpriced, u64::from(record.cost.is_none())),
         ] {
             *sum = sum.saturating_add(more);
@@ -77,17 +79,21 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::calls::context::CallContext;
     use crate::calls::cost::Cost;
     use llm::Usage;
 
-    fn call(model: &str, served: Option<&str>, cost: Option<u64>) -> CallRecord {
+    fn call(model: &str, served: Option<&str>, cost: Option<u64>, row: Option<&str>) -> CallRecord {
         CallRecord {
             router: Some("/a/".to_owned()),
             model: Some(model.to_owned()),
             served_model: served.map(str::to_owned),
             usage: Some(Usage { input_uncached: 10, cache_read: 1, output: 5, reasoning: 2, ..Usage::default() }),
-            cost: cost.map(|nano_usd| Cost { nano_usd, price: "row".into(), ..Cost::default() }),
+            cost: cost.map(|nano_usd| Cost { nano_usd, price: "target".into(), ..Cost::default() }),
+            context: CallContext { price_row: row.map(Arc::from), ..CallContext::default() },
             ..CallRecord::default()
         }
     }
@@ -96,11 +102,11 @@ mod tests {
     fn only_known_models_are_distinguished() {
         let mut totals = Totals::default();
         totals.know_models(["gpt-4o".to_owned()]);
-        totals.add(&call("gpt-4o", Some("gpt-4o-2024-08-06"), None));
-        totals.add(&call("anything", Some("gpt-4o"), Some(7)));
-        totals.add(&call("made up", None, None));
-        totals.add(&call("made up", None, Some(3)));
-        totals.add(&CallRecord { usage: None, ..call("gpt-4o", None, None) });
+        totals.add(&call("gpt-4o", Some("gpt-4o-2024-08-06"), None, None));
+        totals.add(&call("anything", Some("gpt-4o"), Some(7), Some("row")));
+        totals.add(&call("made up", None, None, None));
+        totals.add(&call("made up", None, Some(3), Some("row")));
+        totals.add(&CallRecord { usage: None, ..call("gpt-4o", None, None, None) });
         let all = totals.all();
         let names: Vec<_> =
             all.iter().map(|((_, model), sums)| (model.as_str(), sums.nano_usd, sums.unpriced)).collect();
@@ -113,7 +119,7 @@ mod tests {
     fn pairs_are_bounded() {
         let mut totals = Totals::default();
         totals.know_models((0..5_000).map(|number| number.to_string()));
-        (0..5_000).for_each(|number| totals.add(&call(&number.to_string(), None, None)));
+        (0..5_000).for_each(|number| totals.add(&call(&number.to_string(), None, None, None)));
         assert_eq!(totals.all().len(), MAX_PAIRS + 1);
     }
 }

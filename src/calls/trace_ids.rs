@@ -108,9 +108,20 @@ fn parent(value: &[u8]) -> Option<ParentSpan> {
     Some(ParentSpan { trace, span, sampled })
 }
 
-/// An id of the form of W3C's, made of the call's own id.
-fn made(call: &str) -> String {
-    format!("{:016x}{:016x}", hashed(0, call), hashed(1, call))
+/// An id of the form of W3C's, made of the session of a call, so that log and trace find each other.
+fn made(session: &str) -> String {
+    format!("{:032x}", made_trace(session))
+}
+
+/// The trace under which a call without a `traceparent` is exported.
+pub fn made_trace(session: &str) -> u128 {
+    u128::from(hashed(0, session)) << 64 | u128::from(hashed(1, session))
+}
+
+/// The number of a trace, if a text is one as W3C writes it.
+pub(super) fn trace_number(text: &str) -> Option<u128> {
+    let is_one = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    u128::from_str_radix(text, 16).ok().filter(|_| is_one)
 }
 
 /// A number made of a text, never 0: the same in every replica of this version.

@@ -8,6 +8,7 @@ use hyper::header::HeaderName;
 use super::attempt_guard::AttemptEnd;
 use super::headers;
 use super::hold::UpstreamResponse;
+use super::request_view::RequestView;
 use super::trace::{Attempt, Attempts};
 use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
@@ -32,7 +33,7 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 pub(super) struct RunningCall {
     handle: SharedBroker,
     pub(super) attempts: Attempts,
-    /// Absent until its request is here, and once it is recorded.
+    /// Absent until its pool is known, and once it is recorded.
     begun: Option<Box<Begun>>,
 }
 
@@ -42,6 +43,8 @@ struct Begun {
     record: CallRecord,
     came: BrokerTime,
     traces: TraceIds,
+    /// All of its request has come.
+    is_read: bool,
     request_bytes: u64,
     /// Kept only where a sink wants it.
     content: Option<Box<CallContent>>,
@@ -79,34 +82,33 @@ impl RunningCall {
         Self { handle, attempts: Attempts::default(), begun: None }
     }
 
-    /// Its request is here.
-    pub(super) fn begin(
-        &mut self,
-        (ingress, session): (&RouterPath, &str),
-        headers: &HeaderMap,
-        (model, stream): (Option<&str>, bool),
-        body: &[u8],
-        came: BrokerTime,
-    ) {
+    /// The head of its request is here.
+    pub(super) fn begin(&mut self, ingress: &RouterPath, session: &str, headers: &HeaderMap, came: BrokerTime) {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let traces = TraceIds::from_headers(self.handle.calls().trace_header(), value).or_made(session);
         let record = CallRecord {
             id: session.to_owned(),
+            context: CallContext { came: Some(came), parent: traces.parent(), ..CallContext::default() },
             via: Via::Relay,
             pool: ingress.to_string(),
             session: session.to_owned(),
-            model: model.map(short),
-            stream,
             ..CallRecord::default()
         };
-        let request_bytes = body.len() as u64;
-        let content = self.handle.calls().wants_content().then(|| {
-            let mut content = Box::<CallContent>::default();
+        let content = self.handle.calls().wants_content().then(Box::default);
+        let (is_read, request_bytes, priced_by, sent) = Default::default();
+        self.begun = Some(Box::new(Begun { record, came, traces, is_read, request_bytes, content, priced_by, sent }));
+    }
+
+    /// All of its request is here.
+    pub(super) fn request(&mut self, view: &RequestView<'_>, path: &str, body: &[u8]) {
+        let Some(begun) = &mut self.begun else { return };
+        (begun.record.model, begun.record.stream) = (view.model().map(short), view.asks_for_stream());
+        (begun.is_read, begun.request_bytes) = (true, body.len() as u64);
+        if let Some(content) = &mut begun.content {
             content.request.add(body);
-            content
-        });
-        self.begun =
-            Some(Box::new(Begun { record, came, traces, request_bytes, content, priced_by: None, sent: None }));
+        }
+        let context = &mut begun.record.context;
+        (context.user, context.operation) = (view.user().as_deref().map(short), gen_ai::operation(path));
     }
 
     /// Its trace ids, for the log entries of its attempts.
@@ -126,15 +128,6 @@ impl RunningCall {
         if let Some(begun) = &mut self.begun {
             begun.sent =
                 Some(LastAttempt { router: router.clone(), stamp: stamp.clone(), transaction, at, provider: None });
-        }
-    }
-
-    /// What it asks for: the path and the end user that it names.
-    pub(super) fn asks(&mut self, path: &str, user: Option<&str>) {
-        if let Some(begun) = &mut self.begun {
-            let parent = begun.traces.parent();
-            let (user, operation) = (user.map(short), gen_ai::operation(path));
-            begun.record.context = CallContext { parent, user, operation };
         }
     }
 
@@ -217,7 +210,7 @@ impl RunningCall {
     fn record(&mut self, end: Option<StreamedEnd>) {
         let Some(begun) = self.begun.take() else { return };
         let now = self.handle.now();
-        let Begun { mut record, came, traces, sent, priced_by, content, .. } = *begun;
+        let Begun { mut record, came, traces, is_read, sent, priced_by, content, .. } = *begun;
         if let Some(sent) = sent {
             self.attempts.note(Attempt {
                 router: sent.router,
@@ -248,15 +241,22 @@ impl RunningCall {
             let waited = now.since(came).saturating_sub(Duration::from_millis(attempt.ms.unwrap_or(0)));
             record.first_byte_ms = attempt.first_byte_ms.map(|first| first + millis(waited)).filter(|_| place == last);
         } else {
-            record.class = if is_gone { CallClass::ClientGone } else { CallClass::NoTarget };
+            record.class = match (is_gone, is_read) {
+                (true, _) => CallClass::ClientGone,
+                (false, true) => CallClass::NoTarget,
+                (false, false) => CallClass::Broker,
+            };
         }
         if record.router.is_none() {
             record.usage = None;
         }
+        let book = self.handle.prices().book();
         if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
             let priced = Priced { router, provider: priced_by };
-            record.cost = cost::cost_of(&self.handle.prices().book(), priced, record.models(), usage);
+            record.cost = cost::cost_of(&book, priced, record.models(), usage);
         }
+        let provider = priced_by.or_else(|| record.attempts.last()?.context.provider);
+        record.context.price_row = cost::price_row(&book, record.cost.as_ref(), provider, record.models());
         self.handle.calls().finished(record, content.map(|content| *content), true);
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Content;
 use crate::calls::content::CallContent;
-use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed};
+use crate::calls::{CallAttempt, CallClass, CallRecord, Via, hashed, made_trace};
 use crate::telemetry::gen_ai::*;
 use llm::{Usage, otel_messages};
 use types::time::BrokerTime;
@@ -33,8 +33,7 @@ pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     if let Some(parent) = record.context.parent {
         return TraceId::from(parent.trace);
     }
-    let session = if record.session.is_empty() { &record.id } else { &record.session };
-    TraceId::from(u128::from(hashed(0, session)) << 64 | u128::from(hashed(1, session)))
+    TraceId::from(made_trace(record.session_or_id()))
 }
 
 /// The spans of a call, its own first. Prompt and answer stand on the attempt whose answer the client got, or on the call
@@ -190,7 +189,8 @@ impl Call<'_> {
     /// When the call came.
     fn start(&self) -> SystemTime {
         let end = end_of(self.record);
-        end.checked_sub(millis(self.record.ms)).unwrap_or(end)
+        let by_length = || end.checked_sub(millis(self.record.ms)).unwrap_or(end);
+        self.record.context.came.map_or_else(by_length, wall)
     }
 
     fn span(

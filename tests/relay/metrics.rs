@@ -56,13 +56,14 @@ async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted(
     assert_eq!(harness.call().await.status, 503);
     Scrape::of(&harness.broker).await.has(&[(UNDER_WAY, &[], 1.0), (CALLS, &["broker_busy"], 1.0)]);
     drop(first);
+    // Its place is free before it is counted.
     soon("the end of the call", async {
-        while Scrape::of(&harness.broker).await.series(UNDER_WAY, &[]) != Some(0.0) {
+        while Scrape::of(&harness.broker).await.series(CALLS, &["client_gone"]) != Some(1.0) {
             tokio::task::yield_now().await;
         }
     })
     .await;
-    Scrape::of(&harness.broker).await.has(&[(CALLS, &["client_gone"], 1.0), (ATTEMPTS, &["client_gone"], 1.0)]);
+    Scrape::of(&harness.broker).await.has(&[(UNDER_WAY, &[], 0.0), (ATTEMPTS, &["client_gone"], 1.0)]);
 }
 
 #[tokio::test]

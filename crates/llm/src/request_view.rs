@@ -264,6 +264,11 @@ impl<'a> RequestSummary<'a> {
     }
 }
 
+/// The model that a path names, as those of Azure, Bedrock, Gemini and Vertex do; it may have a query.
+pub fn model_in_path(path: &str) -> Option<Cow<'_, str>> {
+    named_by_path(path.split(['?', '#']).next().unwrap_or_default()).0
+}
+
 /// Some APIs name the model, and whether to stream, in the path.
 fn named_by_path(path: &str) -> (Option<Cow<'_, str>>, bool) {
     let mut model = None;

@@ -128,21 +128,23 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         Ok(ingress) => ingress,
         Err(response) => return *response,
     };
+    let now = relay.handle.now();
+    let session = relay.sessions.begin(now);
+    running.begin(&ingress, session.id(), &head.headers, now);
     let client_tree = match client_config::of_call(relay, &ingress, &head.headers) {
         Ok(tree) => tree,
         Err(reply) => return reply.response(head),
     };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
-    let now = relay.handle.now();
     let body = match admission::read(relay, body).await {
         Ok(body) => body,
         Err(own) => return own.response(head),
     };
     let rules = relay.rules();
-    let session = relay.sessions.begin(now);
     let own_head = client_tree.as_ref().map(|_| client_config::without_headers(head));
     let forwarded = own_head.as_ref().unwrap_or(head);
     let view = RequestView::new(&ingress, (&forwarded.method, forwarded.uri.path()), &forwarded.headers, &body);
+    running.request(&view, head.uri.path(), &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
         && let Some(reply) = unknown_model(relay, &ingress, &view)
@@ -152,8 +154,6 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let affinity =
         rules.has_affinity(&ingress).then(|| CallAffinity::for_request(&relay.affinity, &ingress, head, &view, &body));
     let affinity = affinity.unwrap_or_default();
-    running.begin((&ingress, session.id()), &head.headers, (view.model(), view.asks_for_stream()), &body, now);
-    running.asks(head.uri.path(), view.user().as_deref());
     let mut limits = rules.limits_of(&ingress);
     if let Some(tree) = &client_tree {
         limits.attempts = limits.attempts.min(tree.attempts);

@@ -47,7 +47,7 @@ impl Collector for Finished {
         }
         let help = "Cost of the calls of this replica whose cost is known, in US dollars";
         let mut cost = family(encoder, "call_cost_usd", help, MetricType::Counter, None)?;
-        for ((router, model), sums) in &self.totals {
+        for ((router, model), sums) in self.totals.iter().filter(|(_, sums)| sums.priced > 0) {
             cost.amount([("router", router), ("model", model)], sums.nano_usd as f64 / 1e9)?;
         }
         let help = "Calls of this replica that used tokens and whose cost is unknown";

@@ -31,6 +31,7 @@ async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
         let body = json!({"model": "gpt-5-\u{e4}\"", "messages": [], "input": "hi"});
         let answer = harness.send(path, &body).await;
         assert_eq!(answer.status, 404, "{}", answer.text());
+        assert_eq!(answer.header("x-trace-id").map(str::len), Some(32), "it is a call, and is recorded");
         let whole: Value = serde_json::from_slice(&answer.body).unwrap();
         let said = &whole["error"];
         assert_eq!(said["code"], "model_not_found");
