@@ -4,7 +4,7 @@ use balancer::broker::{Broker, Decision, Route, RouteReason};
 use bytes::Bytes;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::reply::{self, RouteReply};
-use gecholog_protocol::stamp::{self, Stamp};
+use gecholog_protocol::stamp::{self, MAX_STAMP_BYTES, Stamp, StampPlaces};
 
 /// The stamp of a decision; `None` if its router or pool is not this broker's.
 fn stamp<'a>(broker: &'a Broker, route: &Route, reason: &'a RouteReason<'a>) -> Option<Stamp<'a>> {
@@ -35,7 +35,7 @@ pub struct WrittenStamp {
     /// The reason, as far as it stands in the stamp.
     pub why: Bytes,
     /// Which decision it is: the replica, and a number.
-    pub id: String,
+    pub id: Bytes,
     /// With which probability the router was chosen, 0 to 1.
     pub probability: Option<f64>,
     /// Whether the call tests a disabled router.
@@ -46,18 +46,16 @@ pub struct WrittenStamp {
 pub fn written(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> WrittenStamp {
     let reason = broker.reason(route);
     let Some(stamp) = stamp(broker, route, &reason) else { return WrittenStamp::default() };
-    let mut bytes = Vec::new();
-    let why = stamp::write(&mut bytes, signature, &stamp);
+    let mut bytes = Vec::with_capacity(MAX_STAMP_BYTES);
+    let StampPlaces { id, why } = stamp::write(&mut bytes, signature, &stamp);
     let bytes = Bytes::from(bytes);
-    let (why, Stamp { number, probability, probe, .. }) = (bytes.slice(why), stamp);
-    let id = format!("{}-{number:x}", signature.replica());
-    WrittenStamp { bytes, why, id, probability, probe }
+    let Stamp { probability, probe, .. } = stamp;
+    WrittenStamp { id: bytes.slice(id), why: bytes.slice(why), bytes, probability, probe }
 }
 
 #[cfg(test)]
 mod tests {
     use gecholog_protocol::Message;
-    use gecholog_protocol::stamp::MAX_STAMP_BYTES;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
     use serde_json::{Value, json};

@@ -331,9 +331,9 @@ impl Attempt {
         };
         CallAttempt {
             router: self.router.to_string(),
-            decision: Some(stamp.id.clone()).filter(|id| !id.is_empty()),
+            decision: text_of(&stamp.id),
             p: stamp.probability,
-            why: Some(String::from_utf8_lossy(&stamp.why).into_owned()).filter(|why| !why.is_empty()),
+            why: text_of(&stamp.why),
             probe: stamp.probe,
             transaction: self.transaction.clone(),
             status,
@@ -366,6 +366,11 @@ fn sent_model(patch: &Patch, asked: Option<&str>) -> Option<String> {
     let set = patch.merge.get("model").and_then(|model| model.as_str());
     let mapped = asked.and_then(|asked| patch.renamed(asked));
     set.or(mapped).filter(|sent| Some(*sent) != asked).map(short)
+}
+
+/// A part of a stamp; `None` where that is empty.
+fn text_of(part: &[u8]) -> Option<String> {
+    (!part.is_empty()).then(|| String::from_utf8_lossy(part).into_owned())
 }
 
 fn millis(time: Duration) -> u64 {

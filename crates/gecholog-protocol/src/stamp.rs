@@ -84,17 +84,29 @@ impl fmt::Debug for Stamp<'_> {
     }
 }
 
-/// Appends the stamp of a decision; returns where in `out` its reason stands.
+/// Where parts of a stamp stand in the text that it was appended to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StampPlaces {
+    /// Which decision it is: the replica, and a number.
+    pub id: Range<usize>,
+    /// The reason, as far as there was room for it.
+    pub why: Range<usize>,
+}
+
+/// Appends the stamp of a decision.
 ///
 /// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
 /// an answer costs.
-pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) -> Range<usize> {
+pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) -> StampPlaces {
     let start = out.len();
+    out.extend_from_slice(b"{\"id\":\"");
+    let id = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
-    push("{\"id\":\"");
     push(&signature.replica);
     push("-");
     push(Hexadecimal::from_number(stamp.number).as_str());
+    let id = id..out.len();
+    let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("\",\"replica\":\"");
     push(&signature.replica);
     push("\",\"pool\":\"");
@@ -119,7 +131,7 @@ pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) 
     let _ = write!(room, "{}", stamp.reason);
     let why = why..out.len();
     out.extend_from_slice(b"\"}");
-    why
+    StampPlaces { id, why }
 }
 
 /// What is left of a stamp's 300 bytes.
@@ -131,6 +143,12 @@ struct BoundedWriter<'a> {
 impl fmt::Write for BoundedWriter<'_> {
     /// Appends as much as there is room for. Names in it are the user's, so quotes and the like become blanks.
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        // As almost all of it is.
+        if self.out.len() + text.len() <= self.end && text.bytes().all(is_plain) {
+            self.out.extend_from_slice(text.as_bytes());
+            return Ok(());
+        }
         for letter in text.chars() {
             let letter = if letter.is_control() || matches!(letter, '"' | '\\') { ' ' } else { letter };
             if self.out.len() + letter.len_utf8() > self.end {

@@ -57,11 +57,11 @@ impl Explanation<'_> {
         }
         let (serving, of) = (branch.eligible(Tier::Serving).count(), children.len());
         match (reason, mode) {
-            (PickReason::Random, _) => write!(f, "random, {serving} of {of} serve"),
-            (PickReason::Turn, _) => write!(f, "in turn, {serving} of {of} serve"),
-            (PickReason::TwoChoices, Policy::Fastest) => write!(f, "the faster of two, {serving} of {of} serve"),
-            (PickReason::TwoChoices, _) => write!(f, "the less busy of two, {serving} of {of} serve"),
-            (PickReason::First, _) => write!(f, "first in order, {serving} of {of} serve"),
+            (PickReason::Random, _) => served(f, "random", serving, of),
+            (PickReason::Turn, _) => served(f, "in turn", serving, of),
+            (PickReason::TwoChoices, Policy::Fastest) => served(f, "the faster of two", serving, of),
+            (PickReason::TwoChoices, _) => served(f, "the less busy of two", serving, of),
+            (PickReason::First, _) => served(f, "first in order", serving, of),
             (PickReason::Affinity, _) => f.write_str("affinity"),
             (PickReason::Sticky, Policy::Sticky(field)) => write!(f, "sticky by {field}"),
             (PickReason::NoKey(Length::Fits), Policy::Sticky(field)) => {
@@ -90,6 +90,13 @@ impl Explanation<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// How a child was picked, and among how many. Without `write!`: every stamp says it, and is written under the broker's lock.
+fn served(f: &mut fmt::Formatter<'_>, how: &str, serving: usize, of: usize) -> fmt::Result {
+    let (mut some, mut all) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let parts = [how, ", ", some.format(serving), " of ", all.format(of), " serve"];
+    parts.into_iter().try_for_each(|part| f.write_str(part))
 }
 
 /// Why a condition may be among those that do not hold although one would think that it does.
