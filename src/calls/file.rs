@@ -158,7 +158,7 @@ impl Writer {
         }
         self.open()?;
         let Some((file, size)) = &mut self.file else { return Err(io::Error::other("the file is closed")) };
-        file.write_all(&line)?;
+        append(file, &line)?;
         *size += length;
         self.counts.written.fetch_add(1, Relaxed);
         Ok(())
@@ -246,7 +246,32 @@ pub fn is_symbolic_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Opens the file to add to it; with its length. Half a line, which a full disk left, is ended.
+/// Adds a line. One that the disk does not take whole is cut off again.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let mut left = line;
+    loop {
+        let error = match file.write(left) {
+            Ok(0) => io::ErrorKind::WriteZero.into(),
+            Ok(written) => {
+                left = left.get(written..).unwrap_or_default();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        let added = (line.len() - left.len()) as u64;
+        if added > 0 {
+            // Of the length that the file has now: another program may have emptied it. What stays is ended by `open`.
+            drop(file.metadata().and_then(|found| file.set_len(found.len().saturating_sub(added))));
+        }
+        return Err(error);
+    }
+}
+
+/// Opens the file to add to it; with its length. Half a line, which a crash left, is ended.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a pipe would wait for a reader.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
@@ -329,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_left_is_no_part_of_the_next_line_and_others_may_not_read() {
+    fn half_a_line_is_no_part_of_the_next_one_and_others_may_not_read() {
         let folder = Folder::new("half");
         let path = folder.0.join("calls.jsonl");
         fs::write(&path, b"{\"v\":1,\"id\":\"hal").unwrap();
