@@ -385,7 +385,7 @@ fn any_prices() -> impl Strategy<Value = Prices> {
     let amount = || prop_oneof![Just(1_000_000.0), 0.0..100.0_f64];
     (amount(), amount(), amount(), amount()).prop_map(|(input, output, cache_read, reasoning)| {
         let text = format!(
-            r#"{{"input": {input}, "output": {output}, "cache_read": {cache_read}, "reasoning": {reasoning}, "above": {{"1000": {{"input": {output}}}}}}}"#
+            r#"{{"input": {input:.9}, "output": {output:.9}, "cache_read": {cache_read:.9}, "reasoning": {reasoning:.9}, "above": {{"1000": {{"input": {output:.9}}}}}}}"#
         );
         target_price(text.as_bytes()).unwrap()
     })
