@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
 use super::support::gateway::{HI as GATEWAY_HI, two_rows};
@@ -425,6 +426,72 @@ async fn a_symbolic_link_is_refused_at_the_start() {
     assert!(!behind.exists(), "nothing was made behind it");
 }
 
+/// How many lines of the file were `written` or `lost`.
+async fn file_lines(broker: &Broker, result: &str) -> u64 {
+    let text = broker.get("/metrics").await.text();
+    let start = format!(r#"gecholog_broker_calls_file_lines_total{{result="{result}"}} "#);
+    text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok()).unwrap()
+}
+
+/// Lets a running broker write files up to this size only, as a full disk does: the line that reaches it is taken in part.
+fn limit_files(broker: &Broker, bytes: Option<u64>) {
+    let pid = Pid::from_raw(broker.pid().try_into().unwrap()).unwrap();
+    prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_no_half_line() {
+    let folder = Folder::new("full");
+    let path = folder.0.join("calls.jsonl");
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let harness = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path).ignoring("XFSZ")).await;
+    let lines = || {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.ends_with('\n'), "{text}");
+        text.lines().for_each(|line| assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}"));
+        text.lines().count() as u64
+    };
+    let mut sent = 0;
+    for until in ["lost", "written"] {
+        limit_files(&harness.broker, (until == "lost").then_some(5_000));
+        let before = file_lines(&harness.broker, until).await;
+        while file_lines(&harness.broker, until).await == before {
+            assert_eq!(harness.call(&[]).await.status, 200);
+            sent += 1;
+        }
+        soon("every line is counted", async {
+            while file_lines(&harness.broker, "written").await + file_lines(&harness.broker, "lost").await < sent {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        assert_eq!(lines(), file_lines(&harness.broker, "written").await, "{until}");
+    }
+    harness.broker.until(&["calls are written to the file again", "lost="]).await;
+    assert_eq!(harness.broker.count(&["calls cannot be written"]), 1, "{}", harness.broker.text());
+}
+
+#[tokio::test]
+async fn a_file_that_was_moved_away_is_made_anew_and_that_is_logged() {
+    let folder = Folder::new("moved");
+    let path = folder.0.join("calls.jsonl");
+    let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+    let harness = Harness::with(&a, &b, |setup| setup.set("BROKER_CALLS", &path)).await;
+    for number in 1..=2 {
+        harness.call(&[]).await;
+        soon("a written line", async {
+            while file_lines(&harness.broker, "written").await < number {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let moved = folder.0.join(format!("moved-{number}"));
+        fs::rename(&path, &moved).unwrap();
+        assert_eq!(fs::read_to_string(&moved).unwrap().lines().count(), 1);
+    }
+    harness.broker.until(&["INFO", "the file of BROKER_CALLS was moved or removed", "calls.jsonl"]).await;
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call() {
     let folder = Folder::new("unwritable");
@@ -435,13 +502,8 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
     for _ in 0..3 {
         assert_eq!(harness.call(&[]).await.status, 200);
     }
-    let lost = |text: &str| {
-        let line =
-            text.lines().find(|line| line.starts_with(r#"gecholog_broker_calls_file_lines_total{result="lost"}"#))?;
-        line.rsplit(' ').next()?.parse::<u64>().ok()
-    };
     soon("a lost line", async {
-        while lost(&harness.broker.get("/metrics").await.text()) == Some(0) {
+        while file_lines(&harness.broker, "lost").await == 0 {
             tokio::task::yield_now().await;
         }
     })

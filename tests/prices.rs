@@ -28,7 +28,7 @@ async fn a_start_with_a_faulty_file_lists_its_faults_and_those_of_the_pools_file
     let prices = PoolsFile::of(r#"{"models": {"openai/gpt-4o": {"input": "free", "max_output": -1}}}"#);
     let pools = PoolsFile::of(
         r#"{"pools": [{"ingress": "/azure/", "targets": [
-            {"router": "/azure/gpt4/", "price": {"input": -2.5, "outputs": 10}},
+            {"router": "/azure/gpt4/", "price": {"input": -2.5, "outputs": 10, "output": 4e-10}},
             {"router": "/azure/a/", "price": 5},
             {"router": "/azure/b/", "price": {}},
             {"router": "/azure/c/", "price": {"input": 1}},
@@ -42,6 +42,7 @@ async fn a_start_with_a_faulty_file_lists_its_faults_and_those_of_the_pools_file
         ["models[\"openai/gpt-4o\"].max_output", "whole number of tokens"],
         ["targets[0].price", "input: must be a number of dollars"],
         ["targets[0].price", "outputs: no such key; there are input, output"],
+        ["targets[0].price", "output: must have at most nine decimal places"],
         ["targets[1].price", "must be an object such as"],
         ["targets[2].price", "needs prices such as"],
         ["targets[4].price", "another price than it has already"],

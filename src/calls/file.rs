@@ -3,10 +3,13 @@
 //! A thread of its own writes, from a queue: no call waits for a disk. What does not fit into the queue, and what the disk does
 //! not take, is lost and counted; that is logged once, and once more when lines are written again. The file and the older ones
 //! beside it (`PATH.1` to `PATH.3`) are readable by their owner only and together never larger than the setting.
+//!
+//! Other programs, such as logrotate, may move, remove or empty the file at any time: before each batch of lines the writer
+//! compares what is at the path with what it has open.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -122,10 +125,10 @@ impl Writer {
         }
     }
 
-    /// Does it with an open file. A fault is said when it begins and when it ends.
+    /// Does it with the file that is at the path. A fault is said when it begins and when it ends.
     fn try_or_say(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> bool {
         let before = self.counts.written();
-        let done = self.open().and_then(|()| act(self));
+        let done = self.follow_path().and_then(|()| act(self));
         let wrote = self.counts.written() > before;
         match (done, self.fault) {
             (Ok(()), Some(lost)) if wrote => {
@@ -155,9 +158,30 @@ impl Writer {
         }
         self.open()?;
         let Some((file, size)) = &mut self.file else { return Err(io::Error::other("the file is closed")) };
-        file.write_all(&line)?;
+        append(file, &line)?;
         *size += length;
         self.counts.written.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    /// Opens what is at the path now, and takes over its length, which another program may have changed.
+    fn follow_path(&mut self) -> io::Result<()> {
+        let Some((file, size)) = &mut self.file else { return self.open() };
+        let own = file.metadata()?;
+        let is_own = |found: fs::Metadata| (found.dev(), found.ino()) == (own.dev(), own.ino());
+        match fs::symlink_metadata(&self.settings.path).map(is_own) {
+            Ok(true) => {
+                *size = own.len();
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.file = None;
+        self.open()?;
+        let path = self.settings.path.display();
+        tracing::info!(%path, "the file of BROKER_CALLS was moved or removed: calls go on in a new one");
         Ok(())
     }
 
@@ -222,7 +246,32 @@ pub fn is_symbolic_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Opens the file to add to it; with its length. Half a line, which a full disk left, is ended.
+/// Adds a line. One that the disk does not take whole is cut off again.
+fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
+    let mut left = line;
+    loop {
+        let error = match file.write(left) {
+            Ok(0) => io::ErrorKind::WriteZero.into(),
+            Ok(written) => {
+                left = left.get(written..).unwrap_or_default();
+                if left.is_empty() {
+                    return Ok(());
+                }
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        let added = (line.len() - left.len()) as u64;
+        if added > 0 {
+            // Of the length that the file has now: another program may have emptied it. What stays is ended by `open`.
+            drop(file.metadata().and_then(|found| file.set_len(found.len().saturating_sub(added))));
+        }
+        return Err(error);
+    }
+}
+
+/// Opens the file to add to it; with its length. Half a line, which a crash left, is ended.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a pipe would wait for a reader.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
@@ -305,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_disk_left_is_no_part_of_the_next_line_and_others_may_not_read() {
+    fn half_a_line_is_no_part_of_the_next_one_and_others_may_not_read() {
         let folder = Folder::new("half");
         let path = folder.0.join("calls.jsonl");
         fs::write(&path, b"{\"v\":1,\"id\":\"hal").unwrap();
@@ -315,6 +364,75 @@ mod tests {
         file.close();
         assert_eq!(ids(&path), ["000001"]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// Waits until this many lines are written or lost.
+    fn wait(file: &CallsFile, lines: u64) {
+        while file.counts.written() + file.counts.lost() < lines {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_moved_or_removed_is_made_anew() {
+        let folder = Folder::new("moved");
+        let (path, moved) = (folder.0.join("calls.jsonl"), folder.0.join("moved"));
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        file.finished(&call(1), None);
+        wait(&file, 1);
+        fs::rename(&path, &moved).unwrap();
+        file.finished(&call(2), None);
+        wait(&file, 2);
+        assert_eq!((ids(&moved), ids(&path)), (vec!["000001".to_owned()], vec!["000002".to_owned()]));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::remove_file(&path).unwrap();
+        file.finished(&call(3), None);
+        wait(&file, 3);
+        assert_eq!(ids(&path), ["000003"]);
+        // Another one is there already, which others may read.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, call(4).kept.json()).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        file.finished(&call(5), None);
+        wait(&file, 4);
+        assert_eq!(ids(&path), ["000004", "000005"]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        // A symbolic link to the very file that is open.
+        fs::rename(&path, &moved).unwrap();
+        std::os::unix::fs::symlink(&moved, &path).unwrap();
+        file.finished(&call(6), None);
+        file.close();
+        assert_eq!((file.counts.written(), file.counts.lost()), (4, 1));
+        assert_eq!(ids(&moved), ["000004", "000005"]);
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_file_which_another_program_emptied_or_put_there() {
+        let folder = Folder::new("emptied");
+        let path = folder.0.join("calls.jsonl");
+        let line = call(0).kept.json().len() as u64 + 1;
+        let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
+        let mut number = 0;
+        let mut write = |lines: u32| {
+            (0..lines).for_each(|_| {
+                number += 1;
+                file.finished(&call(number), None);
+            });
+            wait(&file, u64::from(number));
+        };
+        let lines = |path: &Path| fs::read(path).map_or(0, |text| text.len() as u64 / line);
+        write(8);
+        File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        write(10);
+        assert_eq!((lines(&path), lines(&older(&path, 1))), (10, 0), "ten lines since it was emptied are not too many");
+        write(1);
+        assert_eq!((lines(&path), lines(&older(&path, 1))), (1, 10));
+        fs::copy(older(&path, 1), folder.0.join("full")).unwrap();
+        fs::rename(folder.0.join("full"), &path).unwrap();
+        write(1);
+        assert_eq!((lines(&path), lines(&older(&path, 1)), lines(&older(&path, 2))), (1, 10, 10));
+        file.close();
+        assert_eq!((file.counts.written(), file.counts.lost()), (20, 0));
     }
 
     #[test]

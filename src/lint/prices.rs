@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use llm::Usage;
-use llm::prices::names::provider_of_host;
-use llm::prices::{PriceRow, PricedCall};
+use llm::prices::PriceRow;
 use serde_json::Value;
 
 use super::Finding;
+use crate::calls::cost::{Priced, cost_of};
 use crate::prices::PriceBook;
 use crate::relay::DirectUpstream;
 use balancer::broker::BrokerSettings;
@@ -29,51 +29,54 @@ pub struct ModelPlan<'a> {
     pub today: Date,
 }
 
-/// A model that a target is asked for.
+/// A model that a target is sent.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct NamedModel<'a> {
     router: &'a RouterPath,
     model: &'a str,
 }
 
+/// The models that the settings name, and for each the names under which clients ask for it: `None` where the settings do not
+/// say them.
+type NamedModels<'a> = BTreeMap<NamedModel<'a>, BTreeSet<Option<&'a str>>>;
+
 /// All findings, which are warnings: only what settings name is known, clients may ask for other models.
 pub fn check(plan: &ModelPlan<'_>) -> Vec<Finding> {
-    let mut named = BTreeSet::new();
+    let mut named = NamedModels::new();
     for pool in &plan.settings.pools {
         models(&pool.root, &mut named);
     }
-    named.into_iter().flat_map(|named| [plan.retirement(&named), plan.unknown_price(&named)]).flatten().collect()
+    let findings = named.iter().flat_map(|(named, asked)| [plan.retirement(named), plan.unknown_price(named, asked)]);
+    findings.flatten().collect()
 }
 
 /// The models that the settings of a target and of those below it name.
-fn models<'a>(target: &'a Target, named: &mut BTreeSet<NamedModel<'a>>) {
+fn models<'a>(target: &'a Target, named: &mut NamedModels<'a>) {
     match &target.kind {
         TargetKind::Branch { targets, .. } => targets.iter().for_each(|target| models(target, named)),
         TargetKind::Router(router) => {
-            let mapped = target.patch.mapped_models();
+            let mut add = |asked, model| {
+                named.entry(NamedModel { router, model }).or_default().insert(asked);
+            };
             // What is set always wins over what is renamed.
             match target.patch.merge.get("model") {
-                Some(Value::String(model)) => drop(named.insert(NamedModel { router, model })),
+                Some(Value::String(model)) => add(None, model),
                 Some(_) => {}
-                None => named.extend(mapped.map(|model| NamedModel { router, model })),
+                None => target.patch.mapped_models().for_each(|(asked, model)| add(asked, model)),
             }
         }
     }
 }
 
 impl ModelPlan<'_> {
-    /// The row of a model; none for one that a server of one's own serves, whatever its name.
+    /// The row that says when a model is retired: of the provider whose host it is or that the pools file names. None for a
+    /// server of one's own; a router of the gateway may be of any provider.
     fn row(&self, named: &NamedModel<'_>) -> Option<&Arc<PriceRow>> {
-        let provider = self.provider(named)?;
+        let provider = match self.direct.get(named.router) {
+            Some(direct) => Some(direct.host_provider().or_else(|| direct.provider_name())?),
+            None => None,
+        };
         self.book.table().find(provider, named.model)
-    }
-
-    /// The provider, and `Some(None)` for a router of the gateway, of which only the gateway knows it.
-    fn provider(&self, named: &NamedModel<'_>) -> Option<Option<&'static str>> {
-        match self.direct.get(named.router) {
-            Some(direct) => provider_of_host(direct.host()).map(Some),
-            None => Some(None),
-        }
     }
 
     fn retirement(&self, named: &NamedModel<'_>) -> Option<Finding> {
@@ -98,12 +101,17 @@ impl ModelPlan<'_> {
         ))
     }
 
-    fn unknown_price(&self, named: &NamedModel<'_>) -> Option<Finding> {
-        let matters = self.book.has_own_prices() && self.book.target_price(named.router).is_none();
-        let one_token = Usage { input_uncached: 1, output: 1, ..Usage::default() };
-        let call = PricedCall { provider: self.provider(named).flatten(), model: named.model, ..PricedCall::default() };
-        let is_known = self.provider(named).is_some() && self.book.quote(call, &one_token).is_some();
-        (matters && !is_known).then(|| {
+    /// What the relay finds no price for.
+    fn unknown_price(&self, named: &NamedModel<'_>, asked: &BTreeSet<Option<&str>>) -> Option<Finding> {
+        let provider = self.direct.get(named.router).and_then(|direct| direct.host_provider());
+        let priced = Priced { router: named.router.as_str(), provider };
+        // The price of a target may be for embeddings, which have no output.
+        let output = u64::from(self.book.target_price(named.router).is_none());
+        let usage = Usage { input_uncached: 1, output, ..Usage::default() };
+        let is_known = |asked: &Option<&str>| {
+            cost_of(self.book, priced, [named.model].into_iter().chain(*asked), &usage).is_some()
+        };
+        (self.book.has_own_prices() && !asked.iter().all(is_known)).then(|| {
             Finding::warning(
                 "price-unknown",
                 named.router.as_str(),
@@ -178,7 +186,35 @@ mod tests {
         assert_eq!(rules(&target("nobodys", ""), Some(PRICES)), ["price-unknown"]);
         assert!(rules(&target("nobodys", r#", "price": {"input": 1}"#), Some(PRICES)).is_empty());
         assert!(rules(&target("new", ""), Some(PRICES)).is_empty());
-        let own = r#"{"url": "http://gpu:8000/v1/", "model_map": {"a": "new"}}"#;
-        assert_eq!(rules(own, Some(PRICES)), ["price-unknown"], "what a server of one's own costs is not in a table");
+        assert_eq!(rules(&target("nobodys", r#", "price": {"output": 1}"#), Some(PRICES)), ["price-unknown"]);
+        for (map, unknown) in [
+            (r#"{"a": "new"}"#, 0),
+            (r#"{"a": "nobodys"}"#, 1),
+            // The relay falls back on the name that was asked for.
+            (r#"{"new": "nobodys"}"#, 0),
+            (r#"{"new": "nobodys", "a": "nobodys"}"#, 1),
+            (r#"{"*": "nobodys"}"#, 1),
+            (r#"{"*": "*", "new": "*"}"#, 0),
+        ] {
+            let own = format!(r#"{{"url": "http://gpu:8000/v1/", "model_map": {map}}}"#);
+            assert_eq!(rules(&own, Some(PRICES)).len(), unknown, "{map}");
+        }
+    }
+
+    #[test]
+    fn a_provider_at_an_address_of_ones_own() {
+        let rules = |target: &str| {
+            found(target, Some(PRICES), "2026-12-01").into_iter().map(|(_, rule, _)| rule).collect::<Vec<_>>()
+        };
+        let target = |provider: &str, model: &str, url: &str| {
+            format!(r#"{{"provider": "{provider}", "url": "{url}", "api_key": "k", "model": "{model}"}}"#)
+        };
+        let own = "http://proxy.example:8000/v1/";
+        assert!(rules(&target("openai", "new", own)).is_empty(), "the relay prices it by the row of any provider");
+        assert_eq!(rules(&target("openai", "nobodys", own)), ["price-unknown"]);
+        assert_eq!(rules(&target("openai", "old", own)), ["model-retires"]);
+        assert!(rules(&target("gemini", "old", own)).is_empty(), "another provider's model of this name");
+        // The host says more than the name: Mistral has no price for it.
+        assert_eq!(rules(&target("openai", "old", "https://api.mistral.ai/v1/")), ["price-unknown"]);
     }
 }

@@ -110,12 +110,12 @@ impl DirectUpstream {
     }
 
     /// The provider of its target, by the pools file or by the host.
-    pub(super) fn provider_name(&self) -> Option<&'static str> {
+    pub fn provider_name(&self) -> Option<&'static str> {
         self.provider().map(|target| target.provider.name()).or(self.host_provider)
     }
 
     /// The provider that serves at its host, by whose prices its calls are paid.
-    pub(super) const fn host_provider(&self) -> Option<&'static str> {
+    pub const fn host_provider(&self) -> Option<&'static str> {
         self.host_provider
     }
 

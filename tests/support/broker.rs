@@ -21,12 +21,13 @@ pub(crate) struct Setup {
     environment: Vec<(OsString, OsString)>,
     arguments: Vec<String>,
     secrets: Vec<String>,
+    ignored_signal: Option<&'static str>,
 }
 
 impl Setup {
     /// Nothing set at all.
     pub(crate) fn bare() -> Self {
-        Self { environment: Vec::new(), arguments: Vec::new(), secrets: vec![TOKEN.to_owned()] }
+        Self { environment: Vec::new(), arguments: Vec::new(), secrets: vec![TOKEN.to_owned()], ignored_signal: None }
     }
 
     /// All that is needed on this bus; HTTP on any free port.
@@ -60,9 +61,25 @@ impl Setup {
         self
     }
 
+    /// A signal, such as `XFSZ`, that does not end it.
+    pub(crate) fn ignoring(mut self, signal: &'static str) -> Self {
+        self.ignored_signal = Some(signal);
+        self
+    }
+
     /// Starts it and waits for nothing.
     pub(crate) fn spawn(self) -> Broker {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_broker"))
+        let program = env!("CARGO_BIN_EXE_broker");
+        let mut command = match self.ignored_signal {
+            None => Command::new(program),
+            Some(signal) => {
+                // What a shell ignores, the program that takes its place ignores too.
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", &format!("trap '' {signal}; exec \"$0\" \"$@\""), program]);
+                shell
+            }
+        };
+        let mut child = command
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment)

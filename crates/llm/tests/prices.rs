@@ -305,6 +305,23 @@ fn the_shipped_table_is_what_its_source_says() {
 }
 
 #[test]
+fn a_price_of_a_target_is_said_to_be_missing_only_where_there_is_none() {
+    for (price, faults) in [
+        (r#"{}"#, &["needs prices such as"][..]),
+        (r#"{"above": {}}"#, &["needs prices such as"]),
+        (r#"{"input": 4e-10}"#, &["at most nine decimal places"]),
+        (r#"{"output": 1e300, "inputs": 1}"#, &["more than a dollar per token", "no such key"]),
+        ("5", &["must be an object"]),
+    ] {
+        let found = target_price(price.as_bytes()).unwrap_err();
+        assert_eq!(found.len(), faults.len(), "{price}: {found:?}");
+        for (found, words) in found.iter().zip(faults) {
+            assert!(found.problem.contains(words), "{price}: {found}");
+        }
+    }
+}
+
+#[test]
 fn all_faults_are_reported_at_once_and_where() {
     let text = r#"{"date": "soon", "modles": {}, "models": {
   "openai/a": {"input": -1, "output": "free", "tokens": 3, "context": 1.5, "supports": ["flying"], "retires": "2026-13-01"},
@@ -385,7 +402,7 @@ fn any_prices() -> impl Strategy<Value = Prices> {
     let amount = || prop_oneof![Just(1_000_000.0), 0.0..100.0_f64];
     (amount(), amount(), amount(), amount()).prop_map(|(input, output, cache_read, reasoning)| {
         let text = format!(
-            r#"{{"input": {input}, "output": {output}, "cache_read": {cache_read}, "reasoning": {reasoning}, "above": {{"1000": {{"input": {output}}}}}}}"#
+            r#"{{"input": {input:.9}, "output": {output:.9}, "cache_read": {cache_read:.9}, "reasoning": {reasoning:.9}, "above": {{"1000": {{"input": {output:.9}}}}}}}"#
         );
         target_price(text.as_bytes()).unwrap()
     })

@@ -133,10 +133,12 @@ impl Patch {
         (to != Self::ANY).then_some(to)
     }
 
-    /// The models that `model_map` sends, as far as it names them.
-    pub fn mapped_models(&self) -> impl Iterator<Item = &str> {
-        let sent = self.model_map.iter().map(|(from, to)| if to == Self::ANY { from } else { to });
-        sent.map(String::as_str).filter(|name| *name != Self::ANY)
+    /// The models that `model_map` sends, as far as it names them, and for each the one that was asked for: `None` for all that
+    /// are not listed.
+    pub fn mapped_models(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
+        let sent = self.model_map.iter().map(|(asked, sent)| (asked, if sent == Self::ANY { asked } else { sent }));
+        let named = sent.filter(|(_, sent)| *sent != Self::ANY);
+        named.map(|(asked, sent)| ((asked != Self::ANY).then_some(asked.as_str()), sent.as_str()))
     }
 
     /// Whether nothing changes.

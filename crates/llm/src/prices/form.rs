@@ -92,7 +92,7 @@ pub fn target_price(text: &[u8]) -> Result<Prices, Vec<PriceFault>> {
             document.fault(value, &Path::ROOT.below(&key), format!("no such key; there are {}", price_keys()));
         }
     });
-    if price.is_object() && entries.is_empty() {
+    if entries.is_empty() && !document.has_faults() {
         document.fault(
             price,
             &Path::ROOT,

@@ -16,20 +16,27 @@ const NANO_PER_DOLLAR: u64 = 1_000_000_000;
 pub struct Rate(u64);
 
 impl Rate {
-    /// From a decimal number of dollars per million tokens, as vendors publish prices and as our own form has them.
+    /// From a decimal number of dollars per million tokens, as vendors publish prices and as our own form has them. It must be a
+    /// whole number of femto-dollars per token.
     ///
     /// # Errors
     /// What the number should be.
     pub(crate) fn per_million(number: &str) -> Result<Self, &'static str> {
-        femto(number, 9).map(Self)
+        let (femto, is_exact) = femto(number, 9)?;
+        let problem = "must have at most nine decimal places, of which the last is a femto-dollar per token";
+        is_exact.then_some(Self(femto)).ok_or(problem)
     }
 
-    /// From a decimal number of dollars per token, as LiteLLM has them.
+    /// From a decimal number of dollars per token, as LiteLLM has them: results of floating-point arithmetic such as
+    /// 1.9999999999999998e-07, which are rounded to the next femto-dollar. What is not free must not be rounded to 0.
     ///
     /// # Errors
     /// What the number should be.
     pub(crate) fn per_token(number: &str) -> Result<Self, &'static str> {
-        femto(number, 15).map(Self)
+        match femto(number, 15)? {
+            (0, false) => Err("must be 0 or at least 1e-15, a femto-dollar per token"),
+            (femto, _) => Ok(Self(femto)),
+        }
     }
 
     /// In femto-dollars per token.
@@ -76,8 +83,8 @@ impl fmt::Display for Cost {
     }
 }
 
-/// A decimal number of JSON times 10 to the power of `shift`, rounded to a whole number.
-fn femto(number: &str, shift: i32) -> Result<u64, &'static str> {
+/// A decimal number of JSON times 10 to the power of `shift`, rounded to a whole number, and whether it was one already.
+fn femto(number: &str, shift: i32) -> Result<(u64, bool), &'static str> {
     const NUMBER: &str = "must be a number of dollars, such as 2.5, not negative";
     const LARGE: &str = "is more than a dollar per token";
     let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
@@ -86,23 +93,27 @@ fn femto(number: &str, shift: i32) -> Result<u64, &'static str> {
     if whole.is_empty() || !whole.bytes().chain(part.bytes()).all(|byte| byte.is_ascii_digit()) {
         return Err(NUMBER);
     }
-    // Digits beyond these change nothing.
-    let part = part.get(..part.len().min(30)).unwrap_or(part);
+    // Digits beyond these do not change what it is rounded to.
+    let (part, beyond) = part.split_at_checked(30).unwrap_or((part, ""));
+    let is_whole = beyond.bytes().all(|digit| digit == b'0');
+    let part = part.trim_end_matches('0');
     let power = i64::from(exponent) + i64::from(shift) - i64::try_from(part.len()).unwrap_or(i64::MAX);
     let mut digits = whole.bytes().chain(part.bytes()).map(|digit| u128::from(digit - b'0'));
     let mantissa = digits.try_fold(0_u128, |sum, digit| sum.checked_mul(10)?.checked_add(digit)).ok_or(LARGE)?;
     if mantissa == 0 {
-        return Ok(0);
+        return Ok((0, is_whole));
     }
     let scale = |power: u64| u32::try_from(power).ok().and_then(|power| 10_u128.checked_pow(power));
-    let femto = if power >= 0 {
-        scale(power.unsigned_abs()).and_then(|scale| mantissa.checked_mul(scale)).ok_or(LARGE)?
+    let (femto, rest) = if power >= 0 {
+        (scale(power.unsigned_abs()).and_then(|scale| mantissa.checked_mul(scale)).ok_or(LARGE)?, 0)
     } else {
-        // Less than half a femto-dollar is nothing.
-        scale(power.unsigned_abs())
-            .map_or(0, |scale| mantissa / scale + u128::from(mantissa % scale >= scale.div_ceil(2)))
+        scale(power.unsigned_abs()).map_or((0, mantissa), |scale| {
+            let rest = mantissa % scale;
+            (mantissa / scale + u128::from(rest >= scale.div_ceil(2)), rest)
+        })
     };
-    u64::try_from(femto).ok().filter(|femto| *femto <= MAX_FEMTO).ok_or(LARGE)
+    let femto = u64::try_from(femto).ok().filter(|femto| *femto <= MAX_FEMTO).ok_or(LARGE)?;
+    Ok((femto, is_whole && rest == 0))
 }
 
 #[cfg(test)]
@@ -121,10 +132,11 @@ mod tests {
             ("0.0", 0),
             ("1", MAX_FEMTO),
             ("1E0", MAX_FEMTO),
-            ("4e-16", 0),
+            ("0e-400", 0),
+            ("0.00000000000000000000000000000000000000000000000000000000000", 0),
+            ("1.00000000000000000000000000000000000000000000000000000000000e-6", 1_000_000_000),
             ("5e-16", 1),
-            ("1e-400", 0),
-            ("0.00000000000000000000000000000000000000000000000000000000001", 0),
+            ("1e-15", 1),
         ] {
             assert_eq!(Rate::per_token(number), Ok(Rate(femto)), "{number}");
         }
@@ -144,6 +156,24 @@ mod tests {
             "99999999999999999999999999999999999999999",
         ] {
             assert!(Rate::per_token(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_price_is_never_rounded_to_nothing_and_our_own_form_is_exact() {
+        let long = "0.00000000000000000000000000000000000000000000000000000000001";
+        for small in ["4e-16", "0.0000000000000004999", "1e-400", long] {
+            let fault = Rate::per_token(small).unwrap_err();
+            assert!(fault.contains("at least 1e-15"), "{small}: {fault}");
+        }
+        for fine in ["1e-10", "0.0000000005", "0.0000000004", "2.5000000001", "0.30000000000000004", "1e-400", long] {
+            let fault = Rate::per_million(fine).unwrap_err();
+            assert!(fault.contains("at most nine decimal places"), "{fine}: {fault}");
+        }
+        for (exact, femto) in
+            [("0.000000001", 1), ("1e-9", 1), ("25000e-4", 2_500_000_000), ("2.5000000000000", 2_500_000_000)]
+        {
+            assert_eq!(Rate::per_million(exact), Ok(Rate(femto)), "{exact}");
         }
     }
 

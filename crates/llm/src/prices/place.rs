@@ -79,6 +79,10 @@ impl<'a> Document<'a> {
         self.faults.push(PriceFault { line, column, path: path.to_string(), problem: problem.into() });
     }
 
+    pub(super) const fn has_faults(&self) -> bool {
+        !self.faults.is_empty()
+    }
+
     /// What was read, if nothing is wrong.
     pub(super) fn finish<T>(mut self, read: T) -> Result<T, Vec<PriceFault>> {
         if self.unlisted > 0 {
