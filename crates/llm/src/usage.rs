@@ -11,6 +11,10 @@ use crate::prices::ServiceTier;
 
 /// No call uses more tokens of a kind than this.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
+/// Output of which only the total shows is reasoning (Gemini's OpenAI endpoint). Where the reasoning is not stated, a total that shows
+/// more of it cannot be believed. assumed: Gemini's models write at most 65,536 tokens, reasoning included (ai.google.dev, models), and
+/// no other vendor's that leave it out more than twice as many.
+pub const MAX_UNSTATED_OUTPUT: u64 = 131_072;
 /// The number of bytes per token by which tokens are estimated where a vendor does not count them.
 pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
@@ -62,6 +66,9 @@ pub enum InvalidUsage {
     /// A usage without the tokens of the input.
     #[error("the usage has no number of input tokens")]
     Missing,
+    /// A total that says far more than its parts.
+    #[error("the total has over {MAX_UNSTATED_OUTPUT} tokens more than input, output and reasoning")]
+    Total,
 }
 
 /// What a whole answer says: any vendor's, also a stream that came as one JSON array. `Ok(None)` if it says nothing.
@@ -307,7 +314,8 @@ impl Counts {
             return if self.seen && !self.in_seconds { Err(InvalidUsage::Missing) } else { Ok(None) };
         };
         let total = self.total.filter(|_| self.total_is_decisive);
-        let output = self.output.or_else(|| known(total, Some(input))).unwrap_or(0);
+        let unstated = if self.output.is_none() { known(total, Some(input)).unwrap_or(0) } else { 0 };
+        let output = self.output.unwrap_or(unstated);
         let (cache_read, cache_write) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
         let cached = cache_read + cache_write;
         let reasoning = self.reasoning.unwrap_or(0);
@@ -316,6 +324,11 @@ impl Counts {
         let cache_is_left_out = cached > 0 && left_out == cached;
         let exclusive = (self.exclusive && !self.total_is_decisive) || cache_is_left_out || cached > input;
         let hidden = if cache_is_left_out { 0 } else { left_out };
+        if hidden.max(unstated) > reasoning.max(MAX_UNSTATED_OUTPUT) {
+            return Err(InvalidUsage::Total);
+        }
+        // Where the reasoning is stated, that and no more is what the output may leave out.
+        let hidden = if reasoning > 0 { hidden.min(reasoning) } else { hidden };
         let hidden = if reasoning > output { hidden.max(reasoning) } else { hidden };
         let thoughts = self.thoughts.unwrap_or(0);
         let output = output + thoughts + hidden;
