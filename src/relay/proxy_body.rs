@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::running_call::{RunningCall, StreamedEnd, stream_usage};
+use super::running_call::{RunningCall, StreamedEnd};
 use super::upstream_body::UpstreamBody;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
@@ -175,7 +175,7 @@ impl Upstream {
     fn usage(&self) -> Option<Usage> {
         let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
         let used = match &self.stream {
-            Some(stream) => stream_usage(stream, request_bytes),
+            Some(stream) => stream.usage_or_estimate(request_bytes).ok().flatten(),
             None => self.tail.usage(),
         };
         used.or(self.end.usage)

@@ -172,6 +172,22 @@ impl StreamState {
         self.seen.counts.service_tier()
     }
 
+    /// What the call used: as its vendor counts, or, where it did not or not to the end, an estimate. `Ok(None)` of a stream that
+    /// is only an error, or whose form is unknown: that says nothing about tokens. `request_bytes` is the length of the request's
+    /// body.
+    ///
+    /// # Errors
+    /// The vendor says what cannot be believed.
+    pub fn usage_or_estimate(&self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
+        let counted = self.usage()?;
+        let is_failed = matches!(self.progress(), Progress::Failed(_));
+        Ok(match counted {
+            Some(usage) if self.has_ended() => Some(usage),
+            None if is_failed || self.protocol() == Protocol::Generic => None,
+            _ => self.has_begun().then(|| self.estimated_usage(request_bytes)),
+        })
+    }
+
     /// What a call has used whose vendor did not count, or whose stream broke off before it did: what it did count, and the
     /// rest by bytes. `request_bytes` is the length of the request's body.
     pub fn estimated_usage(&self, request_bytes: u64) -> Usage {
