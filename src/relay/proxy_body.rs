@@ -160,7 +160,10 @@ fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
 
 impl Upstream {
     fn report(&mut self, broken: Option<TransportFailure>, reason: Option<&'static str>) {
-        let usage = self.usage();
+        if self.guard.is_none() && self.call.is_none() {
+            return;
+        }
+        let usage = self.used();
         let time = self.guard.as_ref().map(AttemptGuard::time);
         if let Some(mut guard) = self.guard.take() {
             guard.finish(AttemptEnd { broken, usage, ..self.end });
@@ -171,14 +174,18 @@ impl Upstream {
         }
     }
 
-    /// What was used as far as it came.
-    fn usage(&self) -> Option<Usage> {
+    /// What was used as far as it came: to be asked once, before the call and its attempt are reported.
+    fn used(&mut self) -> Option<Usage> {
         let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
-        let used = match &self.stream {
-            Some(stream) => stream.usage_or_estimate(request_bytes).ok().flatten(),
+        let used = match &mut self.stream {
+            Some(stream) => {
+                stream.set_counts(self.body.counts());
+                stream.usage_or_estimate(request_bytes)
+            }
             None => self.tail.usage(),
         };
-        used.or(self.end.usage)
+        let of_call = || self.call.as_ref().map(RunningCall::counts);
+        self.guard.as_ref().map(AttemptGuard::counts).or_else(of_call)?.believed_usage(used)
     }
 
     /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
@@ -241,7 +248,8 @@ impl Drop for Upstream {
         if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
             self.report(None, None);
         }
-        let (usage, time) = (self.usage(), self.guard.as_ref().map(AttemptGuard::time));
+        let time = self.guard.as_ref().map(AttemptGuard::time);
+        let usage = self.call.is_some().then(|| self.used()).flatten();
         if let Some(call) = self.call.take() {
             call.finish_stream(StreamedEnd { time, usage, gone: true, ..StreamedEnd::default() });
         }

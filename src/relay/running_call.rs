@@ -15,7 +15,7 @@ use crate::calls::cost::{self, Priced};
 use crate::calls::{CallAttempt, CallClass, CallRecord, PASSED_OVER, TraceIds, Via, short};
 use crate::shared_broker::SharedBroker;
 use crate::stamping::WrittenStamp;
-use crate::telemetry::gen_ai;
+use crate::telemetry::{Counts, gen_ai};
 use balancer::retry::AttemptResult;
 use llm::{Usage, model};
 use types::outcome::{ErrorClass, TransportFailure};
@@ -170,14 +170,16 @@ impl RunningCall {
         priced_by: Option<&'static str>,
     ) {
         let Some(begun) = &mut self.begun else { return };
-        if end.usage.is_none() && end.status < 400 {
-            let streamed = answer.stream.as_deref().filter(|_| answer.rest.is_none());
-            end.usage = streamed.and_then(|stream| stream.usage_or_estimate(begun.request_bytes).ok()?);
-        }
+        end.usage = self.handle.counts().believed_usage(answer.usage(begun.request_bytes));
         begun.record.usage = end.usage;
         begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
         begun.record.served_model = model::of_answer(&answer.start()).map(|model| short(&model));
+    }
+
+    /// The counters of the process.
+    pub(super) fn counts(&self) -> &Counts {
+        self.handle.counts()
     }
 
     /// The length of its request's body, in bytes.

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use llm::translate::{BrokenAnswer, StreamTranslator};
+use llm::usage::TokenCounts;
 use types::outcome::TransportFailure;
 
 /// The body of an answer.
@@ -62,6 +63,11 @@ impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
     /// A body that passes through this.
     pub(super) fn translated(body: B, translator: Box<dyn StreamTranslator>) -> Self {
         Self { body, translation: Some(Translation { translator, state: State::Open }) }
+    }
+
+    /// What the vendor of a translated one has counted so far.
+    pub(super) fn counts(&self) -> TokenCounts {
+        self.translation.as_ref().map(|it| it.translator.counts()).unwrap_or_default()
     }
 }
 

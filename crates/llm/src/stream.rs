@@ -18,7 +18,7 @@ use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
-use crate::usage::{BYTES_PER_TOKEN, Counts, InvalidUsage, Usage};
+use crate::usage::{BYTES_PER_TOKEN, InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
 
 /// The code of the last event of a stream that breaks off.
@@ -78,7 +78,7 @@ pub(crate) struct StreamSummary {
     error_body: Vec<u8>,
     /// Content came before the error.
     error_came_late: bool,
-    pub(crate) counts: Counts,
+    pub(crate) counts: TokenCounts,
     /// The ids of what the stream makes, not taken yet.
     ids: Vec<String>,
 }
@@ -165,6 +165,13 @@ impl StreamState {
     /// It says what cannot be believed.
     pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         self.seen.counts.usage()
+    }
+
+    /// What its vendor has counted so far, if anything, of a stream that was translated: a translation tells it only at its end.
+    pub fn set_counts(&mut self, counts: TokenCounts) {
+        if counts.has_any() {
+            self.seen.counts = counts;
+        }
     }
 
     /// How the call is served, as far as the stream has said.

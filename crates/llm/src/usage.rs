@@ -76,21 +76,7 @@ pub enum InvalidUsage {
 /// # Errors
 /// It has a usage that cannot be believed.
 pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
-    let mut counts = Counts::default();
-    let mut cursor = Cursor::new(body);
-    // What breaks off is read as far as it goes.
-    let _ = if cursor.peek() == Some(b'[') {
-        cursor.elements(|element| {
-            counts.read_top(element.raw()?);
-            Ok(())
-        })
-    } else {
-        cursor.fields(|name, value| {
-            counts.top_field(name, value.raw()?);
-            Ok(())
-        })
-    };
-    counts.usage()
+    TokenCounts::of_answer(body).usage()
 }
 
 /// What a usage object says that was found already, such as the gateway's `token_count`.
@@ -98,7 +84,7 @@ pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
 /// # Errors
 /// It cannot be believed.
 pub fn of_object(usage: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
-    let mut counts = Counts::default();
+    let mut counts = TokenCounts::default();
     if let Ok(usage) = RawJson::parse(usage) {
         counts.read(usage);
     }
@@ -108,7 +94,7 @@ pub fn of_object(usage: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
 /// The numbers of one call as its vendor gives them. In a stream a later number replaces an earlier one and is never added
 /// to it: all vendors send running totals.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
+pub struct TokenCounts {
     /// There was a usage at all.
     seen: bool,
     /// It is counted in seconds, not in tokens.
@@ -137,7 +123,31 @@ pub(crate) struct Counts {
     fast: bool,
 }
 
-impl Counts {
+impl TokenCounts {
+    /// Of a whole answer.
+    pub(crate) fn of_answer(body: &[u8]) -> Self {
+        let mut counts = Self::default();
+        let mut cursor = Cursor::new(body);
+        // What breaks off is read as far as it goes.
+        let _ = if cursor.peek() == Some(b'[') {
+            cursor.elements(|element| {
+                counts.read_top(element.raw()?);
+                Ok(())
+            })
+        } else {
+            cursor.fields(|name, value| {
+                counts.top_field(name, value.raw()?);
+                Ok(())
+            })
+        };
+        counts
+    }
+
+    /// Whether the vendor has said anything.
+    pub(crate) const fn has_any(&self) -> bool {
+        self.seen
+    }
+
     /// Reads the usage wherever it stands in an answer or in the data of an event.
     pub(crate) fn read_top(&mut self, answer: RawJson<'_>) {
         answer.for_each_field(|name, value| self.top_field(name, value));
@@ -151,6 +161,11 @@ impl Counts {
             b"prompt_eval_count" => {
                 self.seen = true;
                 self.number("prompt_eval_count", value, |counts| &mut counts.input);
+            }
+            // Titan's embeddings at Bedrock.
+            b"inputTextTokenCount" => {
+                self.seen = true;
+                self.number("inputTextTokenCount", value, |counts| &mut counts.input);
             }
             b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
             _ => {}
@@ -304,8 +319,11 @@ impl Counts {
         self.output
     }
 
-    /// What all of it means.
-    pub(crate) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+    /// What all of it means; `Ok(None)` if the vendor has said nothing.
+    ///
+    /// # Errors
+    /// It cannot be believed.
+    pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         if let Some(name) = self.invalid {
             return Err(InvalidUsage::Number(name));
         }

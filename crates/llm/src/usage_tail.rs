@@ -2,7 +2,7 @@
 
 use crate::json::{Cursor, RawJson};
 use crate::prices::ServiceTier;
-use crate::usage::{Usage, of_object};
+use crate::usage::{InvalidUsage, Usage, of_object};
 
 /// So many of the last bytes are enough: a usage has some hundred.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
@@ -25,15 +25,20 @@ impl Tail {
         self.0.extend_from_slice(part);
     }
 
-    /// The last usage in it that can be believed. A text that speaks of usages has no such name: its quotes are escaped.
-    pub fn usage(&self) -> Option<Usage> {
-        let usage = NAMES.into_iter().find_map(|name| {
-            let object = self.last(name).filter(|value| value.is_object())?;
-            of_object(object.bytes()).ok()?
-        })?;
+    /// The last usage in it. A text that speaks of usages has no such name: its quotes are escaped.
+    ///
+    /// # Errors
+    /// It cannot be believed.
+    pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let mut used = NAMES.into_iter().map(|name| self.last(name).map_or(Ok(None), |usage| of_object(usage.bytes())));
+        let (first, second) = (used.next().unwrap_or(Ok(None)), used.next().unwrap_or(Ok(None)));
+        // Arguments of a tool may have one of the names too.
+        let used = if matches!(first, Ok(Some(_))) || second == Ok(None) { first } else { second };
         let tier = self.last(TIER).and_then(RawJson::text);
-        let service_tier = tier.map_or(usage.service_tier, |name| ServiceTier::of_answer(&name));
-        Some(Usage { service_tier, ..usage })
+        Ok(used?.map(|usage| {
+            let service_tier = tier.map_or(usage.service_tier, |name| ServiceTier::of_answer(&name));
+            Usage { service_tier, ..usage }
+        }))
     }
 
     /// The value behind a name, where that comes last.
@@ -52,7 +57,7 @@ mod tests {
     fn of(parts: &[&str]) -> Option<u64> {
         let mut tail = Tail::default();
         parts.iter().for_each(|part| tail.push(part.as_bytes()));
-        tail.usage().map(|usage| usage.input())
+        tail.usage().unwrap().map(|usage| usage.input())
     }
 
     #[test]
@@ -71,19 +76,34 @@ mod tests {
         tail.push(long.as_bytes());
         assert_eq!(tail.0.len(), TAIL_BYTES);
         tail.push(br#", "service_tier": "flex"}"#);
-        assert_eq!(tail.usage().map(|usage| usage.service_tier), Some(ServiceTier::Flex));
+        assert_eq!(tail.usage().unwrap().map(|usage| usage.service_tier), Some(ServiceTier::Flex));
     }
 
     #[test]
     fn what_a_text_says_is_no_usage() {
-        for text in [
-            r#"{"content":"say \"usage\":{\"prompt_tokens\":5}"}"#,
-            r#"{"usage":"none"}"#,
-            r#"{"usage":{"prompt_tokens":-5}}"#,
-            r#"{"usage":{"prompt_tokens":5"#,
-            "",
-        ] {
+        for text in [r#"{"content":"say \"usage\":{\"prompt_tokens\":5}"}"#, r#"{"usage":{"prompt_tokens":5"#, ""] {
             assert_eq!(of(&[text]), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_usage_that_cannot_be_believed_is_an_error_unless_another_one_can() {
+        let of = |text: &str| {
+            let mut tail = Tail::default();
+            tail.push(text.as_bytes());
+            tail.usage().map(|usage| usage.map(|usage| usage.input()))
+        };
+        for text in [
+            r#"{"usage":"none"}"#,
+            r#"{"usage":{"prompt_tokens":-5}}"#,
+            r#"{"usage":{}}"#,
+            r#"{"usageMetadata":{"promptTokenCount":"3"}}"#,
+            r#"{"usageMetadata":{"promptTokenCount":1e30}}"#,
+        ] {
+            assert!(of(text).is_err(), "{text}");
+        }
+        assert_eq!(of(r#"{"usage":null}"#), Ok(None));
+        let tool = r#"{"args":{"usage":"monthly"}},"usageMetadata":{"promptTokenCount":3}}"#;
+        assert_eq!(of(tool), Ok(Some(3)));
     }
 }
