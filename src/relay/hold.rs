@@ -13,6 +13,7 @@ use hyper::{HeaderMap, StatusCode};
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamEnd, StreamState};
 use llm::usage::{self, InvalidUsage, TokenCounts, Usage};
+use llm::usage_tail::Tail;
 use llm::{ErrorClass, Protocol, answer};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
@@ -138,6 +139,7 @@ impl UpstreamResponse {
         let headers = answer_headers(&head.headers);
         let until = HoldUntil::for_answer(head.status, &headers, &body, asked);
         let is_stream = head.status.as_u16() < 400 && headers.is_event_stream();
+        let body = body.with_tail(Tail::new(&headers));
         let mut answer = Self {
             head,
             held: Vec::new(),
@@ -278,6 +280,11 @@ impl UpstreamResponse {
         }
         let body = self.start();
         let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
+        if headers.is_framed() {
+            let mut tail = Tail::new(&headers);
+            tail.push(&body);
+            return tail.usage(request_bytes);
+        }
         if headers.is_json() && !headers.is_compressed() { usage::of_answer(&body) } else { Ok(None) }
     }
 

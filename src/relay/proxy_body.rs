@@ -82,14 +82,14 @@ impl ProxyBody {
     /// with `end`, if well.
     pub(super) fn streaming(
         held: Vec<Bytes>,
-        body: UpstreamBody,
+        mut body: UpstreamBody,
         idle: Duration,
         stream: Option<Box<StreamState>>,
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let mut tail = Tail::default();
+        let mut tail = body.take_tail();
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
@@ -182,7 +182,7 @@ impl Upstream {
                 stream.set_counts(self.body.counts());
                 stream.usage_or_estimate(request_bytes)
             }
-            None => self.tail.usage(),
+            None => self.tail.usage(request_bytes),
         };
         let of_call = || self.call.as_ref().map(RunningCall::counts);
         self.guard.as_ref().map(AttemptGuard::counts).or_else(of_call)?.believed_usage(used)

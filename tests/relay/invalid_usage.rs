@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::support::http::Open;
 use super::super::support::metrics::Scrape;
-use super::super::support::scripted::{Act, Scripted, answer, chunk, last_chunk, stream};
+use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
 use super::usage::record;
 use super::{CHAT, Harness, KEY};
 
@@ -93,11 +93,83 @@ async fn a_usage_that_cannot_be_believed_is_unknown_and_counted_once_wherever_it
         answer(200, &[], &whole.to_string()),
     )
     .await;
-    let converse = json!({"provider": "bedrock", "model": "amazon.nova-lite-v1:0", "api_key": "${KEY}"});
     let whole = json!({"output": {"message": {"role": "assistant", "content": [{"text": "hello"}]}}, "stopReason": "end_turn",
         "usage": {"inputTokens": 5, "outputTokens": "7", "totalTokens": 12}});
-    assert_unknown_and_counted("Converse's answer", (&converse, CHAT, WHOLE), answer(200, &[], &whole.to_string()))
+    assert_unknown_and_counted("Converse's answer", (&bedrock(), CHAT, WHOLE), answer(200, &[], &whole.to_string()))
         .await;
+}
+
+/// A frame of AWS's event streams: an event of this type.
+fn frame(kind: &str, payload: &Value) -> Vec<u8> {
+    let crc = |bytes: &[u8]| {
+        let step = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+        !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), step))
+    };
+    let size = |length: usize| u32::try_from(length).unwrap().to_be_bytes();
+    let header = |name: &str, value: &str| {
+        let (name_length, length) = (u8::try_from(name.len()).unwrap(), u16::try_from(value.len()).unwrap());
+        [&[name_length][..], name.as_bytes(), &[7], &length.to_be_bytes(), value.as_bytes()].concat()
+    };
+    let headers = [header(":message-type", "event"), header(":event-type", kind)].concat();
+    let payload = payload.to_string().into_bytes();
+    let mut frame = [size(16 + headers.len() + payload.len()), size(headers.len())].concat();
+    frame.extend(crc(&frame).to_be_bytes());
+    frame.extend([headers, payload].concat());
+    frame.extend(crc(&frame).to_be_bytes());
+    frame
+}
+
+fn framed(frames: &[Vec<u8>]) -> Act {
+    let head =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.amazon.eventstream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = |frame: &Vec<u8>| [format!("{:x}\r\n", frame.len()).as_bytes(), frame, b"\r\n"].concat();
+    [head.into()].into_iter().chain(frames.iter().map(chunk)).map(Move::Send).collect()
+}
+
+fn converse(usage: &Value) -> [Vec<u8>; 5] {
+    [
+        frame("messageStart", &json!({"role": "assistant"})),
+        frame("contentBlockDelta", &json!({"contentBlockIndex": 0, "delta": {"text": "x".repeat(40)}})),
+        frame("contentBlockStop", &json!({"contentBlockIndex": 0})),
+        frame("messageStop", &json!({"stopReason": "end_turn"})),
+        frame("metadata", &json!({"usage": usage, "metrics": {"latencyMs": 7}})),
+    ]
+}
+
+fn bedrock() -> Value {
+    json!({"provider": "bedrock", "model": "amazon.nova-lite-v1:0", "api_key": "${KEY}"})
+}
+
+/// The stream passes as it is, or is translated.
+#[tokio::test]
+async fn a_stream_of_frames_is_counted_by_its_metadata_and_estimated_without() {
+    let counted = json!({"inputTokens": 25, "cacheReadInputTokens": 1000, "outputTokens": 7, "totalTokens": 1032});
+    let frames = converse(&counted);
+    let input = json!(STREAMED.len().div_ceil(4));
+    for (settings, path) in [(keyed(), "/llm/model/amazon.nova-lite-v1%3A0/converse-stream"), (bedrock(), CHAT)] {
+        for (name, act, expected) in [
+            ("whole", [framed(&frames), vec![last_chunk()]].concat(), json!([25, 1000, 7, false])),
+            ("no metadata", [framed(&frames[..4]), vec![last_chunk()]].concat(), json!([input, 0, 10, true])),
+            ("cut off", framed(&frames[..2]), json!([input, 0, 10, true])),
+        ] {
+            let vendor = Scripted::start(act).await;
+            let relay = before(&vendor, &settings).await;
+            let open = Open::post(relay.relay, path, STREAMED).await;
+            if name == "cut off" {
+                open.closed().await;
+            } else {
+                let mut open = open;
+                open.until("\r\n0\r\n\r\n").await;
+            }
+            let record = record(&relay).await;
+            let usage = &record["usage"];
+            let found = json!([usage["input_uncached"], usage["cache_read"], usage["output"], usage["estimated"]]);
+            assert_eq!(found, expected, "{path} {name}: {record}");
+        }
+        let hostile = json!({"inputTokens": 25, "outputTokens": -7, "totalTokens": 32});
+        let act = [framed(&converse(&hostile)), vec![last_chunk()]].concat();
+        assert_unknown_and_counted("frames", (&settings, path, STREAMED), act).await;
+    }
 }
 
 /// Cached input is a tenth of the price, so what was counted is not to be lost.

@@ -70,6 +70,11 @@ impl ConverseStream {
         };
         Self { parser: Parser::default(), state }
     }
+
+    /// Takes a frame that was read already; not to be mixed with [`StreamTranslator::push`].
+    pub(crate) fn take(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        self.state.take(frame, out)
+    }
 }
 
 impl StreamTranslator for ConverseStream {
