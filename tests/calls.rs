@@ -264,6 +264,26 @@ async fn a_call_through_the_gateway_gives_the_same_record_from_its_log() {
     assert!(ended.out.contains("through the gateway") && ended.out.contains("12 in, 5 out"), "{ended:?}");
 }
 
+/// Not again where the entry comes twice, and not for the attempt of a relay, which counts its answers itself.
+#[tokio::test]
+async fn a_usage_in_the_log_that_cannot_be_believed_is_counted_once() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).set("BROKER_ROUTERS", "/azure/gpt4/,/azure/gpt35turbo/").ready().await;
+    let events = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":-1}}\n\n";
+    let traced = |log: Log, id: &str| log.with("/request/ingress_headers", json!({"X-Trace-Id": [id]}));
+    let hostile = Log::of("/azure/gpt4/", 200).with("/response/inbound_payload", json!(events));
+    let attempt = hostile.clone().with("/session_id", json!("Z3UQUIXY_1795913986229082810_2_0"));
+    let attempt = attempt.with("/transaction_id", json!("Z3UQUIXY_1795913986229082810_2_1"));
+    bus.log(attempt.with("/request/original_gl_path", json!("/azure/gpt4/"))).await;
+    bus.log(traced(hostile.clone(), "hostile")).await;
+    bus.log(traced(hostile, "hostile")).await;
+    bus.log(traced(Log::of("/azure/gpt4/", 200), "after")).await;
+    call_of(&broker, "trace=after").await;
+    assert_eq!(call_of(&broker, "trace=hostile").await["usage"], json!(null));
+    let metrics = broker.get("/metrics").await.text();
+    assert!(metrics.contains("\ngecholog_broker_invalid_usages_total 1\n"), "{metrics}");
+}
+
 #[tokio::test]
 async fn a_call_of_the_relay_through_the_gateway_is_one_call_and_budgets_count_streams_in_the_log() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);

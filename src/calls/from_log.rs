@@ -34,7 +34,7 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;
     let stamp = logged.stamp();
     let transaction = short(answer.transaction.unwrap_or_default());
-    let (asked, usage) = (logged.request_fields(), logged.usage_or_estimate());
+    let (asked, usage) = (logged.request_fields(), logged.usage.ok().flatten());
     let router = answer.served_path.map(short);
     let url = logged.url();
     let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
@@ -226,6 +226,38 @@ mod tests {
         let mut entry = entry();
         entry["response"]["inbound_payload"] = json!(events);
         assert!(of(&entry).unwrap().usage.unwrap().estimated, "what a vendor did not count is estimated");
+    }
+
+    /// What came is counted, and the rest estimated: 40 bytes of text are 10 tokens.
+    #[test]
+    fn a_stream_that_breaks_off_is_estimated_from_what_came() {
+        let text = "x".repeat(40);
+        let anthropic = [
+            json!({"type": "message_start", "message": {"usage": {"input_tokens": 25, "cache_read_input_tokens": 1000, "output_tokens": 1}}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}),
+        ];
+        let gemini = [json!({"candidates": [{"content": {"parts": [{"text": text}]}}],
+            "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 2, "totalTokenCount": 9}})];
+        let openai = [json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}],
+            "usage": {"prompt_tokens": 7, "completion_tokens": 1, "total_tokens": 8}})];
+        let ends = [
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 15}}),
+            json!({"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 7, "candidatesTokenCount": 15}}),
+            json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 7, "completion_tokens": 15}}),
+        ];
+        for ((events, end), input) in [&anthropic[..], &gemini, &openai].into_iter().zip(&ends).zip([1025, 7, 7]) {
+            let mut entry = entry();
+            let sent =
+                |events: &[Value]| json!(events.iter().map(|event| format!("data: {event}\n\n")).collect::<String>());
+            entry["response"]["inbound_payload"] = sent(events);
+            let usage = of(&entry).unwrap().usage.unwrap();
+            assert_eq!((usage.input(), usage.output, usage.estimated), (input, 10, true), "{entry}");
+            let bytes = serde_json::to_vec(&entry).unwrap();
+            assert_eq!(log_entry::read_call(&bytes).unwrap().entry.details.total_tokens, None, "no budget learns it");
+            entry["response"]["inbound_payload"] = sent(&[events, std::slice::from_ref(end)].concat());
+            let usage = of(&entry).unwrap().usage.unwrap();
+            assert_eq!((usage.input(), usage.output, usage.estimated), (input, 15, false), "{entry}");
+        }
     }
 
     #[test]

@@ -84,9 +84,6 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
             if let Some(field) = report.filtered {
                 counts.incomplete_logs.count(field, handle.now());
             }
-            if logged.usage.is_err() {
-                counts.count_invalid_usage();
-            }
             let learnt = handle.learn(CallObservation::Log { entry: report, decision: None });
             if is_a_call(report, learnt, handle) {
                 record(&logged, handle);
@@ -124,6 +121,10 @@ fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     let calls = handle.calls();
     if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
         let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
+        if counts {
+            // The record has what can be believed.
+            let _ = handle.counts().believed_usage(logged.usage);
+        }
         let content = (counts && calls.wants_content()).then(|| from_log::content(logged));
         calls.finished(record, content, counts);
     }

@@ -12,6 +12,8 @@ use hyper::http::response::Parts;
 use hyper::{HeaderMap, StatusCode};
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamEnd, StreamState};
+use llm::usage::{self, InvalidUsage, TokenCounts, Usage};
+use llm::usage_tail::Tail;
 use llm::{ErrorClass, Protocol, answer};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
@@ -63,6 +65,8 @@ pub(super) struct UpstreamResponse {
     pub(super) rest: Option<UpstreamBody>,
     /// Its events so far, if it is a stream of them that can be read.
     pub(super) stream: Option<Box<StreamState>>,
+    /// What its vendor has counted, where it was translated and all of it is here.
+    counts: TokenCounts,
     /// What is wrong with it although its status is good, where that is the caller's fault.
     pub(super) error_class: Option<ErrorClass>,
     /// What its provider's answers need on their way to the client.
@@ -135,11 +139,13 @@ impl UpstreamResponse {
         let headers = answer_headers(&head.headers);
         let until = HoldUntil::for_answer(head.status, &headers, &body, asked);
         let is_stream = head.status.as_u16() < 400 && headers.is_event_stream();
+        let body = body.with_tail(Tail::new(&headers));
         let mut answer = Self {
             head,
             held: Vec::new(),
             rest: Some(body).filter(|body| !body.is_end_stream()),
             stream: is_stream.then(|| Box::new(StreamState::new(asked.protocol))),
+            counts: TokenCounts::default(),
             error_class: None,
             translation: None,
             hides_usage: false,
@@ -160,7 +166,8 @@ impl UpstreamResponse {
         match read.and_then(|()| answer.judge(asked)) {
             Ok(()) => Ok(answer),
             Err(failure) if answer.is_broken_preamble(failure) => {
-                (answer.rest, answer.broken) = (None, Some(failure));
+                answer.end();
+                answer.broken = Some(failure);
                 Ok(answer)
             }
             Err(failure) => {
@@ -216,14 +223,12 @@ impl UpstreamResponse {
                     return Err(failure);
                 }
                 Ok(None) => {
-                    self.rest = None;
+                    self.end();
                     return Ok(());
                 }
                 Ok(Some(Ok(frame))) => frame,
             };
-            if rest.is_end_stream() {
-                self.rest = None;
-            }
+            let is_end = rest.is_end_stream();
             let mut progress = Progress::Preamble;
             if let Ok(data) = frame.into_data() {
                 if length == 0 {
@@ -235,6 +240,9 @@ impl UpstreamResponse {
                 progress = self.stream.as_mut().map_or(progress, |stream| stream.push(&data));
                 held.push(data);
             }
+            if is_end {
+                self.end();
+            }
             let enough = match until {
                 HoldUntil::FirstByte => length > 0,
                 HoldUntil::Content => progress != Progress::Preamble,
@@ -245,6 +253,39 @@ impl UpstreamResponse {
             }
         }
         Ok(())
+    }
+
+    /// Nothing more of it is read.
+    fn end(&mut self) {
+        let Some(rest) = self.rest.take() else { return };
+        self.counts = rest.counts();
+        if let Some(stream) = &mut self.stream {
+            stream.set_counts(self.counts);
+        }
+    }
+
+    /// What it used, once all of it is here; `Ok(None)` before. `request_bytes` is the length of the request's body.
+    ///
+    /// # Errors
+    /// Its vendor says what cannot be believed.
+    pub(super) fn usage(&self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
+        if self.rest.is_some() {
+            return Ok(None);
+        }
+        if let Some(stream) = &self.stream {
+            return stream.usage_or_estimate(request_bytes);
+        }
+        if let Some(used) = self.counts.usage()? {
+            return Ok(Some(used));
+        }
+        let body = self.start();
+        let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
+        if headers.is_framed() {
+            let mut tail = Tail::new(&headers);
+            tail.push(&body);
+            return tail.usage(request_bytes);
+        }
+        if headers.is_json() && !headers.is_compressed() { usage::of_answer(&body) } else { Ok(None) }
     }
 
     /// What is held back may show that a good status is none.

@@ -8,11 +8,10 @@ use super::decoded::decoded;
 use super::hold::{FailedAttempt, UpstreamResponse, answer_headers};
 use super::metrics;
 use super::target::Target;
-use crate::telemetry::Counts;
 use balancer::retry::AttemptResult;
 use gecholog_protocol::missing::{Missing, Naming};
 use gecholog_protocol::{answer_headers as gateway, upstream_body};
-use llm::{error_class, usage};
+use llm::error_class;
 use types::outcome::{RetryAfter, TransportFailure};
 use types::time::BrokerTime;
 
@@ -38,7 +37,7 @@ pub(super) fn judge<'n>(
 ) -> Judgement {
     match came {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, naming, (guard.now(), guard.counts()));
+            let (end, result) = ending(&answer, target, naming, guard.now());
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.hint, answer: Some((answer, end)) }
         }
@@ -76,7 +75,7 @@ fn ending<'n>(
     answer: &UpstreamResponse,
     target: &Target<'_>,
     naming: impl FnOnce() -> Naming<'n>,
-    (now, counts): (BrokerTime, &Counts),
+    now: BrokerTime,
 ) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
     // Only an error, or a short answer, is here to its end.
@@ -84,21 +83,11 @@ fn ending<'n>(
     let (headers, body) = decoded(answer_headers(&answer.head.headers), &body);
     let received = received(now);
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
-    let used = match &answer.stream {
-        Some(stream) => stream.usage(),
-        None if headers.is_json() && !headers.is_compressed() => usage::of_answer(&body),
-        None => Ok(None),
-    };
-    if used.is_err() {
-        counts.count_invalid_usage();
-    }
     let missing = Missing::of_error(status, error_class, &body);
     let end = AttemptEnd {
         hint: gateway::retry_after(status, &headers, &body, received),
         html: headers.is_html(),
         error_class,
-        // What cannot be believed is unknown.
-        usage: used.ok().flatten(),
         quota: gateway::rate_limits(&headers, received),
         missing: missing.map(|missing| naming().named_by(missing)),
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::running_call::{RunningCall, StreamedEnd, stream_usage};
+use super::running_call::{RunningCall, StreamedEnd};
 use super::upstream_body::UpstreamBody;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
@@ -82,14 +82,14 @@ impl ProxyBody {
     /// with `end`, if well.
     pub(super) fn streaming(
         held: Vec<Bytes>,
-        body: UpstreamBody,
+        mut body: UpstreamBody,
         idle: Duration,
         stream: Option<Box<StreamState>>,
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
         let timer = Box::pin(sleep(idle));
-        let mut tail = Tail::default();
+        let mut tail = body.take_tail();
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
@@ -160,7 +160,10 @@ fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
 
 impl Upstream {
     fn report(&mut self, broken: Option<TransportFailure>, reason: Option<&'static str>) {
-        let usage = self.usage();
+        if self.guard.is_none() && self.call.is_none() {
+            return;
+        }
+        let usage = self.used();
         let time = self.guard.as_ref().map(AttemptGuard::time);
         if let Some(mut guard) = self.guard.take() {
             guard.finish(AttemptEnd { broken, usage, ..self.end });
@@ -171,14 +174,18 @@ impl Upstream {
         }
     }
 
-    /// What was used as far as it came.
-    fn usage(&self) -> Option<Usage> {
+    /// What was used as far as it came: to be asked once, before the call and its attempt are reported.
+    fn used(&mut self) -> Option<Usage> {
         let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
-        let used = match &self.stream {
-            Some(stream) => stream_usage(stream, request_bytes),
-            None => self.tail.usage(),
+        let used = match &mut self.stream {
+            Some(stream) => {
+                stream.set_counts(self.body.counts());
+                stream.usage_or_estimate(request_bytes)
+            }
+            None => self.tail.usage(request_bytes),
         };
-        used.or(self.end.usage)
+        let of_call = || self.call.as_ref().map(RunningCall::counts);
+        self.guard.as_ref().map(AttemptGuard::counts).or_else(of_call)?.believed_usage(used)
     }
 
     /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
@@ -241,7 +248,8 @@ impl Drop for Upstream {
         if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
             self.report(None, None);
         }
-        let (usage, time) = (self.usage(), self.guard.as_ref().map(AttemptGuard::time));
+        let time = self.guard.as_ref().map(AttemptGuard::time);
+        let usage = self.call.is_some().then(|| self.used()).flatten();
         if let Some(call) = self.call.take() {
             call.finish_stream(StreamedEnd { time, usage, gone: true, ..StreamedEnd::default() });
         }

@@ -16,10 +16,9 @@ use crate::calls::cost::{self, Priced};
 use crate::calls::{CallAttempt, CallClass, CallRecord, PASSED_OVER, TraceIds, Via, short};
 use crate::shared_broker::SharedBroker;
 use crate::stamping::WrittenStamp;
-use crate::telemetry::gen_ai;
+use crate::telemetry::{Counts, gen_ai};
 use balancer::retry::AttemptResult;
-use llm::stream::StreamState;
-use llm::{Protocol, Usage, model};
+use llm::{Usage, model};
 use types::outcome::{ErrorClass, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
@@ -164,14 +163,16 @@ impl RunningCall {
         priced_by: Option<&'static str>,
     ) {
         let Some(begun) = &mut self.begun else { return };
-        if end.usage.is_none() && end.status < 400 {
-            let streamed = answer.stream.as_deref().filter(|_| answer.rest.is_none());
-            end.usage = streamed.and_then(|stream| stream_usage(stream, begun.request_bytes));
-        }
+        end.usage = self.handle.counts().believed_usage(answer.usage(begun.request_bytes));
         begun.record.usage = end.usage;
         begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
         begun.record.served_model = model::of_answer(&answer.start()).map(|model| short(&model));
+    }
+
+    /// The counters of the process.
+    pub(super) fn counts(&self) -> &Counts {
+        self.handle.counts()
     }
 
     /// The length of its request's body, in bytes.
@@ -345,19 +346,6 @@ impl Attempt {
             tries,
             context: self.context,
         }
-    }
-}
-
-/// What a stream used: as its vendor counts, or, where it did not or not to the end, an estimate. `request_bytes` is the length
-/// of the request's body.
-pub(super) fn stream_usage(stream: &StreamState, request_bytes: u64) -> Option<Usage> {
-    let counted = stream.usage();
-    match counted {
-        Ok(Some(usage)) if stream.has_ended() => Some(usage),
-        // A stream of a form that is unknown says nothing about tokens.
-        Ok(None) if stream.protocol() == Protocol::Generic => None,
-        Ok(_) if stream.has_begun() => Some(stream.estimated_usage(request_bytes)),
-        Ok(_) | Err(_) => None,
     }
 }
 

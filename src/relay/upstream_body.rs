@@ -6,6 +6,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use llm::translate::{BrokenAnswer, StreamTranslator};
+use llm::usage::TokenCounts;
+use llm::usage_tail::Tail;
 use types::outcome::TransportFailure;
 
 /// The body of an answer.
@@ -13,6 +15,8 @@ use types::outcome::TransportFailure;
 pub(super) struct UpstreamBody<B = Incoming> {
     body: B,
     translation: Option<Translation>,
+    /// Finds the usage in what comes, where that is no stream of events; nothing came yet.
+    tail: Tail,
 }
 
 /// A translation in progress.
@@ -55,13 +59,28 @@ impl<E> UpstreamError<E> {
 
 impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
     /// A body that passes as it is.
-    pub(super) const fn unchanged(body: B) -> Self {
-        Self { body, translation: None }
+    pub(super) fn unchanged(body: B) -> Self {
+        Self { body, translation: None, tail: Tail::default() }
     }
 
     /// A body that passes through this.
     pub(super) fn translated(body: B, translator: Box<dyn StreamTranslator>) -> Self {
-        Self { body, translation: Some(Translation { translator, state: State::Open }) }
+        Self { body, translation: Some(Translation { translator, state: State::Open }), tail: Tail::default() }
+    }
+
+    /// The same, with what finds the usage in it.
+    pub(super) fn with_tail(self, tail: Tail) -> Self {
+        Self { tail, ..self }
+    }
+
+    /// What finds the usage in it, for the one that reads it.
+    pub(super) fn take_tail(&mut self) -> Tail {
+        std::mem::take(&mut self.tail)
+    }
+
+    /// What the vendor of a translated one has counted so far.
+    pub(super) fn counts(&self) -> TokenCounts {
+        self.translation.as_ref().map(|it| it.translator.counts()).unwrap_or_default()
     }
 }
 
@@ -99,7 +118,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { body, translation } = &mut *self;
+        let Self { body, translation, .. } = &mut *self;
         let Some(translation) = translation else {
             return Pin::new(body).poll_frame(context).map_err(UpstreamError::Connection);
         };

@@ -10,6 +10,7 @@ use super::{Counter, RelayCounters};
 use gecholog_protocol::bypass::Bypass;
 use gecholog_protocol::reply::Degradation;
 use gecholog_protocol::{Malformed, log_entry};
+use llm::usage::{InvalidUsage, Usage};
 use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -114,9 +115,13 @@ impl Counts {
         self.exhausted.all()
     }
 
-    /// An answer has a usage that cannot be believed: negative, huge, text, or without its input.
-    pub fn count_invalid_usage(&self) {
-        self.invalid_usage.fetch_add(1, Ordering::Relaxed);
+    /// The usage of an answer, asked once per answer. One that cannot be believed (negative, huge, text, or without its input) is
+    /// unknown, and counted.
+    pub fn believed_usage(&self, usage: Result<Option<Usage>, InvalidUsage>) -> Option<Usage> {
+        usage.unwrap_or_else(|_| {
+            self.invalid_usage.fetch_add(1, Ordering::Relaxed);
+            None
+        })
     }
 
     /// How many had one.

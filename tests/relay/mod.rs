@@ -4,7 +4,7 @@
 //! - `answers`: what an answer means, by the numbers of the situations from public reports;
 //! - `faults`: the table of what can go wrong,
 //!   directly and through the `gateway`; `outage`: a minute of it; `no_bus`: without a bus;
-//! - `capabilities`: what targets' models lack; `usage`: what streams are asked for;
+//! - `capabilities`: what targets' models lack; `usage`: what streams are asked for; `invalid_usage`: what is not believed;
 //! - `streams`: what happens once an answer has begun;
 //! - `defaults`: what a pool with addresses does where no setting says otherwise, and its time limits; `budgets`: token limits;
 //! - `client_config`: strategies that clients send along;
@@ -25,6 +25,7 @@ mod defaults;
 mod examples;
 mod faults;
 mod gateway;
+mod invalid_usage;
 mod limits;
 mod log_entries;
 mod metrics;

@@ -51,7 +51,7 @@ fn priced() -> Value {
 }
 
 /// The record of the only call.
-async fn record(relay: &Harness) -> Value {
+pub(super) async fn record(relay: &Harness) -> Value {
     soon("the record", async {
         loop {
             let page: Value = serde_json::from_slice(&relay.broker.get("/api/v1/calls").await.body).unwrap();

@@ -172,7 +172,10 @@ impl<'a> Parts<'a> {
         let RequestSection { url, subpath, received, sent, .. } = self.request;
         let details = Details { url, subpath, received, sent, ..self.details };
         let usage = details.usage();
-        if let Ok(Some(usage)) = usage {
+        // What is estimated here was estimated when the call was sent.
+        if let Ok(Some(usage)) = usage
+            && !usage.estimated
+        {
             entry.details.completion_tokens = Some(usage.output).filter(|output| *output > 0);
             entry.details.total_tokens = Some(usage.total());
         }

@@ -17,7 +17,8 @@ use llm::json::{Cursor, RawJson};
 pub struct LoggedCall<'a> {
     /// What is learnt from it.
     pub entry: LogEntry<'a>,
-    /// The tokens that the call used, counted by the vendor or by the gateway's `token_count`; `Ok(None)` if neither says.
+    /// The tokens that the call used, counted by the vendor or by the gateway's `token_count`, or estimated of a stream that was not
+    /// counted to its end; `Ok(None)` if nothing says.
     ///
     /// It is an error if what they say cannot be believed.
     pub usage: Result<Option<Usage>, InvalidUsage>,
@@ -151,49 +152,36 @@ impl LoggedCall<'_> {
             Ok(())
         });
     }
-
-    /// The same usage, or an estimate by bytes for a stream whose vendor did not count.
-    pub fn usage_or_estimate(&self) -> Option<Usage> {
-        let counted = self.usage.ok()?;
-        counted.or_else(|| {
-            let events = self.details.answer.and_then(RawJson::text).filter(|text| is_stream(text))?;
-            let request = self.details.sent.or(self.details.received).map_or(0, |payload| payload.bytes().len());
-            let mut stream = StreamState::new(Protocol::Generic);
-            stream.push(events.as_bytes());
-            stream.finish();
-            (stream.error().is_none()).then(|| stream.estimated_usage(request as u64))
-        })
-    }
 }
 
 impl Details<'_> {
-    /// What the answer, or else the gateway, says that was used.
+    /// What the answer, or else the gateway, says that was used; of a stream that was not counted to its end, an estimate.
     pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
-        let mut service_tier = ServiceTier::default();
-        let of_answer = match self.answer {
-            None => Ok(None),
-            // The gateway makes one text of a stream.
-            Some(answer) => match answer.text() {
-                Some(events) if is_stream(&events) => {
-                    let mut stream = StreamState::new(Protocol::Generic);
-                    stream.push(events.as_bytes());
-                    stream.finish();
-                    service_tier = stream.service_tier();
-                    stream.usage()
-                }
-                Some(_) => Ok(None),
-                None => usage::of_answer(answer.bytes()),
-            },
+        let Some(answer) = self.answer else { return self.counted_by_gateway(ServiceTier::default()) };
+        let Some(text) = answer.text() else {
+            let counted = usage::of_answer(answer.bytes())?;
+            return counted.map_or_else(|| self.counted_by_gateway(ServiceTier::default()), |usage| Ok(Some(usage)));
         };
-        match (of_answer, self.token_count) {
-            (Ok(Some(usage)), _) => Ok(Some(usage)),
-            (other, Some(count)) => match usage::of_object(count.bytes())? {
-                // The gateway counts tokens and says nothing of the tier.
-                Some(counted) => Ok(Some(Usage { service_tier, ..counted })),
-                None => other,
-            },
-            (other, None) => other,
+        // The gateway makes one text of a stream.
+        if !is_stream(&text) {
+            return self.counted_by_gateway(ServiceTier::default());
         }
+        let mut stream = StreamState::new(Protocol::Generic);
+        stream.push(text.as_bytes());
+        stream.finish();
+        if stream.usage()?.is_none()
+            && let Some(counted) = self.counted_by_gateway(stream.service_tier())?
+        {
+            return Ok(Some(counted));
+        }
+        let request = self.sent.or(self.received).map_or(0, |payload| payload.bytes().len());
+        stream.usage_or_estimate(request as u64)
+    }
+
+    /// The gateway's `token_count`. It says nothing of the tier.
+    fn counted_by_gateway(&self, service_tier: ServiceTier) -> Result<Option<Usage>, InvalidUsage> {
+        let Some(count) = self.token_count else { return Ok(None) };
+        Ok(usage::of_object(count.bytes())?.map(|counted| Usage { service_tier, ..counted }))
     }
 }
 

@@ -99,6 +99,11 @@ impl<'a> AnswerHeaders<'a> {
         self.is("text/event-stream") && !self.is_compressed()
     }
 
+    /// Whether the body is a stream in AWS's frames; see [`crate::event_stream`].
+    pub fn is_framed(&self) -> bool {
+        self.is("application/vnd.amazon.eventstream") && !self.is_compressed()
+    }
+
     /// The coding of the body, where one is named.
     pub const fn coding(&self) -> Option<&'a str> {
         self.content_encoding

@@ -35,6 +35,7 @@ mod error_denial;
 mod error_sentences;
 mod error_words;
 pub mod event_stream;
+mod frame_usage;
 pub mod headers;
 pub mod json;
 mod json_skip;

@@ -18,7 +18,7 @@ use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
-use crate::usage::{BYTES_PER_TOKEN, Counts, InvalidUsage, Usage};
+use crate::usage::{BYTES_PER_TOKEN, InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
 
 /// The code of the last event of a stream that breaks off.
@@ -78,7 +78,7 @@ pub(crate) struct StreamSummary {
     error_body: Vec<u8>,
     /// Content came before the error.
     error_came_late: bool,
-    pub(crate) counts: Counts,
+    pub(crate) counts: TokenCounts,
     /// The ids of what the stream makes, not taken yet.
     ids: Vec<String>,
 }
@@ -167,9 +167,32 @@ impl StreamState {
         self.seen.counts.usage()
     }
 
+    /// What its vendor has counted so far, if anything, of a stream that was translated: a translation tells it only at its end.
+    pub fn set_counts(&mut self, counts: TokenCounts) {
+        if counts.has_any() {
+            self.seen.counts = counts;
+        }
+    }
+
     /// How the call is served, as far as the stream has said.
     pub fn service_tier(&self) -> ServiceTier {
         self.seen.counts.service_tier()
+    }
+
+    /// What the call used: as its vendor counts, or, where it did not or not to the end, an estimate. `Ok(None)` of a stream that
+    /// is only an error, or whose form is unknown: that says nothing about tokens. `request_bytes` is the length of the request's
+    /// body.
+    ///
+    /// # Errors
+    /// The vendor says what cannot be believed.
+    pub fn usage_or_estimate(&self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
+        let counted = self.usage()?;
+        let is_failed = matches!(self.progress(), Progress::Failed(_));
+        Ok(match counted {
+            Some(usage) if self.has_ended() => Some(usage),
+            None if is_failed || self.protocol() == Protocol::Generic => None,
+            _ => self.has_begun().then(|| self.estimated_usage(request_bytes)),
+        })
     }
 
     /// What a call has used whose vendor did not count, or whose stream broke off before it did: what it did count, and the

@@ -11,6 +11,10 @@ use crate::prices::ServiceTier;
 
 /// No call uses more tokens of a kind than this.
 pub const MAX_TOKENS: u64 = 1_000_000_000;
+/// Output of which only the total shows is reasoning (Gemini's OpenAI endpoint). Where the reasoning is not stated, a total that shows
+/// more of it cannot be believed. assumed: Gemini's models write at most 65,536 tokens, reasoning included (ai.google.dev, models), and
+/// no other vendor's that leave it out more than twice as many.
+pub const MAX_UNSTATED_OUTPUT: u64 = 131_072;
 /// The number of bytes per token by which tokens are estimated where a vendor does not count them.
 pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
@@ -62,6 +66,9 @@ pub enum InvalidUsage {
     /// A usage without the tokens of the input.
     #[error("the usage has no number of input tokens")]
     Missing,
+    /// A total that says far more than its parts.
+    #[error("the total has over {MAX_UNSTATED_OUTPUT} tokens more than input, output and reasoning")]
+    Total,
 }
 
 /// What a whole answer says: any vendor's, also a stream that came as one JSON array. `Ok(None)` if it says nothing.
@@ -69,21 +76,7 @@ pub enum InvalidUsage {
 /// # Errors
 /// It has a usage that cannot be believed.
 pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
-    let mut counts = Counts::default();
-    let mut cursor = Cursor::new(body);
-    // What breaks off is read as far as it goes.
-    let _ = if cursor.peek() == Some(b'[') {
-        cursor.elements(|element| {
-            counts.read_top(element.raw()?);
-            Ok(())
-        })
-    } else {
-        cursor.fields(|name, value| {
-            counts.top_field(name, value.raw()?);
-            Ok(())
-        })
-    };
-    counts.usage()
+    TokenCounts::of_answer(body).usage()
 }
 
 /// What a usage object says that was found already, such as the gateway's `token_count`.
@@ -91,7 +84,7 @@ pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
 /// # Errors
 /// It cannot be believed.
 pub fn of_object(usage: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
-    let mut counts = Counts::default();
+    let mut counts = TokenCounts::default();
     if let Ok(usage) = RawJson::parse(usage) {
         counts.read(usage);
     }
@@ -101,7 +94,7 @@ pub fn of_object(usage: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
 /// The numbers of one call as its vendor gives them. In a stream a later number replaces an earlier one and is never added
 /// to it: all vendors send running totals.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
+pub struct TokenCounts {
     /// There was a usage at all.
     seen: bool,
     /// It is counted in seconds, not in tokens.
@@ -130,7 +123,31 @@ pub(crate) struct Counts {
     fast: bool,
 }
 
-impl Counts {
+impl TokenCounts {
+    /// Of a whole answer.
+    pub(crate) fn of_answer(body: &[u8]) -> Self {
+        let mut counts = Self::default();
+        let mut cursor = Cursor::new(body);
+        // What breaks off is read as far as it goes.
+        let _ = if cursor.peek() == Some(b'[') {
+            cursor.elements(|element| {
+                counts.read_top(element.raw()?);
+                Ok(())
+            })
+        } else {
+            cursor.fields(|name, value| {
+                counts.top_field(name, value.raw()?);
+                Ok(())
+            })
+        };
+        counts
+    }
+
+    /// Whether the vendor has said anything.
+    pub(crate) const fn has_any(&self) -> bool {
+        self.seen
+    }
+
     /// Reads the usage wherever it stands in an answer or in the data of an event.
     pub(crate) fn read_top(&mut self, answer: RawJson<'_>) {
         answer.for_each_field(|name, value| self.top_field(name, value));
@@ -144,6 +161,11 @@ impl Counts {
             b"prompt_eval_count" => {
                 self.seen = true;
                 self.number("prompt_eval_count", value, |counts| &mut counts.input);
+            }
+            // Titan's embeddings at Bedrock.
+            b"inputTextTokenCount" => {
+                self.seen = true;
+                self.number("inputTextTokenCount", value, |counts| &mut counts.input);
             }
             b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
             _ => {}
@@ -297,8 +319,11 @@ impl Counts {
         self.output
     }
 
-    /// What all of it means.
-    pub(crate) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+    /// What all of it means; `Ok(None)` if the vendor has said nothing.
+    ///
+    /// # Errors
+    /// It cannot be believed.
+    pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         if let Some(name) = self.invalid {
             return Err(InvalidUsage::Number(name));
         }
@@ -307,7 +332,8 @@ impl Counts {
             return if self.seen && !self.in_seconds { Err(InvalidUsage::Missing) } else { Ok(None) };
         };
         let total = self.total.filter(|_| self.total_is_decisive);
-        let output = self.output.or_else(|| known(total, Some(input))).unwrap_or(0);
+        let unstated = if self.output.is_none() { known(total, Some(input)).unwrap_or(0) } else { 0 };
+        let output = self.output.unwrap_or(unstated);
         let (cache_read, cache_write) = (self.cache_read.unwrap_or(0), self.cache_write.unwrap_or(0));
         let cached = cache_read + cache_write;
         let reasoning = self.reasoning.unwrap_or(0);
@@ -316,6 +342,11 @@ impl Counts {
         let cache_is_left_out = cached > 0 && left_out == cached;
         let exclusive = (self.exclusive && !self.total_is_decisive) || cache_is_left_out || cached > input;
         let hidden = if cache_is_left_out { 0 } else { left_out };
+        if hidden.max(unstated) > reasoning.max(MAX_UNSTATED_OUTPUT) {
+            return Err(InvalidUsage::Total);
+        }
+        // Where the reasoning is stated, that and no more is what the output may leave out.
+        let hidden = if reasoning > 0 { hidden.min(reasoning) } else { hidden };
         let hidden = if reasoning > output { hidden.max(reasoning) } else { hidden };
         let thoughts = self.thoughts.unwrap_or(0);
         let output = output + thoughts + hidden;

@@ -3,7 +3,7 @@
 use llm::prices::ServiceTier;
 use llm::stream::StreamState;
 use llm::translate::{anthropic, converse};
-use llm::usage::{InvalidUsage, MAX_TOKENS, of_answer, of_object};
+use llm::usage::{InvalidUsage, MAX_TOKENS, MAX_UNSTATED_OUTPUT, of_answer, of_object};
 use llm::{Protocol, Usage};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -106,6 +106,16 @@ fn every_vendors_shape() {
             Usage { input_uncached: 8, output: 210, reasoning: 200, ..NONE },
         ),
         (
+            "a total with more than the reasoning that is stated",
+            json!({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 90_000, "completion_tokens_details": {"reasoning_tokens": 100}}}),
+            Usage { input_uncached: 10, output: 105, reasoning: 100, ..NONE },
+        ),
+        (
+            "as much reasoning as the vendor states",
+            json!({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 200_015, "completion_tokens_details": {"reasoning_tokens": 200_000}}}),
+            Usage { input_uncached: 10, output: 200_005, reasoning: 200_000, ..NONE },
+        ),
+        (
             "a proxy that leaves the cached out",
             json!({"usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 75, "prompt_tokens_details": {"cached_tokens": 60}}}),
             Usage { input_uncached: 10, cache_read: 60, output: 5, ..NONE },
@@ -186,6 +196,18 @@ fn hostile_usage_is_unknown() {
         [json!({}), json!("12"), json!(5), json!([]), json!({"completion_tokens": 5}), json!({"prompt_tokens": null})]
     {
         assert_eq!(of(&json!({"usage": usage})), Err(InvalidUsage::Missing), "{usage}");
+    }
+    for total in [MAX_UNSTATED_OUTPUT + 7, 900_000_000] {
+        for usage in [
+            json!({"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": total}),
+            json!({"prompt_tokens": 5, "total_tokens": total}),
+            json!({"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": total,
+                "completion_tokens_details": {"reasoning_tokens": 3}}),
+            json!({"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": total,
+                "prompt_tokens_details": {"cached_tokens": 4}}),
+        ] {
+            assert_eq!(of(&json!({"usage": usage})), Err(InvalidUsage::Total), "{usage}");
+        }
     }
     let error = InvalidUsage::Number("prompt_tokens").to_string();
     assert_eq!(error, "prompt_tokens is no whole number from 0 to 1000000000");

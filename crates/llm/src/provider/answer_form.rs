@@ -6,6 +6,7 @@ use crate::translate::anthropic::{self, AnswerContext};
 use crate::translate::bedrock_invoke::InvokeStream;
 use crate::translate::functions::AsFunctions;
 use crate::translate::{BrokenAnswer, StreamTranslator, converse, embeddings};
+use crate::usage::TokenCounts;
 
 /// The largest whole answer that is translated, in bytes; the longest texts of models have half a megabyte.
 const MAX_WHOLE_BYTES: usize = 16 << 20;
@@ -83,9 +84,13 @@ impl AnswerForm {
         match self {
             Self::OpenAi | Self::Messages | Self::FramedMessages => None,
             Self::Functions(form) => Some(Box::new(AsFunctions::new(form.whole(id, counted)?, false))),
-            Self::Anthropic { .. } | Self::Converse(_) | Self::Embeddings(_) => {
-                Some(Box::new(BufferedAnswer { form: self.clone(), id: id.clone(), counted, body: Vec::new() }))
-            }
+            Self::Anthropic { .. } | Self::Converse(_) | Self::Embeddings(_) => Some(Box::new(BufferedAnswer {
+                form: self.clone(),
+                id: id.clone(),
+                counted,
+                body: Vec::new(),
+                counts: TokenCounts::default(),
+            })),
         }
     }
 
@@ -113,6 +118,8 @@ struct BufferedAnswer {
     id: AnswerId,
     counted: Option<u64>,
     body: Vec<u8>,
+    /// What the vendor says of tokens, once all of the answer is here.
+    counts: TokenCounts,
 }
 
 impl StreamTranslator for BufferedAnswer {
@@ -126,6 +133,7 @@ impl StreamTranslator for BufferedAnswer {
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let body = std::mem::take(&mut self.body);
+        self.counts = TokenCounts::of_answer(&body);
         // An error with a good status is one of its own kind, and judged as such.
         if let Some(error) = self.form.error(200, None, &body).filter(|_| is_error(&body)) {
             *out = error;
@@ -143,6 +151,10 @@ impl StreamTranslator for BufferedAnswer {
             AnswerForm::OpenAi | AnswerForm::Messages | AnswerForm::FramedMessages | AnswerForm::Functions(_) => body,
         };
         Ok(())
+    }
+
+    fn counts(&self) -> TokenCounts {
+        self.counts
     }
 }
 
@@ -177,5 +189,9 @@ impl StreamTranslator for Framed {
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         self.frames.finish()?;
         self.chunks.as_mut().map_or(Ok(()), |chunks| chunks.finish(out))
+    }
+
+    fn counts(&self) -> TokenCounts {
+        self.chunks.as_ref().map(StreamTranslator::counts).unwrap_or_default()
     }
 }

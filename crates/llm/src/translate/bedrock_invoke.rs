@@ -11,6 +11,9 @@ use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
 use crate::translate::BrokenAnswer;
 
+/// The type of the frames that hold an event of the model.
+pub(crate) const CHUNK: &str = "chunk";
+
 /// A streamed answer. It keeps at most one frame.
 #[derive(Debug, Default)]
 pub struct InvokeStream {
@@ -41,9 +44,13 @@ impl InvokeStream {
     }
 }
 
-fn write_event(frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+/// Appends the event that a frame holds.
+///
+/// # Errors
+/// It holds none.
+pub(crate) fn write_event(frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
     match frame.text(":message-type") {
-        Some("event") if frame.text(":event-type") == Some("chunk") => {}
+        Some("event") if frame.text(":event-type") == Some(CHUNK) => {}
         // Others may come to be.
         Some("event") => return Ok(()),
         Some("exception") => {

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{BrokenAnswer, Dropped, RequestFields, StreamTranslator, TranslateError};
 use crate::json::{RawJson, unescaped_name};
+use crate::usage::TokenCounts;
 
 /// The request with tools instead of functions; `None` where it has nothing of the old form, or `tools` too. `says_one`: whether
 /// the vendor can be asked for one call at a time.
@@ -203,6 +204,10 @@ impl StreamTranslator for AsFunctions {
         let result = self.inner.finish(&mut made);
         self.write(&made, out);
         result
+    }
+
+    fn counts(&self) -> TokenCounts {
+        self.inner.counts()
     }
 }
 

@@ -15,6 +15,8 @@ use std::fmt;
 
 pub use request_fields::RequestFields;
 
+use crate::usage::TokenCounts;
+
 /// A request in the vendor's protocol, and what has to be known to read the answer to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranslatedRequest<A> {
@@ -109,4 +111,10 @@ pub trait StreamTranslator: Send + Sync + fmt::Debug {
     /// # Errors
     /// The stream ended before its end, such as within a frame or a tool call.
     fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), BrokenAnswer>;
+
+    /// What the vendor has counted so far, in its own words, whether or not the client gets it; nothing where that is in what comes
+    /// out.
+    fn counts(&self) -> TokenCounts {
+        TokenCounts::default()
+    }
 }

@@ -124,7 +124,7 @@ fn translate<'a>(
         }
     }
     let result = result.and_then(|()| stream.finish(&mut out));
-    (String::from_utf8(out).unwrap(), result, stream.usage())
+    (String::from_utf8(out).unwrap(), result, stream.counts().usage().ok().flatten())
 }
 
 #[test]

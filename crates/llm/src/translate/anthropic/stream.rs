@@ -9,7 +9,7 @@ use crate::json::RawJson;
 use crate::sse::{Event, Parser};
 use crate::translate::json_progress::JsonProgress;
 use crate::translate::{BrokenAnswer, StreamTranslator};
-use crate::usage::Counts;
+use crate::usage::TokenCounts;
 
 /// A streamed answer on its way back.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Stream {
             cut_call: false,
             finished: false,
             end: None,
-            counts: Counts::default(),
+            counts: TokenCounts::default(),
         };
         Self { parser: Parser::default(), events }
     }
@@ -66,6 +66,10 @@ impl StreamTranslator for Stream {
             Some(_) => Ok(()),
             None => Err(BrokenAnswer("the stream ended before message_stop")),
         }
+    }
+
+    fn counts(&self) -> TokenCounts {
+        self.events.counts
     }
 }
 
@@ -102,7 +106,7 @@ struct Events {
     /// The reason for the end was sent.
     finished: bool,
     end: Option<StreamEnd>,
-    counts: Counts,
+    counts: TokenCounts,
 }
 
 impl Events {

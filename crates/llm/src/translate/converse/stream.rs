@@ -7,7 +7,7 @@ use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
 use crate::translate::json_progress::JsonProgress;
 use crate::translate::{BrokenAnswer, StreamTranslator};
-use crate::usage::{self, Usage};
+use crate::usage::TokenCounts;
 
 /// A streamed answer. It keeps at most one frame.
 #[derive(Debug)]
@@ -27,7 +27,8 @@ struct State {
     block: Block,
     /// The arguments of a call broke off.
     cut_call: bool,
-    usage: Option<(TokenUsage, Option<Usage>)>,
+    usage: Option<TokenUsage>,
+    counts: TokenCounts,
     progress: Progress,
 }
 
@@ -64,14 +65,15 @@ impl ConverseStream {
             block: Block::Other,
             cut_call: false,
             usage: None,
+            counts: TokenCounts::default(),
             progress: Progress::Running,
         };
         Self { parser: Parser::default(), state }
     }
 
-    /// The tokens of the call, once they came: whether or not the client asked for them.
-    pub fn usage(&self) -> Option<Usage> {
-        self.state.usage.and_then(|(_, usage)| usage)
+    /// Takes a frame that was read already; not to be mixed with [`StreamTranslator::push`].
+    pub(crate) fn take(&mut self, frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        self.state.take(frame, out)
     }
 }
 
@@ -97,6 +99,10 @@ impl StreamTranslator for ConverseStream {
                 Ok(())
             }
         }
+    }
+
+    fn counts(&self) -> TokenCounts {
+        self.state.counts
     }
 }
 
@@ -272,9 +278,8 @@ impl State {
         if payload.field("usage").is_none() {
             return;
         }
-        if let Some(tokens) = TokenUsage::read(payload) {
-            self.usage = Some((tokens, usage::of_answer(payload.bytes()).ok().flatten()));
-        }
+        self.counts.read_top(payload);
+        self.usage = TokenUsage::read(payload).or(self.usage);
         if self.progress == Progress::Finished {
             self.done(out);
         }
@@ -282,7 +287,7 @@ impl State {
 
     /// Appends the usage, if the client wants it, and the end.
     fn done(&mut self, out: &mut Vec<u8>) {
-        if let Some((usage, _)) = self.usage.filter(|_| self.context.include_usage) {
+        if let Some(usage) = self.usage.filter(|_| self.context.include_usage) {
             out.extend_from_slice(&self.begin);
             out.extend_from_slice(b",\"choices\":[]");
             usage.write(out);
