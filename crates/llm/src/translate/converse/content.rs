@@ -48,6 +48,9 @@ pub(super) fn write_text(out: &mut Vec<u8>, value: RawJson<'_>) -> Outcome {
     if value.quoted().is_none() {
         return Outcome::Invalid("must be a string");
     }
+    if text::has_half_a_character(value) {
+        return Outcome::Invalid(text::HALF_A_CHARACTER);
+    }
     if text::is_blank(value) {
         return Outcome::Blank;
     }

@@ -365,8 +365,11 @@ fn write_content(
     path: impl Fn() -> String,
 ) -> Result<(), TranslateError> {
     if !content.is_array() {
+        if content.quoted().is_none() {
+            return Err(invalid(path(), "must be a string or an array of parts"));
+        }
         return match content::write_text(out, content) {
-            Outcome::Invalid(_) => Err(invalid(path(), "must be a string or an array of parts")),
+            Outcome::Invalid(message) => Err(invalid(path(), message)),
             _ => Ok(()),
         };
     }

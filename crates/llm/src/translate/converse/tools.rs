@@ -124,6 +124,10 @@ impl ToolConfig {
             let message = "must be a JSON schema, which is an object".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.parameters"), message });
         }
+        if description.is_some_and(text::has_half_a_character) {
+            let message = text::HALF_A_CHARACTER.to_owned();
+            return Err(TranslateError::Invalid { param: path(".function.description"), message });
+        }
         self.rename(&name);
         write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
         Ok(())
