@@ -1,7 +1,10 @@
 //! Converse: no part of a request is lost without a word.
 
+use llm::translate::converse::AnswerContext;
 use llm::translate::{Unsupported, converse};
 use serde_json::{Value, json};
+
+use super::converse::{frames, translate};
 
 /// What is said of a request: its error, or what is dropped.
 fn said(request: &str) -> String {
@@ -42,4 +45,58 @@ fn a_text_with_half_a_character_is_refused_and_not_taken_for_blank() {
         }
         assert_eq!(said(&request.to_string().replace("HALF", r"\ud83d\udca9")), "", "a whole one passes");
     }
+}
+
+/// Puts the pieces of a stream's thinking together as the SDKs do it: by their index, texts one behind the other.
+fn assembled(chunks: &str) -> Value {
+    let mut blocks: Vec<Value> = Vec::new();
+    for event in chunks.split_terminator("\n\n").filter(|event| *event != "data: [DONE]") {
+        let chunk: Value = serde_json::from_str(event.strip_prefix("data: ").unwrap()).unwrap();
+        for piece in chunk["choices"][0]["delta"]["thinking_blocks"].as_array().into_iter().flatten() {
+            let index = usize::try_from(piece["index"].as_u64().unwrap()).unwrap();
+            assert!(index <= blocks.len(), "{chunks}");
+            if index == blocks.len() {
+                blocks.push(piece.clone());
+                continue;
+            }
+            for (name, value) in piece.as_object().unwrap() {
+                match &mut blocks[index][name] {
+                    _ if matches!(name.as_str(), "index" | "type") => assert_eq!(blocks[index][name], *value),
+                    Value::String(before) => before.push_str(value.as_str().unwrap()),
+                    place => *place = value.clone(),
+                }
+            }
+        }
+    }
+    Value::from(blocks)
+}
+
+#[test]
+fn the_thinking_of_a_stream_can_be_sent_back() {
+    let events = r#"messageStart {"role":"assistant"}
+contentBlockDelta {"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"thi"}}}
+contentBlockDelta {"contentBlockIndex":0,"delta":{"reasoningContent":{"text":"nk\n\"x\""}}}
+contentBlockDelta {"contentBlockIndex":0,"delta":{"reasoningContent":{"signature":"SG"}}}
+contentBlockStop {"contentBlockIndex":0}
+contentBlockDelta {"contentBlockIndex":1,"delta":{"reasoningContent":{"redactedContent":"eHl6"}}}
+contentBlockStop {"contentBlockIndex":1}
+contentBlockDelta {"contentBlockIndex":2,"delta":{"reasoningContent":{"text":"more"}}}
+contentBlockDelta {"contentBlockIndex":2,"delta":{"reasoningContent":{"signature":"S2"}}}
+contentBlockStop {"contentBlockIndex":2}
+contentBlockDelta {"contentBlockIndex":3,"delta":{"text":"yes"}}
+contentBlockStop {"contentBlockIndex":3}
+messageStop {"stopReason":"end_turn"}
+metadata {"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}"#;
+    let (chunks, result, _) = translate(AnswerContext::default(), [&frames(events)[..]]);
+    assert_eq!(result, Ok(()));
+    let back = json!([{"role": "assistant", "content": "yes", "thinking_blocks": assembled(&chunks)}]);
+    let body = converse::request(messages(&back).to_string().as_bytes(), Unsupported::Refuse).unwrap().body;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let expected = json!([
+        {"reasoningContent": {"reasoningText": {"text": "think\n\"x\"", "signature": "SG"}}},
+        {"reasoningContent": {"redactedContent": "eHl6"}},
+        {"reasoningContent": {"reasoningText": {"text": "more", "signature": "S2"}}},
+        {"text": "yes"},
+    ]);
+    assert_eq!(body["messages"][1]["content"], expected, "{chunks}");
 }

@@ -155,7 +155,7 @@ fn write_inside(out: &mut Vec<u8>, inside: Option<&[u8]>) {
     }
 }
 
-pub(super) fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<'_>) {
+fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<'_>) {
     out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
     out.extend_from_slice(text);
     out.extend_from_slice(b",\"signature\":");
@@ -163,7 +163,7 @@ pub(super) fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<
     out.push(b'}');
 }
 
-pub(super) fn write_redacted(out: &mut Vec<u8>, data: RawJson<'_>) {
+fn write_redacted(out: &mut Vec<u8>, data: RawJson<'_>) {
     out.extend_from_slice(b"{\"type\":\"redacted_thinking\",\"data\":");
     out.extend_from_slice(data.bytes());
     out.push(b'}');

@@ -22,8 +22,9 @@ struct State {
     /// What each chunk begins with, up to its choices.
     begin: Vec<u8>,
     role_sent: bool,
-    /// The number of tool calls so far.
+    /// The number of tool calls so far, and of blocks of thinking.
     calls: usize,
+    thoughts: usize,
     block: Block,
     /// The arguments of a call broke off.
     cut_call: bool,
@@ -39,6 +40,15 @@ enum Block {
     Other,
     /// A tool call, and how far its arguments have come.
     Call(JsonProgress),
+    /// Thinking, which begins with its first piece, of this kind and with the vendor's index of the block.
+    Thought(Thought, Option<u64>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thought {
+    Thinking,
+    /// What only the vendor can read.
+    Redacted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +72,7 @@ impl ConverseStream {
             begin,
             role_sent: false,
             calls: 0,
+            thoughts: 0,
             block: Block::Other,
             cut_call: false,
             usage: None,
@@ -177,9 +188,9 @@ impl State {
         let mut result = Ok(());
         delta.for_each_field(|name, value| {
             let written = match name {
-                b"text" => self.text("content", value, out),
+                b"text" => self.text(value, out),
                 b"toolUse" => self.input(value, out),
-                b"reasoningContent" => self.reasoning(value, out),
+                b"reasoningContent" => self.reasoning(value, payload, out),
                 _ => Ok(()),
             };
             if result.is_ok() {
@@ -189,15 +200,13 @@ impl State {
         result
     }
 
-    fn text(&mut self, field: &str, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+    fn text(&mut self, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let inside = text::one_line(value)?;
         if inside.is_empty() {
             return Ok(());
         }
         self.begin_delta(out);
-        out.push(b'"');
-        out.extend_from_slice(field.as_bytes());
-        out.extend_from_slice(b"\":\"");
+        out.extend_from_slice(b"\"content\":\"");
         out.extend_from_slice(inside);
         out.push(b'"');
         end_delta(out);
@@ -227,25 +236,50 @@ impl State {
         end_delta(out);
     }
 
-    fn reasoning(&mut self, reasoning: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        if let Some(value) = reasoning.field("text") {
-            self.text("reasoning_content", value, out)?;
-        }
-        let (signature, redacted) = (reasoning.field("signature"), reasoning.field("redactedContent"));
-        for value in [signature, redacted].into_iter().flatten() {
-            text::one_line(value)?;
-            self.begin_delta(out);
-            out.extend_from_slice(b"\"thinking_blocks\":[");
-            if signature == Some(value) {
-                // The text went out before.
-                answer::write_thinking(out, b"\"\"", value);
-            } else {
-                answer::write_redacted(out, value);
+    /// Pieces of thinking have what a client must send back, with an index by which SDKs put them together.
+    fn reasoning(
+        &mut self,
+        reasoning: RawJson<'_>,
+        payload: RawJson<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BrokenAnswer> {
+        let block = payload.field("contentBlockIndex").and_then(RawJson::unsigned);
+        let pieces = reasoning.pick(["text", "signature", "redactedContent"]);
+        for (name, value) in ["thinking", "signature", "data"].into_iter().zip(pieces) {
+            let Some(value) = value else { continue };
+            if text::one_line(value)?.is_empty() {
+                continue;
             }
-            out.push(b']');
+            let thought = if name == "data" { Thought::Redacted } else { Thought::Thinking };
+            let index = self.thought(thought, block)?;
+            self.begin_delta(out);
+            if name == "thinking" {
+                out.extend_from_slice(b"\"reasoning_content\":");
+                out.extend_from_slice(value.bytes());
+                out.push(b',');
+            }
+            let kind = if name == "data" { "redacted_thinking" } else { "thinking" };
+            out.extend_from_slice(
+                format!("\"thinking_blocks\":[{{\"index\":{index},\"type\":\"{kind}\",\"{name}\":").as_bytes(),
+            );
+            out.extend_from_slice(value.bytes());
+            out.extend_from_slice(b"}]");
             end_delta(out);
         }
         Ok(())
+    }
+
+    /// The number of the block of thinking that a piece belongs to: the one that is open, or a new one.
+    fn thought(&mut self, thought: Thought, index: Option<u64>) -> Result<usize, BrokenAnswer> {
+        match self.block {
+            Block::Call(_) => return Err(BrokenAnswer("thinking came within a tool call")),
+            Block::Thought(open, at) if (open, at) == (thought, index) => {}
+            _ => {
+                self.block = Block::Thought(thought, index);
+                self.thoughts += 1;
+            }
+        }
+        Ok(self.thoughts.saturating_sub(1))
     }
 
     fn stop(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
