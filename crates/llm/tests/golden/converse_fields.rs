@@ -100,3 +100,100 @@ metadata {"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}"#;
     ]);
     assert_eq!(body["messages"][1]["content"], expected, "{chunks}");
 }
+
+#[test]
+fn every_field_without_a_counterpart_is_named() {
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low", "foo": 1}, "bar": 1});
+    let file =
+        json!({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "file_id": "f"}, "text": "x"});
+    let audio = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav", "foo": 1}});
+    let function = json!({"name": "f", "arguments": "{}", "foo": 1});
+    let call = json!({"id": "a", "type": "function", "index": 0, "function": function, "extra_content": {"google": 1}, "foo": 1});
+    let result = json!({"role": "tool", "name": "f", "tool_call_id": "a", "content": "1", "foo": 1});
+    let signed = json!({"type": "thinking", "index": 0, "thinking": "t", "signature": "S", "foo": 1});
+    for (more, named) in [
+        (json!([{"role": "user", "content": "a", "foo": 1}]), "messages[1].foo"),
+        (json!([{"role": "user", "content": "a", "name": "ann"}]), "messages[1].name"),
+        (json!([{"role": "system", "content": "a", "cache_control": {"type": "x"}}]), "messages[1].cache_control"),
+        (
+            json!([{"role": "assistant", "content": "a", "annotations": [1], "reasoning_details": [1], "audio": {"id": 1}}]),
+            "messages[1].annotations messages[1].audio messages[1].reasoning_details",
+        ),
+        (
+            json!([{"role": "user", "content": "a", "tool_calls": [1], "refusal": "r", "tool_call_id": "t", "thinking_blocks": [1]}]),
+            "messages[1].tool_calls messages[1].tool_call_id messages[1].refusal messages[1].thinking_blocks",
+        ),
+        (
+            json!([{"role": "user", "content": [{"type": "text", "text": "a", "foo": 1, "file": 2}]}]),
+            "messages[1].content[0].foo messages[1].content[0].file",
+        ),
+        (
+            json!([{"role": "user", "content": [image, file, audio]}]),
+            "messages[1].content[0].bar messages[1].content[0].image_url.foo messages[1].content[0].image_url.detail \
+             messages[1].content[1].text messages[1].content[1].file.file_id messages[1].content[2].input_audio.foo",
+        ),
+        (
+            json!([{"role": "assistant", "tool_calls": [call]}, result]),
+            "messages[1].tool_calls[0].extra_content messages[1].tool_calls[0].foo messages[1].tool_calls[0].function.foo \
+             messages[2].foo",
+        ),
+        (
+            json!([{"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": {"a": 1}}}]}, {"role": "tool", "tool_call_id": "a", "content": "1"}]),
+            "messages[1].tool_calls[0].function.arguments",
+        ),
+        // Thinking goes back with its signature, and then says what the other forms of it say.
+        (
+            json!([{"role": "assistant", "content": "a", "reasoning_content": "t", "reasoning": "t", "thinking_blocks": [signed]}]),
+            "messages[1].thinking_blocks[0].foo",
+        ),
+        (
+            json!([{"role": "assistant", "content": "a", "reasoning_content": "t", "thinking_blocks": [{"type": "thinking", "thinking": "t"}, {"type": "x"}, 5]}]),
+            "messages[1].thinking_blocks[0] messages[1].thinking_blocks[1] messages[1].thinking_blocks[2] messages[1].reasoning_content",
+        ),
+        (json!([{"role": "assistant", "content": "a", "thinking_blocks": "t"}]), "messages[1].thinking_blocks"),
+        // What clients send back as it came, and what says nothing.
+        (
+            json!([{"role": "assistant", "content": "a", "refusal": null, "annotations": [], "audio": null, "function_call": null, "tool_calls": null}]),
+            "",
+        ),
+        (json!([{"role": "assistant", "content": null, "refusal": "no"}]), ""),
+        (
+            json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "auto"}}]}]),
+            "",
+        ),
+    ] {
+        let request = messages(&more).to_string();
+        assert_eq!(said(&request), named, "{request}");
+        let refused = converse::request(request.as_bytes(), Unsupported::Refuse);
+        assert_eq!(refused.is_err(), !named.is_empty(), "{request}");
+    }
+    for (field, value, named) in [
+        (
+            "tools",
+            json!([{"type": "function", "cache_control": {"type": "x"}, "function": {"name": "f", "foo": 1, "description": 5, "strict": false}}]),
+            "tools[0].function.foo tools[0].function.description tools[0].cache_control",
+        ),
+        ("response_format", json!({"type": "text", "foo": 1}), "response_format.foo"),
+        (
+            "response_format",
+            json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": {}, "foo": 1}}),
+            "response_format.json_schema.foo",
+        ),
+    ] {
+        let mut request = messages(&json!([]));
+        request[field] = value;
+        assert_eq!(said(&request.to_string()), named, "{request}");
+    }
+    // However the name is written, and what stands twice counts as it stands last.
+    let escaped =
+        r#"{"model":"m","messages":[{"r\u006fle":"user","content":[],"c\u006fntent":"hi","f\u006fo":1,"foo2":1}]}"#;
+    assert_eq!(said(escaped), "messages[0].foo messages[0].foo2");
+}
+
+#[test]
+fn a_refusal_of_the_assistants_goes_back_as_its_text() {
+    let more = json!([{"role": "assistant", "content": "well", "refusal": "no"}, {"role": "user", "content": "why?"}]);
+    let body = converse::request(messages(&more).to_string().as_bytes(), Unsupported::Refuse).unwrap().body;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["messages"][1]["content"], json!([{"text": "well"}, {"text": "no"}]));
+}

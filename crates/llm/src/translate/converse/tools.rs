@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fields;
 use super::messages::{Conversation, each};
 use super::request::Drops;
 use super::text;
@@ -97,9 +98,10 @@ impl ToolConfig {
         let mut at = 0;
         each(tools, |tool| {
             let path = |end: &str| format!("tools[{at}]{end}");
-            let [kind, function] = tool.pick(["type", "function"])?;
+            let ([kind, function], others) = fields::pick(tool, ["type", "function"])?;
             if let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) {
-                self.write_function(list, function, path)?;
+                self.write_function(list, function, drops, path)?;
+                drops.push_fields(|| path(""), &others);
             } else {
                 drops.push(path(""));
             }
@@ -112,14 +114,15 @@ impl ToolConfig {
         &mut self,
         list: &mut Vec<u8>,
         function: RawJson<'_>,
+        drops: &mut Drops,
         path: impl Fn(&str) -> String,
     ) -> Result<(), TranslateError> {
-        let [name, description, parameters, strict] = function.pick(["name", "description", "parameters", "strict"]);
+        let ([name, description, parameters, strict], mut others) =
+            fields::pick_of(function, ["name", "description", "parameters", "strict"]);
         let Some(name) = name.and_then(RawJson::text).filter(|name| !name.is_empty()) else {
             let message = "must be the function's name".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.name"), message });
         };
-        let parameters = parameters.filter(|parameters| !parameters.is_null());
         if parameters.is_some_and(|parameters| !parameters.is_object()) {
             let message = "must be a JSON schema, which is an object".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.parameters"), message });
@@ -128,6 +131,8 @@ impl ToolConfig {
             let message = text::HALF_A_CHARACTER.to_owned();
             return Err(TranslateError::Invalid { param: path(".function.description"), message });
         }
+        others.note("description", description.filter(|text| text.quoted().is_none()));
+        drops.push_fields(|| path(".function"), &others);
         self.rename(&name);
         write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
         Ok(())
