@@ -1,6 +1,6 @@
 //! The frames of `converse-stream` as the chunks of a chat completion.
 
-use super::answer::{self, TokenUsage};
+use super::answer::{self, Called, TokenUsage};
 use super::error::write_error;
 use super::{AnswerContext, AnswerIdentity, text};
 use crate::event_stream::{Frame, Parser};
@@ -22,8 +22,8 @@ struct State {
     /// What each chunk begins with, up to its choices.
     begin: Vec<u8>,
     role_sent: bool,
-    /// The number of tool calls so far, and of blocks of thinking.
-    calls: usize,
+    called: Called,
+    /// The number of blocks of thinking so far.
     thoughts: usize,
     block: Block,
     /// The arguments of a call broke off.
@@ -71,7 +71,7 @@ impl ConverseStream {
             context,
             begin,
             role_sent: false,
-            calls: 0,
+            called: Called::default(),
             thoughts: 0,
             block: Block::Other,
             cut_call: false,
@@ -162,23 +162,24 @@ impl State {
     }
 
     fn start(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        self.block = Block::Other;
         let call = payload.field("start").and_then(|start| start.field("toolUse"));
-        let is_ours = |call: &RawJson<'_>| call.field("type").is_none_or(|kind| !kind.is_text("server_tool_use"));
-        let Some(call) = call.filter(is_ours) else {
-            self.block = Block::Other;
+        let Some(call) = call else { return Ok(()) };
+        if call.field("type").is_some_and(|kind| kind.is_text("server_tool_use")) {
+            self.called.vendors_own = true;
             return Ok(());
-        };
+        }
         let id = call.field("toolUseId").ok_or(BrokenAnswer("a tool call in it has no id"))?;
         let id = text::one_line(id)?;
         let name = call.field("name").and_then(RawJson::text).ok_or(BrokenAnswer("a tool call in it has no name"))?;
         self.begin_delta(out);
-        out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.calls).as_bytes());
+        out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.called.tools).as_bytes());
         out.extend_from_slice(id);
         out.extend_from_slice(b"\",\"type\":\"function\",\"function\":{\"name\":");
         text::write(out, self.context.tool_name(&name));
         out.extend_from_slice(b",\"arguments\":\"\"}}]");
         end_delta(out);
-        self.calls += 1;
+        self.called.tools += 1;
         self.block = Block::Call(JsonProgress::default());
         Ok(())
     }
@@ -227,7 +228,7 @@ impl State {
 
     fn arguments(&mut self, inside: &[u8], out: &mut Vec<u8>) {
         self.begin_delta(out);
-        let index = self.calls.saturating_sub(1);
+        let index = self.called.tools.saturating_sub(1);
         out.extend_from_slice(
             format!("\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":\"").as_bytes(),
         );
@@ -290,15 +291,15 @@ impl State {
             return Err(BrokenAnswer("it ended twice"));
         }
         let reason = payload.field("stopReason").and_then(RawJson::text).unwrap_or_default();
-        let reason = answer::finish_reason(&reason, self.calls > 0)?;
+        let reason = answer::finish_reason(&reason, self.called)?;
         // An answer that is cut at its length, or by a filter, may end within a call.
         if self.cut_call && !matches!(reason, "length" | "content_filter") {
             return Err(BrokenAnswer("a tool call's arguments break off"));
         }
+        let is_empty = !self.role_sent;
         self.begin_delta(out);
-        // The comma behind a role that had no content before.
-        if out.last() == Some(&b',') {
-            out.pop();
+        if is_empty {
+            out.extend_from_slice(b"\"content\":\"\"");
         }
         out.extend_from_slice(format!("}},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}]}}\n\n").as_bytes());
         self.progress = Progress::Finished;
