@@ -197,3 +197,53 @@ fn a_refusal_of_the_assistants_goes_back_as_its_text() {
     let body: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["messages"][1]["content"], json!([{"text": "well"}, {"text": "no"}]));
 }
+
+#[test]
+fn a_choice_of_an_unknown_function_is_the_clients_mistake() {
+    let tools = json!([{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "c"}}]);
+    let call = json!([
+        {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "old", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "1"},
+    ]);
+    let refused = "tool_choice.function.name: no tool of `tools` has this name";
+    for (more, tools, name, expected) in [
+        (json!([]), tools.clone(), "f", "tools[1]"),
+        (json!([]), tools.clone(), "nope", refused),
+        (json!([]), tools.clone(), "c", refused),
+        (json!([]), Value::Null, "f", refused),
+        (json!([]), json!([]), "f", refused),
+        (call, tools, "old", refused),
+    ] {
+        let mut request = messages(&more);
+        request["tools"] = tools;
+        request["tool_choice"] = json!({"type": "function", "function": {"name": name}});
+        assert_eq!(said(&request.to_string()), expected, "{request}");
+    }
+}
+
+#[test]
+fn a_file_may_be_base64_without_its_type() {
+    for (name, data, expected) in [
+        (json!("a.pdf"), "JVBERi0xLjQ=", Ok(("pdf", "a"))),
+        (json!("notes.md"), "IyBoaQ==", Ok(("md", "notes"))),
+        (json!("odd.bin"), "JVBERi0xLjQ=", Ok(("pdf", "odd"))),
+        (json!("table.CSV"), "YSxi", Ok(("csv", "table"))),
+        (Value::Null, "JVBERi0xLjQ=", Ok(("pdf", "document"))),
+        (json!("odd.bin"), "YSxi", Err("messages[1].content[0]")),
+        (json!("a.pdf"), "https://example.com/a.pdf", Err("messages[1].content[0]")),
+        (json!("a.pdf"), "no base64!", Err("messages[1].content[0]")),
+        (json!("a.pdf"), "", Err("messages[1].content[0]")),
+    ] {
+        let part = json!({"type": "file", "file": {"filename": name, "file_data": data}});
+        let request = messages(&json!([{"role": "user", "content": [part]}])).to_string();
+        let translated = converse::request(request.as_bytes(), Unsupported::Drop).unwrap();
+        let body: Value = serde_json::from_slice(&translated.body).unwrap();
+        let document = &body["messages"][0]["content"][1]["document"];
+        match expected {
+            Ok((format, name)) => {
+                assert_eq!(*document, json!({"format": format, "name": name, "source": {"bytes": data}}), "{request}")
+            }
+            Err(dropped) => assert_eq!(said(&request), dropped),
+        }
+    }
+}

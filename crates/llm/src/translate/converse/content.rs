@@ -112,7 +112,7 @@ fn write_document(out: &mut Vec<u8>, part: &mut Part<'_>, names: &mut DocumentNa
     let file_name = file_name.unwrap_or(Cow::Borrowed("document"));
     // A `file_id` names a file at OpenAI.
     let Some(data) = data else { return Outcome::Unsupported };
-    let Some(data) = DataUrl::parse(&data) else { return Outcome::Unsupported };
+    let Some(data) = DataUrl::parse(&data).or_else(|| DataUrl::bare(&data)) else { return Outcome::Unsupported };
     let (stem, extension) = file_name.rsplit_once('.').unwrap_or((&file_name, ""));
     let by_type = match data.media_type.as_str() {
         "application/pdf" => Some("pdf"),
@@ -188,5 +188,13 @@ impl<'a> DataUrl<'a> {
         let is_base64 = scheme.eq_ignore_ascii_case("data:") && encoding.trim().eq_ignore_ascii_case("base64");
         let media_type = head.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         (is_base64 && !base64.is_empty()).then_some(Self { media_type, base64 })
+    }
+
+    /// Base64 without what stands before it in a data URL, as some clients send files; only a PDF shows its type by its beginning.
+    fn bare(data: &'a str) -> Option<Self> {
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+        let media_type = if data.starts_with("JVBERi0") { "application/pdf" } else { "" };
+        let is_bare = !data.is_empty() && data.bytes().all(is_base64);
+        is_bare.then(|| Self { media_type: media_type.to_owned(), base64: data })
     }
 }

@@ -56,6 +56,12 @@ impl ToolConfig {
             }
         }
         let choice = Choice::read(fields.choice)?;
+        if let Choice::Tool(name) = &choice
+            && !offers(fields.tools, name)
+        {
+            let (param, message) = ("tool_choice.function.name", "no tool of `tools` has this name");
+            return Err(TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() });
+        }
         // Converse has no `none`: without a history the tools are left out, which is the same.
         let withheld = matches!(choice, Choice::None) && conversation.called.is_empty();
         if list.is_empty() || withheld {
@@ -137,6 +143,20 @@ impl ToolConfig {
         write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
         Ok(())
     }
+}
+
+/// Whether a function of this name is among the tools.
+fn offers(tools: Option<RawJson<'_>>, name: &str) -> bool {
+    let mut is_there = false;
+    if let Some(tools) = tools {
+        tools.for_each(|tool| {
+            let [kind, function] = tool.pick(["type", "function"]);
+            let function = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function")));
+            let other = function.and_then(|function| function.field("name")).and_then(RawJson::text);
+            is_there |= other.is_some_and(|other| other == name);
+        });
+    }
+    is_there
 }
 
 fn write_tool(
