@@ -51,8 +51,8 @@ pub(super) fn pick_of<'a, const N: usize>(
     pick(&mut object.cursor(), names).unwrap_or_else(|SyntaxError| ([None; N], Others::default()))
 }
 
-/// The fields of a message.
-#[derive(Debug)]
+/// The fields of a message; `null` is as if it were not there.
+#[derive(Debug, Default)]
 pub(super) struct Message<'a> {
     pub(super) role: Option<RawJson<'a>>,
     pub(super) content: Option<RawJson<'a>>,
@@ -66,10 +66,34 @@ pub(super) struct Message<'a> {
 impl<'a> Message<'a> {
     /// Reads a message and moves behind it.
     pub(super) fn read(message: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
-        let (picked, others) =
-            pick(message, ["role", "content", "tool_calls", "tool_call_id", "refusal", "thinking_blocks"])?;
-        let [role, content, tool_calls, tool_call_id, refusal, thinking_blocks] = picked;
-        Ok(Self { role, content, tool_calls, tool_call_id, refusal, thinking_blocks, others })
+        let mut read = Self::default();
+        message.fields(|name, value| {
+            let value = value.raw()?;
+            // Almost no name is written with escapes.
+            if !read.set(name, value) {
+                let name = unescaped_name(name);
+                if !read.set(name.as_bytes(), value) && !value.is_blank() {
+                    read.others.push(name);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(read)
+    }
+
+    /// Sets the field of that name, if there is one.
+    fn set(&mut self, name: &[u8], value: RawJson<'a>) -> bool {
+        let place = match name {
+            b"role" => &mut self.role,
+            b"content" => &mut self.content,
+            b"tool_calls" => &mut self.tool_calls,
+            b"tool_call_id" => &mut self.tool_call_id,
+            b"refusal" => &mut self.refusal,
+            b"thinking_blocks" => &mut self.thinking_blocks,
+            _ => return false,
+        };
+        *place = Some(value).filter(|value| !value.is_null());
+        true
     }
 
     /// The names of the fields that are lost in a message of this role; whether it gives thinking back, which says what the
