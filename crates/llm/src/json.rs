@@ -134,16 +134,29 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// The object breaks off.
     pub(crate) fn pick<const N: usize>(&mut self, names: [&str; N]) -> Result<[Option<RawJson<'a>>; N], SyntaxError> {
+        self.pick_or(names, |_, _| Ok(()))
+    }
+
+    /// The same; `other` gets the other fields as [`Self::fields`] gives them.
+    ///
+    /// # Errors
+    /// The object breaks off, or `other` returned an error.
+    pub(crate) fn pick_or<const N: usize>(
+        &mut self,
+        names: [&str; N],
+        mut other: impl FnMut(&'a [u8], &mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<[Option<RawJson<'a>>; N], SyntaxError> {
         let mut found = [None; N];
-        self.fields(|other, value| {
-            let plain = names.iter().position(|name| name.as_bytes() == other);
+        self.fields(|name, value| {
+            let plain = names.iter().position(|known| known.as_bytes() == name);
             let escaped = || {
-                memchr(b'\\', other)?;
-                let other = unescaped_name(other);
-                names.iter().position(|name| *name == other)
+                memchr(b'\\', name)?;
+                let name = unescaped_name(name);
+                names.iter().position(|known| *known == name)
             };
-            if let Some(place) = plain.or_else(escaped).and_then(|at| found.get_mut(at)) {
-                *place = Some(value.raw()?);
+            match plain.or_else(escaped).and_then(|at| found.get_mut(at)) {
+                Some(place) => *place = Some(value.raw()?),
+                None => other(name, value)?,
             }
             Ok(())
         })?;

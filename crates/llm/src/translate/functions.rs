@@ -156,6 +156,7 @@ fn old_name(path: &str) -> String {
     match path.strip_prefix("tools") {
         Some(rest) => format!("functions{}", rest.replacen(".function", "", 1)),
         None if path == "tool_choice" => "function_call".to_owned(),
+        None if path == "tool_choice.function.name" => "function_call.name".to_owned(),
         None => path.replacen(".tool_calls[0].function", ".function_call", 1),
     }
 }

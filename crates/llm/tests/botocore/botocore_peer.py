@@ -193,7 +193,7 @@ def made_up(number):
         kinds = dice.choices(["text", "toolUse", "reasoningContent", "citationsContent", "image"], k=dice.randrange(5))
         content = [{kind: make_up(dice, block.members[kind], kind, 3)} for kind in kinds]
         body["output"] = {"message": {"role": "assistant", "content": content}}
-        texts, calls = [], []
+        texts, calls, own_calls = [], [], 0
         for one in content:
             if "text" in one:
                 texts.append(one["text"])
@@ -202,11 +202,13 @@ def made_up(number):
             call = one.get("toolUse")
             if call is not None and call.get("type") != "server_tool_use":
                 calls.append([call["toolUseId"], call["name"], call["input"]])
+            elif call is not None:
+                own_calls += 1
         reason, usage = body["stopReason"], body["usage"]
         cases.append({
             "body": body,
-            "broken": reason.startswith("malformed"),
-            "text": "".join(texts) if texts else None,
+            "broken": reason.startswith("malformed") or (reason == "tool_use" and not calls and not own_calls),
+            "text": "".join(texts) if texts or not calls else None,
             "calls": calls,
             "finish": finishes.get(reason, "tool_calls" if calls else "stop"),
             "total": usage["inputTokens"] + usage["outputTokens"]

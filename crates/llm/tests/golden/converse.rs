@@ -89,7 +89,7 @@ pub(crate) fn frame(headers: &[(&str, &str)], payload: &[u8]) -> Vec<u8> {
 }
 
 /// The frames of lines such as `messageStop {"stopReason":"end_turn"}` and `exception throttlingException {"message":"…"}`.
-fn frames(lines: &str) -> Vec<u8> {
+pub(super) fn frames(lines: &str) -> Vec<u8> {
     let line = |line: &str| {
         if let Some(rest) = line.strip_prefix("exception ") {
             let (kind, payload) = rest.split_once(' ').unwrap();
@@ -111,7 +111,7 @@ fn frames(lines: &str) -> Vec<u8> {
     lines.lines().flat_map(line).collect()
 }
 
-fn translate<'a>(
+pub(super) fn translate<'a>(
     context: AnswerContext,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (String, Result<(), BrokenAnswer>, Option<llm::Usage>) {

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 pub(crate) mod converse;
+mod converse_fields;
 mod embeddings;
 mod functions;
 mod providers;

@@ -18,7 +18,7 @@ pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>
     let mut blocks = Blocks::default();
     content.for_each(|block| blocks.take(block, context));
     let reason = body.field("stopReason").and_then(RawJson::text).unwrap_or_default();
-    let finish = finish_reason(&reason, blocks.has_calls())?;
+    let finish = finish_reason(&reason, blocks.called)?;
     let mut out = Vec::with_capacity(body.bytes().len() + 256);
     begin(&mut out, "chat.completion", context, identity);
     out.extend_from_slice(b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"");
@@ -41,14 +41,24 @@ pub(super) fn begin(out: &mut Vec<u8>, object: &str, context: &AnswerContext, id
     text::write(out, &context.model);
 }
 
+/// The tools that an answer calls.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Called {
+    /// How many are calls of the client's tools.
+    pub(super) tools: usize,
+    /// The vendor ran a tool of its own, which is no call of the client's.
+    pub(super) vendors_own: bool,
+}
+
 /// Why an answer ended, in OpenAI's words.
-pub(super) fn finish_reason(reason: &str, has_calls: bool) -> Result<&'static str, BrokenAnswer> {
+pub(super) fn finish_reason(reason: &str, called: Called) -> Result<&'static str, BrokenAnswer> {
     Ok(match reason {
         "max_tokens" | "model_context_window_exceeded" => "length",
         "content_filtered" | "guardrail_intervened" => "content_filter",
         "malformed_model_output" | "malformed_tool_use" => return Err(BrokenAnswer("the model's output is malformed")),
         // Some models call a tool and say `end_turn`; and trap 13: no `tool_calls` without a call.
-        _ if has_calls => "tool_calls",
+        _ if called.tools > 0 => "tool_calls",
+        "tool_use" if !called.vendors_own => return Err(BrokenAnswer("it stops for a tool call and has none")),
         _ => "stop",
     })
 }
@@ -56,21 +66,17 @@ pub(super) fn finish_reason(reason: &str, has_calls: bool) -> Result<&'static st
 /// What the blocks of an answer hold, in the forms in which it is written.
 #[derive(Debug, Default)]
 struct Blocks {
-    /// The inside of a JSON string; `None` without any text.
+    /// The inside of a JSON string; `None` without a block of text.
     text: Option<Vec<u8>>,
     /// The same for reasoning.
     reasoning: Option<Vec<u8>>,
     /// What a client must send back with the reasoning, in the form that LiteLLM's clients know.
     thinking: Vec<u8>,
     calls: Vec<u8>,
-    calls_count: usize,
+    called: Called,
 }
 
 impl Blocks {
-    const fn has_calls(&self) -> bool {
-        self.calls_count > 0
-    }
-
     fn take(&mut self, block: RawJson<'_>, context: &AnswerContext) {
         let add = |place: &mut Option<Vec<u8>>, text: RawJson<'_>| {
             place.get_or_insert_default().extend_from_slice(text.quoted().unwrap_or_default());
@@ -109,8 +115,8 @@ impl Blocks {
     }
 
     fn tool_call(&mut self, call: RawJson<'_>, context: &AnswerContext) {
-        // A tool that the vendor runs itself is no call of the client's.
         if call.field("type").is_some_and(|kind| kind.is_text("server_tool_use")) {
+            self.called.vendors_own = true;
             return;
         }
         let word = |name| call.field(name).and_then(RawJson::text).unwrap_or_default();
@@ -123,12 +129,14 @@ impl Blocks {
         let input = call.field("input").map_or(&b"{}"[..], RawJson::bytes);
         text::write(&mut self.calls, &String::from_utf8_lossy(input));
         self.calls.extend_from_slice(b"}}");
-        self.calls_count += 1;
+        self.called.tools += 1;
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"content\":");
-        write_inside(out, self.text.as_deref());
+        // Only calls stand without a text.
+        let nothing = (self.called.tools == 0).then_some(&b""[..]);
+        write_inside(out, self.text.as_deref().or(nothing));
         out.extend_from_slice(b",\"refusal\":null");
         if self.reasoning.is_some() {
             out.extend_from_slice(b",\"reasoning_content\":");
@@ -155,7 +163,7 @@ fn write_inside(out: &mut Vec<u8>, inside: Option<&[u8]>) {
     }
 }
 
-pub(super) fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<'_>) {
+fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<'_>) {
     out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
     out.extend_from_slice(text);
     out.extend_from_slice(b",\"signature\":");
@@ -163,7 +171,7 @@ pub(super) fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<
     out.push(b'}');
 }
 
-pub(super) fn write_redacted(out: &mut Vec<u8>, data: RawJson<'_>) {
+fn write_redacted(out: &mut Vec<u8>, data: RawJson<'_>) {
     out.extend_from_slice(b"{\"type\":\"redacted_thinking\",\"data\":");
     out.extend_from_slice(data.bytes());
     out.push(b'}');

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use super::fields::{self, Others, Part};
 use super::text;
 use crate::json::RawJson;
 
@@ -27,14 +28,19 @@ pub(super) enum BlockRole {
     ToolResult,
 }
 
-/// Appends the block of one part. `names` are those of the documents so far, which must differ.
-pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: BlockRole, names: &mut DocumentNames) -> Outcome {
-    let Some(kind) = part.field("type").and_then(RawJson::text) else { return Outcome::Invalid("has no `type`") };
+/// Appends the block of one part, and notes among the part's others what is lost of its object. `names` are those of the
+/// documents so far, which must differ.
+pub(super) fn write_part(
+    out: &mut Vec<u8>,
+    part: &mut Part<'_>,
+    place: BlockRole,
+    names: &mut DocumentNames,
+) -> Outcome {
     let has_media = matches!(place, BlockRole::User | BlockRole::ToolResult);
-    match kind.as_ref() {
-        "text" => part.field("text").map_or(Outcome::Invalid("has no `text`"), |text| write_text(out, text)),
+    match part.kind.as_ref() {
+        "text" => part.value.map_or(Outcome::Invalid("has no `text`"), |text| write_text(out, text)),
         "refusal" if place == BlockRole::Assistant => {
-            part.field("refusal").map_or(Outcome::Invalid("has no `refusal`"), |text| write_text(out, text))
+            part.value.map_or(Outcome::Invalid("has no `refusal`"), |text| write_text(out, text))
         }
         "image_url" if has_media => write_image(out, part),
         "file" if has_media => write_document(out, part, names),
@@ -43,10 +49,23 @@ pub(super) fn write_part(out: &mut Vec<u8>, part: RawJson<'_>, place: BlockRole,
     }
 }
 
+/// The fields of a part's object; those of other names are noted among the part's.
+fn inner<'a, const N: usize>(part: &mut Part<'a>, names: [&str; N]) -> [Option<RawJson<'a>>; N] {
+    let (picked, others) =
+        part.value.map(|value| fields::pick_of(value, names)).unwrap_or_else(|| ([None; N], Others::default()));
+    for name in others.iter() {
+        part.others.push(Cow::Owned(format!("{}.{name}", part.kind)));
+    }
+    picked
+}
+
 /// Appends a block of text as it stands.
 pub(super) fn write_text(out: &mut Vec<u8>, value: RawJson<'_>) -> Outcome {
     if value.quoted().is_none() {
         return Outcome::Invalid("must be a string");
+    }
+    if text::has_half_a_character(value) {
+        return Outcome::Invalid(text::HALF_A_CHARACTER);
     }
     if text::is_blank(value) {
         return Outcome::Blank;
@@ -59,10 +78,11 @@ pub(super) fn write_text(out: &mut Vec<u8>, value: RawJson<'_>) -> Outcome {
 }
 
 /// Only what comes within the request: we fetch nothing, and Converse takes no addresses.
-fn write_image(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
-    let image = part.field("image_url");
+fn write_image(out: &mut Vec<u8>, part: &mut Part<'_>) -> Outcome {
+    let [url, detail] = inner(part, ["url", "detail"]);
+    part.others.note("image_url.detail", detail.filter(|detail| !detail.is_text("auto")));
     // Old clients write the address itself.
-    let url = image.and_then(|image| if image.is_object() { image.field("url") } else { Some(image) });
+    let url = url.or_else(|| part.value.filter(|image| !image.is_object()));
     let Some(url) = url.and_then(RawJson::text) else { return Outcome::Invalid("has no `image_url.url`") };
     let Some(data) = DataUrl::parse(&url) else { return Outcome::Unsupported };
     let format = match data.media_type.as_str() {
@@ -76,9 +96,8 @@ fn write_image(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
     Outcome::Written
 }
 
-fn write_audio(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
-    let field = |name| part.field("input_audio")?.field(name)?.text();
-    let (Some(data), Some(format)) = (field("data"), field("format")) else {
+fn write_audio(out: &mut Vec<u8>, part: &mut Part<'_>) -> Outcome {
+    let [Some(data), Some(format)] = inner(part, ["data", "format"]).map(|field| field.and_then(RawJson::text)) else {
         return Outcome::Invalid("has no `input_audio.data` or `input_audio.format`");
     };
     if !matches!(format.as_ref(), "wav" | "mp3") {
@@ -88,12 +107,12 @@ fn write_audio(out: &mut Vec<u8>, part: RawJson<'_>) -> Outcome {
     Outcome::Written
 }
 
-fn write_document(out: &mut Vec<u8>, part: RawJson<'_>, names: &mut DocumentNames) -> Outcome {
-    let field = |name| part.field("file")?.field(name)?.text();
-    let file_name = field("filename").unwrap_or(Cow::Borrowed("document"));
+fn write_document(out: &mut Vec<u8>, part: &mut Part<'_>, names: &mut DocumentNames) -> Outcome {
+    let [data, file_name] = inner(part, ["file_data", "filename"]).map(|field| field.and_then(RawJson::text));
+    let file_name = file_name.unwrap_or(Cow::Borrowed("document"));
     // A `file_id` names a file at OpenAI.
-    let Some(data) = field("file_data") else { return Outcome::Unsupported };
-    let Some(data) = DataUrl::parse(&data) else { return Outcome::Unsupported };
+    let Some(data) = data else { return Outcome::Unsupported };
+    let Some(data) = DataUrl::parse(&data).or_else(|| DataUrl::bare(&data)) else { return Outcome::Unsupported };
     let (stem, extension) = file_name.rsplit_once('.').unwrap_or((&file_name, ""));
     let by_type = match data.media_type.as_str() {
         "application/pdf" => Some("pdf"),
@@ -169,5 +188,13 @@ impl<'a> DataUrl<'a> {
         let is_base64 = scheme.eq_ignore_ascii_case("data:") && encoding.trim().eq_ignore_ascii_case("base64");
         let media_type = head.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         (is_base64 && !base64.is_empty()).then_some(Self { media_type, base64 })
+    }
+
+    /// Base64 without what stands before it in a data URL, as some clients send files; only a PDF shows its type by its beginning.
+    fn bare(data: &'a str) -> Option<Self> {
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
+        let media_type = if data.starts_with("JVBERi0") { "application/pdf" } else { "" };
+        let is_bare = !data.is_empty() && data.bytes().all(is_base64);
+        is_bare.then(|| Self { media_type: media_type.to_owned(), base64: data })
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::IgnoredAny;
 
 use super::content::{self, BlockRole, DocumentNames, Outcome};
+use super::fields::{self, Message, Part};
 use super::request::Drops;
 use super::text;
 use crate::json::{Cursor, RawJson, SyntaxError};
@@ -41,50 +42,6 @@ struct Call {
     result: Option<Vec<u8>>,
 }
 
-/// The fields of a message, read in one pass; `null` is as if it were not there.
-#[derive(Debug)]
-struct Message<'a> {
-    role: Option<RawJson<'a>>,
-    name: Option<RawJson<'a>>,
-    content: Option<RawJson<'a>>,
-    tool_calls: Option<RawJson<'a>>,
-    tool_call_id: Option<RawJson<'a>>,
-    audio: Option<RawJson<'a>>,
-    function_call: Option<RawJson<'a>>,
-    thinking_blocks: Option<RawJson<'a>>,
-    reasoning_content: Option<RawJson<'a>>,
-}
-
-impl<'a> Message<'a> {
-    /// Reads a message and moves behind it.
-    fn read(message: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
-        let picked = message.pick([
-            "role",
-            "name",
-            "content",
-            "tool_calls",
-            "tool_call_id",
-            "audio",
-            "function_call",
-            "thinking_blocks",
-            "reasoning_content",
-        ])?;
-        let [role, name, content, tool_calls, tool_call_id, audio, function_call, thinking_blocks, reasoning_content] =
-            picked.map(|field| field.filter(|field| !field.is_null()));
-        Ok(Self {
-            role,
-            name,
-            content,
-            tool_calls,
-            tool_call_id,
-            audio,
-            function_call,
-            thinking_blocks,
-            reasoning_content,
-        })
-    }
-}
-
 fn invalid(param: String, message: impl Into<String>) -> TranslateError {
     TranslateError::Invalid { param, message: message.into() }
 }
@@ -115,8 +72,13 @@ impl Conversation {
         let Some(role) = message.role.and_then(RawJson::text) else {
             return Err(invalid(path(), "must be an object with a `role`"));
         };
-        if message.name.is_some() && role != "tool" {
-            drops.push(format!("{}.name", path()));
+        let is_assistant = role == "assistant";
+        if is_assistant || role == "user" {
+            self.end_results(path)?;
+        }
+        let gives_thinking = is_assistant && self.reasoning(message, drops, &path);
+        for name in message.lost(&role, gives_thinking) {
+            drops.push(format!("{}.{name}", path()));
         }
         let content = message.content;
         match role.as_ref() {
@@ -128,14 +90,10 @@ impl Conversation {
                 })
             }
             "user" => {
-                self.end_results(path)?;
                 let Some(content) = content else { return Err(invalid(path(), "has no `content`")) };
                 self.blocks("user", content, BlockRole::User, drops, || format!("{}.content", path()))
             }
-            "assistant" => {
-                self.end_results(path)?;
-                self.assistant(message, drops, &path)
-            }
+            "assistant" => self.assistant(message, drops, &path),
             "tool" => self.tool_result(message, drops, &path),
             _ => Err(invalid(format!("{}.role", path()), "must be system, developer, user, assistant or tool")),
         }
@@ -182,13 +140,9 @@ impl Conversation {
         drops: &mut Drops,
         path: &impl Fn() -> String,
     ) -> Result<(), TranslateError> {
-        self.reasoning(message, drops, path);
-        if let Some(content) = message.content {
-            self.blocks("assistant", content, BlockRole::Assistant, drops, || format!("{}.content", path()))?;
-        }
-        for (name, unsupported) in [("audio", message.audio), ("function_call", message.function_call)] {
-            if unsupported.is_some() {
-                drops.push(format!("{}.{name}", path()));
+        for (name, content) in [("content", message.content), ("refusal", message.refusal)] {
+            if let Some(content) = content {
+                self.blocks("assistant", content, BlockRole::Assistant, drops, || format!("{}.{name}", path()))?;
             }
         }
         let Some(calls) = message.tool_calls else { return Ok(()) };
@@ -201,40 +155,49 @@ impl Conversation {
     }
 
     /// Reasoning goes back only with what proves that the vendor wrote it. (Trap 15: `text` must stand there, if only empty.)
-    fn reasoning(&mut self, message: &Message<'_>, drops: &mut Drops, path: &impl Fn() -> String) {
-        let mut blocks = Vec::new();
-        if let Some(thinking) = message.thinking_blocks {
-            thinking.for_each(|block| {
-                let signature =
-                    block.field("signature").filter(|signature| signature.quoted().is_some_and(|s| !s.is_empty()));
-                if let Some(signature) = signature {
-                    let text = block.field("thinking").filter(|text| text.quoted().is_some());
-                    text::comma(&mut blocks);
-                    blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
-                    blocks.extend_from_slice(text.map_or(b"\"\"", RawJson::bytes));
-                    blocks.extend_from_slice(b",\"signature\":");
-                    blocks.extend_from_slice(signature.bytes());
-                    blocks.extend_from_slice(b"}}}");
-                } else if let Some(data) = block.field("data").filter(|data| data.quoted().is_some()) {
-                    text::comma(&mut blocks);
-                    blocks.extend_from_slice(b"{\"reasoningContent\":{\"redactedContent\":");
-                    blocks.extend_from_slice(data.bytes());
-                    blocks.extend_from_slice(b"}}");
-                }
-            });
+    /// Returns whether there is any that does.
+    fn reasoning(&mut self, message: &Message<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> bool {
+        let Some(thinking) = message.thinking_blocks.filter(|thinking| !thinking.is_blank()) else { return false };
+        if !thinking.is_array() {
+            drops.push(format!("{}.thinking_blocks", path()));
         }
+        let (mut blocks, mut at) = (Vec::new(), 0);
+        thinking.for_each(|block| {
+            let path = format!("{}.thinking_blocks[{at}]", path());
+            at += 1;
+            let ([text, signature, data, ..], others) =
+                fields::pick_of(block, ["thinking", "signature", "data", "type", "index"]);
+            let filled = |text: &RawJson<'_>| text.quoted().is_some_and(|inside| !inside.is_empty());
+            if let Some(signature) = signature.filter(filled) {
+                text::comma(&mut blocks);
+                blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
+                blocks.extend_from_slice(text.filter(filled).map_or(b"\"\"", RawJson::bytes));
+                blocks.extend_from_slice(b",\"signature\":");
+                blocks.extend_from_slice(signature.bytes());
+                blocks.extend_from_slice(b"}}}");
+            } else if let Some(data) = data.filter(filled) {
+                text::comma(&mut blocks);
+                blocks.extend_from_slice(b"{\"reasoningContent\":{\"redactedContent\":");
+                blocks.extend_from_slice(data.bytes());
+                blocks.extend_from_slice(b"}}");
+            } else {
+                return drops.push(path);
+            }
+            drops.push_fields(|| path.clone(), &others);
+        });
         if !blocks.is_empty() {
             let turn = self.turn("assistant");
             text::comma(turn);
             turn.extend_from_slice(&blocks);
-        } else if message.reasoning_content.is_some_and(|reasoning| !reasoning.is_blank()) {
-            drops.push(format!("{}.reasoning_content", path()));
         }
+        !blocks.is_empty()
     }
 
     fn tool_call(&mut self, call: &mut Cursor<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> Result<(), Stop> {
-        let [function, id, custom, extra_content] = call.pick(["function", "id", "custom", "extra_content"])?;
-        let [name, arguments] = function.map_or([None; 2], |function| function.pick(["name", "arguments"]));
+        let ([function, id, custom, ..], mut others) =
+            fields::pick(call, ["function", "id", "custom", "type", "index"])?;
+        let ([name, arguments], function_others) =
+            function.map(|function| fields::pick_of(function, ["name", "arguments"])).unwrap_or_default();
         let Some(name) = name.and_then(RawJson::text) else {
             if custom.is_some() {
                 drops.push(path());
@@ -248,13 +211,14 @@ impl Conversation {
             drops.push(path());
             return Ok(());
         }
-        if extra_content.is_some() {
-            drops.push(format!("{}.extra_content", path()));
-        }
+        others.note("custom", custom);
+        drops.push_fields(path, &others);
+        drops.push_fields(|| format!("{}.function", path()), &function_others);
+        let is_blank = arguments.is_none_or(|text| text.quoted().is_some() && text::is_blank(text));
         let arguments = arguments.and_then(RawJson::text);
         let arguments = arguments.as_deref().unwrap_or_default().trim();
         let is_object = arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();
-        if !is_object && !arguments.is_empty() {
+        if !is_object && !is_blank {
             // A model wrote them, and the conversation must be able to go on.
             drops.push(format!("{}.function.arguments", path()));
         }
@@ -365,19 +329,24 @@ fn write_content(
     path: impl Fn() -> String,
 ) -> Result<(), TranslateError> {
     if !content.is_array() {
+        if content.quoted().is_none() {
+            return Err(invalid(path(), "must be a string or an array of parts"));
+        }
         return match content::write_text(out, content) {
-            Outcome::Invalid(_) => Err(invalid(path(), "must be a string or an array of parts")),
+            Outcome::Invalid(message) => Err(invalid(path(), message)),
             _ => Ok(()),
         };
     }
     let (mut at, mut result) = (0, Ok(()));
     content.for_each(|part| {
         let path = || format!("{}[{at}]", path());
-        match content::write_part(out, part, place, names) {
-            Outcome::Written if part.field("cache_control").is_some() => {
-                drops.push(format!("{}.cache_control", path()))
-            }
-            Outcome::Written | Outcome::Blank => {}
+        let mut part = Part::read(part);
+        let outcome = part
+            .as_mut()
+            .map_or(Outcome::Invalid("has no `type`"), |part| content::write_part(out, part, place, names));
+        match outcome {
+            Outcome::Written => drops.push_fields(path, &part.map(|part| part.others).unwrap_or_default()),
+            Outcome::Blank => {}
             Outcome::Unsupported => drops.push(path()),
             Outcome::Invalid(message) if result.is_ok() => result = Err(invalid(path(), message)),
             Outcome::Invalid(_) => {}

@@ -6,6 +6,7 @@
 mod answer;
 mod content;
 mod error;
+mod fields;
 mod messages;
 mod request;
 mod stream;

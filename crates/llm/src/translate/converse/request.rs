@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::AnswerContext;
+use super::fields::{self, Others};
 use super::messages::Conversation;
 use super::text;
 use super::tools::{ToolConfig, ToolFields};
@@ -21,6 +22,13 @@ impl Drops {
     pub(super) fn push(&mut self, path: String) {
         if self.list.len() < MAX_DROPPED {
             self.list.push((self.at, Dropped::new(path)));
+        }
+    }
+
+    /// The fields without a counterpart of the object at `path`.
+    pub(super) fn push_fields(&mut self, path: impl Fn() -> String, others: &Others<'_>) {
+        for name in others.iter() {
+            self.push(format!("{}.{name}", path()));
         }
     }
 
@@ -282,25 +290,29 @@ impl<'a> Fields<'a> {
     /// A schema becomes `outputConfig`; JSON without a schema has no counterpart.
     fn output_config(&self, out: &mut Vec<u8>, drops: &mut Drops) -> Result<(), TranslateError> {
         let Some((at, format)) = self.response_format else { return Ok(()) };
-        let kind = format.field("type").and_then(RawJson::text);
-        match kind.as_deref() {
+        let ([kind, schema], others) = fields::pick_of(format, ["type", "json_schema"]);
+        drops.at = at;
+        drops.push_fields(|| "response_format".to_owned(), &others);
+        match kind.and_then(RawJson::text).as_deref() {
             Some("text") => Ok(()),
             Some("json_schema") => {
-                let schema = format.field("json_schema");
-                let part = |name| schema.and_then(|schema| schema.field(name)).filter(|part| !part.is_null());
-                let Some(raw) = part("schema").filter(|raw| raw.is_object()) else {
+                let ([raw, name, description, _], others) = schema
+                    .map(|schema| fields::pick_of(schema, ["schema", "name", "description", "strict"]))
+                    .unwrap_or_default();
+                let Some(raw) = raw.filter(|raw| raw.is_object()) else {
                     return Err(invalid(
                         "response_format.json_schema.schema",
                         "must be a JSON schema, which is an object",
                     ));
                 };
+                drops.push_fields(|| "response_format.json_schema".to_owned(), &others);
                 key(out, "outputConfig");
                 out.extend_from_slice(
                     b"{\"textFormat\":{\"type\":\"json_schema\",\"structure\":{\"jsonSchema\":{\"schema\":",
                 );
                 text::write(out, &String::from_utf8_lossy(raw.bytes()));
-                for name in ["name", "description"] {
-                    if let Some(text) = part(name).filter(|text| text.quoted().is_some()) {
+                for (name, text) in [("name", name), ("description", description)] {
+                    if let Some(text) = text.filter(|text| text.quoted().is_some()) {
                         key(out, name);
                         out.extend_from_slice(text.bytes());
                     }
@@ -309,7 +321,6 @@ impl<'a> Fields<'a> {
                 Ok(())
             }
             Some("json_object") => {
-                drops.at = at;
                 drops.push("response_format".to_owned());
                 Ok(())
             }

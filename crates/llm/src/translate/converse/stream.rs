@@ -1,6 +1,6 @@
 //! The frames of `converse-stream` as the chunks of a chat completion.
 
-use super::answer::{self, TokenUsage};
+use super::answer::{self, Called, TokenUsage};
 use super::error::write_error;
 use super::{AnswerContext, AnswerIdentity, text};
 use crate::event_stream::{Frame, Parser};
@@ -22,8 +22,9 @@ struct State {
     /// What each chunk begins with, up to its choices.
     begin: Vec<u8>,
     role_sent: bool,
-    /// The number of tool calls so far.
-    calls: usize,
+    called: Called,
+    /// The number of blocks of thinking so far.
+    thoughts: usize,
     block: Block,
     /// The arguments of a call broke off.
     cut_call: bool,
@@ -39,6 +40,15 @@ enum Block {
     Other,
     /// A tool call, and how far its arguments have come.
     Call(JsonProgress),
+    /// Thinking, which begins with its first piece, of this kind and with the vendor's index of the block.
+    Thought(Thought, Option<u64>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Thought {
+    Thinking,
+    /// What only the vendor can read.
+    Redacted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +71,8 @@ impl ConverseStream {
             context,
             begin,
             role_sent: false,
-            calls: 0,
+            called: Called::default(),
+            thoughts: 0,
             block: Block::Other,
             cut_call: false,
             usage: None,
@@ -151,23 +162,24 @@ impl State {
     }
 
     fn start(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        self.block = Block::Other;
         let call = payload.field("start").and_then(|start| start.field("toolUse"));
-        let is_ours = |call: &RawJson<'_>| call.field("type").is_none_or(|kind| !kind.is_text("server_tool_use"));
-        let Some(call) = call.filter(is_ours) else {
-            self.block = Block::Other;
+        let Some(call) = call else { return Ok(()) };
+        if call.field("type").is_some_and(|kind| kind.is_text("server_tool_use")) {
+            self.called.vendors_own = true;
             return Ok(());
-        };
+        }
         let id = call.field("toolUseId").ok_or(BrokenAnswer("a tool call in it has no id"))?;
         let id = text::one_line(id)?;
         let name = call.field("name").and_then(RawJson::text).ok_or(BrokenAnswer("a tool call in it has no name"))?;
         self.begin_delta(out);
-        out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.calls).as_bytes());
+        out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.called.tools).as_bytes());
         out.extend_from_slice(id);
         out.extend_from_slice(b"\",\"type\":\"function\",\"function\":{\"name\":");
         text::write(out, self.context.tool_name(&name));
         out.extend_from_slice(b",\"arguments\":\"\"}}]");
         end_delta(out);
-        self.calls += 1;
+        self.called.tools += 1;
         self.block = Block::Call(JsonProgress::default());
         Ok(())
     }
@@ -177,9 +189,9 @@ impl State {
         let mut result = Ok(());
         delta.for_each_field(|name, value| {
             let written = match name {
-                b"text" => self.text("content", value, out),
+                b"text" => self.text(value, out),
                 b"toolUse" => self.input(value, out),
-                b"reasoningContent" => self.reasoning(value, out),
+                b"reasoningContent" => self.reasoning(value, payload, out),
                 _ => Ok(()),
             };
             if result.is_ok() {
@@ -189,15 +201,13 @@ impl State {
         result
     }
 
-    fn text(&mut self, field: &str, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+    fn text(&mut self, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let inside = text::one_line(value)?;
         if inside.is_empty() {
             return Ok(());
         }
         self.begin_delta(out);
-        out.push(b'"');
-        out.extend_from_slice(field.as_bytes());
-        out.extend_from_slice(b"\":\"");
+        out.extend_from_slice(b"\"content\":\"");
         out.extend_from_slice(inside);
         out.push(b'"');
         end_delta(out);
@@ -218,7 +228,7 @@ impl State {
 
     fn arguments(&mut self, inside: &[u8], out: &mut Vec<u8>) {
         self.begin_delta(out);
-        let index = self.calls.saturating_sub(1);
+        let index = self.called.tools.saturating_sub(1);
         out.extend_from_slice(
             format!("\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":\"").as_bytes(),
         );
@@ -227,25 +237,50 @@ impl State {
         end_delta(out);
     }
 
-    fn reasoning(&mut self, reasoning: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        if let Some(value) = reasoning.field("text") {
-            self.text("reasoning_content", value, out)?;
-        }
-        let (signature, redacted) = (reasoning.field("signature"), reasoning.field("redactedContent"));
-        for value in [signature, redacted].into_iter().flatten() {
-            text::one_line(value)?;
-            self.begin_delta(out);
-            out.extend_from_slice(b"\"thinking_blocks\":[");
-            if signature == Some(value) {
-                // The text went out before.
-                answer::write_thinking(out, b"\"\"", value);
-            } else {
-                answer::write_redacted(out, value);
+    /// Pieces of thinking have what a client must send back, with an index by which SDKs put them together.
+    fn reasoning(
+        &mut self,
+        reasoning: RawJson<'_>,
+        payload: RawJson<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), BrokenAnswer> {
+        let block = payload.field("contentBlockIndex").and_then(RawJson::unsigned);
+        let pieces = reasoning.pick(["text", "signature", "redactedContent"]);
+        for (name, value) in ["thinking", "signature", "data"].into_iter().zip(pieces) {
+            let Some(value) = value else { continue };
+            if text::one_line(value)?.is_empty() {
+                continue;
             }
-            out.push(b']');
+            let thought = if name == "data" { Thought::Redacted } else { Thought::Thinking };
+            let index = self.thought(thought, block)?;
+            self.begin_delta(out);
+            if name == "thinking" {
+                out.extend_from_slice(b"\"reasoning_content\":");
+                out.extend_from_slice(value.bytes());
+                out.push(b',');
+            }
+            let kind = if name == "data" { "redacted_thinking" } else { "thinking" };
+            out.extend_from_slice(
+                format!("\"thinking_blocks\":[{{\"index\":{index},\"type\":\"{kind}\",\"{name}\":").as_bytes(),
+            );
+            out.extend_from_slice(value.bytes());
+            out.extend_from_slice(b"}]");
             end_delta(out);
         }
         Ok(())
+    }
+
+    /// The number of the block of thinking that a piece belongs to: the one that is open, or a new one.
+    fn thought(&mut self, thought: Thought, index: Option<u64>) -> Result<usize, BrokenAnswer> {
+        match self.block {
+            Block::Call(_) => return Err(BrokenAnswer("thinking came within a tool call")),
+            Block::Thought(open, at) if (open, at) == (thought, index) => {}
+            _ => {
+                self.block = Block::Thought(thought, index);
+                self.thoughts += 1;
+            }
+        }
+        Ok(self.thoughts.saturating_sub(1))
     }
 
     fn stop(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
@@ -256,15 +291,15 @@ impl State {
             return Err(BrokenAnswer("it ended twice"));
         }
         let reason = payload.field("stopReason").and_then(RawJson::text).unwrap_or_default();
-        let reason = answer::finish_reason(&reason, self.calls > 0)?;
+        let reason = answer::finish_reason(&reason, self.called)?;
         // An answer that is cut at its length, or by a filter, may end within a call.
         if self.cut_call && !matches!(reason, "length" | "content_filter") {
             return Err(BrokenAnswer("a tool call's arguments break off"));
         }
+        let is_empty = !self.role_sent;
         self.begin_delta(out);
-        // The comma behind a role that had no content before.
-        if out.last() == Some(&b',') {
-            out.pop();
+        if is_empty {
+            out.extend_from_slice(b"\"content\":\"\"");
         }
         out.extend_from_slice(format!("}},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}]}}\n\n").as_bytes());
         self.progress = Progress::Finished;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
+use memchr::{memchr_iter, memchr2};
 
 use crate::json::RawJson;
 use crate::translate::BrokenAnswer;
@@ -28,10 +28,20 @@ pub(super) fn is_blank(text: RawJson<'_>) -> bool {
             [] => return true,
             [b' ', rest @ ..] | [b'\\', b'n' | b'r' | b't', rest @ ..] => rest,
             // White space of other kinds, and what may be such.
-            [b'\\', b'u', ..] | [0x80..=0xFF, ..] => return text.text().is_none_or(|text| text.trim().is_empty()),
+            [b'\\', b'u', ..] | [0x80..=0xFF, ..] => return text.text().is_some_and(|text| text.trim().is_empty()),
             _ => return false,
         };
     }
+}
+
+/// What is said of a text that [`has_half_a_character`].
+pub(super) const HALF_A_CHARACTER: &str = "the text has an escape that is no character";
+
+/// Whether a JSON string has an escape that is one half of a pair without the other, such as `\ud83d` alone. Nothing else can be
+/// wrong in a text of a body that has been checked.
+pub(super) fn has_half_a_character(text: RawJson<'_>) -> bool {
+    let bytes = text.bytes();
+    memchr_iter(b'\\', bytes).any(|at| bytes.get(at + 1) == Some(&b'u')) && text.text().is_none()
 }
 
 /// The inside of a JSON string of an answer, for a copy into a line of a server-sent event.
@@ -80,8 +90,24 @@ mod tests {
             (r#"" a""#, false),
             (r#""ä""#, false),
             (r#""\u0041""#, false),
+            (r#"" \ud83d""#, false),
         ] {
             assert_eq!(is_blank(RawJson::parse(text.as_bytes()).unwrap()), blank, "{text}");
+        }
+    }
+
+    #[test]
+    fn halves_of_characters() {
+        for (text, is_half) in [
+            (r#""\ud83d lone""#, true),
+            (r#""lone \udca9""#, true),
+            (r#""\udca9\ud83d""#, true),
+            (r#""\ud83d\udca9""#, false),
+            (r#""\u00e4\n""#, false),
+            (r#""\\ud83d""#, false),
+            (r#""\n""#, false),
+        ] {
+            assert_eq!(has_half_a_character(RawJson::parse(text.as_bytes()).unwrap()), is_half, "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::fields;
 use super::messages::{Conversation, each};
 use super::request::Drops;
 use super::text;
@@ -55,6 +56,12 @@ impl ToolConfig {
             }
         }
         let choice = Choice::read(fields.choice)?;
+        if let Choice::Tool(name) = &choice
+            && !offers(fields.tools, name)
+        {
+            let (param, message) = ("tool_choice.function.name", "no tool of `tools` has this name");
+            return Err(TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() });
+        }
         // Converse has no `none`: without a history the tools are left out, which is the same.
         let withheld = matches!(choice, Choice::None) && conversation.called.is_empty();
         if list.is_empty() || withheld {
@@ -97,9 +104,10 @@ impl ToolConfig {
         let mut at = 0;
         each(tools, |tool| {
             let path = |end: &str| format!("tools[{at}]{end}");
-            let [kind, function] = tool.pick(["type", "function"])?;
+            let ([kind, function], others) = fields::pick(tool, ["type", "function"])?;
             if let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) {
-                self.write_function(list, function, path)?;
+                self.write_function(list, function, drops, path)?;
+                drops.push_fields(|| path(""), &others);
             } else {
                 drops.push(path(""));
             }
@@ -112,22 +120,43 @@ impl ToolConfig {
         &mut self,
         list: &mut Vec<u8>,
         function: RawJson<'_>,
+        drops: &mut Drops,
         path: impl Fn(&str) -> String,
     ) -> Result<(), TranslateError> {
-        let [name, description, parameters, strict] = function.pick(["name", "description", "parameters", "strict"]);
+        let ([name, description, parameters, strict], mut others) =
+            fields::pick_of(function, ["name", "description", "parameters", "strict"]);
         let Some(name) = name.and_then(RawJson::text).filter(|name| !name.is_empty()) else {
             let message = "must be the function's name".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.name"), message });
         };
-        let parameters = parameters.filter(|parameters| !parameters.is_null());
         if parameters.is_some_and(|parameters| !parameters.is_object()) {
             let message = "must be a JSON schema, which is an object".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.parameters"), message });
         }
+        if description.is_some_and(text::has_half_a_character) {
+            let message = text::HALF_A_CHARACTER.to_owned();
+            return Err(TranslateError::Invalid { param: path(".function.description"), message });
+        }
+        others.note("description", description.filter(|text| text.quoted().is_none()));
+        drops.push_fields(|| path(".function"), &others);
         self.rename(&name);
         write_tool(list, &name, description, parameters, strict.filter(|strict| strict.is_true()));
         Ok(())
     }
+}
+
+/// Whether a function of this name is among the tools.
+fn offers(tools: Option<RawJson<'_>>, name: &str) -> bool {
+    let mut is_there = false;
+    if let Some(tools) = tools {
+        tools.for_each(|tool| {
+            let [kind, function] = tool.pick(["type", "function"]);
+            let function = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function")));
+            let other = function.and_then(|function| function.field("name")).and_then(RawJson::text);
+            is_there |= other.is_some_and(|other| other == name);
+        });
+    }
+    is_there
 }
 
 fn write_tool(
