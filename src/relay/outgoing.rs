@@ -117,8 +117,9 @@ impl Outgoing {
         let hides_usage = prepared.answer.ask_for_usage() || adds_usage;
         let uri = provider.uri(&prepared, onward.query, direct.query())?;
         let mut headers = target.headers(onward);
-        let now = || timestamp(handle.now());
-        provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now)).await?;
+        let clock = handle.clone();
+        let now = move || timestamp(clock.now());
+        provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now.clone())).await?;
         direct.set_own_headers(&mut headers);
         let body = match prepared.body {
             Cow::Borrowed(_) => body.clone(),
