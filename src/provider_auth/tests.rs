@@ -253,6 +253,32 @@ async fn the_agent_of_a_container_is_asked() {
     assert_eq!(fetch.0.lock().unwrap().asked[0].uri(), "http://169.254.170.2/v2/credentials/1");
 }
 
+#[tokio::test]
+async fn the_agent_of_a_container_gets_the_token_of_the_environment_or_of_a_file() {
+    const TEXT: (&str, &str) = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Basic c2VjcmV0");
+    let file = std::env::temp_dir().join(format!("container-token-{}", std::process::id()));
+    std::fs::write(&file, "from-file\n").unwrap();
+    let from_file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.to_str().unwrap());
+    for (variables, token) in [
+        (&[][..], None),
+        (&[TEXT][..], Some("Basic c2VjcmV0")),
+        (&[from_file][..], Some("from-file")),
+        (&[TEXT, from_file][..], Some("from-file")),
+    ] {
+        let (source, fetch) = (container(variables), Scripted::default());
+        source.key(&fetch, || at(0)).await;
+        let script = fetch.0.lock().unwrap();
+        let sent = script.asked[0].headers().get("authorization");
+        assert_eq!(sent.map(|value| value.to_str().unwrap()), token, "{variables:?}");
+        assert!(sent.is_none_or(hyper::header::HeaderValue::is_sensitive));
+        assert!(!format!("{source:?}").contains("c2VjcmV0"), "{source:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let uri = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "https://h/");
+    let broken = aws(&[uri, ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "a\r\nb")]).unwrap_err();
+    assert_eq!(broken.name, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
+}
+
 #[test]
 fn a_token_goes_only_where_it_may() {
     assert_eq!(aws(&[]), Ok(None));
