@@ -151,6 +151,52 @@ fn what_a_target_does_not_have_is_said_and_is_no_fault_of_its() {
 }
 
 #[test]
+fn what_asks_for_nothing_is_neither_refused_nor_named() {
+    let chat = |fields: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{fields}}}"#);
+    let nothing = chat(
+        r#""n":1,"seed":null,"frequency_penalty":0,"presence_penalty":0.0,"store":false,"logprobs":false,"top_logprobs":0,"logit_bias":{},"parallel_tool_calls":true,"service_tier":"auto","modalities":["text"],"web_search_options":null"#,
+    );
+    let something = chat(r#""web_search_options":{},"logit_bias":{"1":2},"store":true"#);
+    for provider in [Provider::Gemini, Provider::Ollama, Provider::Anthropic] {
+        let target = |unsupported| TargetModel { unsupported, ..target(provider, Settings::default()) };
+        for unsupported in [Unsupported::Drop, Unsupported::Refuse] {
+            let prepared = sent(&target(unsupported), "v1/chat/completions", &nothing).unwrap();
+            assert_eq!(prepared.dropped, [], "{provider:?}");
+            let made: Value = serde_json::from_slice(&prepared.body).unwrap();
+            assert!(made.get("store").is_none() && made.get("logit_bias").is_none(), "{provider:?}: {made}");
+        }
+        let prepared = sent(&target(Unsupported::Drop), "v1/chat/completions", &something).unwrap();
+        let dropped: Vec<_> = prepared.dropped.iter().map(ToString::to_string).collect();
+        assert_eq!(dropped, ["web_search_options", "logit_bias", "store"], "{provider:?}");
+        let refused = sent(&target(Unsupported::Refuse), "v1/chat/completions", &something);
+        assert!(refused.unwrap_err().to_string().contains("`web_search_options`"), "{provider:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_what_the_assistant_said_or_is_named() {
+    let anthropic = target(Provider::Anthropic, Settings::default());
+    for (fields, said, dropped) in [
+        (r#""content":null,"refusal":"no""#, "no", &[][..]),
+        (r#""refusal":"no""#, "no", &[]),
+        (r#""content":"","refusal":"no""#, "no", &[]),
+        (r#""content":"yes","refusal":"no""#, "yes", &["messages[1].refusal"]),
+        (r#""content":"yes","refusal":null"#, "yes", &[]),
+        (r#""content":"yes","refusal":"""#, "yes", &[]),
+        (r#""content":[{"type":"refusal","refusal":"no"}]"#, "no", &[]),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"a"}},{{"role":"assistant",{fields}}},{{"role":"user","content":"b"}}]}}"#
+        );
+        let prepared = sent(&anthropic, "v1/chat/completions", &body).unwrap();
+        let made: Value = serde_json::from_slice(&prepared.body).unwrap();
+        assert_eq!(made["messages"][1]["content"][0]["text"], said, "{fields}");
+        let names: Vec<_> = prepared.dropped.iter().map(ToString::to_string).collect();
+        assert_eq!(names, dropped, "{fields}");
+    }
+}
+
+#[test]
 fn more_tools_than_anyone_takes_are_refused_before_they_are_read() {
     let tools = |count: usize| {
         let tools: Vec<_> =

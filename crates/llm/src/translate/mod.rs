@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod bedrock_invoke;
 pub mod converse;
+mod defaults;
 pub mod embeddings;
 pub mod functions;
 pub mod json_progress;
@@ -13,6 +14,7 @@ mod request_fields;
 
 use std::fmt;
 
+pub(crate) use defaults::asks_for_nothing;
 pub use request_fields::RequestFields;
 
 use crate::usage::TokenCounts;
