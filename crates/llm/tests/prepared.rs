@@ -272,6 +272,35 @@ fn streams_in_frames_are_the_same_as_streams_of_events() {
 }
 
 #[test]
+fn a_stream_says_why_it_was_refused_as_a_whole_answer_does() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let form = AnswerForm::Anthropic { context: Default::default(), is_framed: false };
+    let stop = |details: &str| {
+        format!(
+            r#"{{"type":"message_delta","delta":{{"stop_reason":"refusal","stop_details":{details}}},"usage":{{"output_tokens":2}}}}"#
+        )
+    };
+    let deltas = |events: &[&str]| {
+        let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let chunks = translated(form.stream(&id).unwrap(), events.as_bytes(), 7);
+        let chunks = chunks.split("\n\n").filter_map(|chunk| serde_json::from_str(chunk.strip_prefix("data: ")?).ok());
+        chunks.map(|chunk: Value| chunk["choices"][0].clone()).collect::<Vec<_>>()
+    };
+    let refused = stop(r#"{"type":"refusal","category":"cyber","explanation":"It \"may\" harm."}"#);
+    let [start, block, text, end, _, stopped] = EVENTS;
+    for events in [&[start, block, text, end, &refused, stopped][..], &[start, &refused, stopped]] {
+        let choices = deltas(events);
+        let last = choices.last().unwrap();
+        assert_eq!(last["delta"]["refusal"], "It \"may\" harm.", "{choices:?}");
+        assert_eq!(last["finish_reason"], "content_filter");
+    }
+    for details in ["null", r#"{"type":"refusal","explanation":null}"#] {
+        let choices = deltas(&[start, &stop(details), stopped]);
+        assert!(choices.iter().all(|choice| choice["delta"].get("refusal").is_none()), "{choices:?}");
+    }
+}
+
+#[test]
 fn an_exception_within_a_stream_is_an_error_in_the_clients_protocol() {
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
     let exception = frame(
