@@ -3,11 +3,11 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use llm::provider::{
-    AnswerForm, AnswerId, ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings,
-    TargetModel, prepare,
+    AnswerForm, AnswerId, ClientRequest, EndpointError, ModelFacts, Operation, PrepareError, Prepared, Provider,
+    Settings, TargetModel, prepare,
 };
 use llm::translate::{StreamTranslator, TranslateError, Unsupported};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn target(provider: Provider, settings: Settings<'static>) -> TargetModel<'static> {
     TargetModel { provider, settings, unsupported: Unsupported::Drop }
@@ -313,6 +313,62 @@ fn an_exception_within_a_stream_is_an_error_in_the_clients_protocol() {
     let form = AnswerForm::Anthropic { context: Default::default(), is_framed: true };
     let chunks = translated(form.stream(&id).unwrap(), &bytes, 5);
     assert!(chunks.contains(r#"data: {"error":{"#) && chunks.contains("Too many tokens"), "{chunks}");
+}
+
+#[test]
+fn clients_of_anthropics_api_get_errors_in_its_form() {
+    let malformed = br#"{"message":"Malformed input"}"#;
+    let denied = br#"{"Message":"User: arn:aws:iam::1:user/x is not authorized"}"#;
+    let google = br#"[{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED"}}]"#;
+    let page = b"<html><body>Service Unavailable</body></html>";
+    for form in [AnswerForm::Messages, AnswerForm::FramedMessages] {
+        for (status, body, kind, message) in [
+            (400, &malformed[..], "invalid_request_error", "Malformed input"),
+            (403, denied, "permission_error", "User: arn:aws:iam::1:user/x is not authorized"),
+            (429, google, "rate_limit_error", "Quota exceeded"),
+            (503, page, "overloaded_error", "the model answered with status 503"),
+            (502, b"", "api_error", "the model answered with status 502"),
+            (408, b"{}", "timeout_error", "the model answered with status 408"),
+            (418, b"[]", "invalid_request_error", "the model answered with status 418"),
+            (401, br#"{"error":{"message":"no","type":"x"}}"#, "authentication_error", "no"),
+            (500, br#"{"error":{"type":"overloaded_error","message":"busy"}}"#, "overloaded_error", "busy"),
+            (500, br#"{"type":"error","error":"busy"}"#, "api_error", "busy"),
+        ] {
+            let error: Value = serde_json::from_slice(&form.error(status, None, body).unwrap()).unwrap();
+            assert_eq!(error, json!({"type": "error", "error": {"type": kind, "message": message}}), "{status}");
+        }
+        let own =
+            br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
+        assert_eq!(form.error(529, None, own), None, "it passes as it is");
+        assert_eq!(form.error(304, None, b""), None, "no error");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_json_is_the_clients_mistake_whatever_the_target_is() {
+    for (provider, settings) in
+        [(Provider::Bedrock, aws()), (Provider::Vertex, google()), (Provider::Anthropic, Settings::default())]
+    {
+        for path in ["v1/messages", "v1/chat/completions", "v1/embeddings"] {
+            // Anthropic and Vertex' OpenAI-shaped endpoint say themselves what is wrong; embeddings are Bedrock's alone.
+            let passes = [(Provider::Anthropic, "v1/messages"), (Provider::Vertex, "v1/chat/completions")];
+            if passes.contains(&(provider, path)) || (path == "v1/embeddings" && provider != Provider::Bedrock) {
+                continue;
+            }
+            for body in ["no json", "", "[]", "{\"model\":"] {
+                let refused = sent(&target(provider, settings), path, body);
+                assert!(
+                    matches!(&refused, Err(PrepareError::Translate(TranslateError::Invalid { param, .. })) if param == "body"),
+                    "{provider:?} {path} {body}: {refused:?}"
+                );
+            }
+        }
+    }
+    let bedrock = target(Provider::Bedrock, aws());
+    let nameless = sent(&bedrock, "v1/messages", r#"{"max_tokens":1,"messages":[]}"#);
+    assert!(matches!(nameless, Err(PrepareError::Endpoint(EndpointError::InvalidModel))), "{nameless:?}");
+    let other = sent(&bedrock, "v1/messages", r#"{"model":"amazon.nova-pro-v1:0","messages":[]}"#);
+    assert!(matches!(other, Err(PrepareError::Endpoint(EndpointError::Unsupported { .. }))), "{other:?}");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl AnswerForm {
             // Bedrock's own errors, where the model speaks OpenAI's protocol.
             Self::OpenAi if amazon_type.is_some() => Some(converse::error(status, amazon_type, body)),
             Self::OpenAi => error::unwrap(body).map(<[u8]>::to_vec),
-            Self::Messages | Self::FramedMessages => None,
+            Self::Messages | Self::FramedMessages => anthropic::own_error(status, body),
             Self::Functions(form) => form.error(status, amazon_type, body),
             Self::Anthropic { is_framed: false, .. } => Some(anthropic::error(status, body)),
             // The errors of Bedrock's own, whatever the model speaks.

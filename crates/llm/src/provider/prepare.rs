@@ -99,7 +99,15 @@ pub fn prepare<'a>(
     let model = fields.as_ref().map(RequestFields::model).unwrap_or_default();
     let stream = fields.as_ref().is_some_and(RequestFields::is_stream);
     let call = Call { operation: request.operation, model: &model, stream, path: request.path };
-    let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
+    let mut endpoint = match endpoint(target.provider, &target.settings, &call) {
+        // The name would stand in the body.
+        Err(EndpointError::InvalidModel)
+            if fields.is_none() && !matches!(request.operation, Operation::Models | Operation::Other) =>
+        {
+            return Err(TranslateError::not_an_object().into());
+        }
+        made => made?,
+    };
     let made = match (request.operation, endpoint.protocol) {
         (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
             translated((target, facts_of), fields, &model, protocol)?

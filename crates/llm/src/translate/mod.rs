@@ -90,6 +90,13 @@ pub enum TranslateError {
     Unsupported(Vec<Dropped>),
 }
 
+impl TranslateError {
+    /// The body is no JSON object.
+    pub(crate) fn not_an_object() -> Self {
+        Self::Invalid { param: "body".to_owned(), message: "must be a JSON object".to_owned() }
+    }
+}
+
 fn join(dropped: &[Dropped]) -> String {
     dropped.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ")
 }
