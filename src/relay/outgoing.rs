@@ -146,7 +146,9 @@ impl Translation {
     /// The body of an answer with this head in the client's protocol; the head is changed to fit. Errors stay as they are, since
     /// they are judged first: see [`Translation::error`].
     pub(super) fn body(&self, head: &mut Parts, body: Incoming) -> UpstreamBody {
-        if !head.status.is_success() {
+        // What passes but for its errors passes packed too, where a target packs it although asked not to.
+        let is_packed = self.form.is_unchanged() && head.headers.contains_key(CONTENT_ENCODING);
+        if !head.status.is_success() || is_packed {
             return UpstreamBody::unchanged(body);
         }
         let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();

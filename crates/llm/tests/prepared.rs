@@ -7,6 +7,7 @@ use llm::provider::{
     Settings, TargetModel, prepare,
 };
 use llm::translate::{StreamTranslator, TranslateError, Unsupported};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn target(provider: Provider, settings: Settings<'static>) -> TargetModel<'static> {
@@ -87,14 +88,14 @@ fn each_provider_gets_its_own_address_and_form() {
             google(),
             "gemini-2.5-pro",
             "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/endpoints/openapi/chat/completions",
-            "OpenAi",
+            "Google",
         ),
         (
             Provider::Gemini,
             Settings::default(),
             "gemini-2.5-pro",
             "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
-            "OpenAi",
+            "Google",
         ),
         (Provider::Ollama, Settings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
     ] {
@@ -107,7 +108,7 @@ fn each_provider_gets_its_own_address_and_form() {
             assert!(made["max_tokens"].is_u64(), "{made}");
             assert_eq!(prepared.dropped[0].as_str(), "seed");
         }
-        if (provider, form) == (Provider::Vertex, "OpenAi") {
+        if (provider, form) == (Provider::Vertex, "Google") {
             assert_eq!(made["model"], "google/gemini-2.5-pro");
         }
     }
@@ -313,6 +314,59 @@ fn an_exception_within_a_stream_is_an_error_in_the_clients_protocol() {
     let form = AnswerForm::Anthropic { context: Default::default(), is_framed: true };
     let chunks = translated(form.stream(&id).unwrap(), &bytes, 5);
     assert!(chunks.contains(r#"data: {"error":{"#) && chunks.contains("Too many tokens"), "{chunks}");
+}
+
+#[test]
+fn an_error_in_the_middle_of_googles_stream_comes_out_of_its_array() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let error = r#"{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}"#;
+    let unwrapped = format!("data: {error}\n\n");
+    for (event, expected) in [
+        (format!("data: [{error}]\n\n"), unwrapped.as_str()),
+        (format!("data:[ {error} , 5]\r\n\r\n"), &unwrapped),
+        (format!("data: [{error}\ndata: ]\n\n"), &unwrapped),
+        (format!("data: [\ndata: {error}\ndata: ]\n\n"), &unwrapped),
+        (format!("data: [{error}]"), &unwrapped),
+        (format!("event: error\ndata: [{error}]\n\n"), &format!("event: error\n{unwrapped}")),
+        ("data: [{\"error\":\ndata: {\"code\": 503}}]\n\n".to_owned(), "data: {\"error\":\ndata: {\"code\": 503}}\n\n"),
+    ] {
+        let stream = format!(": hello\n{chunk}\n{chunk}{event}");
+        for size in [1, 2, 7, 64, 10_000] {
+            let got = translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size);
+            assert_eq!(got, format!(": hello\n{chunk}\n{chunk}{expected}"), "{size} {event}");
+        }
+    }
+}
+
+proptest! {
+    /// All else passes byte for byte.
+    #[test]
+    fn googles_streams_pass(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "data: [DONE]\n\n", "data: {\"a\":[{\"error\":1}]}\n\n", "data: [{\"candidates\":[]}]\n\n", "data: [{\"error\":", "data: [ \n",
+            "\n", "\r\n", "\r", "data", "data:", " ", "[", "{", ": ping\n\n", "event: x\n", "\u{feff}", "[{\"error\":{}}]\n\n", "é",
+        ]), 0..12),
+        size in 1_usize..40,
+    ) {
+        let stream = parts.concat();
+        prop_assume!(!stream.contains("data: [{\"error\":{\"error\"") && !stream.contains("[{\"error\":{}}]"));
+        let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+        prop_assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size), stream);
+    }
+}
+
+#[test]
+fn an_array_that_is_too_long_passes() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let long = format!("data: [{{\"a\":\"{}\"}}]\n\n", "x".repeat(100_000));
+    let mut stream = AnswerForm::Google.stream(&id).unwrap();
+    let mut out = Vec::new();
+    for part in long.as_bytes().chunks(1_000).take(90) {
+        stream.push(part, &mut out).unwrap();
+    }
+    assert!(out.len() > 60_000, "no more than 64 KB are kept: {}", out.len());
+    assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), long.as_bytes(), 1_000), long);
 }
 
 #[test]

@@ -66,7 +66,7 @@ pub struct Prepared<'a> {
 impl Prepared<'_> {
     /// Whether the usage of a stream is asked for by `stream_options.include_usage`, which the target takes.
     pub fn takes_include_usage(&self, operation: Operation) -> bool {
-        self.answer == AnswerForm::OpenAi
+        matches!(self.answer, AnswerForm::OpenAi | AnswerForm::Google)
             && matches!(operation, Operation::Chat | Operation::Completions)
             && self.endpoint.fields.allows("stream_options")
     }
@@ -126,7 +126,9 @@ pub fn prepare<'a>(
         }
         (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
             let (body, dropped) = fields::filter(request.body, &endpoint.fields, target.unsupported)?;
-            (with_model(body, &model, &endpoint.model), dropped, AnswerForm::OpenAi)
+            let is_google = matches!(target.provider, Provider::Gemini | Provider::Vertex);
+            let form = if is_google { AnswerForm::Google } else { AnswerForm::OpenAi };
+            (with_model(body, &model, &endpoint.model), dropped, form)
         }
     };
     let (body, dropped, answer) = made;
