@@ -241,9 +241,10 @@ impl<'a> Answer<'a> {
 
     /// Nothing where its form has the answer.
     fn emptiness(&self) -> Option<ErrorClass> {
-        let empty = if let Some(choices) = self.choices {
-            self.choices_are_empty(choices)
-        } else if Self::is(self.object, "response") {
+        if let Some(choices) = self.choices {
+            return self.fault_of_choices(choices);
+        }
+        let empty = if Self::is(self.object, "response") {
             Self::is(self.status, "completed") && self.output.is_some_and(RawJson::is_blank)
         } else if Self::is(self.kind, "message") {
             let empty = self.content.is_some_and(RawJson::is_blank);
@@ -271,23 +272,26 @@ impl<'a> Answer<'a> {
         count.is_some_and(|count| count > 0)
     }
 
-    /// No choice at all, or none that says or explains anything.
-    fn choices_are_empty(&self, choices: RawJson<'_>) -> bool {
+    /// No choice at all, or none that says or explains anything but an error of its own, as OpenRouter has it.
+    fn fault_of_choices(&self, choices: RawJson<'_>) -> Option<ErrorClass> {
         if choices.is_blank() {
-            return true;
+            return Some(ErrorClass::EmptyAnswer);
         }
         // Only where the vendor says that it made nothing, silence counts as none.
         let made_nothing = self.usage.and_then(|usage| usage.field("completion_tokens")).and_then(RawJson::unsigned);
-        let mut explained = !choices.is_array();
+        let (mut explained, mut error) = (!choices.is_array(), None);
         choices.for_each(|choice| {
             let reason = choice.field("finish_reason").filter(|reason| !reason.is_blank());
             let is_silent = match reason {
-                None => !choice_has_other_fields(choice),
-                Some(reason) => reason.is_text("stop") && made_nothing == Some(0),
+                None => choice.is_blank() || !choice_has_other_fields(choice),
+                Some(reason) => is_error(reason) || (reason.is_text("stop") && made_nothing == Some(0)),
             };
             explained |= !is_silent || choice_has_content(choice);
+            if error.is_none() && reason.is_some_and(is_error) {
+                error = Some(class_of(choice));
+            }
         });
-        !explained
+        (!explained).then(|| error.unwrap_or(ErrorClass::EmptyAnswer))
     }
 
     /// Gemini: no candidate and no word that the prompt was refused; or one that stopped by itself without a word.
@@ -308,6 +312,11 @@ impl<'a> Answer<'a> {
         });
         !explained
     }
+}
+
+/// OpenRouter's reason of a choice whose target failed; its `error` stands beside it.
+fn is_error(finish_reason: RawJson<'_>) -> bool {
+    finish_reason.is_text("error")
 }
 
 /// Whether a choice has text, a tool call, reasoning, a refusal or audio.

@@ -23,6 +23,8 @@ pub(crate) struct ErrorBody<'a> {
     words: [Option<Cow<'a, str>>; WORDS],
     /// A number in the place of the code or the status.
     pub(crate) number: Option<u64>,
+    /// It says which part of the content was refused, or why: OpenRouter's `metadata.flagged_input` and `metadata.reasons`.
+    pub(crate) is_flagged: bool,
     /// It names the field `model` as the one at fault.
     pub(crate) is_about_model: bool,
     /// The text for people.
@@ -157,8 +159,8 @@ impl<'a> ErrorBody<'a> {
     fn set_message(&mut self, text: Option<Cow<'a, str>>) {
         let Some(text) = text else { return };
         let is_json = text.trim_start().starts_with(['{', '[']) && RawJson::parse(text.as_bytes()).is_ok();
-        if is_json && self.quoted.is_none() {
-            self.quoted = Some(text.clone());
+        if self.quoted.is_none() {
+            self.quoted = if is_json { Some(text.clone()) } else { wrapped_by_litellm(&text).map(Cow::Owned) };
         }
         let end = (0..=text.len().min(MAX_MESSAGE_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
         self.message = Some(match text {
@@ -195,9 +197,27 @@ impl<'a> ErrorBody<'a> {
                 self.quoted = value.raw()?.text();
                 Ok(())
             }
+            b"flagged_input" | b"reasons" => {
+                self.is_flagged |= !value.raw()?.is_null();
+                Ok(())
+            }
             _ => Ok(()),
         })
     }
+}
+
+/// The answer that LiteLLM's proxy quotes behind words of its own: `litellm.BadRequestError: AnthropicException - {…}`, or as
+/// Python writes bytes, `b'{…}'`. Nothing of the caller's stands before it.
+fn wrapped_by_litellm(message: &str) -> Option<String> {
+    let (kind, wrapped) = message.strip_prefix("litellm.")?.split_once(" - ")?;
+    kind.contains("Exception").then_some(())?;
+    let json = wrapped.trim_start();
+    let json = match json.strip_prefix("b'") {
+        Some(bytes) => bytes.replace("\\n", " "),
+        None => json.to_owned(),
+    };
+    let value = Cursor::new(json.as_bytes()).raw().ok().filter(|value| value.is_object())?;
+    String::from_utf8(value.bytes().to_vec()).ok()
 }
 
 /// Visits the first element of an array; an element behind it that breaks off does no harm.

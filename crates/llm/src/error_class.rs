@@ -24,8 +24,11 @@ pub fn classify(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option
     // Bedrock: `ThrottlingException:http://internal.amazon.com/…`.
     let amazon = headers.amazon_error.and_then(|text| text.split([':', ';']).next()).map(str::trim);
     let class = by_words(&error, amazon, Some(status));
-    // A page for people comes from a firewall in front, and what a caller wrote may be what it dislikes.
-    let is_firewall = status == 403 && headers.is_html();
+    // A firewall in front answers with a page for people, or in Cloudflare's way with a number (1000 to 1199:
+    // developers.cloudflare.com, "Cloudflare 1xxx errors"); and what a caller wrote may be what it dislikes.
+    let is_cloudflares =
+        body.trim_ascii_start().starts_with(b"error code: 1") || matches!(error.number, Some(1_000..=1_199));
+    let is_firewall = status == 403 && (headers.is_html() || is_cloudflares);
     Some(class.unwrap_or(if is_firewall { InvalidRequest } else { by_status }))
 }
 
@@ -64,6 +67,15 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
         Some((_, is_permission)) => is_permission,
         None => matches!(status.map(u64::from).or(error.number), Some(401 | 403)),
     };
+    if error.is_flagged {
+        return Some(ContentFiltered);
+    }
+    // LiteLLM's proxy: the budget of the end user whom the request names, and not that of our key.
+    let is_of_end_user =
+        error.message.as_deref().is_some_and(|message| message.trim_start().starts_with("ExceededBudget: End User="));
+    if is_of_end_user {
+        return Some(InvalidRequest);
+    }
     // A sentence that begins with a quotation or says nothing new costs a copy of it: only where it can matter.
     if word.is_some_and(|class| class != RateLimited) && !is_denial {
         return word;
@@ -71,32 +83,49 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     if is_denial && error.is_about_model {
         return Some(NotFound);
     }
-    let Some(message) = error.message.as_deref() else { return word };
-    let sentence = Sentence::new(message);
-    let not_found = status == Some(404) || error.words().any(|word| word.eq_ignore_ascii_case("not_found_error"));
-    let is_4xx = status.is_none_or(|status| (400..500).contains(&status));
-    if !is_4xx {
+    if !status.is_none_or(|status| (400..500).contains(&status)) {
         return word;
     }
-    if word.is_some() && sentence.says_never_fits() {
+    let Some(message) = error.message.as_deref() else { return word };
+    by_sentence(error, &Sentence::new(message), word, is_denial, status)
+}
+
+/// The class by what a sentence says beside a word that leaves it open, or without one.
+fn by_sentence(
+    error: &ErrorBody<'_>,
+    sentence: &Sentence,
+    word: Option<ErrorClass>,
+    is_denial: bool,
+    status: Option<u16>,
+) -> Option<ErrorClass> {
+    // Of a limit on calls a vendor says what it counts; only that it never fits is about this request.
+    let is_limit = matches!(status.map(u64::from).or(error.number), Some(408 | 429));
+    let not_found = || status == Some(404) || error.words().any(|word| word.eq_ignore_ascii_case("not_found_error"));
+    if (word.is_some() || is_limit) && sentence.says_never_fits() {
         Some(ContextTooLong)
+    } else if sentence.names_no_model() {
+        Some(NotFound)
     } else if sentence.says_quota() {
         Some(QuotaExhausted)
     } else if is_denial && sentence.says_filtered() {
         Some(ContentFiltered)
     } else if is_denial
         && !sentence.says_key()
-        && let Some(denied) = error_denial::of_request(&sentence)
+        && let Some(denied) = error_denial::of_request(sentence)
     {
         Some(denied)
     } else if word.is_some() {
         word
-    } else if sentence.says_model(not_found) {
+    } else if sentence.says_model(not_found()) {
         Some(NotFound)
     } else if sentence.says_current_quota() {
         Some(QuotaExhausted)
     } else if sentence.says_key() {
         Some(KeyRefused)
+    } else if is_limit {
+        None
+    } else if status.is_none() && sentence.says_too_many() {
+        Some(RateLimited)
     } else if sentence.says_too_long() {
         Some(ContextTooLong)
     } else if sentence.says_filtered() {

@@ -18,6 +18,7 @@ const QUOTA: &[&str] = &[
     "sorry, your account balance is insufficient",
     "your newly created team doesn't have any credits",
     "key limit exceeded",
+    "your project has exceeded its monthly spending cap",
     "out of call volume quota",
 ];
 /// The same, where the end of the sentence varies: one of [`LIMITS`] must follow.
@@ -43,6 +44,8 @@ const KEY: &[&str] = &[
     "invalid api key",
     "incorrect api key",
     "invalid authentication",
+    "authentication error - expired key",
+    "api key is currently blocked",
     "user location is not supported",
     "gemini api free tier is not available in your country",
     "this organization has been disabled",
@@ -114,12 +117,25 @@ const FILTERED: &[&str] = &[
     "content filtering policy",
     "content management policy",
     "content exists risk",
-    "requires moderation and your input was flagged",
+    // OpenRouter: `… requires moderation on Amazon Bedrock. Your input was flagged for …`.
+    "input was flagged",
     "violates usage guidelines",
     "the prompt could not be submitted",
     "rejected by the safety system",
     "rejected as a result of our safety system",
 ];
+
+/// Beginnings of a sentence about a limit on calls or tokens per minute.
+const TOO_MANY: &[&str] = &[
+    "too many requests",
+    "too many tokens, please wait",
+    "tokens per minute limit",
+    "requests per minute limit",
+    "rate limit",
+];
+
+/// Ends of a sentence that begins with the name of a model, as the caller wrote it.
+const NO_MODEL: &[&str] = &["is not a valid model id", "is not a valid model", "is not a chat model"];
 
 /// A sentence in the form in which it is compared: lower case, quotations left out.
 #[derive(Debug)]
@@ -182,9 +198,18 @@ impl Sentence {
 
     /// The model is missing. `not_found`: the answer says by its status or type that something is.
     pub(crate) fn says_model(&self, not_found: bool) -> bool {
-        (self.begins(MODEL) && self.has(MISSING))
-            || self.0.trim_end_matches('.').ends_with("is not a valid model id")
-            || (not_found && self.begins(&["model:"]))
+        (self.begins(MODEL) && self.has(MISSING)) || (not_found && self.begins(&["model:"]))
+    }
+
+    /// What it begins with is no model; that is the caller's, and may say anything.
+    pub(crate) fn names_no_model(&self) -> bool {
+        let sentence = self.0.trim_end_matches('.');
+        NO_MODEL.iter().any(|end| sentence.ends_with(end))
+    }
+
+    /// A limit on calls or tokens per minute is reached.
+    pub(crate) fn says_too_many(&self) -> bool {
+        self.begins(TOO_MANY)
     }
 
     /// The request is larger than a limit per minute ever allows: waiting does not help.

@@ -18,6 +18,8 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("budget_exceeded", QuotaExhausted),
     ("token_quota_reached", QuotaExhausted),
     ("credits_exhausted", QuotaExhausted),
+    // one-api and new-api.
+    ("insufficient_user_quota", QuotaExhausted),
     ("invalid_api_key", KeyRefused),
     ("incorrect_api_key", KeyRefused),
     ("InvalidApiKey", KeyRefused),
@@ -30,6 +32,8 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("ip_not_authorized", KeyRefused),
     ("unsupported_country_region_territory", KeyRefused),
     ("invalid_authentication_error", KeyRefused),
+    // LiteLLM's proxy.
+    ("expired_key", KeyRefused),
     ("model_not_found", NotFound),
     ("model_not_available", NotFound),
     ("model_not_supported", NotFound),
@@ -56,6 +60,11 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("rate_limit_error", RateLimited),
     ("rate_limited", RateLimited),
     ("too_many_requests", RateLimited),
+    // Cerebras.
+    ("token_quota_exceeded", RateLimited),
+    ("too_many_tokens_error", RateLimited),
+    ("request_quota_exceeded", RateLimited),
+    ("too_many_requests_error", RateLimited),
     ("TooManyRequests", RateLimited),
     ("slow_down", Overloaded),
     ("overloaded", Overloaded),

@@ -1,8 +1,10 @@
 //! Every vendor's error answers and the class of each.
 
 use llm::ErrorClass::{self, *};
+use llm::Protocol;
 use llm::error_class::classify;
 use llm::headers::AnswerHeaders;
+use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -460,6 +462,79 @@ fn s1_1_errors_of_many_others() {
 
 /// 401 and 403 that name what the request asks for: not the key, which serves everything else.
 #[test]
+fn s1_1_a_limit_per_minute_is_no_length_of_the_request() {
+    check(
+        "a limit",
+        &[
+            (
+                429,
+                json!({"message": "Tokens per minute limit exceeded - too many tokens processed.", "type": "too_many_tokens_error", "param": "quota", "code": "token_quota_exceeded"}),
+                RateLimited,
+            ),
+            (429, json!({"message": "Too many tokens, please wait before trying again."}), RateLimited),
+            (429, json!({"error": {"message": "Too many tokens: your context window is busy"}}), RateLimited),
+            (429, json!({"error": {"message": "x violates usage guidelines"}}), RateLimited),
+            (408, json!({"error": {"message": "Timed out: reduce the context length"}}), TimedOut),
+            (429, json!({"error": {"message": "Request too large for gpt-4o in organization"}}), ContextTooLong),
+        ],
+    );
+    for (body, expected) in [
+        (json!({"error": {"message": "Too many tokens", "code": 429}}), RateLimited),
+        (json!({"error": {"message": "Too many tokens, please wait before trying again."}}), RateLimited),
+        (json!({"error": {"message": "prompt is too long: too many tokens"}}), ContextTooLong),
+    ] {
+        let error = format!("data: {}\n\n", body);
+        let mut stream = StreamState::new(Protocol::OpenAiChat);
+        stream.push(error.as_bytes());
+        assert_eq!(stream.finish(), StreamEnd::Failed(expected), "{body}");
+    }
+}
+
+#[test]
+fn s1_1_content_that_was_flagged_and_budgets_of_end_users_are_the_requests() {
+    let flagged = "anthropic/claude-3-5-haiku requires moderation on Amazon Bedrock. Your input was flagged for \"self-harm/intent\".";
+    let over = "ExceededBudget: End User=alice over budget. Spend=300.16, Budget=300.0";
+    let mine = "Budget has been exceeded! Current cost: 10, Max budget: 5";
+    check(
+        "OpenRouter and LiteLLM",
+        &[
+            (403, json!({"error": {"code": 403, "message": flagged}}), ContentFiltered),
+            (403, json!({"error": {"code": 403, "message": "Your input was flagged."}}), ContentFiltered),
+            (
+                403,
+                json!({"error": {"code": 403, "message": "x", "metadata": {"reasons": ["violence"], "flagged_input": "y"}}}),
+                ContentFiltered,
+            ),
+            (400, openai("budget_exceeded", "400", over), InvalidRequest),
+            (401, openai("auth_error", "401", over), InvalidRequest),
+            (429, openai("budget_exceeded", "429", over), InvalidRequest),
+            (400, openai("budget_exceeded", "400", mine), QuotaExhausted),
+            (400, openai("expired_key", "400", "Authentication Error - Expired Key."), KeyRefused),
+            (
+                400,
+                json!({"error": {"message": "litellm.BadRequestError: AnthropicException - {\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Your credit balance is too low\"}}. Received Model Group=x", "type": null, "code": "400"}}),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                json!({"error": {"message": "litellm.BadRequestError: VertexAIException BadRequestError - b'{\\n \"error\": {\\n \"code\": 400, \"message\": \"API key not valid.\", \"status\": \"INVALID_ARGUMENT\"}}'", "code": "400"}}),
+                KeyRefused,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn s1_1_the_name_of_a_model_says_nothing_of_our_account() {
+    for name in ["Insufficient credits", "your credit balance is too low", "API key not valid"] {
+        for rest in ["is not a valid model ID", "is not a valid model ID.", "is not a chat model"] {
+            let body = json!({"error": {"code": 400, "message": format!("{name} {rest}")}});
+            assert_eq!(class(400, &body), Some(NotFound), "{body}");
+        }
+    }
+}
+
+#[test]
 fn s1_1_denials_that_are_about_the_request() {
     let invalid = "invalid_request_error";
     let anthropic = |message: &str| json!({"type": "error", "error": {"type": "permission_error", "message": message}});
@@ -795,6 +870,14 @@ fn s1_1_a_firewalls_page_is_not_a_refused_key() {
     assert_eq!(classify(403, &html, b"<html>Attention Required!"), Some(InvalidRequest));
     assert_eq!(classify(401, &html, b"<html>"), Some(KeyRefused));
     assert_eq!(classify(502, &html, b"<html>"), Some(ServerError));
+    let plain = AnswerHeaders::read([(&b"content-type"[..], "text/plain; charset=UTF-8")]);
+    assert_eq!(classify(403, &plain, b"error code: 1020"), Some(InvalidRequest));
+    assert_eq!(class(403, &json!({"title": "Error 1010: Access denied", "error_code": 1010})), Some(InvalidRequest));
+    assert_eq!(
+        class(403, &json!({"message": "Forbidden"})),
+        Some(KeyRefused),
+        "an API gateway of AWS says so of a key"
+    );
 }
 
 #[test]
