@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Uri};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -40,9 +40,27 @@ pub enum AwsSource {
     Container {
         /// `AWS_CONTAINER_CREDENTIALS_FULL_URI`, or the fixed address with `AWS_CONTAINER_CREDENTIALS_RELATIVE_URI`.
         uri: Uri,
-        /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, read anew each time.
-        token_file: Option<PathBuf>,
+        /// What the agent is shown.
+        token: Option<ContainerToken>,
     },
+}
+
+/// The token for the agent of a container. A file goes before a text, as in AWS's own libraries.
+#[derive(Clone, PartialEq, Eq)]
+pub enum ContainerToken {
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE`, read anew each time.
+    File(PathBuf),
+    /// `AWS_CONTAINER_AUTHORIZATION_TOKEN`.
+    Text(String),
+}
+
+impl fmt::Debug for ContainerToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Text(_) => f.write_str("Text(…)"),
+        }
+    }
 }
 
 /// What of the environment is wrong.
@@ -98,7 +116,7 @@ impl AwsSource {
         let problem =
             "must be an address with https://, or one of this machine or its network's own agent with http://";
         let uri = address(&text).filter(may_have_token).ok_or(AwsSourceFault { name, problem })?;
-        Ok(Some(Self::Container { uri, token_file: get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE").map(PathBuf::from) }))
+        Ok(Some(Self::Container { uri, token: ContainerToken::from_environment(get)? }))
     }
 
     /// Keys.
@@ -131,15 +149,40 @@ impl AwsSource {
                     .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                     .body(Bytes::from(form))
             }
-            Self::Container { uri, token_file } => {
+            Self::Container { uri, token } => {
                 let mut request = Request::get(uri.clone());
-                if let Some(file) = token_file {
-                    request = request.header(AUTHORIZATION, read(file).await?);
+                if let Some(token) = token {
+                    request = request.header(AUTHORIZATION, token.header().await?);
                 }
                 request.body(Bytes::new())
             }
         };
-        request.map_err(|_| FetchError::Request("the token in the file cannot be sent in a header"))
+        request.map_err(|_| FetchError::Request("the request for a key cannot be made"))
+    }
+}
+
+impl ContainerToken {
+    /// # Errors
+    /// The text cannot be sent.
+    fn from_environment<'v>(get: impl Fn(&str) -> Option<&'v str>) -> Result<Option<Self>, AwsSourceFault> {
+        let name = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+        match (get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"), get(name)) {
+            (Some(file), _) => Ok(Some(Self::File(file.into()))),
+            (None, Some(text)) if HeaderValue::from_str(text).is_err() => {
+                Err(AwsSourceFault { name, problem: "must be one line that a header can carry" })
+            }
+            (None, text) => Ok(text.map(|text| Self::Text(text.to_owned()))),
+        }
+    }
+
+    async fn header(&self) -> Result<HeaderValue, FetchError> {
+        let value = match self {
+            Self::File(path) => HeaderValue::try_from(read(path).await?),
+            Self::Text(text) => HeaderValue::from_str(text),
+        };
+        let mut value = value.map_err(|_| FetchError::Request("the token in the file cannot be sent in a header"))?;
+        value.set_sensitive(true);
+        Ok(value)
     }
 }
 

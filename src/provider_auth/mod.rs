@@ -1,7 +1,7 @@
 //! The keys of ours that expire: fetched when they are first needed, renewed before their end, one fetch at a time.
 //!
-//! A call waits for a key only while there is none. Where none can be had, the call goes on to the next target, and for
-//! `RETRY_AFTER` no key is requested.
+//! A call waits for a key only while there is none. Where none can be had, the calls that wait go on to the next target, and for
+//! `RETRY_AFTER` no key is requested; from then on one call at a time waits for the next fetch, until one succeeds.
 
 mod aws;
 mod fetch;
@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 
 pub use aws::{AwsSource, AwsSourceFault};
 pub use fetch::{Fetch, FetchError, FetchedBody, MAX_BODY_BYTES};
@@ -19,7 +21,7 @@ pub use google::{AccountFault, ServiceAccount};
 
 /// A key is renewed this long before it expires. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// Time after a failed fetch in which no other is made.
+/// Time after the end of a failed fetch in which no other is made.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a request is signed with, or carries.
@@ -75,13 +77,13 @@ pub struct KeySource {
     source: Source,
     cached: Mutex<Cached>,
     /// Held by the one that fetches.
-    fetching: tokio::sync::Mutex<()>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
 struct Cached {
     key: Option<ExpiringKey>,
-    /// No fetch before this.
+    /// The last fetch failed: no other before this.
     not_before: Option<Timestamp>,
 }
 
@@ -94,6 +96,8 @@ enum Look {
     Absent,
     /// The last fetch failed a moment ago.
     Failed,
+    /// The last fetch failed, and it is time for another.
+    FailedBefore,
 }
 
 impl fmt::Debug for KeySource {
@@ -114,7 +118,7 @@ impl Eq for KeySource {}
 impl KeySource {
     /// Nothing is fetched yet.
     pub fn new(source: Source) -> Self {
-        Self { source, cached: Mutex::default(), fetching: tokio::sync::Mutex::default() }
+        Self { source, cached: Mutex::default(), fetching: Arc::default() }
     }
 
     /// The same, for many targets.
@@ -131,29 +135,33 @@ impl KeySource {
     }
 
     /// The key of this moment; `None` if there is none to be had. `now` is read anew after a wait.
-    pub async fn key<F: Fetch>(self: &Arc<Self>, fetch: &F, now: impl Fn() -> Timestamp) -> Option<Arc<Key>> {
+    pub async fn key<F: Fetch>(
+        self: &Arc<Self>,
+        fetch: &F,
+        now: impl Fn() -> Timestamp + Clone + Send + 'static,
+    ) -> Option<Arc<Key>> {
         match self.look(now()) {
             Look::Valid(key) => return Some(key),
-            Look::Failed => return None,
             Look::Ending(key) => {
-                let (source, fetch, time) = (Arc::clone(self), fetch.clone(), now());
-                if self.fetching.try_lock().is_ok() {
-                    tokio::spawn(async move {
-                        if let Ok(_one) = source.fetching.try_lock() {
-                            source.renew(&fetch, time).await;
-                        }
-                    });
+                if let Ok(turn) = Arc::clone(&self.fetching).try_lock_owned() {
+                    self.renew(turn, fetch, now);
                 }
                 return Some(key);
             }
+            Look::Failed => return None,
+            // Nothing speaks for the next fetch, so one call waits for it and the others go on.
+            Look::FailedBefore => {
+                let turn = Arc::clone(&self.fetching).try_lock_owned().ok()?;
+                return self.renew(turn, fetch, now).await.ok().flatten();
+            }
             Look::Absent => {}
         }
-        let _one = self.fetching.lock().await;
+        let turn = Arc::clone(&self.fetching).lock_owned().await;
         // Another call may have fetched meanwhile.
         match self.look(now()) {
             Look::Valid(key) | Look::Ending(key) => Some(key),
-            Look::Failed => None,
-            Look::Absent => self.renew(fetch, now()).await,
+            Look::Failed | Look::FailedBefore => None,
+            Look::Absent => self.renew(turn, fetch, now).await.ok().flatten(),
         }
     }
 
@@ -166,15 +174,34 @@ impl KeySource {
                 if ends && !waits { Look::Ending(Arc::clone(key)) } else { Look::Valid(Arc::clone(key)) }
             }
             _ if waits => Look::Failed,
+            _ if cached.not_before.is_some() => Look::FailedBefore,
             _ => Look::Absent,
         }
     }
 
-    async fn renew<F: Fetch>(&self, fetch: &F, now: Timestamp) -> Option<Arc<Key>> {
-        let fetched = match &self.source {
-            Source::Google(account) => account.fetch(fetch, now).await,
-            Source::Aws(source) => source.fetch(fetch, now).await,
-        };
+    /// Fetches in a task of its own, so that a call that is given up ends no fetch that others wait for. `turn` is the lock of
+    /// `fetching`.
+    fn renew<F: Fetch>(
+        self: &Arc<Self>,
+        turn: OwnedMutexGuard<()>,
+        fetch: &F,
+        now: impl Fn() -> Timestamp + Send + 'static,
+    ) -> JoinHandle<Option<Arc<Key>>> {
+        let (this, fetch) = (Arc::clone(self), fetch.clone());
+        tokio::spawn(async move {
+            let begun = now();
+            let fetched = match &this.source {
+                Source::Google(account) => account.fetch(&fetch, begun).await,
+                Source::Aws(source) => source.fetch(&fetch, begun).await,
+            };
+            let key = this.keep(fetched, now());
+            drop(turn);
+            key
+        })
+    }
+
+    /// Keeps what was fetched, or that there is none. `now` is the end of the fetch: one that hangs takes as long as the pause.
+    fn keep(&self, fetched: Result<ExpiringKey, FetchError>, now: Timestamp) -> Option<Arc<Key>> {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         match fetched {
             Ok(fetched) => {

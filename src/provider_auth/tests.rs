@@ -1,4 +1,6 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::task::Poll;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -90,7 +92,7 @@ async fn without_a_key_calls_go_on_at_once_and_it_is_tried_again_after_five_seco
     let refused = || Err(FetchError::Status { host: "oauth2.googleapis.com".to_owned(), status: 503 });
     let (source, fetch) = (google(), Scripted::new([refused(), token("a"), refused()]));
     for second in [0, 1, 4] {
-        assert_eq!(source.key(&fetch, || at(second)).await, None);
+        assert_eq!(source.key(&fetch, move || at(second)).await, None);
     }
     assert_eq!(fetch.asked(), 1);
     assert_eq!(source.key(&fetch, || at(5)).await.as_deref(), Some(&bearer("a")));
@@ -101,6 +103,58 @@ async fn without_a_key_calls_go_on_at_once_and_it_is_tried_again_after_five_seco
     }
     assert_eq!(source.key(&fetch, || at(3_401)).await.as_deref(), Some(&bearer("a")));
     assert_eq!(source.key(&fetch, || at(3_605)).await, None, "its end");
+}
+
+/// Takes five seconds on this clock for each fetch, and never has a key.
+#[derive(Clone, Default)]
+struct Hanging {
+    clock: Arc<AtomicI64>,
+    asked: Arc<AtomicI64>,
+}
+
+impl Hanging {
+    fn now(&self) -> impl Fn() -> Timestamp + Clone + Send + 'static {
+        let clock = Arc::clone(&self.clock);
+        move || at(clock.load(Relaxed))
+    }
+}
+
+impl Fetch for Hanging {
+    async fn fetch(&self, _: Request<Bytes>) -> Result<FetchedBody, FetchError> {
+        self.asked.fetch_add(1, Relaxed);
+        tokio::task::yield_now().await;
+        self.clock.fetch_add(5, Relaxed);
+        Err(FetchError::Connection { host: "h".to_owned(), problem: "not within five seconds".to_owned() })
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_that_hangs_holds_calls_once_and_not_each_in_turn() {
+    for source in [google(), container(&[])] {
+        let fetch = Hanging::default();
+        let calls = || futures_util::future::join_all((0..8).map(|_| source.key(&fetch, fetch.now())));
+        assert!(calls().await.iter().all(Option::is_none));
+        let seen = || (fetch.asked.load(Relaxed), fetch.clock.load(Relaxed));
+        assert_eq!(seen(), (1, 5), "those that wait share the failure");
+        fetch.clock.store(9, Relaxed);
+        assert!(calls().await.iter().all(Option::is_none));
+        assert_eq!(seen(), (1, 9), "the pause begins at the end of the fetch");
+        fetch.clock.store(10, Relaxed);
+        let one = source.key(&fetch, fetch.now());
+        tokio::pin!(one);
+        assert!(futures_util::poll!(&mut one).is_pending());
+        assert_eq!(futures_util::poll!(Box::pin(source.key(&fetch, fetch.now()))), Poll::Ready(None), "no other waits");
+        assert_eq!(one.await, None);
+        assert_eq!(seen(), (2, 15));
+    }
+}
+
+#[tokio::test]
+async fn a_fetch_goes_on_when_its_call_is_given_up() {
+    let (source, fetch) = (google(), Hanging::default());
+    assert!(futures_util::poll!(Box::pin(source.key(&fetch, fetch.now()))).is_pending());
+    assert_eq!(source.key(&fetch, fetch.now()).await, None);
+    assert_eq!(fetch.asked.load(Relaxed), 1);
 }
 
 #[tokio::test]
@@ -154,6 +208,12 @@ fn aws(variables: &[(&str, &str)]) -> Result<Option<AwsSource>, AwsSourceFault> 
     AwsSource::from_environment("eu-central-1", |name| variables.get(name).copied())
 }
 
+/// The agent of a container, with these variables besides.
+fn container(variables: &[(&str, &str)]) -> Arc<KeySource> {
+    let variables = [&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/1")], variables].concat();
+    KeySource::shared(Source::Aws(aws(&variables).unwrap().unwrap()))
+}
+
 fn aws_key(id: &str, secret: &str, session: Option<&str>) -> Key {
     Key::Aws(AwsKey { id: id.to_owned(), secret: secret.to_owned(), session_token: session.map(str::to_owned) })
 }
@@ -183,8 +243,7 @@ async fn a_token_in_a_file_is_exchanged_for_the_keys_of_a_role() {
 
 #[tokio::test]
 async fn the_agent_of_a_container_is_asked() {
-    let named = aws(&[("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/credentials/1")]).unwrap().unwrap();
-    let source = Arc::new(KeySource::new(Source::Aws(named)));
+    let source = container(&[]);
     let answer =
         json!({"AccessKeyId": "ASIA2", "SecretAccessKey": "s", "Token": "t", "Expiration": "2027-01-15T09:00:00Z"});
     let expired = json!({"AccessKeyId": "ASIA2", "SecretAccessKey": "s", "Expiration": "2027-01-15T07:00:00Z"});
@@ -192,6 +251,32 @@ async fn the_agent_of_a_container_is_asked() {
     assert_eq!(source.key(&fetch, || at(0)).await, None, "a key that has ended");
     assert_eq!(source.key(&fetch, || at(6)).await.as_deref(), Some(&aws_key("ASIA2", "s", Some("t"))));
     assert_eq!(fetch.0.lock().unwrap().asked[0].uri(), "http://169.254.170.2/v2/credentials/1");
+}
+
+#[tokio::test]
+async fn the_agent_of_a_container_gets_the_token_of_the_environment_or_of_a_file() {
+    const TEXT: (&str, &str) = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "Basic c2VjcmV0");
+    let file = std::env::temp_dir().join(format!("container-token-{}", std::process::id()));
+    std::fs::write(&file, "from-file\n").unwrap();
+    let from_file = ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file.to_str().unwrap());
+    for (variables, token) in [
+        (&[][..], None),
+        (&[TEXT][..], Some("Basic c2VjcmV0")),
+        (&[from_file][..], Some("from-file")),
+        (&[TEXT, from_file][..], Some("from-file")),
+    ] {
+        let (source, fetch) = (container(variables), Scripted::default());
+        source.key(&fetch, || at(0)).await;
+        let script = fetch.0.lock().unwrap();
+        let sent = script.asked[0].headers().get("authorization");
+        assert_eq!(sent.map(|value| value.to_str().unwrap()), token, "{variables:?}");
+        assert!(sent.is_none_or(hyper::header::HeaderValue::is_sensitive));
+        assert!(!format!("{source:?}").contains("c2VjcmV0"), "{source:?}");
+    }
+    std::fs::remove_file(&file).unwrap();
+    let uri = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "https://h/");
+    let broken = aws(&[uri, ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "a\r\nb")]).unwrap_err();
+    assert_eq!(broken.name, "AWS_CONTAINER_AUTHORIZATION_TOKEN");
 }
 
 #[test]

@@ -117,8 +117,9 @@ impl Outgoing {
         let hides_usage = prepared.answer.ask_for_usage() || adds_usage;
         let uri = provider.uri(&prepared, onward.query, direct.query())?;
         let mut headers = target.headers(onward);
-        let now = || timestamp(handle.now());
-        provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now)).await?;
+        let clock = handle.clone();
+        let now = move || timestamp(clock.now());
+        provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now.clone())).await?;
         direct.set_own_headers(&mut headers);
         let body = match prepared.body {
             Cow::Borrowed(_) => body.clone(),
@@ -145,7 +146,9 @@ impl Translation {
     /// The body of an answer with this head in the client's protocol; the head is changed to fit. Errors stay as they are, since
     /// they are judged first: see [`Translation::error`].
     pub(super) fn body(&self, head: &mut Parts, body: Incoming) -> UpstreamBody {
-        if !head.status.is_success() {
+        // What passes but for its errors passes packed too, where a target packs it although asked not to.
+        let is_packed = self.form.is_unchanged() && head.headers.contains_key(CONTENT_ENCODING);
+        if !head.status.is_success() || is_packed {
             return UpstreamBody::unchanged(body);
         }
         let kind = head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();

@@ -199,7 +199,7 @@ impl ProviderTarget {
         uri: &Uri,
         method: &str,
         headers: &mut HeaderMap,
-        (fetch, now): (&F, impl Fn() -> Timestamp),
+        (fetch, now): (&F, impl Fn() -> Timestamp + Clone + Send + 'static),
     ) -> Result<(), NotSent> {
         if !prepared.answer.is_unchanged() {
             ANTHROPIC_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
@@ -211,7 +211,7 @@ impl ProviderTarget {
             TargetKey::None => Ok(()),
             TargetKey::Text(key) => set_key(headers, prepared.endpoint.key, key),
             TargetKey::Aws(key) => self.sign_for_aws(key, prepared, uri, method, headers, now()),
-            TargetKey::Expiring(source) => match source.key(fetch, &now).await.as_deref() {
+            TargetKey::Expiring(source) => match source.key(fetch, now.clone()).await.as_deref() {
                 None => Err(NotSent::NoKey),
                 Some(Key::Bearer(token)) => set_key(headers, KeyHeader::Bearer, token),
                 Some(Key::Aws(key)) => self.sign_for_aws(key, prepared, uri, method, headers, now()),

@@ -3,11 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use llm::provider::{
-    AnswerForm, AnswerId, ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings,
-    TargetModel, prepare,
+    AnswerForm, AnswerId, ClientRequest, EndpointError, ModelFacts, Operation, PrepareError, Prepared, Provider,
+    Settings, TargetModel, prepare,
 };
 use llm::translate::{StreamTranslator, TranslateError, Unsupported};
-use serde_json::Value;
+use proptest::prelude::*;
+use serde_json::{Value, json};
 
 fn target(provider: Provider, settings: Settings<'static>) -> TargetModel<'static> {
     TargetModel { provider, settings, unsupported: Unsupported::Drop }
@@ -87,14 +88,14 @@ fn each_provider_gets_its_own_address_and_form() {
             google(),
             "gemini-2.5-pro",
             "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/endpoints/openapi/chat/completions",
-            "OpenAi",
+            "Google",
         ),
         (
             Provider::Gemini,
             Settings::default(),
             "gemini-2.5-pro",
             "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
-            "OpenAi",
+            "Google",
         ),
         (Provider::Ollama, Settings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
     ] {
@@ -107,7 +108,7 @@ fn each_provider_gets_its_own_address_and_form() {
             assert!(made["max_tokens"].is_u64(), "{made}");
             assert_eq!(prepared.dropped[0].as_str(), "seed");
         }
-        if (provider, form) == (Provider::Vertex, "OpenAi") {
+        if (provider, form) == (Provider::Vertex, "Google") {
             assert_eq!(made["model"], "google/gemini-2.5-pro");
         }
     }
@@ -148,6 +149,52 @@ fn what_a_target_does_not_have_is_said_and_is_no_fault_of_its() {
     assert!(matches!(refused, Err(PrepareError::Translate(TranslateError::Unsupported(_)))), "{refused:?}");
     let invalid = sent(&anthropic, "v1/chat/completions", r#"{"model":"m","messages":7}"#);
     assert!(matches!(invalid, Err(PrepareError::Translate(TranslateError::Invalid { .. }))), "{invalid:?}");
+}
+
+#[test]
+fn what_asks_for_nothing_is_neither_refused_nor_named() {
+    let chat = |fields: &str| format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],{fields}}}"#);
+    let nothing = chat(
+        r#""n":1,"seed":null,"frequency_penalty":0,"presence_penalty":0.0,"store":false,"logprobs":false,"top_logprobs":0,"logit_bias":{},"parallel_tool_calls":true,"service_tier":"auto","modalities":["text"],"web_search_options":null"#,
+    );
+    let something = chat(r#""web_search_options":{},"logit_bias":{"1":2},"store":true"#);
+    for provider in [Provider::Gemini, Provider::Ollama, Provider::Anthropic] {
+        let target = |unsupported| TargetModel { unsupported, ..target(provider, Settings::default()) };
+        for unsupported in [Unsupported::Drop, Unsupported::Refuse] {
+            let prepared = sent(&target(unsupported), "v1/chat/completions", &nothing).unwrap();
+            assert_eq!(prepared.dropped, [], "{provider:?}");
+            let made: Value = serde_json::from_slice(&prepared.body).unwrap();
+            assert!(made.get("store").is_none() && made.get("logit_bias").is_none(), "{provider:?}: {made}");
+        }
+        let prepared = sent(&target(Unsupported::Drop), "v1/chat/completions", &something).unwrap();
+        let dropped: Vec<_> = prepared.dropped.iter().map(ToString::to_string).collect();
+        assert_eq!(dropped, ["web_search_options", "logit_bias", "store"], "{provider:?}");
+        let refused = sent(&target(Unsupported::Refuse), "v1/chat/completions", &something);
+        assert!(refused.unwrap_err().to_string().contains("`web_search_options`"), "{provider:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_what_the_assistant_said_or_is_named() {
+    let anthropic = target(Provider::Anthropic, Settings::default());
+    for (fields, said, dropped) in [
+        (r#""content":null,"refusal":"no""#, "no", &[][..]),
+        (r#""refusal":"no""#, "no", &[]),
+        (r#""content":"","refusal":"no""#, "no", &[]),
+        (r#""content":"yes","refusal":"no""#, "yes", &["messages[1].refusal"]),
+        (r#""content":"yes","refusal":null"#, "yes", &[]),
+        (r#""content":"yes","refusal":"""#, "yes", &[]),
+        (r#""content":[{"type":"refusal","refusal":"no"}]"#, "no", &[]),
+    ] {
+        let body = format!(
+            r#"{{"model":"m","messages":[{{"role":"user","content":"a"}},{{"role":"assistant",{fields}}},{{"role":"user","content":"b"}}]}}"#
+        );
+        let prepared = sent(&anthropic, "v1/chat/completions", &body).unwrap();
+        let made: Value = serde_json::from_slice(&prepared.body).unwrap();
+        assert_eq!(made["messages"][1]["content"][0]["text"], said, "{fields}");
+        let names: Vec<_> = prepared.dropped.iter().map(ToString::to_string).collect();
+        assert_eq!(names, dropped, "{fields}");
+    }
 }
 
 #[test]
@@ -226,6 +273,35 @@ fn streams_in_frames_are_the_same_as_streams_of_events() {
 }
 
 #[test]
+fn a_stream_says_why_it_was_refused_as_a_whole_answer_does() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let form = AnswerForm::Anthropic { context: Default::default(), is_framed: false };
+    let stop = |details: &str| {
+        format!(
+            r#"{{"type":"message_delta","delta":{{"stop_reason":"refusal","stop_details":{details}}},"usage":{{"output_tokens":2}}}}"#
+        )
+    };
+    let deltas = |events: &[&str]| {
+        let events: String = events.iter().map(|event| format!("data: {event}\n\n")).collect();
+        let chunks = translated(form.stream(&id).unwrap(), events.as_bytes(), 7);
+        let chunks = chunks.split("\n\n").filter_map(|chunk| serde_json::from_str(chunk.strip_prefix("data: ")?).ok());
+        chunks.map(|chunk: Value| chunk["choices"][0].clone()).collect::<Vec<_>>()
+    };
+    let refused = stop(r#"{"type":"refusal","category":"cyber","explanation":"It \"may\" harm."}"#);
+    let [start, block, text, end, _, stopped] = EVENTS;
+    for events in [&[start, block, text, end, &refused, stopped][..], &[start, &refused, stopped]] {
+        let choices = deltas(events);
+        let last = choices.last().unwrap();
+        assert_eq!(last["delta"]["refusal"], "It \"may\" harm.", "{choices:?}");
+        assert_eq!(last["finish_reason"], "content_filter");
+    }
+    for details in ["null", r#"{"type":"refusal","explanation":null}"#] {
+        let choices = deltas(&[start, &stop(details), stopped]);
+        assert!(choices.iter().all(|choice| choice["delta"].get("refusal").is_none()), "{choices:?}");
+    }
+}
+
+#[test]
 fn an_exception_within_a_stream_is_an_error_in_the_clients_protocol() {
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
     let exception = frame(
@@ -238,6 +314,115 @@ fn an_exception_within_a_stream_is_an_error_in_the_clients_protocol() {
     let form = AnswerForm::Anthropic { context: Default::default(), is_framed: true };
     let chunks = translated(form.stream(&id).unwrap(), &bytes, 5);
     assert!(chunks.contains(r#"data: {"error":{"#) && chunks.contains("Too many tokens"), "{chunks}");
+}
+
+#[test]
+fn an_error_in_the_middle_of_googles_stream_comes_out_of_its_array() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let error = r#"{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}"#;
+    let unwrapped = format!("data: {error}\n\n");
+    for (event, expected) in [
+        (format!("data: [{error}]\n\n"), unwrapped.as_str()),
+        (format!("data:[ {error} , 5]\r\n\r\n"), &unwrapped),
+        (format!("data: [{error}\ndata: ]\n\n"), &unwrapped),
+        (format!("data: [\ndata: {error}\ndata: ]\n\n"), &unwrapped),
+        (format!("data: [{error}]"), &unwrapped),
+        (format!("event: error\ndata: [{error}]\n\n"), &format!("event: error\n{unwrapped}")),
+        ("data: [{\"error\":\ndata: {\"code\": 503}}]\n\n".to_owned(), "data: {\"error\":\ndata: {\"code\": 503}}\n\n"),
+    ] {
+        let stream = format!(": hello\n{chunk}\n{chunk}{event}");
+        for size in [1, 2, 7, 64, 10_000] {
+            let got = translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size);
+            assert_eq!(got, format!(": hello\n{chunk}\n{chunk}{expected}"), "{size} {event}");
+        }
+    }
+}
+
+proptest! {
+    /// All else passes byte for byte.
+    #[test]
+    fn googles_streams_pass(
+        parts in prop::collection::vec(prop::sample::select(vec![
+            "data: [DONE]\n\n", "data: {\"a\":[{\"error\":1}]}\n\n", "data: [{\"candidates\":[]}]\n\n", "data: [{\"error\":", "data: [ \n",
+            "\n", "\r\n", "\r", "data", "data:", " ", "[", "{", ": ping\n\n", "event: x\n", "\u{feff}", "[{\"error\":{}}]\n\n", "é",
+        ]), 0..12),
+        size in 1_usize..40,
+    ) {
+        let stream = parts.concat();
+        prop_assume!(!stream.contains("data: [{\"error\":{\"error\"") && !stream.contains("[{\"error\":{}}]"));
+        let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+        prop_assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size), stream);
+    }
+}
+
+#[test]
+fn an_array_that_is_too_long_passes() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let long = format!("data: [{{\"a\":\"{}\"}}]\n\n", "x".repeat(100_000));
+    let mut stream = AnswerForm::Google.stream(&id).unwrap();
+    let mut out = Vec::new();
+    for part in long.as_bytes().chunks(1_000).take(90) {
+        stream.push(part, &mut out).unwrap();
+    }
+    assert!(out.len() > 60_000, "no more than 64 KB are kept: {}", out.len());
+    assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), long.as_bytes(), 1_000), long);
+}
+
+#[test]
+fn clients_of_anthropics_api_get_errors_in_its_form() {
+    let malformed = br#"{"message":"Malformed input"}"#;
+    let denied = br#"{"Message":"User: arn:aws:iam::1:user/x is not authorized"}"#;
+    let google = br#"[{"error":{"code":429,"message":"Quota exceeded","status":"RESOURCE_EXHAUSTED"}}]"#;
+    let page = b"<html><body>Service Unavailable</body></html>";
+    for form in [AnswerForm::Messages, AnswerForm::FramedMessages] {
+        for (status, body, kind, message) in [
+            (400, &malformed[..], "invalid_request_error", "Malformed input"),
+            (403, denied, "permission_error", "User: arn:aws:iam::1:user/x is not authorized"),
+            (429, google, "rate_limit_error", "Quota exceeded"),
+            (503, page, "overloaded_error", "the model answered with status 503"),
+            (502, b"", "api_error", "the model answered with status 502"),
+            (408, b"{}", "timeout_error", "the model answered with status 408"),
+            (418, b"[]", "invalid_request_error", "the model answered with status 418"),
+            (401, br#"{"error":{"message":"no","type":"x"}}"#, "authentication_error", "no"),
+            (500, br#"{"error":{"type":"overloaded_error","message":"busy"}}"#, "overloaded_error", "busy"),
+            (500, br#"{"type":"error","error":"busy"}"#, "api_error", "busy"),
+        ] {
+            let error: Value = serde_json::from_slice(&form.error(status, None, body).unwrap()).unwrap();
+            assert_eq!(error, json!({"type": "error", "error": {"type": kind, "message": message}}), "{status}");
+        }
+        let own =
+            br#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#;
+        assert_eq!(form.error(529, None, own), None, "it passes as it is");
+        assert_eq!(form.error(304, None, b""), None, "no error");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_json_is_the_clients_mistake_whatever_the_target_is() {
+    for (provider, settings) in
+        [(Provider::Bedrock, aws()), (Provider::Vertex, google()), (Provider::Anthropic, Settings::default())]
+    {
+        for path in ["v1/messages", "v1/chat/completions", "v1/embeddings"] {
+            // Anthropic and Vertex' OpenAI-shaped endpoint say themselves what is wrong; embeddings are Bedrock's alone.
+            let passes = [(Provider::Anthropic, "v1/messages"), (Provider::Vertex, "v1/chat/completions")];
+            if passes.contains(&(provider, path)) || (path == "v1/embeddings" && provider != Provider::Bedrock) {
+                continue;
+            }
+            for body in ["no json", "", "[]", "{\"model\":"] {
+                let refused = sent(&target(provider, settings), path, body);
+                assert!(
+                    matches!(&refused, Err(PrepareError::Translate(TranslateError::Invalid { param, .. })) if param == "body"),
+                    "{provider:?} {path} {body}: {refused:?}"
+                );
+            }
+        }
+    }
+    let bedrock = target(Provider::Bedrock, aws());
+    let nameless = sent(&bedrock, "v1/messages", r#"{"max_tokens":1,"messages":[]}"#);
+    assert!(matches!(nameless, Err(PrepareError::Endpoint(EndpointError::InvalidModel))), "{nameless:?}");
+    let other = sent(&bedrock, "v1/messages", r#"{"model":"amazon.nova-pro-v1:0","messages":[]}"#);
+    assert!(matches!(other, Err(PrepareError::Endpoint(EndpointError::Unsupported { .. }))), "{other:?}");
 }
 
 #[test]

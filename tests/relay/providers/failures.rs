@@ -293,6 +293,45 @@ async fn s5_a_client_of_messages_gets_its_own_error_event() {
     assert!(error["type"] == "error" && error["error"]["message"].is_string(), "{text}");
 }
 
+#[tokio::test]
+async fn googles_error_in_the_middle_of_a_stream_is_one_that_openais_clients_see() {
+    let error = json!({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}});
+    let content = json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "a"}}]});
+    let event = |data: &str| chunk(&format!("data: {data}\n\n"));
+    let act = vec![stream(), event(&content.to_string()), event(&format!("[{error}]")), last_chunk()];
+    let upstream = Scripted::start(act).await;
+    let target = json!({"name": "a", "provider": "gemini", "api_key": "${KEY}", "url": upstream.url(), "model": "g"});
+    let harness = super::Harness::of(&[("/llm/", &[target])]).await;
+    let answer = harness.chat("/llm/", &json!({"stream": true})).await;
+    assert_eq!(unchunked(&answer), format!("data: {content}\n\ndata: {error}\n\n"));
+    let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
+    assert_eq!(page["calls"][0]["class"], "overloaded", "{page}");
+}
+
+#[tokio::test]
+async fn a_client_of_messages_gets_bedrocks_errors_in_anthropics_form() {
+    let messages = json!({"model": "x", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]});
+    for (status, body, kind, message) in [
+        (400, r#"{"message":"Malformed input"}"#, "invalid_request_error", "Malformed input"),
+        (403, r#"{"Message":"User: arn:aws:iam::1:user/x"}"#, "permission_error", "User: arn:aws:iam::1:user/x"),
+        (503, "<html>no</html>", "overloaded_error", "the model answered with status 503"),
+    ] {
+        let upstream = Scripted::start(answer(status, &[("content-type", "text/html")], body)).await;
+        let target = json!({"name": "a", "provider": "bedrock", "region": "eu-central-1", "api_key": "${KEY}",
+            "url": upstream.url(), "model": "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"});
+        let harness = super::Harness::of(&[("/llm/", &[target])]).await;
+        let answer = harness.send("/llm/v1/messages", &messages).await;
+        assert_eq!((answer.status, answer.header("content-type")), (status, Some("application/json")));
+        let said: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(said, json!({"type": "error", "error": {"type": kind, "message": message}}));
+        let called = upstream.calls();
+        let answer = harness.send_with("/llm/v1/messages", &[], "no json").await;
+        let said: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &said["error"]["type"]), (400, &json!("invalid_request_error")), "{said}");
+        assert_eq!(upstream.calls(), called);
+    }
+}
+
 /// A stream that is translated is held back until it has content, and then passed on as it comes.
 #[tokio::test]
 async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {

@@ -198,6 +198,15 @@ impl EndpointContext<'_> {
     }
 
     fn unsupported(&self) -> EndpointError {
+        // What a model has there depends on its name.
+        let by_name = match self.provider {
+            Provider::Bedrock => matches!(self.call.operation, Operation::Messages | Operation::Embeddings),
+            Provider::Vertex => self.call.operation == Operation::Messages,
+            _ => false,
+        };
+        if by_name && self.call.model.is_empty() {
+            return EndpointError::InvalidModel;
+        }
         EndpointError::Unsupported { provider: self.provider.name(), operation: self.call.operation }
     }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Cursor, unescaped_name, without_mark};
-use crate::translate::{Dropped, MAX_DROPPED, TranslateError, Unsupported};
+use crate::json::{Cursor, RawJson, unescaped_name, without_mark};
+use crate::translate::{Dropped, MAX_DROPPED, TranslateError, Unsupported, asks_for_nothing};
 
 /// Which fields of a request pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,11 +54,11 @@ struct Span<'a> {
     name: Cow<'a, str>,
     begin: usize,
     end: usize,
-    is_null: bool,
+    value: RawJson<'a>,
 }
 
 /// Removes the fields of the request itself, not of what is in it, that the rules do not let pass; all other bytes and their
-/// order stay. A body that is no JSON object passes as it is: what to say of it is up to the vendor.
+/// order stay, and those that ask for what happens anyway are not named. A body that is no JSON object passes as it is: what to say of it is up to the vendor.
 ///
 /// # Errors
 /// Fields would be removed, and `unsupported` says to refuse that.
@@ -84,8 +84,7 @@ pub fn filter<'a>(
     for span in &spans {
         let name = new_name(span);
         if name.is_none() && !rules.allows(&span.name) {
-            // Nothing was asked for.
-            if !span.is_null && dropped.len() < MAX_DROPPED {
+            if !asks_for_nothing(&span.name, span.value) && dropped.len() < MAX_DROPPED {
                 dropped.push(Dropped::new(span.name.clone().into_owned()));
             }
             continue;
@@ -170,12 +169,12 @@ fn spans(body: &[u8]) -> Option<Vec<Span<'_>>> {
     let mut begin = mark + cursor.position() + 1;
     let mut spans: Vec<Span<'_>> = Vec::new();
     let read = cursor.fields(|name, value| {
-        let is_null = value.raw()?.is_null();
+        let raw = value.raw()?;
         let end = mark + value.position();
         // White space behind a value is a part of its field.
         let rest = body.get(end..).unwrap_or_default();
         let end = end + rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-        spans.push(Span { name: unescaped_name(name), begin, end, is_null });
+        spans.push(Span { name: unescaped_name(name), begin, end, value: raw });
         begin = end + 1;
         Ok(())
     });

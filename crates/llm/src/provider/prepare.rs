@@ -66,7 +66,7 @@ pub struct Prepared<'a> {
 impl Prepared<'_> {
     /// Whether the usage of a stream is asked for by `stream_options.include_usage`, which the target takes.
     pub fn takes_include_usage(&self, operation: Operation) -> bool {
-        self.answer == AnswerForm::OpenAi
+        matches!(self.answer, AnswerForm::OpenAi | AnswerForm::Google)
             && matches!(operation, Operation::Chat | Operation::Completions)
             && self.endpoint.fields.allows("stream_options")
     }
@@ -99,7 +99,15 @@ pub fn prepare<'a>(
     let model = fields.as_ref().map(RequestFields::model).unwrap_or_default();
     let stream = fields.as_ref().is_some_and(RequestFields::is_stream);
     let call = Call { operation: request.operation, model: &model, stream, path: request.path };
-    let mut endpoint = endpoint(target.provider, &target.settings, &call)?;
+    let mut endpoint = match endpoint(target.provider, &target.settings, &call) {
+        // The name would stand in the body.
+        Err(EndpointError::InvalidModel)
+            if fields.is_none() && !matches!(request.operation, Operation::Models | Operation::Other) =>
+        {
+            return Err(TranslateError::not_an_object().into());
+        }
+        made => made?,
+    };
     let made = match (request.operation, endpoint.protocol) {
         (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
             translated((target, facts_of), fields, &model, protocol)?
@@ -118,7 +126,9 @@ pub fn prepare<'a>(
         }
         (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
             let (body, dropped) = fields::filter(request.body, &endpoint.fields, target.unsupported)?;
-            (with_model(body, &model, &endpoint.model), dropped, AnswerForm::OpenAi)
+            let is_google = matches!(target.provider, Provider::Gemini | Provider::Vertex);
+            let form = if is_google { AnswerForm::Google } else { AnswerForm::OpenAi };
+            (with_model(body, &model, &endpoint.model), dropped, form)
         }
     };
     let (body, dropped, answer) = made;

@@ -6,6 +6,7 @@
 pub mod anthropic;
 pub mod bedrock_invoke;
 pub mod converse;
+mod defaults;
 pub mod embeddings;
 pub mod functions;
 pub mod json_progress;
@@ -13,6 +14,7 @@ mod request_fields;
 
 use std::fmt;
 
+pub(crate) use defaults::asks_for_nothing;
 pub use request_fields::RequestFields;
 
 use crate::usage::TokenCounts;
@@ -86,6 +88,13 @@ pub enum TranslateError {
     /// The vendor cannot take these, and the settings say to refuse them.
     #[error("the model cannot take {}", join(.0))]
     Unsupported(Vec<Dropped>),
+}
+
+impl TranslateError {
+    /// The body is no JSON object.
+    pub(crate) fn not_an_object() -> Self {
+        Self::Invalid { param: "body".to_owned(), message: "must be a JSON object".to_owned() }
+    }
 }
 
 fn join(dropped: &[Dropped]) -> String {

@@ -108,11 +108,11 @@ impl<'a> RequestFields<'a> {
     /// # Errors
     /// It is no request: `fields` is `None`, it is no text in UTF-8, or there are more than [`MAX_FIELDS`].
     pub(super) fn of_request(fields: Option<Self>) -> Result<Self, TranslateError> {
-        let invalid = |message: &str| TranslateError::Invalid { param: "body".to_owned(), message: message.to_owned() };
         let fields = fields.filter(|fields| fields.is_checked || std::str::from_utf8(fields.body).is_ok());
-        let fields = fields.ok_or_else(|| invalid("must be a JSON object"))?;
+        let fields = fields.ok_or_else(TranslateError::not_an_object)?;
         if fields.are_too_many {
-            return Err(invalid(&format!("must have at most {MAX_FIELDS} fields")));
+            let message = format!("must have at most {MAX_FIELDS} fields");
+            return Err(TranslateError::Invalid { param: "body".to_owned(), message });
         }
         Ok(fields)
     }

@@ -191,8 +191,8 @@ pub(super) fn write_redacted(out: &mut Vec<u8>, index: Option<u64>, data: RawJso
     out.push(b'}');
 }
 
-/// Why the vendor's filter stopped the answer, where it says so.
-fn refusal(message: RawJson<'_>) -> Option<RawJson<'_>> {
+/// Why the vendor's filter stopped the answer, where it says so: in a message, or in the delta of `message_delta`.
+pub(super) fn refusal(message: RawJson<'_>) -> Option<RawJson<'_>> {
     message.field("stop_details")?.field("explanation").filter(|text| text.quoted().is_some())
 }
 

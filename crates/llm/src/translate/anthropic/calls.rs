@@ -51,6 +51,11 @@ impl<'a> Message<'a> {
         Ok(read)
     }
 
+    /// It has a refusal and no content beside it.
+    pub(super) fn says_only_its_refusal(&self) -> bool {
+        self.refusal.is_some() && self.content.is_none_or(RawJson::is_blank)
+    }
+
     /// Sets the field of that name, if there is one.
     fn set(&mut self, name: &[u8], value: RawJson<'a>) -> bool {
         let place = match name {

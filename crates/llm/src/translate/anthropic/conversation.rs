@@ -112,6 +112,11 @@ impl<'a> Conversation<'a> {
                 draft.leave_out("messages", format!("messages[{index}].{other}"));
             }
         }
+        // Where the assistant said nothing else, its refusal is what it said.
+        let is_said = role.as_deref() == Some("assistant") && message.says_only_its_refusal();
+        if message.refusal.is_some_and(|refusal| !refusal.is_blank()) && !is_said {
+            draft.leave_out("messages", format!("messages[{index}].refusal"));
+        }
         Ok(())
     }
 
@@ -157,7 +162,8 @@ impl<'a> Conversation<'a> {
         }
         // Blocks with calls of Anthropic's own form come after the texts, as the calls of OpenAI's do.
         let mut native_calls = Vec::new();
-        if let Some(content) = message.content.or(message.refusal) {
+        let said = if message.says_only_its_refusal() { message.refusal } else { message.content };
+        if let Some(content) = said {
             let (blocks, last_text) = (&mut self.blocks, &mut self.last_text);
             let has_thinking = &mut self.has_thinking;
             content::parts(content, index, |part, path| match part {

@@ -6,7 +6,7 @@ use super::settings::Settings;
 use super::tools::Tools;
 use super::{AnswerContext, Envelope, Options, write};
 use crate::json::RawJson;
-use crate::translate::{Dropped, RequestFields, TranslateError, TranslatedRequest, Unsupported};
+use crate::translate::{Dropped, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing};
 
 /// Translates a chat completion request.
 ///
@@ -191,25 +191,4 @@ fn is_openai(name: &str) -> bool {
 /// Fields that this translation writes itself and no client may add a second time.
 fn is_ours(name: &str) -> bool {
     matches!(name, "system" | "stop_sequences" | "output_config" | "anthropic_version" | "metadata")
-}
-
-/// Whether a field asks for what happens anyway.
-fn asks_for_nothing(name: &str, value: RawJson<'_>) -> bool {
-    if value.is_blank() {
-        return true;
-    }
-    match name {
-        "frequency_penalty" | "presence_penalty" => matches!(value.bytes(), b"0" | b"0.0" | b"-0" | b"-0.0"),
-        "top_logprobs" => value.unsigned() == Some(0),
-        "service_tier" => value.is_text("auto") || value.is_text("default"),
-        "modalities" => value.first().is_some_and(|first| first.is_text("text")) && count(value) == 1,
-        _ => false,
-    }
-}
-
-/// The number of elements.
-fn count(list: RawJson<'_>) -> usize {
-    let mut count = 0;
-    list.for_each(|_| count += 1);
-    count
 }

@@ -323,6 +323,9 @@ impl Events {
         if is_empty {
             out.extend_from_slice(b",\"content\":\"\"");
         }
+        if let Some(refusal) = fields.delta.and_then(answer::refusal) {
+            write::raw(out, "refusal", refusal);
+        }
         self.chunks.close(Some(finish_reason(&reason, self.tools > 0)), out);
         Ok(())
     }

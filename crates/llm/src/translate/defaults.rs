@@ -1,0 +1,69 @@
+//! Which fields of a request to OpenAI's API ask for what happens without them: leaving one out takes nothing from the client.
+
+use crate::json::RawJson;
+
+/// Whether this field of the request itself asks for what happens anyway.
+///
+/// Source: the defaults in `CompletionCreateParams` of the SDK `openai` 3.54.0. Of a field that is not listed here, `false` says
+/// something, since what is on by default is switched off by it.
+pub(crate) fn asks_for_nothing(name: &str, value: RawJson<'_>) -> bool {
+    if value.is_null() {
+        return true;
+    }
+    match name {
+        "frequency_penalty" | "presence_penalty" | "top_logprobs" => number(value) == Some(0.0),
+        "n" | "best_of" => number(value) == Some(1.0),
+        "service_tier" => value.is_text("auto") || value.is_text("default"),
+        "modalities" => value.is_blank() || is_text_alone(value),
+        "response_format" => value.field("type").is_some_and(|kind| kind.is_text("text")),
+        "parallel_tool_calls" => value.is_true(),
+        "logprobs" | "store" | "stream" | "echo" => value.is_blank(),
+        // An empty object switches the search on.
+        "web_search_options" => false,
+        _ => value.is_blank() && value.bytes() != b"false",
+    }
+}
+
+fn number(value: RawJson<'_>) -> Option<f64> {
+    serde_json::from_slice(value.bytes()).ok()
+}
+
+fn is_text_alone(list: RawJson<'_>) -> bool {
+    let mut count = 0;
+    list.for_each(|_| count += 1);
+    count == 1 && list.first().is_some_and(|first| first.is_text("text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_that_ask_for_nothing_and_fields_that_ask_for_something() {
+        for (name, nothing, something) in [
+            ("n", &["1", "1.0", "null"][..], &["2", "0", "\"1\""][..]),
+            ("frequency_penalty", &["0", "-0.0", "0e3", "0.00", "null"], &["0.1", "-1"]),
+            ("presence_penalty", &["0"], &["1"]),
+            ("top_logprobs", &["0"], &["5"]),
+            ("seed", &["null"], &["0", "7"]),
+            ("store", &["false", "null"], &["true"]),
+            ("logprobs", &["false"], &["true", "0", "3"]),
+            ("logit_bias", &["{}", "{ }"], &["{\"5\":0}"]),
+            ("metadata", &["{}"], &["{\"a\":\"b\"}"]),
+            ("modalities", &["[\"text\"]", "[ \"text\" ]", "[]"], &["[\"text\",\"audio\"]", "[\"audio\"]"]),
+            ("service_tier", &["\"auto\"", "\"default\""], &["\"flex\""]),
+            ("response_format", &["{\"type\":\"text\"}"], &["{\"type\":\"json_object\"}"]),
+            ("web_search_options", &["null"], &["{}", "{\"user_location\":null}"]),
+            ("parallel_tool_calls", &["true", "null"], &["false"]),
+            ("user", &["\"\""], &["\"u\""]),
+            ("enable_thinking", &["null"], &["false", "true"]),
+        ] {
+            for (values, expected) in [(nothing, true), (something, false)] {
+                for value in values {
+                    let value = RawJson::parse(value.as_bytes()).unwrap();
+                    assert_eq!(asks_for_nothing(name, value), expected, "{name}: {value:?}");
+                }
+            }
+        }
+    }
+}
