@@ -30,7 +30,7 @@ async fn backup_answers(what: &str, primary: Act, disables: bool) {
         // What it prints comes a moment after what it does.
         harness.broker.until(&["router disabled", "/llm/a/"]).await;
     }
-    assert_eq!(harness.disabled(), expected, "{what}\n{}", harness.broker.text());
+    assert_eq!(harness.disabled().await, expected, "{what}\n{}", harness.broker.text());
     assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{what}");
 }
 
@@ -99,7 +99,7 @@ async fn s1_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
         let harness = Harness::of(&pools(&[forwards, target("b", &b.url())])).await;
         let answer = harness.call().await;
         assert_eq!((answer.status, answer.text().as_str()), (status, body));
-        assert_eq!((b.calls(), harness.disabled()), (0, Vec::new()), "{body}");
+        assert_eq!((b.calls(), harness.disabled().await), (0, Vec::new()), "{body}");
     }
 }
 
@@ -149,7 +149,7 @@ async fn s1_2_what_a_text_says_is_no_protocol() {
                 && !text.contains("stream_broken"),
             "{text}"
         );
-        assert_eq!((a.calls(), harness.disabled()), (call, Vec::new()));
+        assert_eq!((a.calls(), harness.disabled().await), (call, Vec::new()));
     }
 }
 
@@ -192,7 +192,7 @@ async fn s1_3_after_the_time_to_hold_a_preamble_is_passed_on() {
     answer.until("assistant").await;
     go.notify_one();
     answer.until("\r\n0\r\n\r\n").await;
-    assert_eq!((b.calls(), harness.disabled()), (0, Vec::new()));
+    assert_eq!((b.calls(), harness.disabled().await), (0, Vec::new()));
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn s1_3_a_preamble_that_the_calls_own_time_cuts_short_is_passed_on_and_bla
     let came = Open::post(harness.relay, CHAT, HI).await.closed().await;
     assert!(came.contains("assistant") && came.contains("had not answered when the call's time was over"), "{came}");
     assert!(came.contains("stream_broken") && !came.contains("\r\n0\r\n"), "{came}");
-    assert_eq!((a.calls(), harness.disabled()), (1, Vec::new()));
+    assert_eq!((a.calls(), harness.disabled().await), (1, Vec::new()));
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
     let (a, b) = (Scripted::start(slow(HELLO)).await, Scripted::start(good()).await);
     let harness = Harness::before(&[&a, &b]).await;
     assert_eq!(harness.call().await.text().trim(), HELLO);
-    assert_eq!((a.calls(), b.calls(), harness.disabled()), (1, 0, Vec::new()), "white space, then an answer");
+    assert_eq!((a.calls(), b.calls(), harness.disabled().await), (1, 0, Vec::new()), "white space, then an answer");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ async fn a_call_goes_first_to_those_that_have_room_and_never_fails_for_want_of_i
         by("a", "1"),
         "where no target is within its limits it goes where it would without budgets"
     );
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -127,7 +127,7 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
             beside.until_nth(&["router disabled"], expected).await;
             harness.broker.until_nth(&["router disabled"], expected).await;
         }
-        assert_eq!(harness.disabled().len(), expected, "{about}: {}", harness.broker.text());
+        assert_eq!(harness.disabled().await.len(), expected, "{about}: {}", harness.broker.text());
         for upstream in [&a, &b] {
             upstream.always(good());
         }

@@ -63,7 +63,7 @@ async fn what_a_model_lacks_leads_to_the_next_target_and_is_in_its_stamp() {
 
         let plain = relay.send(CHAT, &[], &body(r#""messages":[]"#)).await;
         assert_eq!((served(&plain), a.calls()), ((200, A, Some("1")), 1), "{model}");
-        assert!(relay.disabled().is_empty());
+        assert!(relay.disabled().await.is_empty());
     }
 }
 
@@ -85,7 +85,7 @@ async fn a_target_that_lacks_something_is_better_than_none() {
     let relay = Harness::with(&pools((&a, "gpt-5-chat"), (&b, "gpt-4o")), operated).await;
     let first = relay.send(CHAT, &[], &body(TOOLS)).await;
     assert_eq!(served(&first), (200, A, Some("2")), "the one that can has failed");
-    assert_eq!(relay.disabled(), ["/llm/b/"]);
+    assert_eq!(relay.disabled().await, ["/llm/b/"]);
     let second = relay.send(CHAT, &[], &body(TOOLS)).await;
     assert_eq!(served(&second), (200, A, Some("1")), "the one that can is out");
 }

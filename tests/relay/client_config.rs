@@ -72,7 +72,7 @@ async fn a_nested_config_leads_where_it_says_and_health_is_the_targets_own() {
     assert_eq!(serde_json::from_str::<Value>(&sent.body).unwrap(), json!({"messages": [], "model": "theirs"}));
     assert!(!sent.head.contains("portkey") && !sent.head.contains("theirs"), "{}", sent.head);
 
-    assert_eq!(harness.relay.disabled(), ["/llm/b/"]);
+    assert_eq!(harness.relay.disabled().await, ["/llm/b/"]);
     let other = json!({"strategy": {"mode": "fallback"}, "targets": [{"virtual_key": "b"}, {"virtual_key": "a"}]});
     assert_eq!(served(&harness.send(&other.to_string()).await), (200, Some("/llm/a/"), Some("1")), "b is out for all");
 

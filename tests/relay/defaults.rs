@@ -35,7 +35,7 @@ async fn s1_8_one_failure_of_every_target_disables_none() {
         for _ in 0..4 {
             assert_eq!(harness.call().await.status, 200, "{targets} targets");
         }
-        assert_eq!(harness.disabled(), Vec::<String>::new(), "{targets} targets");
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{targets} targets");
     }
 }
 
@@ -46,7 +46,7 @@ async fn s1_8_the_last_target_is_asked_through_an_outage_and_serves_the_moment_t
     for _ in 0..5 {
         assert_eq!(harness.call().await.status, 500, "its own answer, and none of ours");
     }
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
     a.always(good());
     assert_eq!(harness.call().await.status, 200);
     // Its own word takes it out.
@@ -105,7 +105,7 @@ async fn s1_5_an_attempt_that_the_calls_own_time_cuts_short_blames_no_target() {
     b.always(good());
     let answer = harness.call().await;
     assert_eq!((answer.text().as_str(), answer.header("x-broker-router")), (HELLO, Some("/llm/b/")));
-    assert_eq!(harness.disabled(), ["/llm/a/"], "it had its whole time, and the other one had not");
+    assert_eq!(harness.disabled().await, ["/llm/a/"], "it had its whole time, and the other one had not");
 }
 
 #[tokio::test]

@@ -70,12 +70,12 @@ async fn a_canary_with_a_model_of_its_own_whose_failures_no_client_sees() {
     let text = placed(include_str!("../../examples/relay/02-canary.json"), &[("api.openai.com", &openai)]);
     let harness = harness(&text).await;
     let mut calls = 0;
-    while harness.disabled().is_empty() {
+    while harness.disabled().await.is_empty() {
         assert_eq!(router(&harness.call().await), "/llm/old/");
         calls += 1;
         assert!(calls < 1_000, "the canary is never met");
     }
-    assert_eq!(harness.disabled(), ["/llm/canary/"]);
+    assert_eq!(harness.disabled().await, ["/llm/canary/"]);
 }
 
 #[tokio::test]
@@ -93,12 +93,12 @@ async fn a_list_of_endpoints_in_turn_out_after_five_failures() {
     assert_eq!(body(&three)["model"], "gpt-4o-north");
     two.always(answer(500, &[], "{}"));
     let mut calls = 0;
-    while in_turn.disabled().is_empty() {
+    while in_turn.disabled().await.is_empty() {
         assert_ne!(router(&in_turn.call().await), "/llm/azurewest/");
         calls += 1;
         assert!(calls < 100, "it is never out");
     }
-    assert_eq!((in_turn.disabled(), two.calls()), (vec!["/llm/azurewest/".to_owned()], 2 + 5));
+    assert_eq!((in_turn.disabled().await, two.calls()), (vec!["/llm/azurewest/".to_owned()], 2 + 5));
     let first_active = harness(&text.replace("round_robin", "fallback")).await;
     let before = one.calls();
     for _ in 0..5 {

@@ -66,7 +66,7 @@ async fn a_fault_before_the_first_byte_is_never_noticed() {
         assert_eq!((a.calls(), b.calls()), (1, 1), "{fault}");
         harness.call().await;
         let expected = if disables { vec!["/llm/a/"] } else { Vec::new() };
-        assert_eq!(harness.disabled(), expected, "{fault}\n{}", harness.broker.text());
+        assert_eq!(harness.disabled().await, expected, "{fault}\n{}", harness.broker.text());
         assert_eq!(a.calls(), if disables { 1 } else { 2 }, "{fault}: a disabled target is left alone");
     }
 }
@@ -93,7 +93,7 @@ async fn a_callers_own_fault_is_answered_as_it_is_and_no_other_target_is_asked()
             assert_eq!((answer.status, answer.text().as_str()), (status, filter));
             assert_eq!((a.calls(), b.calls()), (calls, 0), "{status}");
         }
-        assert_eq!(harness.disabled(), Vec::<String>::new(), "{status}");
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{status}");
     }
 }
 
@@ -146,7 +146,7 @@ async fn many_calls_at_once_into_an_outage_all_come_through() {
     for answer in futures_util::future::join_all(calls).await {
         assert_eq!(answer.status, 200);
     }
-    assert_eq!(harness.disabled(), ["/llm/a/"], "those that were in progress neither extend nor repeat it");
+    assert_eq!(harness.disabled().await, ["/llm/a/"], "those that were in progress neither extend nor repeat it");
     let met = a.calls();
     for _ in 0..10 {
         harness.call().await;

@@ -145,7 +145,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut_and_frees_everything() {
     assert_eq!(harness.call().await.status, 200, "its place is free");
     let text = slow.closed().await;
     assert!(text.len() < 100_000_000 && !text.ends_with("0\r\n\r\n"), "{}", text.len());
-    assert_eq!(harness.disabled(), Vec::<String>::new(), "a client that is cut off counts against no target");
+    assert_eq!(harness.disabled().await, Vec::<String>::new(), "a client that is cut off counts against no target");
 }
 
 #[tokio::test]
@@ -254,7 +254,7 @@ async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_no_targets_f
         assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")), "call {calls}");
         assert_eq!((a.calls(), b.calls()), (calls, 0));
     }
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }
 
 #[tokio::test]

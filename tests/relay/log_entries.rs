@@ -44,7 +44,7 @@ async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
     beside.until(&["router disabled", "/llm/a/", "answered 500"]).await;
     // Once more through the log of the bus: what it has read by now it has learnt.
     beside.until(&["only the relay serves it"]).await;
-    assert_eq!(harness.disabled(), ["/llm/a/"]);
+    assert_eq!(harness.disabled().await, ["/llm/a/"]);
     assert_eq!(harness.broker.count(&["router disabled for longer"]), 0);
 }
 

@@ -44,6 +44,8 @@ mod usage;
 
 use std::net::SocketAddr;
 
+use serde_json::Value;
+
 use super::support::http::{self, Answer};
 use super::support::scripted::{Act, Scripted, answer};
 use super::support::{Broker, Bus, PoolsFile, Setup};
@@ -141,8 +143,14 @@ impl Harness {
     }
 
     /// Which targets were disabled so far.
-    fn disabled(&self) -> Vec<String> {
-        let lines = self.broker.lines(&["router disabled"]);
-        lines.iter().filter_map(|line| super::support::broker::field(line, "router")).collect()
+    async fn disabled(&self) -> Vec<String> {
+        // A log line may come later than the answer that it is about.
+        let document = self.broker.get("/api/v1/decisions").await;
+        let document: Value = serde_json::from_slice(&document.body).unwrap();
+        let changes = document["changes"].as_array().unwrap().iter();
+        changes
+            .filter(|change| change["what"] == "disabled")
+            .map(|change| change["about"].as_str().unwrap().to_owned())
+            .collect()
     }
 }

@@ -229,7 +229,7 @@ async fn only_methods_of_the_list_are_passed_on() {
         assert_eq!((a.calls(), b.calls()), (calls, calls), "{method}: each is asked once");
         assert!(a.last().head.starts_with(&format!("{} ", method.to_ascii_lowercase())), "{method}");
     }
-    assert_eq!(harness.disabled(), Vec::<String>::new(), "what a client asks for is its own fault");
+    assert_eq!(harness.disabled().await, Vec::<String>::new(), "what a client asks for is its own fault");
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn a_clients_own_choice_takes_no_target_out() {
         let answer = harness.call().await;
         assert_eq!((answer.header("x-broker-router"), b.calls()), (Some(expected.0), expected.1), "{status}");
         harness.call().await;
-        assert_eq!((a.calls(), harness.disabled()), (2, Vec::new()), "{status}");
+        assert_eq!((a.calls(), harness.disabled().await), (2, Vec::new()), "{status}");
     }
 }
 
@@ -277,7 +277,7 @@ async fn an_answer_to_head_has_a_length_and_no_body() {
         assert!(open.text()[sent.len()..].starts_with("HTTP/1.1 200 "), "{}", open.text());
         assert!(open.text().contains("x-broker-attempts: 1\r\n"), "{}", open.text());
     }
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -363,7 +363,7 @@ async fn an_answer_that_comes_before_the_whole_request_was_read_is_passed_on() {
         let answer = harness.send(CHAT, &[], &body).await;
         assert_eq!((answer.status, answer.text().as_str()), (413, "{}"), "call {call}");
     }
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -372,5 +372,5 @@ async fn a_large_head_of_a_client_is_not_held_against_a_target() {
     let a = Scripted::start(vec![Move::Send(refused.into())]).await;
     let harness = Harness::before(&[&a]).await;
     let answer = harness.send(CHAT, &[("X-Large", &"x".repeat(62_000))], HI).await;
-    assert_eq!((answer.status, harness.disabled()), (431, Vec::new()));
+    assert_eq!((answer.status, harness.disabled().await), (431, Vec::new()));
 }

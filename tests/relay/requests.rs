@@ -122,7 +122,7 @@ async fn s1_11_what_is_compressed_nevertheless_is_read() {
         let mut text = String::new();
         flate2::read::GzDecoder::new(&came.body[..]).read_to_string(&mut text).unwrap();
         assert_eq!((came.header("content-encoding"), text.as_str()), (Some("gzip"), super::HELLO));
-        assert_eq!((b.calls(), harness.disabled()), (0, Vec::new()));
+        assert_eq!((b.calls(), harness.disabled().await), (0, Vec::new()));
     }
 }
 

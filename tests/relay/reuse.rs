@@ -32,7 +32,7 @@ async fn one_that_closes_before_any_answer_is_an_attempt_that_is_no_targets_faul
     assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")));
     assert_eq!(answer.header("x-broker-attempts"), Some("2"), "it was sent twice, and that is what is said");
     assert_eq!((a.calls(), b.calls()), (3, 0));
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
     Scrape::of(&harness.broker).await.has(&[
         (ATTEMPTS, &["stale_connection"], 1.0),
         (ATTEMPTS, &["answered_2xx"], 2.0),
@@ -86,7 +86,7 @@ async fn it_is_sent_no_more_often_than_allowed() {
         answer.text()
     );
     assert!(answer.text().contains("/llm/a/ closed a reused connection before it answered"), "{}", answer.text());
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
     assert_eq!((harness.call().await.status, a.calls()), (200, 3));
 }
 
@@ -118,7 +118,7 @@ async fn one_that_is_reset_while_a_large_body_is_written_is_no_targets_fault() {
     let body = format!(r#"{{"messages": "{}"}}"#, "x".repeat(8 << 20));
     let answer = harness.send(CHAT, &[], &body).await;
     assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some("2")), "{}", answer.text());
-    assert_eq!((a.last().body.len(), harness.disabled()), (body.len(), Vec::new()));
+    assert_eq!((a.last().body.len(), harness.disabled().await), (body.len(), Vec::new()));
 }
 
 #[tokio::test]
@@ -135,5 +135,5 @@ async fn many_kept_connections_that_close_at_once_take_no_target_out() {
             assert_eq!(answer.unwrap().status, 200);
         }
     }
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }

@@ -28,7 +28,7 @@ async fn events_come_when_they_are_sent() {
     let text = answer.text();
     assert!(text.contains("\"two\"") && text.contains("[DONE]"), "{text}");
     assert!(text.to_ascii_lowercase().contains("x-broker-router: /llm/a/"), "{text}");
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_client_that_goes_away_ends_its_call_and_counts_against_no_target() {
     a.gone(2).await;
     a.always(good());
     assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
-    assert_eq!((harness.disabled(), b.calls()), (Vec::new(), 0));
+    assert_eq!((harness.disabled().await, b.calls()), (Vec::new(), 0));
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn a_target_that_does_not_take_the_field_is_sent_the_request_once_without_
 
     assert_hidden(&relay.send(CHAT, &[], STREAMED).await);
     assert_eq!((old.calls(), other.calls()), (3, 0));
-    assert!(relay.disabled().is_empty());
+    assert!(relay.disabled().await.is_empty());
 
     let own = relay.send(CHAT, &[], ASKING).await;
     assert_eq!((own.status, old.calls()), (400, 4), "what the client asks itself is its own mistake");

@@ -8,7 +8,9 @@ use super::messages::Conversation;
 use super::text;
 use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
-use crate::translate::{Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported};
+use crate::translate::{
+    Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
+};
 
 /// What cannot be taken, at most [`MAX_DROPPED`], each with the place in the request that it belongs to.
 #[derive(Debug, Default)]
@@ -179,7 +181,7 @@ impl<'a> Fields<'a> {
                 if let Some(own) = OWN.iter().find(|own| **own == known) {
                     self.own.push((own, value));
                 } else if UNSUPPORTED.contains(&known) {
-                    if !is_default(known, value) {
+                    if !asks_for_nothing(known, value) {
                         drops.push(name.to_owned());
                     }
                 } else if unsupported == Unsupported::Pass {
@@ -363,18 +365,6 @@ impl<'a> Fields<'a> {
         }
         out.push(b'}');
         Ok(())
-    }
-}
-
-/// Whether a field asks for what happens without it.
-fn is_default(name: &str, value: RawJson<'_>) -> bool {
-    match name {
-        "frequency_penalty" | "presence_penalty" => {
-            std::str::from_utf8(value.bytes()).ok().and_then(|text| text.parse::<f64>().ok()) == Some(0.0)
-        }
-        "modalities" => value.bytes().iter().filter(|byte| !byte.is_ascii_whitespace()).eq(b"[\"text\"]"),
-        "top_logprobs" => value.unsigned() == Some(0),
-        _ => value.is_blank(),
     }
 }
 
