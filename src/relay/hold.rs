@@ -86,6 +86,8 @@ pub(super) struct UpstreamResponse {
     is_partial_error: bool,
     /// Why it could not be translated.
     pub(super) reason: Option<&'static str>,
+    /// When its first event must be here, where it is a stream with nothing but comments so far.
+    pub(super) first_event_by: Option<Instant>,
     /// When the first byte of its body came; of an empty one its head.
     pub(super) first_byte: Instant,
 }
@@ -165,6 +167,7 @@ impl UpstreamResponse {
             broken: None,
             is_partial_error: false,
             reason: None,
+            first_event_by: None,
             first_byte: Instant::now(),
         };
         let mut held = HeldBody::default();
@@ -175,6 +178,9 @@ impl UpstreamResponse {
             answer.end();
             answer.is_partial_error = true;
             read = Ok(());
+        }
+        if until == HoldUntil::Content && answer.stream.as_ref().is_some_and(|stream| !stream.has_begun()) {
+            answer.first_event_by = times.first_event_by(sent);
         }
         // The gateway collects a stream, and makes a text of it and of all that is no JSON.
         let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::running_call::{RunningCall, StreamedEnd};
@@ -53,6 +53,8 @@ enum CutState {
 struct Upstream {
     body: UpstreamBody,
     idle: Duration,
+    /// When the first event must be here, as long as only comments came.
+    first_event_by: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// Its events so far, if it is a stream of them that can be read.
     stream: Option<Box<StreamState>>,
@@ -79,21 +81,22 @@ impl ProxyBody {
     }
 
     /// A body that is still to come. `stream`: its events so far, if it is a stream of them. `guard` reports how it ends:
-    /// with `end`, if well.
+    /// with `end`, if well. The times: between two parts, and until the first event where only comments came.
     pub(super) fn streaming(
         held: Vec<Bytes>,
         mut body: UpstreamBody,
-        idle: Duration,
+        (idle, first_event_by): (Duration, Option<Instant>),
         stream: Option<Box<StreamState>>,
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
-        let timer = Box::pin(sleep(idle));
+        let timer = Box::pin(sleep_until(next_part_by(idle, first_event_by)));
         let mut tail = body.take_tail();
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
-        let rest = Upstream { body, idle, timer, stream, tail, end, guard, call: None, usage_filter: None };
+        let rest =
+            Upstream { body, idle, first_event_by, timer, stream, tail, end, guard, call: None, usage_filter: None };
         Self { held: held.into(), rest: Some(Box::new(rest)), ..Self::default() }
     }
 
@@ -156,6 +159,12 @@ impl ProxyBody {
 /// The last event of a stream that breaks off, in the protocol of its client.
 fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
     stream.broken_event(&format!("The answer is not whole: its target {failure}."))
+}
+
+/// When the next part must be here: comments that keep a client alive do not put off the first event.
+fn next_part_by(idle: Duration, first_event_by: Option<Instant>) -> Instant {
+    let by = Instant::now() + idle;
+    first_event_by.map_or(by, |first| by.min(first))
 }
 
 impl Upstream {
@@ -232,13 +241,16 @@ impl Upstream {
         match &mut self.stream {
             Some(stream) => {
                 stream.push(part);
+                if stream.has_begun() {
+                    self.first_event_by = None;
+                }
                 if let Some(guard) = &self.guard {
                     guard.note_ids(stream);
                 }
             }
             None => self.tail.push(part),
         }
-        self.timer.as_mut().reset(Instant::now() + self.idle);
+        self.timer.as_mut().reset(next_part_by(self.idle, self.first_event_by));
     }
 }
 

@@ -309,6 +309,7 @@ impl Call<'_> {
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
         let is_cut_error = answer.is_cut_error();
+        let times = (self.rules.times_of(self.ingress, router).idle, answer.first_event_by);
         let UpstreamResponse { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
@@ -332,9 +333,7 @@ impl Call<'_> {
         let passing = match (rest, broken) {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
-            (Some(body), None) => {
-                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, guard, end)
-            }
+            (Some(body), None) => ProxyBody::streaming(held, body, times, stream, guard, end),
         };
         Response::from_parts(head, if is_stream && hides_usage { passing.without_usage() } else { passing })
     }
