@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::running_call::{RunningCall, StreamedEnd};
 use super::upstream_body::UpstreamBody;
+use super::whole_lines::WholeLines;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
 use llm::stream_usage::UsageChunkFilter;
@@ -58,6 +59,8 @@ struct Upstream {
     timer: Pin<Box<Sleep>>,
     /// Its events so far, if it is a stream of them that can be read.
     stream: Option<Box<StreamState>>,
+    /// Keeps back the beginning of a line, if it is such a stream and nothing else holds its events.
+    lines: Option<WholeLines>,
     /// The last bytes of what is no such stream.
     tail: Tail,
     end: AttemptEnd,
@@ -76,8 +79,10 @@ impl ProxyBody {
 
     /// A stream that broke off after this.
     pub(super) fn broken(held: Vec<Bytes>, stream: Option<&StreamState>, failure: TransportFailure) -> Self {
+        let (held, _) = whole_lines(held, stream.is_some());
         let event = stream.map(|stream| broken_event(stream, failure));
-        Self { held: held.into_iter().chain(event).collect(), cut: Some(CutState::Writing), ..Self::default() }
+        let held = held.into_iter().chain(event).collect();
+        Self { held, cut: Some(CutState::Writing), ..Self::default() }
     }
 
     /// A body that is still to come. `stream`: its events so far, if it is a stream of them. `guard` reports how it ends:
@@ -95,9 +100,21 @@ impl ProxyBody {
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
-        let rest =
-            Upstream { body, idle, first_event_by, timer, stream, tail, end, guard, call: None, usage_filter: None };
-        Self { held: held.into(), rest: Some(Box::new(rest)), ..Self::default() }
+        let (held, lines) = whole_lines(held, stream.is_some());
+        let rest = Upstream {
+            body,
+            idle,
+            first_event_by,
+            timer,
+            stream,
+            lines,
+            tail,
+            end,
+            guard,
+            call: None,
+            usage_filter: None,
+        };
+        Self { held, rest: Some(Box::new(rest)), ..Self::default() }
     }
 
     /// A stream of which the client does not see the usage at its end, since it did not ask for it.
@@ -105,6 +122,9 @@ impl ProxyBody {
     pub(super) fn without_usage(mut self) -> Self {
         let mut filter = UsageChunkFilter::new();
         let mut held = Vec::new();
+        // The filter keeps back whole events itself.
+        let kept = self.rest.as_mut().and_then(|rest| rest.lines.take()).map(|mut lines| lines.finish());
+        self.held.extend(kept);
         self.held.iter().for_each(|part| filter.push(part, &mut held));
         match &mut self.rest {
             Some(rest) => rest.usage_filter = Some(filter),
@@ -159,6 +179,16 @@ impl ProxyBody {
 /// The last event of a stream that breaks off, in the protocol of its client.
 fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
     stream.broken_event(&format!("The answer is not whole: its target {failure}."))
+}
+
+/// What is held of a stream of events as far as its lines are whole, and what goes on with them; of anything else all.
+fn whole_lines(held: Vec<Bytes>, is_stream: bool) -> (VecDeque<Bytes>, Option<WholeLines>) {
+    if !is_stream {
+        return (held.into(), None);
+    }
+    let mut lines = WholeLines::default();
+    let whole = held.into_iter().flat_map(|part| lines.push(part)).filter(|part| !part.is_empty()).collect();
+    (whole, Some(lines))
 }
 
 /// When the next part must be here: comments that keep a client alive do not put off the first event.
@@ -218,19 +248,36 @@ impl Upstream {
         None
     }
 
-    /// What the client sees of a part; the HTTP library leaves out a part in which nothing is left.
-    fn shown(&mut self, part: Bytes) -> Bytes {
-        let Some(filter) = &mut self.usage_filter else { return part };
-        let mut shown = Vec::with_capacity(part.len());
-        filter.push(&part, &mut shown);
-        shown.into()
+    /// What the client sees of a part, in two pieces; the HTTP library leaves out those in which nothing is left.
+    fn shown(&mut self, part: Bytes) -> [Bytes; 2] {
+        let shown = if let Some(lines) = &mut self.lines {
+            lines.push(part)
+        } else if let Some(filter) = &mut self.usage_filter {
+            let mut shown = Vec::with_capacity(part.len());
+            filter.push(&part, &mut shown);
+            [Bytes::new(), shown.into()]
+        } else {
+            [Bytes::new(), part]
+        };
+        if let Some(call) = &mut self.call {
+            shown.iter().filter(|piece| !piece.is_empty()).for_each(|piece| call.answers(piece));
+        }
+        shown
     }
 
     /// What the client is still to see at the end.
     fn last_shown(&mut self) -> Option<Bytes> {
-        let mut shown = Vec::new();
-        self.usage_filter.take()?.finish(&mut shown);
-        Some(Bytes::from(shown)).filter(|shown| !shown.is_empty())
+        let shown = if let Some(lines) = &mut self.lines {
+            lines.finish()
+        } else {
+            let mut shown = Vec::new();
+            self.usage_filter.take()?.finish(&mut shown);
+            shown.into()
+        };
+        if let Some(call) = &mut self.call {
+            call.answers(&shown);
+        }
+        Some(shown).filter(|shown| !shown.is_empty())
     }
 
     /// A part of it came.
@@ -273,43 +320,45 @@ impl Body for ProxyBody {
     type Error = BodyCut;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        if let Some(part) = self.held.pop_front() {
+        let this = &mut *self;
+        if let Some(part) = this.held.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        match self.cut {
-            Some(CutState::Writing) => return self.finish_writing(context),
+        match this.cut {
+            Some(CutState::Writing) => return this.finish_writing(context),
             Some(CutState::BrokerTime) => return Poll::Ready(Some(Err(BodyCut))),
             None => {}
         }
-        let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
+        let Some(rest) = this.rest.as_mut() else { return Poll::Ready(None) };
         loop {
             match Pin::new(&mut rest.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers belong to the hop.
                     let Ok(part) = frame.into_data() else { continue };
                     rest.note(&part);
-                    let part = rest.shown(part);
-                    if let Some(call) = &mut rest.call {
-                        call.answers(&part);
-                    }
+                    let [line, part] = rest.shown(part);
                     // A length that was said is not read beyond.
                     if rest.stream.is_none() && rest.body.is_end_stream() {
                         rest.report(None, None);
-                        self.rest = None;
+                        this.rest = None;
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(part))));
+                    if line.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(part))));
+                    }
+                    this.held.extend([part].into_iter().filter(|part| !part.is_empty()));
+                    return Poll::Ready(Some(Ok(Frame::data(line))));
                 }
-                Poll::Ready(Some(Err(error))) => return self.cut(error.failure(true), context),
+                Poll::Ready(Some(Err(error))) => return this.cut(error.failure(true), context),
                 Poll::Ready(None) => {
-                    if let Some(failure) = rest.finish() {
-                        return self.cut((failure, None), context);
-                    }
                     let last = rest.last_shown();
-                    self.rest = None;
+                    if let Some(failure) = rest.finish() {
+                        return this.cut((failure, None), context);
+                    }
+                    this.rest = None;
                     return Poll::Ready(last.map(|part| Ok(Frame::data(part))));
                 }
                 Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {
-                    return self.cut((TransportFailure::Stalled, None), context);
+                    return this.cut((TransportFailure::Stalled, None), context);
                 }
                 Poll::Pending => return Poll::Pending,
             }
