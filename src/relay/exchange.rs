@@ -39,7 +39,13 @@ pub(super) struct AttemptTimeouts {
 impl AttemptTimeouts {
     /// When the first byte must be here of an answer to what was sent then, and what it means if it is not.
     pub(super) fn first_byte_by(&self, sent: Option<Instant>) -> (Instant, TransportFailure) {
-        self.earlier(sent.zip(self.first_byte).map(|(sent, limit)| sent + limit), TransportFailure::FirstByteTimeout)
+        self.earlier(self.first_event_by(sent), TransportFailure::FirstByteTimeout)
+    }
+
+    /// When the first event of a stream must be here that was passed on with nothing but comments. The call's time is over once its
+    /// answer has begun.
+    pub(super) fn first_event_by(&self, sent: Option<Instant>) -> Option<Instant> {
+        sent.zip(self.first_byte).map(|(sent, limit)| sent + limit)
     }
 
     /// When the next part must be here, and what it means if it is not.

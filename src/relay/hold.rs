@@ -1,9 +1,12 @@
 //! How much of an answer is held back before it is passed on, and what that shows: as long as nothing has gone to the client,
 //! another target can still answer.
 //!
-//! Of an error all is held back; of a short answer that says its length, and of JSON, all; of a stream of events its preamble,
+//! Of an error all is held back that comes within [`ERROR_BODY_WAIT`], since its status and headers say enough to ask another
+//! target; of a short answer that says its length, and of JSON, all; of a stream of events its preamble,
 //! up to the first event with content; of everything else the first byte. At most [`MAX_HELD_BYTES`] of any, and of streams and
 //! of JSON without a length for no longer than the setting `hold`: then what came is passed on, which is no failure.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -27,6 +30,10 @@ use types::outcome::{NamedBy, TransportFailure};
 
 /// So many bytes of an answer are held back at most.
 pub(super) const MAX_HELD_BYTES: usize = 64 << 10;
+
+/// For the rest of an error the wait after its head is this, or `hold` where that is less: servers write the head and the body of an
+/// error at once, and another target may be able to answer.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(3);
 
 /// What a request asks for, as far as it matters for judging its answer.
 #[derive(Debug, Clone, Copy)]
@@ -75,8 +82,12 @@ pub(super) struct UpstreamResponse {
     pub(super) hides_usage: bool,
     /// How it broke off, with a preamble and no content.
     pub(super) broken: Option<TransportFailure>,
+    /// It is an error whose body did not come to its end.
+    is_partial_error: bool,
     /// Why it could not be translated.
     pub(super) reason: Option<&'static str>,
+    /// When its first event must be here, where it is a stream with nothing but comments so far.
+    pub(super) first_event_by: Option<Instant>,
     /// When the first byte of its body came; of an empty one its head.
     pub(super) first_byte: Instant,
 }
@@ -97,7 +108,7 @@ impl HoldUntil {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // Gemini's stream without events is an array that grows.
         let is_whole = headers.is_json() && is_readable(headers) && asked.protocol != Protocol::Gemini;
-        if status.as_u16() >= 400 {
+        if is_error(status) {
             Self::End
         } else if headers.is_event_stream() {
             if asked.creates { Self::Content } else { Self::FirstByte }
@@ -113,6 +124,10 @@ impl HoldUntil {
     const fn ends_in_time(self) -> bool {
         matches!(self, Self::Content | Self::EndOrTime)
     }
+}
+
+fn is_error(status: StatusCode) -> bool {
+    status.as_u16() >= 400
 }
 
 /// The headers of an answer that matter.
@@ -138,7 +153,7 @@ impl UpstreamResponse {
     ) -> Result<Self, FailedAttempt> {
         let headers = answer_headers(&head.headers);
         let until = HoldUntil::for_answer(head.status, &headers, &body, asked);
-        let is_stream = head.status.as_u16() < 400 && headers.is_event_stream();
+        let is_stream = !is_error(head.status) && headers.is_event_stream();
         let body = body.with_tail(Tail::new(&headers));
         let mut answer = Self {
             head,
@@ -150,12 +165,23 @@ impl UpstreamResponse {
             translation: None,
             hides_usage: false,
             broken: None,
+            is_partial_error: false,
             reason: None,
+            first_event_by: None,
             first_byte: Instant::now(),
         };
         let mut held = HeldBody::default();
-        let read = answer.read(until, times, sent, &mut held).await;
+        let mut read = answer.read(until, times, sent, &mut held).await;
         answer.held.extend(held.into_bytes());
+        if read.is_err() && is_error(answer.head.status) {
+            // Its status and its headers are here, and say more than how its body ended.
+            answer.end();
+            answer.is_partial_error = true;
+            read = Ok(());
+        }
+        if until == HoldUntil::Content && answer.stream.as_ref().is_some_and(|stream| !stream.has_begun()) {
+            answer.first_event_by = times.first_event_by(sent);
+        }
         // The gateway collects a stream, and makes a text of it and of all that is no JSON.
         let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
         if is_text_of_gateway {
@@ -204,6 +230,7 @@ impl UpstreamResponse {
         held: &mut HeldBody,
     ) -> Result<(), TransportFailure> {
         let hold_end = Instant::now() + times.hold;
+        let error_end = is_error(self.head.status).then(|| Instant::now() + times.hold.min(ERROR_BODY_WAIT));
         let (mut length, mut has_come) = (0, false);
         while let Some(rest) = self.rest.as_mut() {
             // Comments that keep a stream alive are no answer yet.
@@ -211,6 +238,7 @@ impl UpstreamResponse {
             let (by, late) = if has_begun { times.next_part_by() } else { times.first_byte_by(sent) };
             let may_pass = until.ends_in_time() && length > 0;
             let by = if may_pass { by.min(hold_end) } else { by };
+            let by = error_end.map_or(by, |end| by.min(end));
             let frame = match timeout_at(by, rest.frame()).await {
                 Err(_) if may_pass && Instant::now() >= hold_end => return Ok(()),
                 Err(_) if late == TransportFailure::FirstByteTimeout && length > 0 => {
@@ -326,6 +354,15 @@ impl UpstreamResponse {
         let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty();
         let is_broken = is_readable && serde_json::from_slice::<IgnoredAny>(&body).is_err();
         is_broken.then_some(ErrorClass::BrokenAnswer)
+    }
+
+    /// Whether what came of it is a part of an error, which cannot be read as one: JSON says itself where it ends.
+    pub(super) fn is_cut_error(&self) -> bool {
+        self.is_partial_error && {
+            let body = self.start();
+            let (_, body) = decoded(answer_headers(&self.head.headers), &body);
+            serde_json::from_slice::<IgnoredAny>(&body).is_err()
+        }
     }
 
     /// What is held back, in one piece; almost always it came in one.

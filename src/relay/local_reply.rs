@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::header::{self, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::http::request::Parts;
+use hyper::http::response;
 use hyper::{Method, Response, StatusCode};
 use llm::Protocol;
 use llm::provider::{EndpointError, PrepareError};
@@ -193,13 +194,7 @@ impl LocalReply {
     /// The answer, in the form that the client's errors have by its request.
     pub(super) fn response(&self, asked: &Parts) -> Response<ProxyBody> {
         let (status, code) = self.code();
-        let error = if speaks_anthropic(asked) {
-            let error = json!({"type": anthropic_kind(status), "message": self.message(), "code": code});
-            json!({"type": "error", "error": error})
-        } else {
-            json!({"error": {"message": self.message(), "type": self.kind(), "param": self.param(), "code": code}})
-        };
-        let body = Bytes::from(error.to_string());
+        let body = error_body(asked, status, (self.kind(), code), &self.message(), self.param());
         let mut response = Response::new(ProxyBody::buffered([body]));
         *response.status_mut() = status;
         response.extensions_mut().insert(ReplyCode(code));
@@ -216,6 +211,32 @@ impl LocalReply {
         }
         response
     }
+}
+
+/// An error of ours in the form that the client's errors have by its request.
+fn error_body(
+    asked: &Parts,
+    status: StatusCode,
+    (kind, code): (&str, &str),
+    message: &str,
+    param: Option<&str>,
+) -> Bytes {
+    let error = if speaks_anthropic(asked) {
+        let error = json!({"type": anthropic_kind(status), "message": message, "code": code});
+        json!({"type": "error", "error": error})
+    } else {
+        json!({"error": {"message": message, "type": kind, "param": param, "code": code}})
+    };
+    error.to_string().into()
+}
+
+/// The body that a client is sent instead of a target's error that did not come to its end; the head is changed to fit.
+pub(super) fn incomplete_error(asked: &Parts, head: &mut response::Parts) -> Bytes {
+    let status = head.status;
+    head.headers.remove(header::CONTENT_ENCODING);
+    head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let message = format!("The target answered {}, and its answer did not come to its end.", status.as_u16());
+    error_body(asked, status, ("broker_error", "incomplete_error"), &message, None)
 }
 
 /// Whether a client knows errors in Anthropic's form. The header comes with all of Anthropic's calls, so it decides where the path

@@ -44,6 +44,7 @@ mod target;
 mod trace;
 mod tracked;
 mod upstream_body;
+mod whole_lines;
 
 use std::collections::BTreeMap;
 use std::fmt;

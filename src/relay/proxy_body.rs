@@ -11,11 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::running_call::{RunningCall, StreamedEnd};
 use super::upstream_body::UpstreamBody;
+use super::whole_lines::WholeLines;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
 use llm::stream_usage::UsageChunkFilter;
@@ -53,9 +54,13 @@ enum CutState {
 struct Upstream {
     body: UpstreamBody,
     idle: Duration,
+    /// When the first event must be here, as long as only comments came.
+    first_event_by: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// Its events so far, if it is a stream of them that can be read.
     stream: Option<Box<StreamState>>,
+    /// Keeps back the beginning of a line, if it is such a stream and nothing else holds its events.
+    lines: Option<WholeLines>,
     /// The last bytes of what is no such stream.
     tail: Tail,
     end: AttemptEnd,
@@ -74,27 +79,42 @@ impl ProxyBody {
 
     /// A stream that broke off after this.
     pub(super) fn broken(held: Vec<Bytes>, stream: Option<&StreamState>, failure: TransportFailure) -> Self {
+        let (held, _) = whole_lines(held, stream.is_some());
         let event = stream.map(|stream| broken_event(stream, failure));
-        Self { held: held.into_iter().chain(event).collect(), cut: Some(CutState::Writing), ..Self::default() }
+        let held = held.into_iter().chain(event).collect();
+        Self { held, cut: Some(CutState::Writing), ..Self::default() }
     }
 
     /// A body that is still to come. `stream`: its events so far, if it is a stream of them. `guard` reports how it ends:
-    /// with `end`, if well.
+    /// with `end`, if well. The times: between two parts, and until the first event where only comments came.
     pub(super) fn streaming(
         held: Vec<Bytes>,
         mut body: UpstreamBody,
-        idle: Duration,
+        (idle, first_event_by): (Duration, Option<Instant>),
         stream: Option<Box<StreamState>>,
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
-        let timer = Box::pin(sleep(idle));
+        let timer = Box::pin(sleep_until(next_part_by(idle, first_event_by)));
         let mut tail = body.take_tail();
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
-        let rest = Upstream { body, idle, timer, stream, tail, end, guard, call: None, usage_filter: None };
-        Self { held: held.into(), rest: Some(Box::new(rest)), ..Self::default() }
+        let (held, lines) = whole_lines(held, stream.is_some());
+        let rest = Upstream {
+            body,
+            idle,
+            first_event_by,
+            timer,
+            stream,
+            lines,
+            tail,
+            end,
+            guard,
+            call: None,
+            usage_filter: None,
+        };
+        Self { held, rest: Some(Box::new(rest)), ..Self::default() }
     }
 
     /// A stream of which the client does not see the usage at its end, since it did not ask for it.
@@ -102,6 +122,9 @@ impl ProxyBody {
     pub(super) fn without_usage(mut self) -> Self {
         let mut filter = UsageChunkFilter::new();
         let mut held = Vec::new();
+        // The filter keeps back whole events itself.
+        let kept = self.rest.as_mut().and_then(|rest| rest.lines.take()).map(|mut lines| lines.finish());
+        self.held.extend(kept);
         self.held.iter().for_each(|part| filter.push(part, &mut held));
         match &mut self.rest {
             Some(rest) => rest.usage_filter = Some(filter),
@@ -158,6 +181,22 @@ fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
     stream.broken_event(&format!("The answer is not whole: its target {failure}."))
 }
 
+/// What is held of a stream of events as far as its lines are whole, and what goes on with them; of anything else all.
+fn whole_lines(held: Vec<Bytes>, is_stream: bool) -> (VecDeque<Bytes>, Option<WholeLines>) {
+    if !is_stream {
+        return (held.into(), None);
+    }
+    let mut lines = WholeLines::default();
+    let whole = held.into_iter().flat_map(|part| lines.push(part)).filter(|part| !part.is_empty()).collect();
+    (whole, Some(lines))
+}
+
+/// When the next part must be here: comments that keep a client alive do not put off the first event.
+fn next_part_by(idle: Duration, first_event_by: Option<Instant>) -> Instant {
+    let by = Instant::now() + idle;
+    first_event_by.map_or(by, |first| by.min(first))
+}
+
 impl Upstream {
     fn report(&mut self, broken: Option<TransportFailure>, reason: Option<&'static str>) {
         if self.guard.is_none() && self.call.is_none() {
@@ -209,19 +248,36 @@ impl Upstream {
         None
     }
 
-    /// What the client sees of a part; the HTTP library leaves out a part in which nothing is left.
-    fn shown(&mut self, part: Bytes) -> Bytes {
-        let Some(filter) = &mut self.usage_filter else { return part };
-        let mut shown = Vec::with_capacity(part.len());
-        filter.push(&part, &mut shown);
-        shown.into()
+    /// What the client sees of a part, in two pieces; the HTTP library leaves out those in which nothing is left.
+    fn shown(&mut self, part: Bytes) -> [Bytes; 2] {
+        let shown = if let Some(lines) = &mut self.lines {
+            lines.push(part)
+        } else if let Some(filter) = &mut self.usage_filter {
+            let mut shown = Vec::with_capacity(part.len());
+            filter.push(&part, &mut shown);
+            [Bytes::new(), shown.into()]
+        } else {
+            [Bytes::new(), part]
+        };
+        if let Some(call) = &mut self.call {
+            shown.iter().filter(|piece| !piece.is_empty()).for_each(|piece| call.answers(piece));
+        }
+        shown
     }
 
     /// What the client is still to see at the end.
     fn last_shown(&mut self) -> Option<Bytes> {
-        let mut shown = Vec::new();
-        self.usage_filter.take()?.finish(&mut shown);
-        Some(Bytes::from(shown)).filter(|shown| !shown.is_empty())
+        let shown = if let Some(lines) = &mut self.lines {
+            lines.finish()
+        } else {
+            let mut shown = Vec::new();
+            self.usage_filter.take()?.finish(&mut shown);
+            shown.into()
+        };
+        if let Some(call) = &mut self.call {
+            call.answers(&shown);
+        }
+        Some(shown).filter(|shown| !shown.is_empty())
     }
 
     /// A part of it came.
@@ -232,13 +288,16 @@ impl Upstream {
         match &mut self.stream {
             Some(stream) => {
                 stream.push(part);
+                if stream.has_begun() {
+                    self.first_event_by = None;
+                }
                 if let Some(guard) = &self.guard {
                     guard.note_ids(stream);
                 }
             }
             None => self.tail.push(part),
         }
-        self.timer.as_mut().reset(Instant::now() + self.idle);
+        self.timer.as_mut().reset(next_part_by(self.idle, self.first_event_by));
     }
 }
 
@@ -261,43 +320,45 @@ impl Body for ProxyBody {
     type Error = BodyCut;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        if let Some(part) = self.held.pop_front() {
+        let this = &mut *self;
+        if let Some(part) = this.held.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        match self.cut {
-            Some(CutState::Writing) => return self.finish_writing(context),
+        match this.cut {
+            Some(CutState::Writing) => return this.finish_writing(context),
             Some(CutState::BrokerTime) => return Poll::Ready(Some(Err(BodyCut))),
             None => {}
         }
-        let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
+        let Some(rest) = this.rest.as_mut() else { return Poll::Ready(None) };
         loop {
             match Pin::new(&mut rest.body).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     // Trailers belong to the hop.
                     let Ok(part) = frame.into_data() else { continue };
                     rest.note(&part);
-                    let part = rest.shown(part);
-                    if let Some(call) = &mut rest.call {
-                        call.answers(&part);
-                    }
+                    let [line, part] = rest.shown(part);
                     // A length that was said is not read beyond.
                     if rest.stream.is_none() && rest.body.is_end_stream() {
                         rest.report(None, None);
-                        self.rest = None;
+                        this.rest = None;
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(part))));
+                    if line.is_empty() {
+                        return Poll::Ready(Some(Ok(Frame::data(part))));
+                    }
+                    this.held.extend([part].into_iter().filter(|part| !part.is_empty()));
+                    return Poll::Ready(Some(Ok(Frame::data(line))));
                 }
-                Poll::Ready(Some(Err(error))) => return self.cut(error.failure(true), context),
+                Poll::Ready(Some(Err(error))) => return this.cut(error.failure(true), context),
                 Poll::Ready(None) => {
-                    if let Some(failure) = rest.finish() {
-                        return self.cut((failure, None), context);
-                    }
                     let last = rest.last_shown();
-                    self.rest = None;
+                    if let Some(failure) = rest.finish() {
+                        return this.cut((failure, None), context);
+                    }
+                    this.rest = None;
                     return Poll::Ready(last.map(|part| Ok(Frame::data(part))));
                 }
                 Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {
-                    return self.cut((TransportFailure::Stalled, None), context);
+                    return this.cut((TransportFailure::Stalled, None), context);
                 }
                 Poll::Pending => return Poll::Pending,
             }

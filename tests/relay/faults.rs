@@ -177,3 +177,64 @@ async fn a_branch_may_say_after_which_answers_a_call_goes_elsewhere() {
     a.always(answer(422, &[], "{}"));
     assert_eq!((harness.call().await.status, b.calls()), (200, 1), "on the list");
 }
+
+/// The head of an error whose body is still to come, and its first bytes.
+fn unfinished(status: u16, body: &str) -> Act {
+    let head = format!(
+        "HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nRetry-After: 40\r\nTransfer-Encoding: chunked\r\n\r\n"
+    );
+    vec![Move::Send(head.into_bytes()), chunk(body)]
+}
+
+#[tokio::test]
+async fn an_error_whose_body_does_not_end_counts_by_its_head_and_the_next_target_is_asked() {
+    for status in [429, 503] {
+        for (fault, body, last) in [
+            ("nothing but spaces", " ", Some(Move::Hold)),
+            ("half an error", "{\"error\": {\"mess", Some(Move::Hold)),
+            ("cut", "{\"error\": {\"mess", None),
+        ] {
+            let mut act = unfinished(status, body);
+            act.extend(last);
+            let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
+            // No limit of the attempt is over before its error is judged.
+            let harness = Harness::before(&[&a, &b]).await;
+            let began = std::time::Instant::now();
+            let answer = harness.call().await;
+            assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{status} {fault}");
+            assert!(began.elapsed().as_secs() < 9, "less than `hold` and `idle`");
+            harness.broker.until(&["router disabled", "/llm/a/", &format!("answered {status}")]).await;
+            let status: serde_json::Value =
+                serde_json::from_slice(&harness.broker.get("/api/v1/status").await.body).unwrap();
+            let routers = status["routers"].as_array().unwrap();
+            let left = routers.iter().find(|router| router["router"] == "/llm/a/").unwrap()["seconds_left"].as_f64();
+            assert!((25.0..=40.0).contains(&left.unwrap_or_default()), "{fault}: {left:?}");
+            harness.call().await;
+            assert_eq!((a.calls(), b.calls()), (1, 2), "{fault}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_error_without_its_end_that_is_passed_on_is_whole_and_no_fault_of_the_target_where_it_is_the_callers() {
+    let whole = "{\"error\": {\"message\": \"theirs\"}}";
+    for (body, stalls, is_theirs) in
+        [("", true, false), ("{\"error\": {\"mess", false, false), (whole, true, true), (whole, false, true)]
+    {
+        let mut act = unfinished(400, body);
+        if body.is_empty() {
+            act.truncate(1);
+        }
+        act.extend(stalls.then_some(Move::Hold));
+        let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
+        let listed = pools(&[target("a", &a.url()), target("b", &b.url())])
+            .replace("\"idle\": \"20s\"", "\"idle\": \"20s\", \"hold\": \"300ms\"");
+        let harness = Harness::of(&listed).await;
+        let answer = harness.call().await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (400, Some("/llm/a/")), "{body}");
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(said["error"]["message"] == "theirs", is_theirs, "{said}");
+        assert_eq!(said["error"]["code"] == "incomplete_error", !is_theirs, "{said}");
+        assert_eq!((b.calls(), harness.disabled()), (0, Vec::<String>::new()), "{body}");
+    }
+}

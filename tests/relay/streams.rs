@@ -1,6 +1,7 @@
 //! What has begun goes on as it comes, ends badly where its target does, and ends at once where the client does.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use tokio::sync::Notify;
@@ -10,6 +11,7 @@ use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk,
 use super::super::support::{LOGGER, soon};
 use super::{CHAT, HI, Harness, good};
 
+const STREAMED: &str = r#"{"model":"gpt-4o","stream":true,"messages":[{"role":"user","content":"hi"}]}"#;
 const ONE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
 const TWO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"two\"}}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
@@ -45,6 +47,73 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
         assert!(!text.contains("\r\n0\r\n"), "{fault}: the connection is cut and not ended: {text}");
         harness.broker.until(&["router disabled", "/llm/a/", words]).await;
         assert_eq!(b.calls(), 0, "{fault}: what has begun is not begun again");
+        assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_within_an_event_leaves_the_client_no_half_of_one() {
+    const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    const HALF: &str = "data: {\"id\":\"1\",\"object\":\"chat";
+    let ended = |text: &str| vec![chunk(text), chunk(HALF), last_chunk()];
+    for (fault, act) in [
+        ("cut", vec![chunk(ONE), chunk(HALF)]),
+        ("cut, in one part", vec![chunk(&format!("{ONE}{HALF}"))]),
+        ("cut, in many parts", [vec![chunk(ONE)], HALF.split_inclusive(':').map(chunk).collect()].concat()),
+        ("stalled", vec![chunk(ONE), chunk(HALF), Move::Hold]),
+        ("ended", ended(ONE)),
+        ("ended in its preamble", ended(ROLE)),
+    ] {
+        let a = Scripted::start([vec![stream()], act].concat()).await;
+        let harness = Harness::before_stalling(&[&a]).await;
+        let text = Open::post(harness.relay, CHAT, STREAMED).await.closed().await;
+        assert!(text.contains("stream_broken") && !text.contains("chat\""), "{fault}: {text}");
+        assert!(!text.contains("\"object\"") && !text.contains("\"id\""), "{fault}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_line_goes_on_once_it_is_whole_and_the_last_one_needs_no_end() {
+    let go = Arc::new(Notify::new());
+    let (begins, ends) = TWO.split_at(TWO.find("o\"}").unwrap());
+    let first = format!("{ONE}event: message\n{begins}");
+    let act =
+        vec![stream(), chunk(&first), Move::Await(Arc::clone(&go)), chunk(ends), chunk(DONE.trim()), last_chunk()];
+    let a = Scripted::start(act).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut answer = Open::post(harness.relay, CHAT, STREAMED).await;
+    answer.until("event: message\n").await;
+    assert!(!answer.text().contains("\"tw"), "its line is not whole");
+    go.notify_one();
+    answer.until("\r\n0\r\n\r\n").await;
+    let text = answer.text();
+    let pieces =
+        [begins, ends, "data: [DONE]"].map(|piece| text.find(piece).unwrap_or_else(|| panic!("{piece}: {text}")));
+    assert!(pieces.is_sorted(), "{text}");
+    assert_eq!(harness.disabled(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn comments_keep_a_client_alive_and_first_byte_still_limits_the_first_event() {
+    const COMMENT: &str = ": PROCESSING\n\n";
+    let limits = r#""relay": {"first_byte": "900ms", "idle": "2s", "hold": "100ms"}"#;
+    for first_event in ["", ONE] {
+        let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+        let go = Arc::new(Notify::new());
+        let more = format!(": more\n\n{first_event}");
+        a.once(vec![stream(), chunk(COMMENT), Move::Await(Arc::clone(&go)), chunk(&more), Move::Hold]);
+        let limited = super::target("a", &a.url()).replacen('{', &format!("{{{limits}, "), 1);
+        let harness = Harness::of(&super::pools(&[limited, super::target("b", &b.url())])).await;
+        let mut answer = Open::post(harness.relay, CHAT, STREAMED).await;
+        answer.until("PROCESSING").await;
+        let passed_on = Instant::now();
+        go.notify_one();
+        let text = answer.closed().await;
+        assert!(text.contains("stream_broken") && text.contains("stalled in its answer"), "{text}");
+        // Once its first event is here `idle` counts.
+        let took = passed_on.elapsed().as_millis();
+        assert_eq!(took >= 1_500, !first_event.is_empty(), "{took} ms: {text}");
+        harness.broker.until(&["router disabled", "/llm/a/", "stalled in its answer"]).await;
         assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
     }
 }

@@ -20,11 +20,10 @@ use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::direct::DirectUpstream;
 use super::hold::UpstreamResponse;
 use super::judgement::{Judgement, judge};
-use super::local_reply::{LocalReply, seconds};
+use super::local_reply::{self, LocalReply, seconds};
 use super::outgoing::Outgoing;
 use super::provider_target::NotSent;
 use super::proxy_body::ProxyBody;
-
 use super::request_view::RequestView;
 use super::running_call::RunningCall;
 use super::session::Session;
@@ -309,6 +308,8 @@ impl Call<'_> {
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
+        let is_cut_error = answer.is_cut_error();
+        let times = (self.rules.times_of(self.ingress, router).idle, answer.first_event_by);
         let UpstreamResponse { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
@@ -318,23 +319,21 @@ impl Call<'_> {
         // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
         head.version = Version::HTTP_11;
         self.set_own_headers(&mut head.headers, Some(router));
-        if let Some(translation) = &translation {
-            if let Some(dropped) = translation.dropped() {
-                head.headers.insert(DROPPED, dropped);
-            }
-            if !head.status.is_success()
-                && let Some(error) = translation.error(&mut head, &held.concat())
-            {
-                held = vec![error];
-            }
+        if let Some(dropped) = translation.as_ref().and_then(|it| it.dropped()) {
+            head.headers.insert(DROPPED, dropped);
+        }
+        if is_cut_error {
+            held = vec![local_reply::incomplete_error(self.head, &mut head)];
+        } else if !head.status.is_success()
+            && let Some(error) = translation.and_then(|it| it.error(&mut head, &held.concat()))
+        {
+            held = vec![error];
         }
         let is_stream = stream.is_some();
         let passing = match (rest, broken) {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
-            (Some(body), None) => {
-                ProxyBody::streaming(held, body, self.rules.times_of(self.ingress, router).idle, stream, guard, end)
-            }
+            (Some(body), None) => ProxyBody::streaming(held, body, times, stream, guard, end),
         };
         Response::from_parts(head, if is_stream && hides_usage { passing.without_usage() } else { passing })
     }
