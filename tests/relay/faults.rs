@@ -235,6 +235,6 @@ async fn an_error_without_its_end_that_is_passed_on_is_whole_and_no_fault_of_the
         let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(said["error"]["message"] == "theirs", is_theirs, "{said}");
         assert_eq!(said["error"]["code"] == "incomplete_error", !is_theirs, "{said}");
-        assert_eq!((b.calls(), harness.disabled()), (0, Vec::<String>::new()), "{body}");
+        assert_eq!((b.calls(), harness.disabled().await), (0, Vec::<String>::new()), "{body}");
     }
 }

@@ -90,7 +90,7 @@ async fn a_line_goes_on_once_it_is_whole_and_the_last_one_needs_no_end() {
     let pieces =
         [begins, ends, "data: [DONE]"].map(|piece| text.find(piece).unwrap_or_else(|| panic!("{piece}: {text}")));
     assert!(pieces.is_sorted(), "{text}");
-    assert_eq!(harness.disabled(), Vec::<String>::new());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
 }
 
 #[tokio::test]
