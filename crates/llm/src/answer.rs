@@ -283,7 +283,7 @@ impl<'a> Answer<'a> {
         choices.for_each(|choice| {
             let reason = choice.field("finish_reason").filter(|reason| !reason.is_blank());
             let is_silent = match reason {
-                None => choice.is_blank() || !choice_has_other_fields(choice),
+                None => !choice_has_other_fields(choice),
                 Some(reason) => is_error(reason) || (reason.is_text("stop") && made_nothing == Some(0)),
             };
             explained |= !is_silent || choice_has_content(choice);

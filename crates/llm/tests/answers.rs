@@ -55,8 +55,6 @@ fn s1_4_answers_that_are_none() {
             json!({"id": "x", "object": "chat.completion", "choices": [{"error": {"code": 429, "message": "x"}, "finish_reason": "error", "message": {"role": "assistant", "content": ""}}]}),
             RateLimited,
         ),
-        (OpenAiChat, json!({"id": "x", "choices": [{}]}), EmptyAnswer),
-        (OpenAiChat, json!({"id": "x", "choices": [null]}), EmptyAnswer),
         (OpenAiChat, json!({"id": "x", "choices": [], "error": {"code": 503, "message": "x"}}), Overloaded),
         (OpenAiChat, chat(json!({"role": "assistant", "content": ""}), json!("stop")), EmptyAnswer),
         (OpenAiChat, chat(json!({"role": "assistant", "content": null}), Value::Null), EmptyAnswer),
@@ -123,6 +121,7 @@ fn s1_4_answers_that_are_fine() {
         (OpenAiChat, json!({"choices": [{"message": empty, "finish_reason": "stop"}]})),
         (OpenAiChat, json!({"object": "text_completion", "choices": [{"text": "", "finish_reason": "length"}]})),
         (OpenAiChat, chat(json!({"role": "assistant", "content": "half an answer"}), json!("error"))),
+        (OpenAiChat, json!({"id": "x", "choices": [{}]})),
         (
             OpenAiChat,
             json!({"choices": [{"message": {"content": "half"}, "finish_reason": "error"}], "error": {"code": 502}}),
