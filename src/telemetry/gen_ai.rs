@@ -4,7 +4,7 @@
 //! of it has the status Development, so it stands here and nowhere else. Langfuse:
 //! `https://langfuse.com/integrations/native/opentelemetry`, "Property mapping".
 
-use llm::provider::Operation;
+use llm::provider::{Operation, without_query};
 
 /// The schema of the names of this file.
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/gen-ai/1.42.0";
@@ -117,9 +117,8 @@ pub fn operation(path: &str) -> Option<&'static str> {
         Operation::Embeddings => Some("embeddings"),
         Operation::Models => None,
         Operation::Other => {
-            let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
-            let last = path.rsplit('/').next().unwrap_or_default();
-            match last.rsplit(':').next().unwrap_or_default() {
+            let path = without_query(path).trim_end_matches('/');
+            match path.rsplit_once(['/', ':']).map_or(path, |(_, last)| last) {
                 "generateContent" | "streamGenerateContent" => Some("generate_content"),
                 "converse" | "converse-stream" | "invoke" | "invoke-with-response-stream" => Some("chat"),
                 "rawPredict" | "streamRawPredict" => Some("chat"),

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use crate::json::{Cursor, RawJson};
+use crate::provider::without_query;
 use crate::request_view::{Field, RequestView};
 
 /// The longest id that is looked at, in bytes. Those of the vendors have some 60, with routing information some 250.
@@ -57,7 +58,7 @@ pub fn is_kept(path: &str) -> bool {
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
-    path.split(['?', '#']).next().unwrap_or_default().split('/')
+    without_query(path).split('/')
 }
 
 /// The ids that a request names, the most specific first: those in its path, the response that it continues, then those in its

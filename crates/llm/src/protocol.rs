@@ -1,6 +1,6 @@
 //! The protocols that clients and vendors speak, and which of them a path belongs to.
 
-use crate::provider::Operation;
+use crate::provider::{Operation, without_query};
 
 /// A protocol, by the form of its answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -32,7 +32,7 @@ impl Protocol {
 
     /// By Google's method behind the name of a model.
     fn of_method(path: &str) -> Self {
-        let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+        let path = without_query(path).trim_end_matches('/');
         let last = path.rsplit('/').next().unwrap_or_default();
         match last.rsplit_once(':').map_or("", |(_, method)| method) {
             "generateContent" | "streamGenerateContent" => Self::Gemini,

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::multipart;
 use crate::protocol::Protocol;
+use crate::provider::without_query;
 pub use crate::request_media::Media;
 
 /// The number of fields of a body that are looked at; no API has a tenth of it.
@@ -95,7 +96,7 @@ impl<'a> RequestView<'a> {
     /// Reads a request. `path` is that of the request, with or without its query; the content type decides between a form and
     /// JSON, which is tried without any.
     pub fn read(path: &'a str, content_type: Option<&str>, body: &'a [u8]) -> Self {
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = without_query(path);
         let mut view = Self { protocol: Protocol::of_path(path), bytes: body.len(), ..Self::default() };
         match content_type.filter(|kind| multipart::is_multipart(kind)) {
             Some(content_type) => view.read_form(path, content_type, body),
@@ -254,7 +255,7 @@ impl<'a> RequestSummary<'a> {
         if walked.is_err() || !cursor.is_at_end() {
             (model, stream, user) = (None, None, None);
         }
-        let (named, streams) = named_by_path(path.split(['?', '#']).next().unwrap_or_default());
+        let (named, streams) = named_by_path(without_query(path));
         let model = model.and_then(RawJson::text).filter(|model| !model.is_empty());
         Self {
             model: model.or(named),
@@ -266,7 +267,7 @@ impl<'a> RequestSummary<'a> {
 
 /// The model that a path names, as those of Azure, Bedrock, Gemini and Vertex do; it may have a query.
 pub fn model_in_path(path: &str) -> Option<Cow<'_, str>> {
-    named_by_path(path.split(['?', '#']).next().unwrap_or_default()).0
+    named_by_path(without_query(path)).0
 }
 
 /// Some APIs name the model, and whether to stream, in the path.
@@ -304,7 +305,7 @@ pub fn is_generation(method: &str, path: &str) -> bool {
     /// Parts of the paths by which keys, people and bills are managed, at OpenAI and at proxies: what an ordinary key may not do.
     const MANAGEMENT: [&str; 10] =
         ["admin", "api_keys", "billing", "invites", "key", "login", "organization", "organizations", "team", "user"];
-    let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
+    let path = without_query(path).trim_end_matches('/');
     let last = path.rsplit(['/', ':']).next().unwrap_or_default();
     let is_management = || path.split('/').any(|part| MANAGEMENT.contains(&part));
     method == "POST" && !OTHERS.contains(&last) && !is_management()

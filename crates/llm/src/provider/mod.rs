@@ -14,7 +14,7 @@ mod table;
 
 pub use answer_form::{AnswerForm, AnswerId};
 pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint};
-pub use path::Operation;
+pub use path::{Operation, without_query};
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 
 use crate::translate::embeddings::EmbeddingModel;

@@ -46,6 +46,12 @@ impl Operation {
     pub fn of_path(path: &str) -> Self {
         match without_base(path) {
             "chat/completions" => Self::Chat,
+            name => Self::of_name(name),
+        }
+    }
+
+    fn of_name(name: &str) -> Self {
+        match name {
             "completions" => Self::Completions,
             "embeddings" => Self::Embeddings,
             "responses" => Self::Responses,
@@ -58,10 +64,14 @@ impl Operation {
     /// The operation of a whole path, whose beginning may be anything: a pool's ingress, the base of a target's address. What
     /// only ends like an operation, such as `organization/usage/completions` or `threads/ID/messages`, is none.
     pub fn of_whole_path(path: &str) -> Self {
-        let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
-        let mut names = path.rsplit('/');
-        let operation = Self::of_path(names.next().unwrap_or_default());
-        let (last, last_but_one) = (names.next().unwrap_or_default(), names.next().unwrap_or_default());
+        let path = without_query(path).trim_matches('/');
+        let (before, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let operation = Self::of_name(name);
+        if operation == Self::Other {
+            return operation;
+        }
+        let (before, last) = before.rsplit_once('/').unwrap_or(("", before));
+        let last_but_one = before.rsplit_once('/').map_or(before, |(_, name)| name);
         // OpenAI's usage of its operations and messages of a thread and of a completion, Anthropic's report of its usage.
         let is_resource = matches!(last, "usage" | "usage_report") || matches!(last_but_one, "threads" | "completions");
         // Such a name may be that of a model.
@@ -88,9 +98,15 @@ impl Operation {
     }
 }
 
+/// A path without its query and fragment.
+pub fn without_query(path: &str) -> &str {
+    let end = path.bytes().position(|byte| matches!(byte, b'?' | b'#')).unwrap_or(path.len());
+    path.get(..end).unwrap_or_default()
+}
+
 /// A path without its query, the base of an API and a model before the operation.
 fn without_base(path: &str) -> &str {
-    let mut rest = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+    let mut rest = without_query(path).trim_matches('/');
     while let Some((_, behind)) = rest.split_once('/').filter(|(first, _)| BASES.contains(first)) {
         rest = behind;
     }
@@ -116,7 +132,7 @@ pub(super) fn part(name: &str) -> Option<Cow<'_, str>> {
 
 /// A client's path behind the base of an address, without its query; `None` of one that leads elsewhere.
 pub(super) fn behind_base(path: &str) -> Option<&str> {
-    let path = path.split(['?', '#']).next()?.trim_matches('/');
+    let path = without_query(path).trim_matches('/');
     let path = path.strip_prefix("v1/").unwrap_or(path);
     let is_good = |name: &str| {
         let plain = name.replace("%2e", ".").replace("%2E", ".");
