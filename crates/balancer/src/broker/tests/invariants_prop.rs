@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::load::rate_limit::RateLimit;
-use types::outcome::{QuotaRemaining, RateLimitHeaders};
+use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 
 /// When an upstream has more to give again.
 const REFILL: Duration = Duration::from_secs(9);
@@ -32,7 +32,7 @@ pub(super) enum Step {
         status: u16,
         id: u8,
         began: u64,
-        hint: Option<types::outcome::RetryAfter>,
+        hint: Option<RetryAfter>,
         payload: u8,
     },
     /// The log of the last probe that was sent.
@@ -179,7 +179,13 @@ fn play(settings: &BrokerSettings, steps: &[Step]) -> (Broker, Vec<BrokerEvent>,
     let mut play = Play { harness, settings, now: START, probe: None };
     for step in steps {
         let deadlines: Vec<_> = (0..4).map(|place| play.harness.until(place)).collect();
-        let serving = (0..4).map(|place| play.harness.state(place) == HealthState::Serving).collect();
+        // A pause below a second ends without an event; any longer one ends with a probation, which has one.
+        let serves = |place| match play.harness.state(place) {
+            HealthState::Serving => true,
+            HealthState::Cooling { until, .. } => until <= play.now,
+            HealthState::Probing { .. } => false,
+        };
+        let serving = (0..4).map(serves).collect();
         let emitted = play.harness.emitted.len();
         play.take(step);
         let harness = &play.harness;
@@ -223,4 +229,25 @@ proptest! {
         prop_assert!(broker.routers.values().all(|router| router.may_serve()));
         prop_assert_eq!(broker.dedup.len(), 0);
     }
+}
+
+#[test]
+fn a_router_whose_short_pause_has_just_ended_serves_when_a_guess_takes_another_one() {
+    let mut settings = super::settings(4);
+    settings.defaults.health.retry_after.preempt = true;
+    let message = |router| {
+        let (known, one_row, headers_missing) = (false, false, false);
+        Step::Message { router, status: 429, id: 0, known, began: None, one_row, headers_missing }
+    };
+    let log = |router, status, hint| Step::Log { router, status, id: 0, began: 0, hint: Some(hint), payload: 0 };
+    let steps = [
+        message(3),
+        log(2, 429, RetryAfter::Delay(Duration::from_millis(1))),
+        message(1),
+        Step::Wait(1),
+        log(0, 200, RetryAfter::QuotaReset(Duration::from_secs(1))),
+    ];
+    let (broker, ..) = play(&settings, &steps);
+    let serving: Vec<_> = broker.routers().map(|(_, state, _)| state == HealthState::Serving).collect();
+    assert_eq!(serving, [false, false, true, false]);
 }
