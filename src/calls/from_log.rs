@@ -85,13 +85,19 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
         usage,
         ..CallRecord::default()
     };
-    let Some(book) = book else { return record };
+    if let Some(book) = book {
+        price(&mut record, book, provider);
+    }
+    record
+}
+
+/// What the call cost, and the row of the price table that knows its model.
+fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) {
     if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
         let priced = Priced { router, provider };
         record.cost = cost::cost_of(book, priced, record.models(), usage);
     }
     record.context.price_row = cost::price_row(book, record.cost.as_ref(), provider, record.models());
-    record
 }
 
 /// Whether an attempt of a relay left an entry. Past the gateway the relay writes the entry, and says so. Through the gateway it
