@@ -153,17 +153,21 @@ impl SharedBroker {
         Arc::clone(self.lock().broker.settings())
     }
 
-    /// A copy of the broker's state, made in parts so that no decision waits for more than [`MAX_COPIED`] routers.
+    /// A copy of the broker's state, made in parts so that no decision waits for more than [`MAX_COPIED`] routers; what can be
+    /// derived from that is derived without the lock.
     pub fn snapshot(&self) -> Snapshot {
-        let at = self.now();
-        let (not_ours, pools, routers) = {
-            let state = self.lock();
-            (state.broker.not_ours(), state.broker.pools().len(), state.broker.routers_known())
-        };
-        let pools = (0..pools).filter_map(|place| self.lock().broker.pool_status(place)).collect();
-        let parts = (0..routers).step_by(MAX_COPIED).map(|start| start..start + MAX_COPIED);
-        let routers = parts.flat_map(|places| self.lock().broker.router_statuses(places, at)).collect();
-        Snapshot { at, not_ours, pools, routers }
+        let parts = |count: usize| (0..count).step_by(MAX_COPIED).map(|start| start..start + MAX_COPIED);
+        loop {
+            let at = self.now();
+            let basis = self.lock().broker.snapshot_basis();
+            let passes: Vec<_> = parts(basis.pools()).flat_map(|part| self.lock().broker.passes(part)).collect();
+            let routers =
+                parts(basis.routers()).flat_map(|part| self.lock().broker.router_statuses(part, at)).collect();
+            // Parts of different settings do not fit together.
+            if self.lock().broker.config_generation() == basis.generation() {
+                return Snapshot::new(at, &basis, &passes, routers);
+            }
+        }
     }
 
     /// Reads recent decisions and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
