@@ -317,9 +317,8 @@ impl BackgroundTasks {
             let admin =
                 async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
-            let replica = handle.signature().replica().to_owned();
-            let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
-            let publishing = nats::publish_entries(client.clone(), &settings, &replica, &mut entries);
+            let sharing = nats::share_affinity(client.clone(), &settings, relay.as_deref());
+            let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
             let mut tasks = FuturesUnordered::<Task<'_>>::new();
             tasks
                 .push(Box::pin(async { sharing.await.map_err(anyhow::Error::from_boxed).map(|never| match never {}) }));
