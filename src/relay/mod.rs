@@ -53,7 +53,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use affinity::Affinity;
@@ -74,6 +73,7 @@ use client::{Clients, ConnectTimeout};
 use key_client::KeyClient;
 use llm::prices::Prices;
 use record::Entries;
+pub use record::FinishedAttempt;
 use session::Sessions;
 use stream_usage::UsageRefusals;
 use target::Target;
@@ -248,7 +248,7 @@ impl fmt::Debug for Relay {
 impl Relay {
     /// A relay that serves no client yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
     /// `guesses` are the wrong ones; `log` takes
-    /// entries in the gateway's form of calls that do not pass the gateway.
+    /// attempts that do not pass the gateway, for entries in the gateway's form.
     ///
     /// # Errors
     /// A certificate authority cannot be read.
@@ -257,7 +257,7 @@ impl Relay {
         handle: SharedBroker,
         replica: &str,
         (token, guesses): (Option<Token>, Guesses),
-        log: mpsc::Sender<Bytes>,
+        log: mpsc::Sender<Box<FinishedAttempt>>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
         let patience = ConnectTimeout::new(rules.times.connect);
