@@ -36,7 +36,7 @@ pub fn prices_of(sources: Sources) -> Option<Arc<PriceBook>> {
     if let Some(file) = file {
         prices.set_table(file.table);
     }
-    check.faults.is_empty().then(|| prices.book())
+    check.faults.is_empty().then(|| Arc::clone(&prices.book()))
 }
 
 impl Resolver {

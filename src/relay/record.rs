@@ -30,7 +30,7 @@ const DROPPED: &str = "dropped";
 const MASKED: &str = "*****MASKED*****";
 
 /// Where entries go.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Entries {
     log: mpsc::Sender<Box<FinishedAttempt>>,
     handle: SharedBroker,
@@ -63,7 +63,7 @@ impl Entries {
 /// What is known of a call before it is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    pub(super) entries: Entries,
+    pub(super) entries: Arc<Entries>,
     pub(super) session: Session,
     pub(super) ingress: RouterPath,
     pub(super) stamp: Bytes,
@@ -155,7 +155,7 @@ pub struct FinishedAttempt {
 impl Record {
     /// Has the entry published.
     pub(super) fn publish(self, end: RecordEnd) {
-        let entries = self.entries.clone();
+        let entries = Arc::clone(&self.entries);
         entries.send(FinishedAttempt { record: self, end });
     }
 }
