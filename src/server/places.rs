@@ -3,7 +3,12 @@
 //! connection that was idle, and a client that opens thousands of idle ones keeps no other client out. A connection whose request
 //! is being answered keeps its place.
 
+//!
+//! A call costs two writes to what its connection alone has: connections on all threads would wait for each other if each request
+//! changed their order. They are put in order only when all places are taken.
+
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +26,8 @@ pub struct Places(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     all: usize,
+    /// Times are counted from here.
+    epoch: Instant,
     state: Mutex<State>,
     /// A place is free, or can be asked for sooner or later.
     changed: Notify,
@@ -29,17 +36,73 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     taken: usize,
-    /// Counts up, so that the first of those that wait has waited longest.
+    /// The number of the next connection.
     next: u64,
-    waiting: BTreeMap<u64, Waiting>,
+    /// Connections by the time since when they waited when they were put here, and by their number. They may have had requests
+    /// since, but have waited no longer than this says. Those that were found to be answering are not here.
+    queue: BTreeMap<(u64, u64), Arc<Connection>>,
     /// The one that is asked for its place.
     asked: Option<u64>,
 }
 
+/// What a connection does, which it alone changes, but for the questions that it is asked.
 #[derive(Debug)]
-struct Waiting {
-    since: Instant,
-    asked: Arc<Notify>,
+struct Connection {
+    number: u64,
+    /// A [`Phase`].
+    phase: AtomicU64,
+    /// Where it stands in the queue; changed under the lock.
+    queued: AtomicU64,
+    asked: Notify,
+}
+
+/// What a connection does. Times are in nanoseconds from [`Shared::epoch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// For the head of a request, since then.
+    Waiting(u64),
+    /// The same, and its place was asked for.
+    Asked(u64),
+    Answering,
+    /// The same, and it is not in the queue.
+    Parked,
+}
+
+impl Phase {
+    const fn to_bits(self) -> u64 {
+        match self {
+            Self::Waiting(since) => since << 2,
+            Self::Asked(since) => since << 2 | 1,
+            Self::Answering => 2,
+            Self::Parked => 3,
+        }
+    }
+
+    const fn from_bits(bits: u64) -> Self {
+        match bits & 3 {
+            0 => Self::Waiting(bits >> 2),
+            1 => Self::Asked(bits >> 2),
+            2 => Self::Answering,
+            _ => Self::Parked,
+        }
+    }
+}
+
+impl Connection {
+    fn phase(&self) -> Phase {
+        Phase::from_bits(self.phase.load(Ordering::Acquire))
+    }
+
+    /// The phase before.
+    fn enter(&self, phase: Phase) -> Phase {
+        Phase::from_bits(self.phase.swap(phase.to_bits(), Ordering::AcqRel))
+    }
+
+    /// False if it is in another phase meanwhile.
+    fn change(&self, from: Phase, to: Phase) -> bool {
+        let exchanged = self.phase.compare_exchange(from.to_bits(), to.to_bits(), Ordering::AcqRel, Ordering::Acquire);
+        exchanged.is_ok()
+    }
 }
 
 /// How long it may take until there is a place.
@@ -57,21 +120,14 @@ pub enum Wait {
 #[derive(Debug)]
 pub struct Place {
     shared: Arc<Shared>,
-    asked: Arc<Notify>,
-    state: Mutex<PlaceState>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PlaceState {
-    /// For the head of a request, under this number.
-    Waiting(u64),
-    Answering,
+    connection: Arc<Connection>,
 }
 
 impl Places {
     /// So many, all of them free.
     pub fn new(all: usize) -> Self {
-        Self(Arc::new(Shared { all, state: Mutex::default(), changed: Notify::new() }))
+        let (state, changed) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { all, epoch: Instant::now(), state, changed }))
     }
 
     /// A free place. Where there is none, the connection that has waited longest for a request is asked for its own.
@@ -83,25 +139,22 @@ impl Places {
     }
 
     fn take_at(&self, now: Instant) -> Result<Arc<Place>, Wait> {
+        let now = self.0.nanos(now);
         let mut state = self.0.lock();
         if state.taken >= self.0.all {
-            if state.asked.is_some() {
-                return Err(Wait::Asked);
-            }
-            let (number, oldest) = state.waiting.first_key_value().ok_or(Wait::ForEnd)?;
-            let old_enough = oldest.since + YOUNG;
-            if now < old_enough {
-                return Err(Wait::Until(old_enough));
-            }
-            oldest.asked.notify_one();
-            state.asked = Some(*number);
-            return Err(Wait::Asked);
+            return Err(state.ask(now, self.0.epoch));
         }
+        let connection = Arc::new(Connection {
+            number: state.next,
+            phase: AtomicU64::new(Phase::Waiting(now).to_bits()),
+            queued: AtomicU64::default(),
+            asked: Notify::new(),
+        });
         state.taken += 1;
-        let asked = Arc::new(Notify::new());
-        let number = state.wait(&asked, now);
+        state.next += 1;
+        state.put(now, Arc::clone(&connection));
         drop(state);
-        Ok(Arc::new(Place { shared: Arc::clone(&self.0), asked, state: Mutex::new(PlaceState::Waiting(number)) }))
+        Ok(Arc::new(Place { shared: Arc::clone(&self.0), connection }))
     }
 
     /// Lets it become known which requests are here before a connection is asked for its place: on a busy thread a request seems
@@ -138,52 +191,71 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection of this number waits no more: its request is here, or it ends.
-    fn end_wait(&self, number: u64) {
-        let mut state = self.lock();
-        state.waiting.remove(&number);
-        let was_asked = state.asked == Some(number);
-        if was_asked {
-            state.asked = None;
-        }
-        drop(state);
-        if was_asked {
-            self.changed.notify_one();
-        }
-    }
-
-    fn free(&self) {
-        let mut state = self.lock();
-        state.taken = state.taken.saturating_sub(1);
-        drop(state);
-        self.changed.notify_one();
+    /// A moment as phases have it.
+    fn nanos(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.epoch).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
 impl State {
-    fn wait(&mut self, asked: &Arc<Notify>, now: Instant) -> u64 {
-        let number = self.next;
-        self.next += 1;
-        self.waiting.insert(number, Waiting { since: now, asked: Arc::clone(asked) });
-        number
+    fn put(&mut self, since: u64, connection: Arc<Connection>) {
+        connection.queued.store(since, Ordering::Relaxed);
+        self.queue.insert((since, connection.number), connection);
+    }
+
+    /// Asks the connection that has waited longest for its place. Those that were called since they were put into the queue get
+    /// their right place there: once for each request, however often places are asked for. Returns what to wait for.
+    fn ask(&mut self, now: u64, epoch: Instant) -> Wait {
+        if self.asked.is_some() {
+            return Wait::Asked;
+        }
+        while let Some((key, connection)) = self.queue.pop_first() {
+            let phase = connection.phase();
+            match phase {
+                Phase::Waiting(since) if since == key.0 => {
+                    let old_enough = since.saturating_add(u64::try_from(YOUNG.as_nanos()).unwrap_or(u64::MAX));
+                    let is_young = now < old_enough;
+                    let is_asked = !is_young && connection.change(phase, Phase::Asked(since));
+                    self.queue.insert(key, Arc::clone(&connection));
+                    if is_young {
+                        return Wait::Until(epoch + Duration::from_nanos(old_enough));
+                    }
+                    if is_asked {
+                        self.asked = Some(connection.number);
+                        connection.asked.notify_one();
+                        return Wait::Asked;
+                    }
+                }
+                Phase::Waiting(since) => self.put(since, connection),
+                Phase::Answering if !connection.change(phase, Phase::Parked) => {
+                    self.queue.insert(key, connection);
+                }
+                Phase::Answering | Phase::Parked | Phase::Asked(_) => {}
+            }
+        }
+        Wait::ForEnd
     }
 }
 
 impl Place {
     /// The head of a request is here: from now on the place is kept.
     pub(super) fn answer(&self) {
-        let mut state = self.state();
-        if let PlaceState::Waiting(number) = *state {
-            self.shared.end_wait(number);
-            *state = PlaceState::Answering;
+        if matches!(self.connection.phase(), Phase::Waiting(_) | Phase::Asked(_))
+            && let Phase::Asked(_) = self.connection.enter(Phase::Answering)
+        {
+            self.shared.lock().asked = None;
+            self.shared.changed.notify_one();
         }
     }
 
     /// The answer is with the system: the connection waits for its next request.
     pub(super) fn wait(&self) {
-        let mut state = self.state();
-        if *state == PlaceState::Answering {
-            *state = PlaceState::Waiting(self.shared.lock().wait(&self.asked, Instant::now()));
+        if matches!(self.connection.phase(), Phase::Waiting(_) | Phase::Asked(_)) {
+            return;
+        }
+        let since = self.shared.nanos(Instant::now());
+        if self.connection.enter(Phase::Waiting(since)) == Phase::Parked {
+            self.shared.lock().put(since, Arc::clone(&self.connection));
             self.shared.changed.notify_one();
         }
     }
@@ -191,29 +263,23 @@ impl Place {
     /// Ends when the place is asked for and the connection waits for a request; it is to be closed then. Poll the connection
     /// first: its request may be there.
     pub async fn evicted(&self) {
-        while !self.is_asked() {
-            self.asked.notified().await;
+        while !matches!(self.connection.phase(), Phase::Asked(_)) {
+            self.connection.asked.notified().await;
         }
-    }
-
-    fn is_asked(&self) -> bool {
-        match *self.state() {
-            PlaceState::Waiting(number) => self.shared.lock().asked == Some(number),
-            PlaceState::Answering => false,
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, PlaceState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let PlaceState::Waiting(number) = *self.state() {
-            self.shared.end_wait(number);
+        let Connection { number, queued, .. } = &*self.connection;
+        let mut state = self.shared.lock();
+        state.queue.remove(&(queued.load(Ordering::Relaxed), *number));
+        if state.asked == Some(*number) {
+            state.asked = None;
         }
-        self.shared.free();
+        state.taken = state.taken.saturating_sub(1);
+        drop(state);
+        self.shared.changed.notify_one();
     }
 }
 
