@@ -3,22 +3,26 @@
 use super::content::CallContent;
 use super::context::{AttemptContext, CallContext};
 use super::cost::Priced;
-use super::record::short;
+use super::record::{short, within};
 use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
 use crate::app::is_replica_id;
 use crate::prices::PriceBook;
 use crate::telemetry::gen_ai;
-use gecholog_protocol::logged_call::LoggedCall;
+use gecholog_protocol::logged_call::{LoggedCall, LoggedStamp};
 use gecholog_protocol::transaction;
 use llm::prices::names::provider_of_host;
 use llm::request_view::model_in_path;
 use types::outcome::{ErrorClass, LogEntry};
 use types::time::{BrokerTime, GatewayTime};
 
+/// The longest reason of a decision that is kept, in bytes; our own are shorter.
+const MAX_WHY_BYTES: usize = 300;
+
 /// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
 /// `configured` is the configured header of trace ids.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
-    (!is_attempt(logged)).then(|| any_record(logged, configured, Some(book), now))
+    let stamp = logged.stamp();
+    (!is_attempt(logged, &stamp)).then(|| record_of(logged, stamp, (configured, Some(book)), now))
 }
 
 /// Prompt and answer of a call, as its entry has them.
@@ -31,8 +35,17 @@ pub fn content(logged: &LoggedCall<'_>) -> CallContent {
 
 /// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.
 pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&PriceBook>, now: BrokerTime) -> CallRecord {
+    record_of(logged, logged.stamp(), (configured, book), now)
+}
+
+fn record_of(
+    logged: &LoggedCall<'_>,
+    stamp: LoggedStamp,
+    (configured, book): (&str, Option<&PriceBook>),
+    now: BrokerTime,
+) -> CallRecord {
     let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;
-    let stamp = logged.stamp();
+    let replica = stamp.replica.map(short);
     let transaction = short(answer.transaction.unwrap_or_default());
     let (asked, usage) = (logged.request_fields(), logged.usage.ok().flatten());
     let router = answer.served_path.map(short);
@@ -40,12 +53,15 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
     // The router's address may name the model instead of the client.
     let in_url = url.as_deref().filter(|_| asked.model.is_none()).and_then(cost::path_of).and_then(model_in_path);
+    // Clients of a gateway may call an ingress alone: then the address of the router says what is asked for.
+    let of_url = || gen_ai::operation(url.as_deref().and_then(cost::path_of)?);
+    let operation = gen_ai::operation(&asked.path).or_else(of_url);
     let traces = trace_ids(logged, configured);
     let attempt = CallAttempt {
         router: router.clone().unwrap_or_default(),
-        decision: stamp.id.as_deref().map(short),
+        decision: stamp.id.map(short),
         p: stamp.p,
-        why: stamp.why.as_deref().map(|why| why.chars().filter(|letter| !letter.is_control()).take(300).collect()),
+        why: stamp.why.map(|why| within(why.into(), MAX_WHY_BYTES)),
         probe: stamp.probe,
         transaction: transaction.clone(),
         status: answer.status,
@@ -59,23 +75,20 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
     let mut record = CallRecord {
         id: transaction,
         at: now,
-        replica: stamp.replica.as_deref().map(short),
+        replica,
         via: Via::Gateway,
         pool: short(ingress.unwrap_or_default()),
         session: short(session.unwrap_or_default()),
         context: CallContext {
-            came: None,
             parent: traces.parent(),
-            user: asked.user.as_deref().map(short),
-            // Clients of a gateway may call an ingress alone: then the address of the router says what is asked for.
-            operation: gen_ai::operation(&asked.path)
-                .or_else(|| gen_ai::operation(url.as_deref().and_then(cost::path_of)?)),
-            price_row: None,
+            user: asked.user.map(short),
+            operation,
+            ..CallContext::default()
         },
         trace_ids: traces.into_vec(),
-        model: asked.model.as_deref().map(short),
-        sent_model: asked.sent_model.as_deref().or(in_url.as_deref()).map(short),
-        served_model: logged.served_model().as_deref().map(short),
+        model: asked.model.map(short),
+        sent_model: asked.sent_model.map(short).or_else(|| in_url.map(short)),
+        served_model: logged.served_model().map(short),
         router,
         status: logged.entry.egress_status.or(answer.status),
         class: attempt.class,
@@ -102,10 +115,10 @@ fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) {
 
 /// Whether an attempt of a relay left an entry. Past the gateway the relay writes the entry, and says so. Through the gateway it
 /// calls the router itself, in a session that it began: named after its replica, in capitals, with attempts that count from 1.
-fn is_attempt(logged: &LoggedCall<'_>) -> bool {
+fn is_attempt(logged: &LoggedCall<'_>, stamp: &LoggedStamp) -> bool {
     let LogEntry { answer, session, ingress, .. } = logged.entry;
     let name = session.and_then(|session| session.split('_').next()).unwrap_or_default();
-    let by_relay = logged.stamp().replica.is_some_and(|replica| replica.to_ascii_uppercase() == name);
+    let by_relay = stamp.replica.as_ref().is_some_and(|replica| replica.to_ascii_uppercase() == name);
     let number = answer.transaction.and_then(transaction::in_session).map_or(0, |(_, number)| number);
     let begun_by_relay = is_replica_id(name) && number > 0 && session.is_some_and(|session| session.ends_with("_0"));
     logged.relay_call().is_some() || by_relay || (begun_by_relay && ingress == answer.served_path)

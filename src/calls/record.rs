@@ -232,11 +232,20 @@ impl CallRecord {
 pub(super) const MAX_TEXT_BYTES: usize = 128;
 
 /// As much of a text as is kept, without control characters.
-pub(crate) fn short(text: &str) -> String {
-    let end = (0..=text.len().min(MAX_TEXT_BYTES)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    let kept = text.get(..end).unwrap_or_default();
+pub(crate) fn short<'a>(text: impl Into<Cow<'a, str>>) -> String {
+    within(text.into(), MAX_TEXT_BYTES)
+}
+
+/// The same, of at most so many bytes.
+pub(super) fn within(text: Cow<'_, str>, most: usize) -> String {
+    let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     // As almost every text is.
-    if kept.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+    if text.len() <= most && is_plain(&text) {
+        return text.into_owned();
+    }
+    let end = (0..=text.len().min(most)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let kept = text.get(..end).unwrap_or_default();
+    if is_plain(kept) {
         return kept.to_owned();
     }
     kept.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
@@ -375,6 +384,6 @@ mod tests {
     #[test]
     fn texts_are_short_and_steer_nothing() {
         assert_eq!(short("gpt-4o\u{1b}[31m\n"), "gpt-4o\u{fffd}[31m\u{fffd}");
-        assert_eq!(short(&"ä".repeat(100)).len(), 128);
+        assert_eq!(short("ä".repeat(100)).len(), 128);
     }
 }

@@ -167,7 +167,7 @@ impl RunningCall {
         begun.record.usage = end.usage;
         begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
-        begun.record.served_model = model::of_answer(&answer.start()).map(|model| short(&model));
+        begun.record.served_model = model::of_answer(&answer.start()).map(short);
     }
 
     /// The counters of the process.
