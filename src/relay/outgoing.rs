@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use llm::Protocol;
 use llm::provider::{AnswerForm, AnswerId, Operation};
 use llm::stream_usage::add_include_usage;
-use llm::translate::Dropped;
+use llm::translate::DroppedList;
 
 use super::body::BodyMemory;
 use super::direct::DirectUpstream;
@@ -52,7 +52,7 @@ pub(super) struct Translation {
     form: AnswerForm,
     id: AnswerId,
     /// What was left out of the request.
-    dropped: Vec<Dropped>,
+    dropped: DroppedList,
 }
 
 /// What a request is made of.
@@ -175,12 +175,12 @@ impl Translation {
         Some(error.into())
     }
 
-    /// What was left out of the request, for the client; `None` if nothing was.
+    /// What was left out of the request, for the client: the first names, and how many others there are. `None` if nothing was.
     pub(super) fn dropped(&self) -> Option<HeaderValue> {
         /// So many are named at most; a header has little room.
         const MAX_NAMES: usize = 40;
-        let names: Vec<_> = self.dropped.iter().take(MAX_NAMES).map(Dropped::as_str).collect();
-        let plain = |text: String| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
-        (!names.is_empty()).then(|| super::headers::value(&plain(names.join(", "))))
+        let plain = |text: &str| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
+        let names = || self.dropped.names(MAX_NAMES, |dropped| plain(dropped.as_str()));
+        (!self.dropped.is_empty()).then(|| super::headers::value(&names()))
     }
 }

@@ -204,6 +204,27 @@ async fn s2_what_a_target_cannot_take_is_dropped_and_named_refused_or_passed() {
 }
 
 #[tokio::test]
+async fn s2_of_what_is_dropped_the_first_are_named_and_the_others_counted() {
+    let vendors = Vendors::start().await;
+    let harness = vendors.each().await;
+    for name in ["anthropic", "converse", "gemini"] {
+        for (count, end) in [(40, "x039"), (41, "x039 and 1 more"), (1_000, "x039 and 960 more")] {
+            let many = (0..count).map(|at| (format!("x{at:03}"), json!("\u{e4}"))).collect::<serde_json::Map<_, _>>();
+            let answer = harness.chat(&format!("/{name}/v1/"), &many.into()).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+            let dropped = answer.header("x-broker-dropped").unwrap();
+            assert!(dropped.starts_with("x000, x001, ") && dropped.ends_with(end), "{name}: {dropped}");
+        }
+        // However long and odd the names are, the header fits.
+        let long =
+            (0..60).map(|at| (format!("{at:02}{}", "\u{e4}".repeat(300)), json!(1))).collect::<serde_json::Map<_, _>>();
+        let answer = harness.chat(&format!("/{name}/v1/"), &long.into()).await;
+        let dropped = answer.header("x-broker-dropped").unwrap();
+        assert!(dropped.len() < 5_000 && dropped.ends_with(" and 20 more"), "{name}: {dropped}");
+    }
+}
+
+#[tokio::test]
 async fn s2_anthropics_later_version_gets_no_sampling() {
     let vendors = Vendors::start().await;
     let harness = vendors.pool(&[vendors.changed("anthropic", &json!({"api_version": "2026-10-21"}))]).await;

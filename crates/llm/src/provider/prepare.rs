@@ -8,7 +8,7 @@ use super::fields;
 use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
-use crate::translate::{Dropped, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
+use crate::translate::{DroppedList, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
@@ -58,7 +58,7 @@ pub struct Prepared<'a> {
     /// The body; borrowed if it is the client's, byte for byte.
     pub body: Cow<'a, [u8]>,
     /// What the target cannot take and was left out.
-    pub dropped: Vec<Dropped>,
+    pub dropped: DroppedList,
     /// What becomes of the answer.
     pub answer: AnswerForm,
 }
@@ -135,7 +135,7 @@ pub fn prepare<'a>(
     Ok(Prepared { endpoint, body, dropped, answer })
 }
 
-type Made<'a> = (Cow<'a, [u8]>, Vec<Dropped>, AnswerForm);
+type Made<'a> = (Cow<'a, [u8]>, DroppedList, AnswerForm);
 
 /// A chat in another protocol than the client's. Functions of the old form become tools first.
 fn translated<'a>(
@@ -199,7 +199,7 @@ fn messages<'a>(body: &'a [u8], asked: &str, envelope: MessagesEnvelope, model: 
             (fields::set(body, &[("model", None), ("stream", None), ("anthropic_version", version)]), stream)
         }
     };
-    (body, Vec::new(), if is_framed { AnswerForm::FramedMessages } else { AnswerForm::Messages })
+    (body, DroppedList::default(), if is_framed { AnswerForm::FramedMessages } else { AnswerForm::Messages })
 }
 
 /// The body with the name that the target's model has there.

@@ -1,6 +1,5 @@
-//! The assistant's calls of tools, and the messages' fields.
+//! The assistant's calls of tools.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::conversation::Conversation;
@@ -8,6 +7,7 @@ use super::request::{Draft, invalid};
 use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::TranslateError;
+use crate::translate::object_fields::Message;
 
 #[derive(Debug)]
 pub(super) struct Call<'a> {
@@ -17,60 +17,6 @@ pub(super) struct Call<'a> {
     function: Option<RawJson<'a>>,
     /// Its result, as a position in the list of results.
     pub(super) result: Option<usize>,
-}
-
-/// The fields of one message.
-#[derive(Debug, Default)]
-pub(super) struct Message<'a> {
-    pub(super) role: Option<RawJson<'a>>,
-    pub(super) content: Option<RawJson<'a>>,
-    pub(super) refusal: Option<RawJson<'a>>,
-    pub(super) tool_calls: Option<RawJson<'a>>,
-    pub(super) tool_call_id: Option<RawJson<'a>>,
-    pub(super) thinking_blocks: Option<RawJson<'a>>,
-    pub(super) mark: Option<RawJson<'a>>,
-    /// Fields without a counterpart.
-    pub(super) others: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Message<'a> {
-    /// Reads a message and moves behind it.
-    pub(super) fn read(message: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
-        let mut read = Self::default();
-        message.fields(|name, value| {
-            let value = value.raw()?;
-            // Almost no name is written with escapes.
-            if !read.set(name, value) {
-                let name = unescaped_name(name);
-                if !read.set(name.as_bytes(), value) && !value.is_blank() {
-                    read.others.push(name);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(read)
-    }
-
-    /// It has a refusal and no content beside it.
-    pub(super) fn says_only_its_refusal(&self) -> bool {
-        self.refusal.is_some() && self.content.is_none_or(RawJson::is_blank)
-    }
-
-    /// Sets the field of that name, if there is one.
-    fn set(&mut self, name: &[u8], value: RawJson<'a>) -> bool {
-        let place = match name {
-            b"role" => &mut self.role,
-            b"content" => &mut self.content,
-            b"refusal" => &mut self.refusal,
-            b"tool_calls" => &mut self.tool_calls,
-            b"tool_call_id" => &mut self.tool_call_id,
-            b"thinking_blocks" => &mut self.thinking_blocks,
-            b"cache_control" => &mut self.mark,
-            _ => return false,
-        };
-        *place = Some(value).filter(|value| !value.is_null());
-        true
-    }
 }
 
 /// The fields of a call in OpenAI's form.

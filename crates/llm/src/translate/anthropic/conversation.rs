@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::calls::{Call, Message};
+use super::calls::Call;
 use super::content::{self, Block, Part};
 use super::names::Ids;
 use super::request::{Draft, invalid};
 use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::translate::TranslateError;
+use crate::translate::object_fields::Message;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -100,20 +101,11 @@ impl<'a> Conversation<'a> {
                 return Err(invalid(&format!("messages[{index}].role"), message));
             }
         }
-        let is_tool = role.as_deref() == Some("tool");
-        for other in &message.others {
-            // What the assistant thought is in its thinking blocks too; a tool's name is in its call.
-            let is_said = match &**other {
-                "reasoning_content" | "reasoning" | "reasoning_details" => message.thinking_blocks.is_some(),
-                "name" => is_tool,
-                _ => false,
-            };
-            if !is_said {
-                draft.leave_out("messages", format!("messages[{index}].{other}"));
-            }
-        }
+        let role = role.as_deref().unwrap_or_default();
+        let path = || format!("messages[{index}]");
+        message.note_lost(draft.drops_of("messages"), path, role, message.thinking_blocks.is_some());
         // Where the assistant said nothing else, its refusal is what it said.
-        let is_said = role.as_deref() == Some("assistant") && message.says_only_its_refusal();
+        let is_said = role != "assistant" || says_only_its_refusal(message);
         if message.refusal.is_some_and(|refusal| !refusal.is_blank()) && !is_said {
             draft.leave_out("messages", format!("messages[{index}].refusal"));
         }
@@ -130,7 +122,7 @@ impl<'a> Conversation<'a> {
             Part::Other(_) => Err(invalid(&path.to_string(), "the system prompt is text and nothing else")),
         })?;
         if system.len() > before {
-            mark_last(system, message.mark);
+            mark_last(system, message.cache_control);
         }
         Ok(())
     }
@@ -145,7 +137,7 @@ impl<'a> Conversation<'a> {
             Part::Other(part) => content::block(draft, blocks, part, path, Block::User),
         })?;
         if self.blocks.len() > before {
-            mark_last(&mut self.blocks, message.mark);
+            mark_last(&mut self.blocks, message.cache_control);
         }
         Ok(())
     }
@@ -162,7 +154,7 @@ impl<'a> Conversation<'a> {
         }
         // Blocks with calls of Anthropic's own form come after the texts, as the calls of OpenAI's do.
         let mut native_calls = Vec::new();
-        let said = if message.says_only_its_refusal() { message.refusal } else { message.content };
+        let said = if says_only_its_refusal(message) { message.refusal } else { message.content };
         if let Some(content) = said {
             let (blocks, last_text) = (&mut self.blocks, &mut self.last_text);
             let has_thinking = &mut self.has_thinking;
@@ -196,7 +188,7 @@ impl<'a> Conversation<'a> {
             })?;
         }
         if self.blocks.len() > before {
-            mark_last(&mut self.blocks, message.mark);
+            mark_last(&mut self.blocks, message.cache_control);
         }
         Ok(())
     }
@@ -221,7 +213,7 @@ impl<'a> Conversation<'a> {
             Part::Text(text, fields) => content::text(draft, &mut result.blocks, text, fields, path, false).map(|_| ()),
             Part::Other(part) => content::block(draft, &mut result.blocks, part, path, Block::User),
         })?;
-        result.mark = message.mark.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
+        result.mark = message.cache_control.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
         Ok(())
     }
 
@@ -333,6 +325,11 @@ impl<'a> Conversation<'a> {
             self.blocks.splice(range, string);
         }
     }
+}
+
+/// It has a refusal and no content beside it.
+fn says_only_its_refusal(message: &Message<'_>) -> bool {
+    message.refusal.is_some() && message.content.is_none_or(RawJson::is_blank)
 }
 
 fn missing_content(index: usize) -> TranslateError {
