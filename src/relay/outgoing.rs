@@ -10,6 +10,7 @@ use hyper::http::response::Parts;
 use hyper::{Method, Request};
 use jiff::Timestamp;
 use llm::Protocol;
+use llm::capability::MissingCapability;
 use llm::provider::{AnswerForm, AnswerId, Operation};
 use llm::stream_usage::add_include_usage;
 use llm::translate::DroppedList;
@@ -64,6 +65,8 @@ pub(super) struct Draft<'a> {
     pub(super) body: &'a Bytes,
     /// A stream is asked what it used, if the target takes that.
     pub(super) asks_usage: bool,
+    /// Nothing of the request's content may be lost on the way: another target may take it.
+    pub(super) keeps_content: bool,
 }
 
 /// What a request to a provider needs besides itself.
@@ -104,12 +107,15 @@ impl Outgoing {
         target: &Target<'_>,
         direct: &DirectUpstream,
         provider: &ProviderTarget,
-        Draft { method, onward, body, asks_usage }: Draft<'_>,
+        Draft { method, onward, body, asks_usage, keeps_content }: Draft<'_>,
         Means { handle, memory, keys, session }: Means<'_>,
     ) -> Result<Self, NotSent> {
         let book = handle.prices().book();
         let operation = Operation::from_path(method.as_str(), onward.rest);
         let mut prepared = provider.prepare((operation, onward.rest), onward.headers, body, book.table())?;
+        if let Some(lost) = prepared.dropped.content().filter(|_| keeps_content) {
+            return Err(NotSent::Incapable(MissingCapability::Form(lost)));
+        }
         let is_asked = asks_usage && prepared.takes_include_usage(operation);
         let asking = if is_asked { add_include_usage(&prepared.body) } else { None };
         let adds_usage = asking.is_some();

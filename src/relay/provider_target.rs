@@ -77,7 +77,7 @@ pub(super) enum NotSent {
     /// The request does not fit, or the settings do not.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
-    /// Its model lacks what the request needs, and another target may have it.
+    /// It lacks what the request needs, and another target may have it.
     #[error("{0}")]
     Incapable(MissingCapability),
     /// There is no key at this moment.

@@ -15,6 +15,7 @@ use super::super::provider_target::NotSent;
 use super::super::record::Record;
 use super::super::target::{ForwardedRequest, Target};
 use super::Call;
+use super::capable::CapabilityCheck;
 use super::exchanged::Sending;
 use types::request::Patch;
 use types::router::RouterPath;
@@ -31,7 +32,9 @@ impl Call<'_> {
         let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
         let Relay { handle, bodies, keys, .. } = self.relay;
         let means = Means { handle, memory: bodies, keys, session: self.session.id() };
-        Outgoing::new(target, Draft { method: &self.head.method, onward, body, asks_usage }, means).await
+        let keeps_content = self.capability_check != CapabilityCheck::Off;
+        let draft = Draft { method: &self.head.method, onward, body, asks_usage, keeps_content };
+        Outgoing::new(target, draft, means).await
     }
 
     /// The bodies that show who named a model: the one that came, and the one with the changes of the target's settings. A

@@ -85,7 +85,7 @@ pub fn filter<'a>(
         let name = new_name(span);
         if name.is_none() && !rules.allows(&span.name) {
             if !asks_for_nothing(&span.name, span.value) {
-                drops.push(span.name.clone());
+                drops.push_field(&span.name);
             }
             continue;
         }

@@ -37,11 +37,64 @@ impl fmt::Display for Dropped {
     }
 }
 
+/// Content of a request: without it the model answers another question than the client's. What else can be left out are wishes
+/// about the answer, and marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Content {
+    Image,
+    /// A sound that is sent, or the answer as one.
+    Audio,
+    /// Documents, videos and all other files.
+    File,
+    /// A part of an unknown kind.
+    Part,
+    Tool,
+    /// The schema of the answer.
+    Schema,
+}
+
+impl Content {
+    /// By the type of a part of a message; `None` of those by which the assistant shows its thinking or refuses.
+    pub(super) fn of_part(kind: &str) -> Option<Self> {
+        match kind {
+            "image_url" | "input_image" | "image" => Some(Self::Image),
+            "input_audio" | "audio" => Some(Self::Audio),
+            "file" | "input_file" | "document" | "video_url" | "input_video" | "video" => Some(Self::File),
+            "thinking" | "redacted_thinking" | "reasoning" | "refusal" => None,
+            _ => Some(Self::Part),
+        }
+    }
+
+    /// By the name of a field of the request or of a message; `None` of those that hold no content.
+    pub(super) fn of_field(name: &str) -> Option<Self> {
+        match name {
+            "images" => Some(Self::Image),
+            "audio" => Some(Self::Audio),
+            "documents" | "files" => Some(Self::File),
+            "functions" | "tools" => Some(Self::Tool),
+            _ => None,
+        }
+    }
+
+    /// In words that follow the router whose target cannot take it.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Image => "it cannot take an image of the request",
+            Self::Audio => "it cannot take the request's audio",
+            Self::File => "it cannot take a file of the request",
+            Self::Part => "it cannot take a part of the request's content",
+            Self::Tool => "it cannot take a tool of the request",
+            Self::Schema => "it cannot take the request's schema",
+        }
+    }
+}
+
 /// All that is left out of one request, in its order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DroppedList {
     named: Vec<Dropped>,
     unnamed: usize,
+    content: Option<Content>,
 }
 
 impl DroppedList {
@@ -57,6 +110,11 @@ impl DroppedList {
 
     pub fn is_empty(&self) -> bool {
         self.total() == 0
+    }
+
+    /// The first content that is left out, if any is.
+    pub const fn content(&self) -> Option<Content> {
+        self.content
     }
 
     /// The names with commas between them, at most so many; `and 12 more` says how many others there are. `name` writes one.
@@ -83,6 +141,7 @@ pub(crate) struct Drops {
     pub(crate) at: usize,
     list: Vec<(usize, Dropped)>,
     unnamed: usize,
+    content: Option<Content>,
 }
 
 impl Drops {
@@ -92,6 +151,17 @@ impl Drops {
         } else {
             self.unnamed += 1;
         }
+    }
+
+    /// The same of something that may be content.
+    pub(crate) fn push_content(&mut self, path: impl Into<String>, content: Option<Content>) {
+        self.push(path);
+        self.content = self.content.or(content);
+    }
+
+    /// A field of the request itself.
+    pub(crate) fn push_field(&mut self, name: &str) {
+        self.push_content(name, Content::of_field(name));
     }
 
     /// The fields without a counterpart of the object at `path`.
@@ -107,7 +177,7 @@ impl Drops {
         is_said: impl Fn(&str) -> bool,
     ) {
         for name in others.iter().filter(|name| !is_said(name)) {
-            self.push(format!("{}.{name}", path()));
+            self.push_content(format!("{}.{name}", path()), Content::of_field(name));
         }
         self.unnamed += others.unnamed();
     }
@@ -119,7 +189,7 @@ impl Drops {
     pub(crate) fn into_list(mut self, unsupported: Unsupported) -> Result<DroppedList, TranslateError> {
         self.list.sort_by_key(|(at, _)| *at);
         let named = self.list.into_iter().map(|(_, dropped)| dropped).collect();
-        let list = DroppedList { named, unnamed: self.unnamed };
+        let list = DroppedList { named, unnamed: self.unnamed, content: self.content };
         if unsupported == Unsupported::Refuse && !list.is_empty() {
             return Err(TranslateError::Unsupported(list));
         }

@@ -18,7 +18,7 @@ use std::fmt;
 
 pub(crate) use defaults::asks_for_nothing;
 pub(crate) use dropped::Drops;
-pub use dropped::{Dropped, DroppedList, MAX_DROPPED};
+pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};
 pub use request_fields::RequestFields;
 
 use crate::usage::TokenCounts;

@@ -162,8 +162,8 @@ pub(super) fn block(
             Err(invalid(&path.to_string(), "the assistant's content is text and nothing else"))
         }
         // The vendor's own blocks.
-        ("document", Block::Assistant) if !draft.options.rules().assistant_documents => {
-            leave_out(draft, path);
+        (kind @ "document", Block::Assistant) if !draft.options.rules().assistant_documents => {
+            draft.leave_out_part(path, kind);
             Ok(())
         }
         (kind, _) if draft.passes() && kind != "input_audio" => {
@@ -171,15 +171,11 @@ pub(super) fn block(
             out.extend_from_slice(part.bytes());
             Ok(())
         }
-        _ => {
-            leave_out(draft, path);
+        (kind, _) => {
+            draft.leave_out_part(path, kind);
             Ok(())
         }
     }
-}
-
-fn leave_out(draft: &mut Draft<'_, '_>, path: Path) {
-    draft.leave_out("messages", path.to_string());
 }
 
 fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: Path) -> Result<(), TranslateError> {
@@ -199,7 +195,7 @@ fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: 
         None => return Err(invalid(&param(), "it is neither a data URL nor an address with http or https")),
     };
     if matches!(source, Source::Address(_)) && !draft.options.envelope.takes_addresses() {
-        leave_out(draft, path);
+        draft.leave_out_part(path, "image_url");
         return Ok(());
     }
     write::comma(out);
@@ -217,7 +213,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
     let Some(data) = data else {
         // An id of OpenAI's store of files.
         if field("file_id").is_some() {
-            leave_out(draft, path);
+            draft.leave_out_part(path, "file");
             return Ok(());
         }
         return Err(invalid(&param(), "it is missing or no text"));
@@ -226,7 +222,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
         Some(Ok(("application/pdf", data))) => Source::Bytes("application/pdf", data),
         // Anything but PDF would have to be decoded to text.
         Some(Ok(_)) => {
-            leave_out(draft, path);
+            draft.leave_out_part(path, "file");
             return Ok(());
         }
         Some(Err(message)) => return Err(invalid(&param(), message)),
@@ -234,7 +230,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
         None if data.starts_with("JVBERi0") => Source::Bytes("application/pdf", &data),
         None if is_address(&data) && draft.options.envelope.takes_addresses() => Source::Address(&data),
         None => {
-            leave_out(draft, path);
+            draft.leave_out_part(path, "file");
             return Ok(());
         }
     };

@@ -1,12 +1,15 @@
 //! The request as a whole: reads the fields of OpenAI's, writes those of Anthropic's.
 
+use super::content::Path;
 use super::conversation::Conversation;
 use super::names::Names;
 use super::settings::Settings;
 use super::tools::Tools;
 use super::{AnswerContext, Envelope, Options, write};
 use crate::json::RawJson;
-use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing};
+use crate::translate::{
+    Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
+};
 
 /// Translates a chat completion request.
 ///
@@ -74,6 +77,11 @@ impl Draft<'_, '_> {
         self.drops_of(top).push(path);
     }
 
+    /// Notes that a part of a message is left out, which may be content.
+    pub(super) fn leave_out_part(&mut self, path: Path, kind: &str) {
+        self.drops_of("messages").push_content(path.to_string(), Content::of_part(kind));
+    }
+
     /// Takes what is left out of this field at the top.
     pub(super) fn drops_of(&mut self, top: &'static str) -> &mut Drops {
         if self.last_position.0 != top {
@@ -120,7 +128,7 @@ impl Draft<'_, '_> {
                 out.extend_from_slice(value.bytes());
             } else {
                 self.drops.at = position;
-                self.drops.push(name.clone());
+                self.drops.push_field(name);
             }
         }
     }

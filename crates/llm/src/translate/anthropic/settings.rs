@@ -6,7 +6,7 @@ use super::schema::{self, Use};
 use super::tools::Tools;
 use super::{Thinking, write};
 use crate::json::RawJson;
-use crate::translate::TranslateError;
+use crate::translate::{Content, TranslateError};
 
 /// The least that may be thought (`ThinkingConfigEnabledParam` of the vendor's SDK).
 const MIN_BUDGET: u64 = 1024;
@@ -228,7 +228,7 @@ fn response_format(draft: &mut Draft<'_, '_>, output: &mut Vec<u8>) -> Result<()
                 return Err(invalid("response_format.json_schema.schema", "it is missing or no object"));
             };
             if !draft.options.schemas {
-                draft.leave_out("response_format", "response_format");
+                draft.drops_of("response_format").push_content("response_format", Some(Content::Schema));
                 return Ok(());
             }
             write::name(output, "format");

@@ -8,7 +8,7 @@ use super::request::{Draft, invalid};
 use super::schema::{self, Use};
 use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
-use crate::translate::TranslateError;
+use crate::translate::{Content, TranslateError};
 
 /// More tools than any vendor takes; OpenAI takes 128. What is read of each is larger than its shortest text.
 const MAX_TOOLS: usize = 4_096;
@@ -151,7 +151,7 @@ impl Tools {
                     write::comma(out);
                     out.extend_from_slice(tool.start.clone().raw().map_or(b"{}", RawJson::bytes));
                 }
-                Some(_) => draft.leave_out("tools", format!("tools[{index}]")),
+                Some(_) => draft.drops_of("tools").push_content(format!("tools[{index}]"), Some(Content::Tool)),
             }
             return Ok(());
         }

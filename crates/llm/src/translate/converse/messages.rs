@@ -12,7 +12,7 @@ use super::fields::Part;
 use super::text;
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::translate::object_fields::{Message, pick, pick_of};
-use crate::translate::{Drops, TranslateError};
+use crate::translate::{Content, Drops, TranslateError};
 
 /// What the messages became.
 #[derive(Debug, Default)]
@@ -200,7 +200,7 @@ impl Conversation {
             function.map(|function| pick_of(function, ["name", "arguments"])).unwrap_or_default();
         let Some(name) = name.and_then(RawJson::text) else {
             if custom.is_some() {
-                drops.push(path());
+                drops.push_content(path(), Some(Content::Tool));
                 return Ok(());
             }
             return Err(invalid(path(), "must be a function's call, with `function.name`").into());
@@ -347,7 +347,9 @@ fn write_content(
         match outcome {
             Outcome::Written => drops.push_fields(path, &part.map(|part| part.others).unwrap_or_default()),
             Outcome::Blank => {}
-            Outcome::Unsupported => drops.push(path()),
+            Outcome::Unsupported => {
+                drops.push_content(path(), part.and_then(|part| Content::of_part(&part.kind)));
+            }
             Outcome::Invalid(message) if result.is_ok() => result = Err(invalid(path(), message)),
             Outcome::Invalid(_) => {}
         }

@@ -148,12 +148,12 @@ impl<'a> Fields<'a> {
                     self.own.push((own, value));
                 } else if UNSUPPORTED.contains(&known) {
                     if !asks_for_nothing(known, value) {
-                        drops.push(name.to_owned());
+                        drops.push_field(name);
                     }
                 } else if unsupported == Unsupported::Pass {
                     self.unknown.push((name.to_owned(), value));
                 } else {
-                    drops.push(name.to_owned());
+                    drops.push_field(name);
                 }
             }
         }

@@ -6,7 +6,7 @@ use super::messages::{Conversation, each};
 use super::text;
 use crate::json::RawJson;
 use crate::translate::object_fields::{pick, pick_of};
-use crate::translate::{Drops, TranslateError};
+use crate::translate::{Content, Drops, TranslateError};
 
 /// What a request says about tools.
 #[derive(Debug, Default, Clone, Copy)]
@@ -108,7 +108,7 @@ impl ToolConfig {
                 self.write_function(list, function, drops, path)?;
                 drops.push_fields(|| path(""), &others);
             } else {
-                drops.push(path(""));
+                drops.push_content(path(""), Some(Content::Tool));
             }
             at += 1;
             Ok(())

@@ -95,7 +95,7 @@ impl<'a> Fields<'a> {
                 if unsupported == Unsupported::Pass && !is_known {
                     self.passed.push((name.to_owned(), value));
                 } else {
-                    self.drops.push(name);
+                    self.drops.push_field(name);
                 }
             }
         }
