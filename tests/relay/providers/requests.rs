@@ -224,6 +224,37 @@ async fn s2_of_what_is_dropped_the_first_are_named_and_the_others_counted() {
     }
 }
 
+/// Anthropic answers keywords that it does not enforce with 400.
+#[tokio::test]
+async fn s2_a_schema_reaches_anthropic_with_the_keywords_that_it_enforces() {
+    let vendors = Vendors::start().await;
+    let harness = vendors.each().await;
+    let schema = json!({"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}, "zip": {"type": "string", "pattern": "^[0-9]+$"}}, "required": ["age"]});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
+    let tool = json!({"type": "function", "function": {"name": "f", "strict": true, "parameters": schema}});
+    for (name, kind) in
+        [("anthropic", Kind::Anthropic), ("bedrockclaude", Kind::Bedrock), ("vertexclaude", Kind::Vertex)]
+    {
+        let path = format!("/{name}/v1/");
+        let answer = harness.chat(&path, &json!({"response_format": format})).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let dropped = answer.header("x-broker-dropped").unwrap();
+        assert!(
+            dropped
+                .ends_with("schema.properties.age.minimum, response_format.json_schema.schema.properties.zip.pattern"),
+            "{dropped}"
+        );
+        let sent = &vendors.last(kind).json()["output_config"]["format"]["schema"];
+        assert_eq!(sent["properties"]["age"], json!({"type": "integer", "description": "{minimum: 0}"}), "{name}");
+        let answer = harness.chat(&path, &json!({"tools": [tool]})).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+    }
+    let all = vendors.changed("anthropic", &json!({"unsupported": "refuse"}));
+    let harness = vendors.pool(&[all, vendors.target("openai")]).await;
+    let answer = harness.chat("/llm/", &json!({"response_format": format})).await;
+    assert_eq!((answer.status, router(&answer)), (200, "/llm/openai/"), "one that enforces it all");
+}
+
 #[tokio::test]
 async fn s2_anthropics_later_version_gets_no_sampling() {
     let vendors = Vendors::start().await;

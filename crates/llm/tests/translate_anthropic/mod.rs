@@ -6,6 +6,7 @@
 
 mod golden;
 mod properties;
+mod schemas;
 mod sdk;
 mod timing;
 mod traps;

@@ -2,9 +2,8 @@
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
-use super::schema::{self, Use};
 use super::tools::Tools;
-use super::{Thinking, write};
+use super::{Thinking, schema, write};
 use crate::json::RawJson;
 use crate::translate::{Content, TranslateError};
 
@@ -233,7 +232,8 @@ fn response_format(draft: &mut Draft<'_, '_>, output: &mut Vec<u8>) -> Result<()
             }
             write::name(output, "format");
             output.extend_from_slice(b"{\"type\":\"json_schema\",\"schema\":");
-            schema::write(output, schema, Use::Answer);
+            let drops = draft.drops_of("response_format");
+            schema::write_enforced(output, schema, true, "response_format.json_schema.schema", drops);
             output.push(b'}');
             Ok(())
         }

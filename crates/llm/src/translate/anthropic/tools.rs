@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
-use super::schema::{self, Use};
-use super::write;
+use super::{schema, write};
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::{Content, TranslateError};
 
@@ -97,6 +96,32 @@ impl<'a> Definition<'a> {
     }
 }
 
+impl Definition<'_> {
+    /// Writes `input_schema`; one that is enforced is closed.
+    fn write_parameters(
+        &self,
+        out: &mut Vec<u8>,
+        draft: &mut Draft<'_, '_>,
+        index: usize,
+        is_enforced: bool,
+    ) -> Result<(), TranslateError> {
+        write::name(out, "input_schema");
+        let path = || format!("tools[{index}].function.parameters");
+        match self.parameters {
+            None if is_enforced => {
+                out.extend_from_slice(b"{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}");
+            }
+            None => out.extend_from_slice(b"{\"type\":\"object\"}"),
+            Some(parameters) if !parameters.is_object() => return Err(invalid(&path(), "it is no object")),
+            Some(parameters) if is_enforced => {
+                schema::write_enforced(out, parameters, self.is_typed, &path(), draft.drops_of("tools"));
+            }
+            Some(parameters) => schema::write(out, parameters, self.is_typed),
+        }
+        Ok(())
+    }
+}
+
 impl Tools {
     pub(super) fn read(draft: &mut Draft<'_, '_>) -> Result<Self, TranslateError> {
         let asked = draft.fields.get("tool_choice");
@@ -171,15 +196,9 @@ impl Tools {
         if let Some(description) = tool.description.filter(is_said) {
             write::raw(out, "description", description);
         }
-        write::name(out, "input_schema");
-        match tool.parameters {
-            None => out.extend_from_slice(b"{\"type\":\"object\"}"),
-            Some(parameters) if parameters.is_object() => {
-                schema::write(out, parameters, Use::Tool { is_typed: tool.is_typed });
-            }
-            Some(_) => return Err(invalid(&format!("tools[{index}].function.parameters"), "it is no object")),
-        }
-        if tool.is_strict && draft.options.schemas {
+        let is_enforced = tool.is_strict && draft.options.schemas;
+        tool.write_parameters(out, draft, index, is_enforced)?;
+        if is_enforced {
             write::name(out, "strict");
             out.extend_from_slice(b"true");
         } else if tool.is_strict {
