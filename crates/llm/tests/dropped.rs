@@ -31,7 +31,13 @@ fn prepared<T>(
     let mut request = request.clone();
     request["model"] = model.into();
     let body = request.to_string();
-    let asked = ClientRequest { operation, path: "chat/completions", body: body.as_bytes(), anthropic_version: None };
+    let asked = ClientRequest {
+        operation,
+        path: "chat/completions",
+        body: body.as_bytes(),
+        anthropic_version: None,
+        anthropic_beta: Vec::new(),
+    };
     read(prepare(&target, &asked, |_| ModelFacts::default()))
 }
 

@@ -24,7 +24,8 @@ fn google() -> Settings<'static> {
 
 fn sent<'a>(target: &TargetModel<'_>, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
     let operation = Operation::of_path(path);
-    let request = ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None };
+    let request =
+        ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None, anthropic_beta: Vec::new() };
     prepare(target, &request, |_| ModelFacts::default())
 }
 
@@ -50,6 +51,54 @@ fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
     let prepared = sent(&target(Provider::Anthropic, Settings::default()), "v1/messages", &body).unwrap();
     assert_eq!((text(&prepared.body), prepared.answer), (body.as_str(), AnswerForm::Messages));
     assert_eq!(prepared.endpoint.url, "https://api.anthropic.com/v1/messages");
+}
+
+/// Bedrock reads in the body what Anthropic's own API reads in headers.
+#[test]
+fn what_a_client_says_in_anthropic_beta_is_in_the_body_for_bedrock() {
+    for (headers, own, sent) in [
+        (&[][..], "", ""),
+        (&["", " , "], "", ""),
+        (&["context-1m-2025-08-07"], "", r#","anthropic_beta":["context-1m-2025-08-07"]"#),
+        (&["a, b ,", "c"], "", r#","anthropic_beta":["a","b","c"]"#),
+        (&["a\"b"], "", r#","anthropic_beta":["a\"b"]"#),
+        (&["a"], r#","anthropic_beta":["own"]"#, r#","anthropic_beta":["own"]"#),
+        (&["a"], r#","anthropic_beta":null"#, r#","anthropic_beta":["a"]"#),
+    ] {
+        for (provider, settings, model) in [
+            (Provider::Bedrock, aws(), "anthropic.claude-opus-4-6-v1:0"),
+            (Provider::Vertex, google(), "claude-opus-4-6"),
+            (Provider::Anthropic, Settings::default(), "claude-opus-4-6"),
+        ] {
+            for (path, is_translated) in [("v1/messages", false), ("v1/chat/completions", true)] {
+                let body = format!(
+                    r#"{{"model":"{model}","max_tokens":9,"messages":[{{"role":"user","content":"a"}}]{own}}}"#
+                );
+                let operation = Operation::of_path(path);
+                let request = ClientRequest {
+                    operation,
+                    path,
+                    body: body.as_bytes(),
+                    anthropic_version: None,
+                    anthropic_beta: headers.to_vec(),
+                };
+                let prepared = prepare(&target(provider, settings), &request, |_| ModelFacts::default()).unwrap();
+                let json: Value = serde_json::from_slice(&prepared.body).unwrap();
+                let expected = match provider {
+                    _ if is_translated => json!({}),
+                    Provider::Bedrock => {
+                        serde_json::from_str(&format!("{{{}}}", sent.trim_start_matches(','))).unwrap()
+                    }
+                    _ => serde_json::from_str(&format!("{{{}}}", own.trim_start_matches(','))).unwrap(),
+                };
+                assert_eq!(
+                    json.get("anthropic_beta"),
+                    expected.get("anthropic_beta"),
+                    "{provider:?} {path} {headers:?} {own}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -133,6 +182,7 @@ fn the_protocol_stays_and_only_its_envelope_changes() {
             path: "v1/messages",
             body: body.as_bytes(),
             anthropic_version: Some("2026-10-21"),
+            anthropic_beta: Vec::new(),
         },
     );
     let headers = prepare(&anthropic, &request, |_| ModelFacts::default()).unwrap().endpoint.headers;

@@ -224,6 +224,38 @@ async fn s2_of_what_is_dropped_the_first_are_named_and_the_others_counted() {
     }
 }
 
+/// What a client of Anthropic's protocol asks for beside the version is a header at Vertex, and a field at Bedrock.
+#[tokio::test]
+async fn s2_beta_features_reach_the_clouds_where_they_look_for_them() {
+    let vendors = Vendors::start().await;
+    let harness = vendors.each().await;
+    let headers =
+        [("Anthropic-Beta", "a-beta,b-beta"), ("Anthropic-Version", "2023-06-01"), ("anthropic-beta", "c-beta")];
+    for stream in [false, true] {
+        let body = if stream { MESSAGES.replacen('{', "{\"stream\":true,", 1) } else { MESSAGES.to_owned() };
+        let answer = harness.send_with("/bedrockclaude/v1/messages", &headers, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let call = vendors.last(Kind::Bedrock);
+        assert_eq!(call.json()["anthropic_beta"], json!(["a-beta", "b-beta", "c-beta"]), "stream: {stream}");
+        assert_eq!((call.header("anthropic-beta"), call.header("anthropic-version")), (None, None), "stream: {stream}");
+        let answer = harness.send_with("/vertexclaude/v1/messages", &headers, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let call = vendors.last(Kind::Vertex);
+        let sent: Vec<_> =
+            call.headers.iter().filter(|(name, _)| name == "anthropic-beta").map(|(_, beta)| beta.as_str()).collect();
+        assert_eq!(
+            (sent, call.json().get("anthropic_beta")),
+            (vec!["a-beta,b-beta", "c-beta"], None),
+            "stream: {stream}"
+        );
+    }
+    // A translation has nothing of it.
+    let answer =
+        harness.send_with("/bedrockclaude/v1/chat/completions", &headers, &super::asking(&json!({})).to_string()).await;
+    assert_eq!((answer.status, vendors.last(Kind::Bedrock).json().get("anthropic_beta")), (200, None));
+    harness.assert_nothing_disabled();
+}
+
 /// Anthropic answers keywords that it does not enforce with 400.
 #[tokio::test]
 async fn s2_a_schema_reaches_anthropic_with_the_keywords_that_it_enforces() {
