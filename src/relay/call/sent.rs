@@ -1,7 +1,6 @@
 //! What a target is sent of a call, and how long it may take.
 
 use bytes::Bytes;
-use llm::json::RawJson;
 use tokio::time::Instant;
 
 use super::super::Relay;
@@ -75,9 +74,7 @@ impl Call<'_> {
     /// changes share one copy.
     pub(super) fn body_for(&mut self, patch: &Patch, router: &RouterPath) -> Result<Bytes, NoMemory> {
         let direct = self.relay.direct(router);
-        if direct.is_some_and(|direct| direct.provider().is_some())
-            && let Some(model) = self.model_of_path()
-        {
+        if let Some(model) = self.model_of_body(direct.as_deref(), patch) {
             return self.named_body_for(patch, model);
         }
         if patch.is_empty() {
@@ -92,16 +89,6 @@ impl Call<'_> {
         let body = changed.unwrap_or_else(|| self.body.clone());
         self.changed = Some((patch.clone(), body.clone()));
         Ok(body)
-    }
-
-    /// The model that the path names (`deployments/NAME`, `engines/NAME`), where the body is one that could name it and does not.
-    fn model_of_path(&self) -> Option<String> {
-        let path = self.head.uri.path();
-        if !["/deployments/", "/engines/"].iter().any(|part| path.contains(part)) {
-            return None;
-        }
-        let body = RawJson::parse(self.body).ok().filter(|body| body.is_object() && body.field("model").is_none())?;
-        llm::request_view::RequestView::read(path, None, body.bytes()).model.map(std::borrow::Cow::into_owned)
     }
 
     /// The body with this model, and with what the target changes in that.
