@@ -17,6 +17,10 @@ impl<'a> Others<'a> {
         self.names.iter().map(|name| &**name)
     }
 
+    fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
     /// How many there are beside those that are named.
     pub(super) const fn unnamed(&self) -> usize {
         self.unnamed
@@ -125,6 +129,10 @@ impl<'a> Message<'a> {
     /// assistant thought.
     pub(super) fn note_lost(&self, drops: &mut Drops, path: impl Fn() -> String, role: &str, gives_thinking: bool) {
         let (is_assistant, is_tool) = (role == "assistant", role == "tool");
+        let may_be_misplaced = [self.tool_calls, self.tool_call_id, self.refusal, self.thinking_blocks];
+        if self.others.is_empty() && may_be_misplaced.iter().all(Option::is_none) {
+            return;
+        }
         for (name, value, is_right) in [
             ("tool_calls", self.tool_calls, is_assistant),
             ("tool_call_id", self.tool_call_id, is_tool),

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::RawJson;
+use crate::json::{RawJson, unescaped_name};
 use crate::translate::TranslateError;
+use crate::translate::object_fields::{Others, pick_of};
 
 /// A part of a content.
 pub(super) enum Part<'a> {
@@ -121,29 +122,30 @@ fn has_code_escape(text: &[u8]) -> bool {
     memchr::memchr_iter(b'\\', text).any(|at| text.get(at + 1) == Some(&b'u'))
 }
 
-/// Writes a block of the assistant's thinking as the vendor gave it, and returns whether it is one. Without its signature it
-/// cannot be given back.
-pub(super) fn thinking(out: &mut Vec<u8>, block: RawJson<'_>) -> bool {
-    let field = |name| block.field(name).filter(|value| value.quoted().is_some());
-    let is = |kind| block.field("type").is_some_and(|name| name.is_text(kind));
+/// Writes a block of the assistant's thinking as the vendor gave it, and returns its fields without a counterpart; `None` of what
+/// is no such block, or has no signature: without that it cannot be given back.
+pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<Others<'a>> {
+    let ([kind, thinking, signature, data, _], others) =
+        pick_of(block, ["type", "thinking", "signature", "data", "index"]);
+    let is = |name| kind.is_some_and(|kind| kind.is_text(name));
+    let text = |value: Option<RawJson<'a>>| value.filter(|value| value.quoted().is_some());
     // A stream has the signature alone in its last piece; clients that put the pieces together have both.
-    let thinking = block.field("thinking").filter(|value| value.quoted().is_some());
-    if let (true, Some(signature)) = (is("thinking"), field("signature").filter(|signature| !signature.is_blank())) {
+    if let (true, Some(signature)) = (is("thinking"), text(signature).filter(|signature| !signature.is_blank())) {
         write::comma(out);
         out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
-        out.extend_from_slice(thinking.map_or(b"\"\"", RawJson::bytes));
+        out.extend_from_slice(text(thinking).map_or(b"\"\"", RawJson::bytes));
         write::raw(out, "signature", signature);
         out.push(b'}');
-        return true;
+        return Some(others);
     }
-    if let (true, Some(data)) = (is("redacted_thinking"), field("data")) {
+    if let (true, Some(data)) = (is("redacted_thinking"), text(data)) {
         write::comma(out);
         out.extend_from_slice(b"{\"type\":\"redacted_thinking\"");
         write::raw(out, "data", data);
         out.push(b'}');
-        return true;
+        return Some(others);
     }
-    false
+    None
 }
 
 /// Writes a part that is no text, or notes that it is left out.
@@ -244,7 +246,8 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
     Ok(())
 }
 
-/// Writes what a part has beside its source, and notes what is left out.
+/// Writes what a part has beside its source, and notes what is left out. `name` is the field of `inner`, of which `known` are
+/// written.
 fn end_media(
     draft: &mut Draft<'_, '_>,
     out: &mut Vec<u8>,
@@ -254,18 +257,25 @@ fn end_media(
     name: &str,
     known: &[&str],
 ) {
+    let mut others = Others::default();
     if let Some(inner) = inner {
-        inner.for_each_field(|field, value| {
-            let field = String::from_utf8_lossy(field);
-            let asks_for_nothing = value.is_blank() || (field == "detail" && value.is_text("auto"));
-            if !asks_for_nothing && !known.contains(&&*field) {
-                draft.leave_out("messages", format!("{path}.{name}.{field}"));
+        let mut lost = Others::default();
+        inner.for_each_field(|raw_name, value| {
+            let field = unescaped_name(raw_name);
+            let is_default = field == "detail" && value.is_text("auto");
+            if !is_default && !known.contains(&&*field) {
+                lost.note_unknown(raw_name, value);
             }
         });
+        others.add(name, &lost);
     }
-    if let Some(mark) = part.field("cache_control").filter(|mark| mark.is_object()) {
-        write::raw(out, "cache_control", mark);
-    }
+    part.for_each_field(|raw_name, value| match &*unescaped_name(raw_name) {
+        "type" => {}
+        "cache_control" if value.is_object() => write::raw(out, "cache_control", value),
+        field if field == name => {}
+        _ => others.note_unknown(raw_name, value),
+    });
+    draft.drops_of("messages").push_fields(|| path.to_string(), &others);
     out.push(b'}');
 }
 

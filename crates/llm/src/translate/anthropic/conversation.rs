@@ -82,6 +82,7 @@ impl<'a> Conversation<'a> {
         index: usize,
     ) -> Result<(), TranslateError> {
         let role = message.role.and_then(RawJson::text);
+        let mut gives_thinking = false;
         match role.as_deref() {
             Some("system" | "developer") => self.system(draft, message, index)?,
             Some("user") => {
@@ -90,7 +91,7 @@ impl<'a> Conversation<'a> {
             }
             Some("assistant") => {
                 self.begin(Side::Assistant)?;
-                self.assistant(draft, message, index)?;
+                gives_thinking = self.assistant(draft, message, index)?;
             }
             Some("tool") => {
                 self.begin(Side::User)?;
@@ -103,7 +104,10 @@ impl<'a> Conversation<'a> {
         }
         let role = role.as_deref().unwrap_or_default();
         let path = || format!("messages[{index}]");
-        message.note_lost(draft.drops_of("messages"), path, role, message.thinking_blocks.is_some());
+        message.note_lost(draft.drops_of("messages"), path, role, gives_thinking);
+        if message.cache_control.is_some_and(|mark| !mark.is_object() && !mark.is_blank()) {
+            draft.leave_out("messages", format!("messages[{index}].cache_control"));
+        }
         // Where the assistant said nothing else, its refusal is what it said.
         let is_said = role != "assistant" || says_only_its_refusal(message);
         if message.refusal.is_some_and(|refusal| !refusal.is_blank()) && !is_said {
@@ -142,16 +146,16 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
+    /// Whether the message has thinking blocks that go out.
     fn assistant(
         &mut self,
         draft: &mut Draft<'a, '_>,
         message: &Message<'a>,
         index: usize,
-    ) -> Result<(), TranslateError> {
+    ) -> Result<bool, TranslateError> {
         let before = self.blocks.len();
-        if let Some(list) = message.thinking_blocks {
-            list.for_each(|block| self.has_thinking |= content::thinking(&mut self.blocks, block));
-        }
+        let gives_thinking = message.thinking_blocks.is_some_and(|blocks| self.thinking_blocks(draft, blocks, index));
+        self.has_thinking |= gives_thinking;
         // Blocks with calls of Anthropic's own form come after the texts, as the calls of OpenAI's do.
         let mut native_calls = Vec::new();
         let said = if says_only_its_refusal(message) { message.refusal } else { message.content };
@@ -169,11 +173,14 @@ impl<'a> Conversation<'a> {
                     native_calls.push((part, path.to_string()));
                     Ok(())
                 }
-                Part::Other(part) if content::thinking(blocks, part) => {
-                    *has_thinking = true;
-                    Ok(())
-                }
-                Part::Other(part) => content::block(draft, blocks, part, path, Block::Assistant),
+                Part::Other(part) => match content::thinking(blocks, part) {
+                    Some(others) => {
+                        *has_thinking = true;
+                        draft.drops_of("messages").push_fields(|| path.to_string(), &others);
+                        Ok(())
+                    }
+                    None => content::block(draft, blocks, part, path, Block::Assistant),
+                },
             })?;
         }
         if self.calls.is_empty() {
@@ -190,7 +197,28 @@ impl<'a> Conversation<'a> {
         if self.blocks.len() > before {
             mark_last(&mut self.blocks, message.cache_control);
         }
-        Ok(())
+        Ok(gives_thinking)
+    }
+
+    /// Whether any of them goes out. Those without a signature do not.
+    fn thinking_blocks(&mut self, draft: &mut Draft<'a, '_>, list: RawJson<'a>, index: usize) -> bool {
+        let drops = draft.drops_of("messages");
+        if !list.is_array() && !list.is_blank() {
+            drops.push(format!("messages[{index}].thinking_blocks"));
+        }
+        let (mut gives_thinking, mut at) = (false, 0);
+        list.for_each(|block| {
+            let path = || format!("messages[{index}].thinking_blocks[{at}]");
+            match content::thinking(&mut self.blocks, block) {
+                Some(others) => {
+                    gives_thinking = true;
+                    drops.push_fields(path, &others);
+                }
+                None => drops.push(path()),
+            }
+            at += 1;
+        });
+        gives_thinking
     }
 
     fn tool_result(

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
 use super::{schema, write};
-use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
+use crate::translate::object_fields::Others;
 use crate::translate::{Content, TranslateError};
 
 /// More tools than any vendor takes; OpenAI takes 128. What is read of each is larger than its shortest text.
@@ -44,6 +45,8 @@ struct Definition<'a> {
     is_typed: bool,
     is_strict: bool,
     mark: Option<RawJson<'a>>,
+    /// Fields without a counterpart, of the tool and of its function.
+    others: Others<'a>,
 }
 
 impl<'a> Definition<'a> {
@@ -59,13 +62,14 @@ impl<'a> Definition<'a> {
             is_typed: false,
             is_strict: false,
             mark: None,
+            others: Others::default(),
         };
         tool.fields(|name, value| {
-            match &*unescaped_name(name) {
-                "type" => read.kind = value.raw()?.text(),
-                "function" if value.peek() == Some(b'{') => read.function(value)?,
-                "cache_control" => read.mark = Some(value.raw()?),
-                _ => {}
+            match &*unescaped_bytes(name) {
+                b"type" => read.kind = value.raw()?.text(),
+                b"function" if value.peek() == Some(b'{') => read.function(value)?,
+                b"cache_control" if value.peek() == Some(b'{') => read.mark = Some(value.raw()?),
+                _ => read.others.note_unknown(name, value.raw()?),
             }
             Ok(())
         })?;
@@ -74,25 +78,28 @@ impl<'a> Definition<'a> {
 
     fn function(&mut self, function: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         self.has_function = true;
+        let mut others = Others::default();
         function.fields(|name, value| {
-            match &*unescaped_name(name) {
-                "name" => self.name = value.raw()?.text(),
-                "description" => self.description = Some(value.raw()?),
-                "parameters" => {
+            match &*unescaped_bytes(name) {
+                b"name" => self.name = value.raw()?.text(),
+                b"description" if value.peek() == Some(b'"') => self.description = Some(value.raw()?),
+                b"parameters" => {
                     let is_typed = &mut self.is_typed;
                     *is_typed = false;
                     let schema = value.raw_with_fields(|name, _| {
-                        *is_typed |= unescaped_name(name) == "type";
+                        *is_typed |= &*unescaped_bytes(name) == b"type";
                         Ok(())
                     })?;
                     self.parameters = Some(schema).filter(|schema| !schema.is_null());
                 }
-                "strict" => self.is_strict = value.raw()?.is_true(),
-                "cache_control" => self.mark = self.mark.or(Some(value.raw()?)),
-                _ => {}
+                b"strict" => self.is_strict = value.raw()?.is_true(),
+                b"cache_control" if value.peek() == Some(b'{') => self.mark = self.mark.or(Some(value.raw()?)),
+                _ => others.note_unknown(name, value.raw()?),
             }
             Ok(())
-        })
+        })?;
+        self.others.add("function", &others);
+        Ok(())
     }
 }
 
@@ -192,8 +199,7 @@ impl Tools {
         write::comma(out);
         out.push(b'{');
         write::text(out, "name", draft.names.vendor(name));
-        let is_said = |text: &RawJson<'_>| text.quoted().is_some() && !write::is_blank_string(*text);
-        if let Some(description) = tool.description.filter(is_said) {
+        if let Some(description) = tool.description.filter(|text| !write::is_blank_string(*text)) {
             write::raw(out, "description", description);
         }
         let is_enforced = tool.is_strict && draft.options.schemas;
@@ -204,9 +210,10 @@ impl Tools {
         } else if tool.is_strict {
             draft.leave_out("tools", format!("tools[{index}].function.strict"));
         }
-        if let Some(mark) = tool.mark.filter(|mark| mark.is_object()) {
+        if let Some(mark) = tool.mark {
             write::raw(out, "cache_control", mark);
         }
+        draft.drops_of("tools").push_fields(|| format!("tools[{index}]"), &tool.others);
         out.push(b'}');
         Ok(())
     }
