@@ -166,7 +166,9 @@ impl Translation {
             (self.form.whole(&self.id, counted), "application/json")
         };
         let Some(translator) = translator else { return UpstreamBody::unchanged(body) };
-        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if !self.form.is_unchanged() {
+            head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
         for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
             head.headers.remove(name);
         }

@@ -38,14 +38,15 @@ const CHAT: &str = r#"{"model": "MODEL", "messages": [{"role":"user","content":"
 #[test]
 fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
     let body = CHAT.replace("MODEL", "gpt-4o");
-    for (provider, settings) in [
-        (Provider::OpenAi, Settings::default()),
-        (Provider::Azure, Settings { resource: Some("r"), ..Settings::default() }),
-        (Provider::OpenAiCompatible, Settings { base: Some("https://h/v1"), ..Settings::default() }),
+    let compatible = Settings { base: Some("https://h/v1"), ..Settings::default() };
+    for (provider, settings, form) in [
+        (Provider::OpenAi, Settings::default(), AnswerForm::OpenAi),
+        (Provider::Azure, Settings { resource: Some("r"), ..Settings::default() }, AnswerForm::OpenAi),
+        (Provider::OpenAiCompatible, compatible, AnswerForm::OpenAiUnwrapped),
     ] {
         let prepared = sent(&target(provider, settings), "chat/completions", &body).unwrap();
         assert_eq!(text(&prepared.body), body, "{provider:?}");
-        assert_eq!((prepared.answer, prepared.dropped.total()), (AnswerForm::OpenAi, 0));
+        assert_eq!((prepared.answer, prepared.dropped.total()), (form, 0));
     }
     let body = CHAT.replace("MODEL", "claude-opus-4-6");
     let prepared = sent(&target(Provider::Anthropic, Settings::default()), "v1/messages", &body).unwrap();
@@ -137,14 +138,14 @@ fn each_provider_gets_its_own_address_and_form() {
             google(),
             "gemini-2.5-pro",
             "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/endpoints/openapi/chat/completions",
-            "Google",
+            "OpenAiUnwrapped",
         ),
         (
             Provider::Gemini,
             Settings::default(),
             "gemini-2.5-pro",
             "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
-            "Google",
+            "OpenAiUnwrapped",
         ),
         (Provider::Ollama, Settings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
     ] {
@@ -157,7 +158,7 @@ fn each_provider_gets_its_own_address_and_form() {
             assert!(made["max_tokens"].is_u64(), "{made}");
             assert_eq!(prepared.dropped.iter().next().map(ToString::to_string).as_deref(), Some("seed"));
         }
-        if (provider, form) == (Provider::Vertex, "Google") {
+        if (provider, form) == (Provider::Vertex, "OpenAiUnwrapped") {
             assert_eq!(made["model"], "google/gemini-2.5-pro");
         }
     }
@@ -383,7 +384,7 @@ fn an_error_in_the_middle_of_googles_stream_comes_out_of_its_array() {
     ] {
         let stream = format!(": hello\n{chunk}\n{chunk}{event}");
         for size in [1, 2, 7, 64, 10_000] {
-            let got = translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size);
+            let got = translated(AnswerForm::OpenAiUnwrapped.stream(&id).unwrap(), stream.as_bytes(), size);
             assert_eq!(got, format!(": hello\n{chunk}\n{chunk}{expected}"), "{size} {event}");
         }
     }
@@ -402,7 +403,7 @@ proptest! {
         let stream = parts.concat();
         prop_assume!(!stream.contains("data: [{\"error\":{\"error\"") && !stream.contains("[{\"error\":{}}]"));
         let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
-        prop_assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size), stream);
+        prop_assert_eq!(translated(AnswerForm::OpenAiUnwrapped.stream(&id).unwrap(), stream.as_bytes(), size), stream);
     }
 }
 
@@ -410,13 +411,13 @@ proptest! {
 fn an_array_that_is_too_long_passes() {
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
     let long = format!("data: [{{\"a\":\"{}\"}}]\n\n", "x".repeat(100_000));
-    let mut stream = AnswerForm::Google.stream(&id).unwrap();
+    let mut stream = AnswerForm::OpenAiUnwrapped.stream(&id).unwrap();
     let mut out = Vec::new();
     for part in long.as_bytes().chunks(1_000).take(90) {
         stream.push(part, &mut out).unwrap();
     }
     assert!(out.len() > 60_000, "no more than 64 KB are kept: {}", out.len());
-    assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), long.as_bytes(), 1_000), long);
+    assert_eq!(translated(AnswerForm::OpenAiUnwrapped.stream(&id).unwrap(), long.as_bytes(), 1_000), long);
 }
 
 #[test]

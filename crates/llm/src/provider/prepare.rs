@@ -68,7 +68,7 @@ pub struct Prepared<'a> {
 impl Prepared<'_> {
     /// Whether the usage of a stream is asked for by `stream_options.include_usage`, which the target takes.
     pub fn takes_include_usage(&self, operation: Operation) -> bool {
-        matches!(self.answer, AnswerForm::OpenAi | AnswerForm::Google)
+        matches!(self.answer, AnswerForm::OpenAi | AnswerForm::OpenAiUnwrapped)
             && matches!(operation, Operation::Chat | Operation::Completions)
             && self.endpoint.fields.allows("stream_options")
     }
@@ -121,8 +121,10 @@ pub fn prepare<'a>(
         }
         (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
             let (body, dropped) = fields::filter(request.body, &endpoint.fields, target.unsupported)?;
-            let is_google = matches!(target.provider, Provider::Gemini | Provider::Vertex);
-            let form = if is_google { AnswerForm::Google } else { AnswerForm::OpenAi };
+            // Google may stand behind an address too.
+            let may_be_google =
+                matches!(target.provider, Provider::Gemini | Provider::Vertex | Provider::OpenAiCompatible);
+            let form = if may_be_google { AnswerForm::OpenAiUnwrapped } else { AnswerForm::OpenAi };
             (with_model(body, &model, &endpoint.model), dropped, form)
         }
     };
