@@ -127,8 +127,8 @@ impl<'a> Message<'a> {
 
     /// Notes the fields that are lost in a message of this role. `gives_thinking`: its thinking blocks go out, which say what the
     /// assistant thought.
-    pub(super) fn note_lost(&self, drops: &mut Drops, path: impl Fn() -> String, role: &str, gives_thinking: bool) {
-        let (is_assistant, is_tool) = (role == "assistant", role == "tool");
+    pub(super) fn note_lost(&self, drops: &mut Drops, path: impl Fn() -> String, role: &[u8], gives_thinking: bool) {
+        let (is_assistant, is_tool) = (role == b"assistant", role == b"tool");
         let may_be_misplaced = [self.tool_calls, self.tool_call_id, self.refusal, self.thinking_blocks];
         if self.others.is_empty() && may_be_misplaced.iter().all(Option::is_none) {
             return;

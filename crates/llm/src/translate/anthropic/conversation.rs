@@ -11,7 +11,7 @@ use super::content::{self, Block, Part};
 use super::names::Ids;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{Cursor, RawJson, SyntaxError};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::TranslateError;
 use crate::translate::object_fields::Message;
 
@@ -81,19 +81,19 @@ impl<'a> Conversation<'a> {
         message: &Message<'a>,
         index: usize,
     ) -> Result<(), TranslateError> {
-        let role = message.role.and_then(RawJson::text);
+        let role = message.role.and_then(RawJson::quoted).map(unescaped_bytes);
         let mut gives_thinking = false;
         match role.as_deref() {
-            Some("system" | "developer") => self.system(draft, message, index)?,
-            Some("user") => {
+            Some(b"system" | b"developer") => self.system(draft, message, index)?,
+            Some(b"user") => {
                 self.begin(Side::User)?;
                 self.user(draft, message, index)?;
             }
-            Some("assistant") => {
+            Some(b"assistant") => {
                 self.begin(Side::Assistant)?;
                 gives_thinking = self.assistant(draft, message, index)?;
             }
-            Some("tool") => {
+            Some(b"tool") => {
                 self.begin(Side::User)?;
                 self.tool_result(draft, message, index)?;
             }
@@ -109,7 +109,7 @@ impl<'a> Conversation<'a> {
             draft.leave_out("messages", format!("messages[{index}].cache_control"));
         }
         // Where the assistant said nothing else, its refusal is what it said.
-        let is_said = role != "assistant" || says_only_its_refusal(message);
+        let is_said = role != b"assistant" || says_only_its_refusal(message);
         if message.refusal.is_some_and(|refusal| !refusal.is_blank()) && !is_said {
             draft.leave_out("messages", format!("messages[{index}].refusal"));
         }

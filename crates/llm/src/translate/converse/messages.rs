@@ -77,7 +77,7 @@ impl Conversation {
             self.end_results(path)?;
         }
         let gives_thinking = is_assistant && self.reasoning(message, drops, &path);
-        message.note_lost(drops, path, &role, gives_thinking);
+        message.note_lost(drops, path, role.as_bytes(), gives_thinking);
         if message.cache_control.is_some_and(|mark| !mark.is_blank()) {
             drops.push(format!("{}.cache_control", path()));
         }
