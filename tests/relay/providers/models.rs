@@ -99,7 +99,7 @@ fn unnamed(path: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn s2_a_request_without_a_model_is_told_which_there_are_where_the_targets_only_map_them() {
+async fn s2_a_request_without_a_model_is_400_where_the_targets_only_map_models() {
     let vendors = Vendors::start().await;
     let mapping = |name: &str, rows: Value| {
         let mut target = vendors.target(name);
