@@ -92,7 +92,13 @@ fn translated(vendor: Vendor, body: &[u8]) -> Result<Prepared<'_>> {
         settings: Settings { region: Some("eu-central-1"), ..Settings::default() },
         unsupported: Unsupported::Drop,
     };
-    let asked = ClientRequest { operation: Operation::Chat, path: "chat/completions", body, anthropic_version: None };
+    let asked = ClientRequest {
+        operation: Operation::Chat,
+        path: "chat/completions",
+        body,
+        anthropic_version: None,
+        anthropic_beta: Vec::new(),
+    };
     Ok(prepare(&target, &asked, |_| ModelFacts::default())?)
 }
 

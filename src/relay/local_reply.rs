@@ -62,6 +62,8 @@ pub(super) enum LocalReply {
     TooManyGuesses(TooMany),
     /// No target of the pool serves this model; those that there are.
     UnknownModel(String, Arc<[String]>),
+    /// The request names no model, and no target sets one; those that there are.
+    NoModel(Arc<[String]>),
     /// What is wrong with the configuration that the client sent along.
     ClientConfig(Vec<String>),
     /// No target could be sent this request.
@@ -87,6 +89,7 @@ impl LocalReply {
             Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
             Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::UnknownModel(..) => (StatusCode::NOT_FOUND, "model_not_found"),
+            Self::NoModel(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::ClientConfig(_) => (StatusCode::BAD_REQUEST, "invalid_config"),
             Self::NotSent(reason) => match reason {
                 NotSent::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -130,11 +133,9 @@ impl LocalReply {
             }
             Self::TooManyGuesses(fault) => fault.to_string(),
             Self::UnknownModel(asked, models) => {
-                let (asked, more) = (shortened(asked), models.len().saturating_sub(MOST_MODELS));
-                let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-                let models = models.iter().take(MOST_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
-                format!("The model `{asked}` does not exist here. There are: {models}{more}.")
+                format!("The model `{}` does not exist here. There are: {}.", shortened(asked), listed(models))
             }
+            Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::NobodyLeft(story, _) | Self::RateLimited(story, _) => format!("No target could serve this request: {story}."),
@@ -143,8 +144,9 @@ impl LocalReply {
 
     /// OpenAI's word for it, where the client is at fault.
     fn kind(&self) -> &'static str {
-        let is_clients = matches!(self, Self::NotSent(_) | Self::UnknownModel(..) | Self::ClientConfig(_))
-            && self.code().0.is_client_error();
+        let is_clients =
+            matches!(self, Self::NotSent(_) | Self::UnknownModel(..) | Self::NoModel(_) | Self::ClientConfig(_))
+                && self.code().0.is_client_error();
         if is_clients { "invalid_request_error" } else { "broker_error" }
     }
 
@@ -154,7 +156,9 @@ impl LocalReply {
             Self::NotSent(NotSent::Prepare(PrepareError::Translate(TranslateError::Invalid { param, .. }))) => {
                 Some(param)
             }
-            Self::UnknownModel(..) => Some("model"),
+            Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel)))
+            | Self::UnknownModel(..)
+            | Self::NoModel(_) => Some("model"),
             _ => None,
         }
     }
@@ -183,6 +187,7 @@ impl LocalReply {
             Self::Exhausted,
             Self::TooManyGuesses(TooMany),
             Self::UnknownModel(String::new(), Arc::default()),
+            Self::NoModel(Arc::default()),
             Self::ClientConfig(Vec::new()),
             Self::NotSent(NotSent::NoKey),
             Self::NotSent(NotSent::Address),
@@ -262,8 +267,15 @@ fn anthropic_kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// So many models are named at most.
-const MOST_MODELS: usize = 100;
+/// The names of models; so many are named at most.
+fn listed(models: &[String]) -> String {
+    const MOST_MODELS: usize = 100;
+    let names = models.iter().take(MOST_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match models.len().saturating_sub(MOST_MODELS) {
+        0 => names,
+        more => format!("{names} and {more} more"),
+    }
+}
 
 /// A name as a client wrote it, of a length that fits into an answer.
 fn shortened(name: &str) -> String {

@@ -10,9 +10,10 @@ use hyper::http::response::Parts;
 use hyper::{Method, Request};
 use jiff::Timestamp;
 use llm::Protocol;
+use llm::capability::MissingCapability;
 use llm::provider::{AnswerForm, AnswerId, Operation};
 use llm::stream_usage::add_include_usage;
-use llm::translate::Dropped;
+use llm::translate::DroppedList;
 
 use super::body::BodyMemory;
 use super::direct::DirectUpstream;
@@ -52,7 +53,7 @@ pub(super) struct Translation {
     form: AnswerForm,
     id: AnswerId,
     /// What was left out of the request.
-    dropped: Vec<Dropped>,
+    dropped: DroppedList,
 }
 
 /// What a request is made of.
@@ -64,6 +65,8 @@ pub(super) struct Draft<'a> {
     pub(super) body: &'a Bytes,
     /// A stream is asked what it used, if the target takes that.
     pub(super) asks_usage: bool,
+    /// Nothing of the request's content may be lost on the way: another target may take it.
+    pub(super) keeps_content: bool,
 }
 
 /// What a request to a provider needs besides itself.
@@ -104,12 +107,15 @@ impl Outgoing {
         target: &Target<'_>,
         direct: &DirectUpstream,
         provider: &ProviderTarget,
-        Draft { method, onward, body, asks_usage }: Draft<'_>,
+        Draft { method, onward, body, asks_usage, keeps_content }: Draft<'_>,
         Means { handle, memory, keys, session }: Means<'_>,
     ) -> Result<Self, NotSent> {
         let book = handle.prices().book();
         let operation = Operation::from_path(method.as_str(), onward.rest);
         let mut prepared = provider.prepare((operation, onward.rest), onward.headers, body, book.table())?;
+        if let Some(lost) = prepared.dropped.content().filter(|_| keeps_content) {
+            return Err(NotSent::Incapable(MissingCapability::Form(lost)));
+        }
         let is_asked = asks_usage && prepared.takes_include_usage(operation);
         let asking = if is_asked { add_include_usage(&prepared.body) } else { None };
         let adds_usage = asking.is_some();
@@ -160,7 +166,9 @@ impl Translation {
             (self.form.whole(&self.id, counted), "application/json")
         };
         let Some(translator) = translator else { return UpstreamBody::unchanged(body) };
-        head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if !self.form.is_unchanged() {
+            head.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
         for name in [CONTENT_LENGTH, CONTENT_ENCODING] {
             head.headers.remove(name);
         }
@@ -175,12 +183,12 @@ impl Translation {
         Some(error.into())
     }
 
-    /// What was left out of the request, for the client; `None` if nothing was.
+    /// What was left out of the request, for the client: the first names, and how many others there are. `None` if nothing was.
     pub(super) fn dropped(&self) -> Option<HeaderValue> {
         /// So many are named at most; a header has little room.
         const MAX_NAMES: usize = 40;
-        let names: Vec<_> = self.dropped.iter().take(MAX_NAMES).map(Dropped::as_str).collect();
-        let plain = |text: String| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
-        (!names.is_empty()).then(|| super::headers::value(&plain(names.join(", "))))
+        let plain = |text: &str| text.replace(|letter: char| !letter.is_ascii_graphic() && letter != ' ', "?");
+        let names = || self.dropped.names(MAX_NAMES, |dropped| plain(dropped.as_str()));
+        (!self.dropped.is_empty()).then(|| super::headers::value(&names()))
     }
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use llm::capability::MissingCapability;
 use llm::prices::PriceTable;
 use llm::provider::{
-    Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel,
-    prepare,
+    Api, ClientRequest, KeyHeader, MessagesEnvelope, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings,
+    TargetModel, TargetProtocol, prepare,
 };
 use llm::sigv4;
 use llm::translate::Unsupported;
@@ -22,8 +22,8 @@ use crate::provider_auth::{AwsKey, Fetch, Key, KeySource};
 
 /// The header by which a client of Anthropic's protocol says its version.
 pub(super) const ANTHROPIC_VERSION: &str = "anthropic-version";
-/// What a client says to Anthropic, which means nothing to anyone who is sent a translation.
-const ANTHROPIC_HEADERS: [&str; 2] = [ANTHROPIC_VERSION, "anthropic-beta"];
+/// The header by which it asks for features that are not in that version.
+const ANTHROPIC_BETA: &str = "anthropic-beta";
 
 /// What the pools file says of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub(super) enum NotSent {
     /// The request does not fit, or the settings do not.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
-    /// Its model lacks what the request needs, and another target may have it.
+    /// It lacks what the request needs, and another target may have it.
     #[error("{0}")]
     Incapable(MissingCapability),
     /// There is no key at this moment.
@@ -153,6 +153,7 @@ impl ProviderTarget {
             path,
             body,
             anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),
+            anthropic_beta: headers.get_all(ANTHROPIC_BETA).iter().filter_map(|beta| beta.to_str().ok()).collect(),
         };
         prepare(&target, &request, |model| self.facts(model, table))
     }
@@ -201,8 +202,10 @@ impl ProviderTarget {
         headers: &mut HeaderMap,
         (fetch, now): (&F, impl Fn() -> Timestamp + Clone + Send + 'static),
     ) -> Result<(), NotSent> {
-        if !prepared.answer.is_unchanged() {
-            ANTHROPIC_HEADERS.iter().for_each(|name| drop(headers.remove(*name)));
+        // To those who are sent a translation they mean nothing, and Bedrock has them in the body.
+        let is_in_body = prepared.endpoint.protocol == TargetProtocol::Messages(MessagesEnvelope::Bedrock);
+        if is_in_body || !prepared.answer.is_unchanged() {
+            [ANTHROPIC_VERSION, ANTHROPIC_BETA].iter().for_each(|name| drop(headers.remove(*name)));
         }
         for (name, value) in &prepared.endpoint.headers {
             set(headers, name, value)?;

@@ -55,6 +55,11 @@ impl<'a> RequestView<'a> {
         self.content.model.as_deref()
     }
 
+    /// Whether the body is an object or a form with fields.
+    pub(super) fn has_fields(&self) -> bool {
+        self.content.has_fields()
+    }
+
     /// The end user that the body names: `user`.
     pub(super) fn user(&self) -> Option<String> {
         match self.content.field("user")? {

@@ -1,9 +1,11 @@
-//! What a request needs of a model, and whether the model has it as far as a table of prices knows.
+//! What a request needs of a model, and whether the model has it as far as a table of prices knows. What the translation to its
+//! provider cannot carry, the translation says itself: [`crate::translate::DroppedList::content`].
 
 use std::fmt;
 
 use crate::prices::PriceRow;
 use crate::request_view::{RequestView, ResponseFormat};
+use crate::translate::Content;
 use crate::usage::BYTES_PER_TOKEN;
 
 /// What a request needs of a model.
@@ -19,7 +21,7 @@ pub struct Needs {
     pub input_tokens: u64,
 }
 
-/// What a model lacks that a request needs.
+/// What a target lacks that a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MissingCapability {
     Tools,
@@ -27,16 +29,19 @@ pub enum MissingCapability {
     Schemas,
     /// The request is longer than the model's context window.
     Context,
+    /// There is nothing that this could be sent as, whatever the model can do.
+    Form(Content),
 }
 
 impl MissingCapability {
-    /// In words that follow the model.
+    /// In words that follow the router of the target.
     pub const fn words(self) -> &'static str {
         match self {
             Self::Tools => "its model takes no tools",
             Self::Images => "its model takes no images",
             Self::Schemas => "its model takes no schemas",
             Self::Context => "its model's context is too small",
+            Self::Form(content) => content.words(),
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::error_words;
 use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
 use types::outcome::ErrorClass::{
-    self, ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
-    ServerError,
+    self, ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, Overloaded, QuotaExhausted,
+    RateLimited, ServerError,
 };
 
 /// The class of an answer with an error status; `None` below 400. Of the body the first 64 KB are read, as plain bytes:
@@ -83,10 +83,11 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     if is_denial && error.is_about_model {
         return Some(NotFound);
     }
-    if !status.is_none_or(|status| (400..500).contains(&status)) {
-        return word;
-    }
     let Some(message) = error.message.as_deref() else { return word };
+    if !status.is_none_or(|status| (400..500).contains(&status)) {
+        let is_busy = word.is_none() && Sentence::new(message).says_busy();
+        return word.or(is_busy.then_some(Overloaded));
+    }
     by_sentence(error, &Sentence::new(message), word, is_denial, status)
 }
 
@@ -126,6 +127,8 @@ fn by_sentence(
         None
     } else if status.is_none() && sentence.says_too_many() {
         Some(RateLimited)
+    } else if status.is_none() && sentence.says_busy() {
+        Some(Overloaded)
     } else if sentence.says_too_long() {
         Some(ContextTooLong)
     } else if sentence.says_filtered() {

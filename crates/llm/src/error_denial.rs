@@ -38,6 +38,8 @@ const DENIED: &[&str] = &[
     "permission for",
     "permission to",
     "permissions for",
+    // Ollama's cloud: `this model requires a subscription, upgrade for access`.
+    "requires a subscription",
     "requires terms",
 ];
 

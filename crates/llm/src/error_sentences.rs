@@ -36,6 +36,14 @@ const QUOTA_LIMIT: &[&str] = &[
 ];
 const LIMITS: &[&str] = &["usage limit", "spend", "credit", "billing", "calls / month"];
 
+/// How Ollama's cloud begins, before it says whose limit it is and what the account has reached:
+/// `you (NAME) have reached your weekly usage limit, upgrade for higher limits` (ollama/ollama#13028, continuedev/continue#11444).
+const NAMED_ACCOUNT: &str = "you (";
+
+/// Beginnings by which a server says that it has too much to do: Ollama's queue (`server/sched.go`), its runner, and its cloud
+/// (ollama/ollama#4124, #15934).
+const BUSY: &[&str] = &["server busy", "server overloaded", "llm busy", "unexpected server status: llm busy"];
+
 /// Beginnings by which a vendor refuses our key, account or region.
 const KEY: &[&str] = &[
     "api key not valid",
@@ -128,6 +136,7 @@ const FILTERED: &[&str] = &[
 /// Beginnings of a sentence about a limit on calls or tokens per minute.
 const TOO_MANY: &[&str] = &[
     "too many requests",
+    "too many concurrent requests",
     "too many tokens, please wait",
     "tokens per minute limit",
     "requests per minute limit",
@@ -183,7 +192,14 @@ impl Sentence {
 
     /// Our account has nothing left.
     pub(crate) fn says_quota(&self) -> bool {
-        self.begins(QUOTA) || (self.begins(QUOTA_LIMIT) && self.has(LIMITS))
+        let after_name = || self.0.strip_prefix(NAMED_ACCOUNT)?.split_once(')').map(|(_, rest)| rest);
+        let is_named = || after_name().is_some_and(|rest| rest.starts_with(" have reached your"));
+        self.begins(QUOTA) || (self.has(LIMITS) && (self.begins(QUOTA_LIMIT) || is_named()))
+    }
+
+    /// The server has too much to do.
+    pub(crate) fn says_busy(&self) -> bool {
+        self.begins(BUSY)
     }
 
     /// The same in OpenAI's words, which Gemini uses of a rate limit as well: only without any word beside it.

@@ -373,14 +373,25 @@ impl<'a> RawJson<'a> {
 
 /// A name as it is meant, of its bytes between the quotes; one that is no text is as it stands, with its odd bytes replaced.
 pub(crate) fn unescaped_name(name: &[u8]) -> Cow<'_, str> {
-    // Names are short, so a search that takes time to begin is not worth it.
-    if name.contains(&b'\\') {
-        let quoted = [b"\"", name, b"\""].concat();
-        if let Ok(name) = serde_json::from_slice::<String>(&quoted) {
-            return Cow::Owned(name);
-        }
+    if let Some(name) = unescaped(name) {
+        return Cow::Owned(name);
     }
     std::str::from_utf8(name).map_or_else(|_| String::from_utf8_lossy(name), Cow::Borrowed)
+}
+
+/// The same, to compare it with known names.
+pub(crate) fn unescaped_bytes(name: &[u8]) -> Cow<'_, [u8]> {
+    unescaped(name).map_or(Cow::Borrowed(name), |name| Cow::Owned(name.into_bytes()))
+}
+
+/// What a name with escapes means; `None` of any other.
+fn unescaped(name: &[u8]) -> Option<String> {
+    // Names are short, so a search that takes time to begin is not worth it.
+    if !name.contains(&b'\\') {
+        return None;
+    }
+    let quoted = [b"\"", name, b"\""].concat();
+    serde_json::from_slice(&quoted).ok()
 }
 
 #[cfg(test)]

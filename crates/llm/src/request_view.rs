@@ -109,6 +109,11 @@ impl<'a> RequestView<'a> {
         view
     }
 
+    /// Whether the body is an object or a form, and not an empty one.
+    pub fn has_fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
     /// A field at the top of the body; the last one of its name.
     pub fn field(&self, name: &str) -> Option<Field<'a>> {
         self.fields.iter().rfind(|(other, _)| other == name).map(|(_, field)| *field)

@@ -461,6 +461,48 @@ fn s1_1_errors_of_many_others() {
 }
 
 /// 401 and 403 that name what the request asks for: not the key, which serves everything else.
+/// Ollama's own form, its OpenAI-shaped one and its Anthropic-shaped one say the same.
+#[test]
+fn s1_1_ollamas_limits_in_all_its_forms() {
+    let busy = "server busy, please try again.  maximum pending requests exceeded";
+    let cloud = "https://ollama.com/upgrade";
+    let session = format!("you (a_name) have reached your session usage limit, upgrade for higher limits: {cloud}");
+    let weekly = format!(
+        "you (someone-1) have reached your weekly usage limit, upgrade for higher limits: {cloud} or add extra usage: https://ollama.com/settings (ref: 1-2)"
+    );
+    let hourly = "you've reached your hourly usage limit, please wait or upgrade to continue";
+    let subscription = format!("this model requires a subscription, upgrade for access: {cloud}");
+    for (status, message, anthropics_type, expected) in [
+        (503, busy, "overloaded_error", Overloaded),
+        // Before 0.1.34.
+        (500, busy, "api_error", Overloaded),
+        (500, "unexpected server status: llm busy - no slots available", "api_error", Overloaded),
+        (503, "Server overloaded, please retry shortly (ref: 1-2)", "overloaded_error", Overloaded),
+        (429, &session, "rate_limit_error", QuotaExhausted),
+        (429, &weekly, "rate_limit_error", QuotaExhausted),
+        (429, hourly, "rate_limit_error", QuotaExhausted),
+        (429, "too many concurrent requests", "rate_limit_error", RateLimited),
+        (403, &subscription, "permission_error", NotFound),
+        (401, "unauthorized", "authentication_error", KeyRefused),
+        (500, "llama runner process has terminated: exit status 2", "api_error", ServerError),
+    ] {
+        let forms = [
+            json!({"error": message}),
+            json!({"error": {"message": message, "type": "api_error", "param": null, "code": null}}),
+            json!({"type": "error", "error": {"type": anthropics_type, "message": message}}),
+        ];
+        check("Ollama", &forms.map(|form| (status, form, expected)));
+    }
+    // What a caller wrote stands behind a beginning that is the vendor's.
+    for message in [
+        "invalid value: you (me) have reached your weekly usage limit",
+        "you (me) are wrong about your weekly usage limit",
+    ] {
+        assert_eq!(class(429, &json!({"error": message})), Some(RateLimited), "{message}");
+    }
+    assert_eq!(class(500, &json!({"error": "cannot parse: server busy"})), Some(ServerError));
+}
+
 #[test]
 fn s1_1_a_limit_per_minute_is_no_length_of_the_request() {
     check(

@@ -7,6 +7,7 @@
 mod affinity;
 mod answers;
 mod botocore;
+mod dropped;
 mod errors;
 mod golden;
 mod invoke_streams;

@@ -24,7 +24,8 @@ fn google() -> Settings<'static> {
 
 fn sent<'a>(target: &TargetModel<'_>, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
     let operation = Operation::of_path(path);
-    let request = ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None };
+    let request =
+        ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None, anthropic_beta: Vec::new() };
     prepare(target, &request, |_| ModelFacts::default())
 }
 
@@ -37,19 +38,68 @@ const CHAT: &str = r#"{"model": "MODEL", "messages": [{"role":"user","content":"
 #[test]
 fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
     let body = CHAT.replace("MODEL", "gpt-4o");
-    for (provider, settings) in [
-        (Provider::OpenAi, Settings::default()),
-        (Provider::Azure, Settings { resource: Some("r"), ..Settings::default() }),
-        (Provider::OpenAiCompatible, Settings { base: Some("https://h/v1"), ..Settings::default() }),
+    let compatible = Settings { base: Some("https://h/v1"), ..Settings::default() };
+    for (provider, settings, form) in [
+        (Provider::OpenAi, Settings::default(), AnswerForm::OpenAi),
+        (Provider::Azure, Settings { resource: Some("r"), ..Settings::default() }, AnswerForm::OpenAi),
+        (Provider::OpenAiCompatible, compatible, AnswerForm::OpenAiUnwrapped),
     ] {
         let prepared = sent(&target(provider, settings), "chat/completions", &body).unwrap();
         assert_eq!(text(&prepared.body), body, "{provider:?}");
-        assert_eq!((prepared.answer, prepared.dropped.len()), (AnswerForm::OpenAi, 0));
+        assert_eq!((prepared.answer, prepared.dropped.total()), (form, 0));
     }
     let body = CHAT.replace("MODEL", "claude-opus-4-6");
     let prepared = sent(&target(Provider::Anthropic, Settings::default()), "v1/messages", &body).unwrap();
     assert_eq!((text(&prepared.body), prepared.answer), (body.as_str(), AnswerForm::Messages));
     assert_eq!(prepared.endpoint.url, "https://api.anthropic.com/v1/messages");
+}
+
+/// Bedrock reads in the body what Anthropic's own API reads in headers.
+#[test]
+fn what_a_client_says_in_anthropic_beta_is_in_the_body_for_bedrock() {
+    for (headers, own, sent) in [
+        (&[][..], "", ""),
+        (&["", " , "], "", ""),
+        (&["context-1m-2025-08-07"], "", r#","anthropic_beta":["context-1m-2025-08-07"]"#),
+        (&["a, b ,", "c"], "", r#","anthropic_beta":["a","b","c"]"#),
+        (&["a\"b"], "", r#","anthropic_beta":["a\"b"]"#),
+        (&["a"], r#","anthropic_beta":["own"]"#, r#","anthropic_beta":["own"]"#),
+        (&["a"], r#","anthropic_beta":null"#, r#","anthropic_beta":["a"]"#),
+    ] {
+        for (provider, settings, model) in [
+            (Provider::Bedrock, aws(), "anthropic.claude-opus-4-6-v1:0"),
+            (Provider::Vertex, google(), "claude-opus-4-6"),
+            (Provider::Anthropic, Settings::default(), "claude-opus-4-6"),
+        ] {
+            for (path, is_translated) in [("v1/messages", false), ("v1/chat/completions", true)] {
+                let body = format!(
+                    r#"{{"model":"{model}","max_tokens":9,"messages":[{{"role":"user","content":"a"}}]{own}}}"#
+                );
+                let operation = Operation::of_path(path);
+                let request = ClientRequest {
+                    operation,
+                    path,
+                    body: body.as_bytes(),
+                    anthropic_version: None,
+                    anthropic_beta: headers.to_vec(),
+                };
+                let prepared = prepare(&target(provider, settings), &request, |_| ModelFacts::default()).unwrap();
+                let json: Value = serde_json::from_slice(&prepared.body).unwrap();
+                let expected = match provider {
+                    _ if is_translated => json!({}),
+                    Provider::Bedrock => {
+                        serde_json::from_str(&format!("{{{}}}", sent.trim_start_matches(','))).unwrap()
+                    }
+                    _ => serde_json::from_str(&format!("{{{}}}", own.trim_start_matches(','))).unwrap(),
+                };
+                assert_eq!(
+                    json.get("anthropic_beta"),
+                    expected.get("anthropic_beta"),
+                    "{provider:?} {path} {headers:?} {own}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -88,14 +138,14 @@ fn each_provider_gets_its_own_address_and_form() {
             google(),
             "gemini-2.5-pro",
             "https://europe-west1-aiplatform.googleapis.com/v1/projects/p/locations/europe-west1/endpoints/openapi/chat/completions",
-            "Google",
+            "OpenAiUnwrapped",
         ),
         (
             Provider::Gemini,
             Settings::default(),
             "gemini-2.5-pro",
             "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
-            "Google",
+            "OpenAiUnwrapped",
         ),
         (Provider::Ollama, Settings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
     ] {
@@ -106,9 +156,9 @@ fn each_provider_gets_its_own_address_and_form() {
         let made: Value = serde_json::from_slice(&prepared.body).unwrap();
         if form == "Anthropic" {
             assert!(made["max_tokens"].is_u64(), "{made}");
-            assert_eq!(prepared.dropped[0].as_str(), "seed");
+            assert_eq!(prepared.dropped.iter().next().map(ToString::to_string).as_deref(), Some("seed"));
         }
-        if (provider, form) == (Provider::Vertex, "Google") {
+        if (provider, form) == (Provider::Vertex, "OpenAiUnwrapped") {
             assert_eq!(made["model"], "google/gemini-2.5-pro");
         }
     }
@@ -133,6 +183,7 @@ fn the_protocol_stays_and_only_its_envelope_changes() {
             path: "v1/messages",
             body: body.as_bytes(),
             anthropic_version: Some("2026-10-21"),
+            anthropic_beta: Vec::new(),
         },
     );
     let headers = prepare(&anthropic, &request, |_| ModelFacts::default()).unwrap().endpoint.headers;
@@ -162,7 +213,7 @@ fn what_asks_for_nothing_is_neither_refused_nor_named() {
         let target = |unsupported| TargetModel { unsupported, ..target(provider, Settings::default()) };
         for unsupported in [Unsupported::Drop, Unsupported::Refuse] {
             let prepared = sent(&target(unsupported), "v1/chat/completions", &nothing).unwrap();
-            assert_eq!(prepared.dropped, [], "{provider:?}");
+            assert!(prepared.dropped.is_empty(), "{provider:?}");
             let made: Value = serde_json::from_slice(&prepared.body).unwrap();
             assert!(made.get("store").is_none() && made.get("logit_bias").is_none(), "{provider:?}: {made}");
         }
@@ -333,7 +384,7 @@ fn an_error_in_the_middle_of_googles_stream_comes_out_of_its_array() {
     ] {
         let stream = format!(": hello\n{chunk}\n{chunk}{event}");
         for size in [1, 2, 7, 64, 10_000] {
-            let got = translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size);
+            let got = translated(AnswerForm::OpenAiUnwrapped.stream(&id).unwrap(), stream.as_bytes(), size);
             assert_eq!(got, format!(": hello\n{chunk}\n{chunk}{expected}"), "{size} {event}");
         }
     }
@@ -352,7 +403,7 @@ proptest! {
         let stream = parts.concat();
         prop_assume!(!stream.contains("data: [{\"error\":{\"error\"") && !stream.contains("[{\"error\":{}}]"));
         let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
-        prop_assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), stream.as_bytes(), size), stream);
+        prop_assert_eq!(translated(AnswerForm::OpenAiUnwrapped.stream(&id).unwrap(), stream.as_bytes(), size), stream);
     }
 }
 
@@ -360,13 +411,13 @@ proptest! {
 fn an_array_that_is_too_long_passes() {
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
     let long = format!("data: [{{\"a\":\"{}\"}}]\n\n", "x".repeat(100_000));
-    let mut stream = AnswerForm::Google.stream(&id).unwrap();
+    let mut stream = AnswerForm::OpenAiUnwrapped.stream(&id).unwrap();
     let mut out = Vec::new();
     for part in long.as_bytes().chunks(1_000).take(90) {
         stream.push(part, &mut out).unwrap();
     }
     assert!(out.len() > 60_000, "no more than 64 KB are kept: {}", out.len());
-    assert_eq!(translated(AnswerForm::Google.stream(&id).unwrap(), long.as_bytes(), 1_000), long);
+    assert_eq!(translated(AnswerForm::OpenAiUnwrapped.stream(&id).unwrap(), long.as_bytes(), 1_000), long);
 }
 
 #[test]

@@ -115,6 +115,18 @@ fn s1_3_an_error_after_any_part_of_the_preamble_and_after_content() {
         ),
         ("data: {\"error\":\"Model is overloaded\",\"error_type\":\"overloaded\"}\n\n", ErrorClass::Overloaded),
         (
+            "data: {\"error\":\"server busy, please try again.  maximum pending requests exceeded\"}\n\n",
+            ErrorClass::Overloaded,
+        ),
+        (
+            "data: {\"error\":{\"message\":\"you (me) have reached your weekly usage limit, upgrade for higher limits: x\",\"type\":\"api_error\"}}\n\n",
+            ErrorClass::QuotaExhausted,
+        ),
+        (
+            "data: {\"error\":{\"message\":\"too many concurrent requests\",\"type\":\"api_error\"}}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        (
             "event: thread.run.failed\ndata: {\"object\":\"thread.run\",\"last_error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}\n\n",
             ErrorClass::RateLimited,
         ),

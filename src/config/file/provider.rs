@@ -60,7 +60,8 @@ pub(super) fn read(
     if !good {
         return None;
     }
-    check_version(reader, target, provider, api_version.as_deref())?;
+    let version = check_version(reader, target, provider, api_version.as_deref());
+    check_api(reader, target, provider, options.api).and(version)?;
     let keys = Keys { target, provider, region: region.as_deref(), variables, brings_key };
     let key = keys.read(reader, api_key, (id, secret, session_token), account)?;
     let project = project.or_else(|| match &key {
@@ -101,6 +102,18 @@ fn check_version(reader: &mut Reader<'_>, target: &Item<'_>, provider: Provider,
     Some(())
 }
 
+/// The protocol, if one is given, is one that the provider speaks.
+fn check_api(reader: &mut Reader<'_>, target: &Item<'_>, provider: Provider, api: Option<Api>) -> Option<()> {
+    if let Some(item) = target.get("api")
+        && api.is_some_and(|api| !provider.apis().contains(&api))
+    {
+        let names: Vec<_> = provider.apis().iter().map(|api| format!("\"{}\"", api.name())).collect();
+        reader.choice_fault(&item, format!("must be {} for the provider {}", names.join(" or "), provider.name()));
+        return None;
+    }
+    Some(())
+}
+
 /// How requests are written for the provider.
 struct Options {
     api: Option<Api>,
@@ -111,7 +124,7 @@ struct Options {
 impl Options {
     /// Reads them all before it gives up, so that each fault is found.
     fn read(reader: &mut Reader<'_>, target: &Item<'_>) -> Option<Self> {
-        let apis = [("openai", Api::OpenAi), ("messages", Api::Messages), ("converse", Api::Converse)];
+        let apis = Api::ALL.map(|api| (api.name(), api));
         let api = target.get("api").map(|item| reader.one_of(&item, &apis));
         let ways = [("drop", Unsupported::Drop), ("refuse", Unsupported::Refuse), ("pass", Unsupported::Pass)];
         let unsupported = target.get("unsupported").map_or(Some(Unsupported::Drop), |item| reader.one_of(&item, &ways));

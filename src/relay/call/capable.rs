@@ -1,4 +1,4 @@
-//! Targets that are not sent a request: those that cannot be, and, while another one can serve, those whose model cannot.
+//! Targets that are not sent a request: those that cannot be, and, while another one can serve, those that lack what it needs.
 
 use llm::capability::MissingCapability;
 use llm::json::{Cursor, RawJson};
@@ -14,7 +14,7 @@ use types::router::RouterId;
 /// Whether targets are looked at before they are sent the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CapabilityCheck {
-    /// None was passed over for what its model lacks.
+    /// None was passed over for what it lacks.
     On,
     /// Some were.
     PassedOver,
@@ -53,7 +53,7 @@ impl Call<'_> {
         self.passed_over.get_or_insert(reason);
     }
 
-    /// Where no target is left but those that were passed over for what their models lack: offers these, without that check,
+    /// Where no target is left but those that were passed over for what they lack: offers these, without that check,
     /// instead of taking this step. True if so.
     pub(super) fn ends_capability_check(&mut self, step: &NextStep) -> bool {
         if self.capability_check != CapabilityCheck::PassedOver {

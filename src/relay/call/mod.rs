@@ -3,6 +3,7 @@
 mod capable;
 mod exchanged;
 mod kept;
+mod model;
 mod sent;
 
 use std::cell::OnceCell;
@@ -146,7 +147,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     running.request(&view, head.uri.path(), &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
-        && let Some(reply) = unknown_model(relay, &ingress, &view)
+        && let Some(reply) = model::refused(relay, &ingress, forwarded, &view)
     {
         return reply.response(head);
     }
@@ -181,13 +182,6 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         running,
     };
     call.run().await.map(|passing| passing.with_permits(place))
-}
-
-/// What is said of a model that no target of the pool takes.
-fn unknown_model(relay: &Relay, ingress: &RouterPath, view: &RequestView<'_>) -> Option<LocalReply> {
-    let asked = view.model().filter(|_| view.is_generation())?;
-    let models = relay.handle.models_instead_of(ingress, asked)?;
-    Some(LocalReply::UnknownModel(asked.to_owned(), models))
 }
 
 impl Call<'_> {

@@ -1,7 +1,6 @@
 //! What a target is sent of a call, and how long it may take.
 
 use bytes::Bytes;
-use llm::json::RawJson;
 use tokio::time::Instant;
 
 use super::super::Relay;
@@ -15,6 +14,7 @@ use super::super::provider_target::NotSent;
 use super::super::record::{LoggedBody, Record};
 use super::super::target::{ForwardedRequest, Target};
 use super::Call;
+use super::capable::CapabilityCheck;
 use super::exchanged::Sending;
 use types::request::Patch;
 use types::router::RouterPath;
@@ -31,7 +31,9 @@ impl Call<'_> {
         let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
         let Relay { handle, bodies, keys, .. } = self.relay;
         let means = Means { handle, memory: bodies, keys, session: self.session.id() };
-        Outgoing::new(target, Draft { method: &self.head.method, onward, body, asks_usage }, means).await
+        let keeps_content = self.capability_check != CapabilityCheck::Off;
+        let draft = Draft { method: &self.head.method, onward, body, asks_usage, keeps_content };
+        Outgoing::new(target, draft, means).await
     }
 
     /// The bodies that show who named a model: the one that came, and the one with the changes of the target's settings. A
@@ -72,9 +74,7 @@ impl Call<'_> {
     /// changes share one copy.
     pub(super) fn body_for(&mut self, patch: &Patch, router: &RouterPath) -> Result<Bytes, NoMemory> {
         let direct = self.relay.direct(router);
-        if direct.is_some_and(|direct| direct.provider().is_some())
-            && let Some(model) = self.model_of_path()
-        {
+        if let Some(model) = self.model_of_body(direct.as_deref(), patch) {
             return self.named_body_for(patch, model);
         }
         if patch.is_empty() {
@@ -89,16 +89,6 @@ impl Call<'_> {
         let body = changed.unwrap_or_else(|| self.body.clone());
         self.changed = Some((patch.clone(), body.clone()));
         Ok(body)
-    }
-
-    /// The model that the path names (`deployments/NAME`, `engines/NAME`), where the body is one that could name it and does not.
-    fn model_of_path(&self) -> Option<String> {
-        let path = self.head.uri.path();
-        if !["/deployments/", "/engines/"].iter().any(|part| path.contains(part)) {
-            return None;
-        }
-        let body = RawJson::parse(self.body).ok().filter(|body| body.is_object() && body.field("model").is_none())?;
-        llm::request_view::RequestView::read(path, None, body.bytes()).model.map(std::borrow::Cow::into_owned)
     }
 
     /// The body with this model, and with what the target changes in that.

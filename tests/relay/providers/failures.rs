@@ -299,13 +299,54 @@ async fn googles_error_in_the_middle_of_a_stream_is_one_that_openais_clients_see
     let content = json!({"choices": [{"index": 0, "delta": {"role": "assistant", "content": "a"}}]});
     let event = |data: &str| chunk(&format!("data: {data}\n\n"));
     let act = vec![stream(), event(&content.to_string()), event(&format!("[{error}]")), last_chunk()];
-    let upstream = Scripted::start(act).await;
-    let target = json!({"name": "a", "provider": "gemini", "api_key": "${KEY}", "url": upstream.url(), "model": "g"});
-    let harness = super::Harness::of(&[("/llm/", &[target])]).await;
-    let answer = harness.chat("/llm/", &json!({"stream": true})).await;
-    assert_eq!(unchunked(&answer), format!("data: {content}\n\ndata: {error}\n\n"));
-    let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
-    assert_eq!(page["calls"][0]["class"], "overloaded", "{page}");
+    // Google stands behind an address as well.
+    for provider in ["gemini", "openai_compatible"] {
+        let upstream = Scripted::start(act.clone()).await;
+        let target =
+            json!({"name": "a", "provider": provider, "api_key": "${KEY}", "url": upstream.url(), "model": "g"});
+        let harness = super::Harness::of(&[("/llm/", &[target])]).await;
+        let answer = harness.chat("/llm/", &json!({"stream": true})).await;
+        assert_eq!(unchunked(&answer), format!("data: {content}\n\ndata: {error}\n\n"), "{provider}");
+        let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
+        assert_eq!(page["calls"][0]["class"], "overloaded", "{provider}: {page}");
+    }
+}
+
+/// The error that Google writes into an array is one, wherever it stands: the next target answers, and alone it has OpenAI's form.
+#[tokio::test]
+async fn googles_errors_are_recognised_behind_an_address() {
+    let error = json!({"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}});
+    let array = format!("[{error}]");
+    let json_type = [("content-type", "application/json; charset=UTF-8")];
+    let in_a_stream = vec![stream(), chunk(&format!("data: {array}\n\n")), last_chunk()];
+    let good = json!({"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}]});
+    for (what, act, streams) in [
+        ("a status", answer(503, &json_type, &array), false),
+        ("a status of a stream", answer(503, &json_type, &array), true),
+        ("a good status", answer(200, &json_type, &array), false),
+        ("a good status of a stream", answer(200, &json_type, &array), true),
+        ("the first event", in_a_stream, true),
+    ] {
+        let upstream = Scripted::start(act).await;
+        let other = Scripted::start(answer(200, &json_type, &good.to_string())).await;
+        let target = |name: &str, url: String| json!({"name": name, "provider": "openai_compatible", "api_key": "${KEY}", "url": url, "model": "g"});
+        let both = [target("a", upstream.url()), target("b", other.url())];
+        let harness = super::Harness::of(&[("/llm/", &both), ("/alone/", &both[..1])]).await;
+        let answer = harness.chat("/llm/", &json!({"stream": streams})).await;
+        assert_eq!((answer.status, super::router(&answer)), (200, "/llm/b/"), "{what}: {}", answer.text());
+        let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();
+        assert_eq!(page["calls"][0]["attempts"][0]["class"], "overloaded", "{what}: {page}");
+        let answer = harness.chat("/alone/", &json!({"stream": streams})).await;
+        let text = unchunked(&answer);
+        let said = text.strip_prefix("data: ").unwrap_or(&text);
+        let said: Value = serde_json::from_str(said).unwrap();
+        // What had a good status is no answer.
+        if what.starts_with("a status") {
+            assert_eq!(said, error, "{what}");
+        } else {
+            assert_eq!(said["error"]["code"], "all_targets_unavailable", "{what}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Targets of providers that are known by name, against fake vendors that refuse what the vendors refuse.
 //!
-//! `answers` has what each of them answers in OpenAI's form; `requests` what each is sent; `embeddings` has those of Bedrock;
+//! `answers` has what each of them answers in OpenAI's form; `requests` what each is sent; `content` what is passed over for it; `embeddings` has those of Bedrock;
 //! `failures` what becomes of mistakes and
 //! of broken answers; `models` which models there are; `sdks` the SDKs; `examples` the files in `examples/relay`.
 
 mod answers;
+mod content;
 mod embeddings;
 mod examples;
 mod failures;

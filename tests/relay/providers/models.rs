@@ -81,6 +81,106 @@ async fn s2_where_all_targets_map_models_others_are_404_unless_a_row_lets_them_p
     }
 }
 
+/// A request that names no model, in each way in which it can.
+fn unnamed(path: &str) -> Vec<Value> {
+    let messages = json!([{"role": "user", "content": "hi"}]);
+    let rest = if path.ends_with("embeddings") {
+        json!({"input": "hi"})
+    } else {
+        json!({"messages": messages, "max_tokens": 9})
+    };
+    let mut bodies = vec![rest];
+    for model in [json!(""), json!(null), json!(7)] {
+        let mut body = bodies[0].clone();
+        body["model"] = model;
+        bodies.push(body);
+    }
+    bodies
+}
+
+#[tokio::test]
+async fn s2_a_request_without_a_model_is_400_where_the_targets_only_map_models() {
+    let vendors = Vendors::start().await;
+    let mapping = |name: &str, rows: Value| {
+        let mut target = vendors.target(name);
+        target.as_object_mut().unwrap().remove("model");
+        target["model_map"] = rows;
+        target
+    };
+    let names = ["anthropic", "vertexclaude", "vertexgemini", "converse", "openai", "ollama"];
+    let all: Vec<_> = names.iter().map(|name| mapping(name, json!({"fast": "x", "good": "y"}))).collect();
+    let harness = vendors.pool(&all).await;
+    for path in
+        ["/llm/chat/completions", "/llm/v1/chat/completions", "/llm/v1/messages", "/llm/embeddings", "/llm/completions"]
+    {
+        for body in unnamed(path) {
+            let answer = harness.send(path, &body).await;
+            let whole: Value = serde_json::from_slice(&answer.body).unwrap();
+            let said = &whole["error"];
+            assert_eq!(
+                (answer.status, &said["type"]),
+                (400, &json!("invalid_request_error")),
+                "{path} {body}: {whole}"
+            );
+            assert!(said["message"].as_str().unwrap().contains("There are: fast, good."), "{path} {body}: {whole}");
+            assert_eq!(whole["type"] == "error", path.ends_with("messages"), "{path}: {whole}");
+            if !path.ends_with("messages") {
+                assert_eq!(said["param"], "model", "{path}: {whole}");
+            }
+        }
+    }
+    assert_eq!(Kind::ALL.map(|kind| vendors.calls(kind)), [0; 7]);
+    harness.assert_nothing_disabled();
+    // What needs no model passes, and so does a model in the path.
+    let answer = harness.send("/llm/v1/responses", &json!({"prompt": {"id": "p"}})).await;
+    assert!(vendors.calls(Kind::OpenAi) > 0, "{}", answer.text());
+    let azure = vendors.pool(&[mapping("azure", json!({"fast": "gpt4"}))]).await;
+    let answer = azure.send("/llm/openai/deployments/fast/chat/completions", &unnamed("")[0]).await;
+    assert_eq!((answer.status, &vendors.last(Kind::Azure).json()["model"]), (200, &json!("gpt4")), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn s2_a_row_for_all_other_names_holds_for_a_request_without_one() {
+    let vendors = Vendors::start().await;
+    for (name, kind) in [("openai", Kind::OpenAi), ("anthropic", Kind::Anthropic), ("ollama", Kind::Ollama)] {
+        let mut target = vendors.target(name);
+        target.as_object_mut().unwrap().remove("model");
+        // What it becomes is asked for itself as well.
+        target["model_map"] = json!({"fast": "x", "good": "y", "*": "good"});
+        let harness = vendors.pool(&[target.clone()]).await;
+        for body in unnamed("/llm/chat/completions") {
+            let answer = harness.send("/llm/chat/completions", &body).await;
+            assert_eq!(answer.status, 200, "{name} {body}: {}", answer.text());
+            assert_eq!(vendors.last(kind).json()["model"], "good", "{name} {body}");
+        }
+        // Where all names pass, there is none to send.
+        target["model_map"] = json!({"fast": "x", "*": "*"});
+        let harness = vendors.pool(&[target]).await;
+        let before = vendors.calls(kind);
+        let answer = harness.send("/llm/chat/completions", &unnamed("/llm/chat/completions")[0]).await;
+        if name == "anthropic" {
+            assert_eq!((answer.status, vendors.calls(kind)), (400, before), "{}", answer.text());
+            assert_eq!(error(&answer)["param"], "model");
+        } else {
+            assert_eq!(vendors.last(kind).json().get("model"), None, "{name}: it judges itself");
+        }
+    }
+}
+
+/// A target that sets its model serves what another one cannot.
+#[tokio::test]
+async fn s2_a_request_without_a_model_goes_to_the_target_that_sets_one() {
+    let vendors = Vendors::start().await;
+    for name in ["anthropic", "vertexgemini", "vertexclaude", "converse"] {
+        let mut first = vendors.target(name);
+        first.as_object_mut().unwrap().remove("model");
+        first["model_map"] = json!({"fast": "x"});
+        let harness = vendors.pool(&[first, vendors.target("openai")]).await;
+        let answer = harness.send("/llm/chat/completions", &unnamed("/llm/chat/completions")[0]).await;
+        assert_eq!((answer.status, router(&answer)), (200, "/llm/openai/"), "{name}: {}", answer.text());
+    }
+}
+
 #[tokio::test]
 async fn s2_a_pool_that_sets_its_models_itself_takes_any_name() {
     let vendors = Vendors::start().await;

@@ -204,6 +204,90 @@ async fn s2_what_a_target_cannot_take_is_dropped_and_named_refused_or_passed() {
 }
 
 #[tokio::test]
+async fn s2_of_what_is_dropped_the_first_are_named_and_the_others_counted() {
+    let vendors = Vendors::start().await;
+    let harness = vendors.each().await;
+    for name in ["anthropic", "converse", "gemini"] {
+        for (count, end) in [(40, "x039"), (41, "x039 and 1 more"), (1_000, "x039 and 960 more")] {
+            let many = (0..count).map(|at| (format!("x{at:03}"), json!("\u{e4}"))).collect::<serde_json::Map<_, _>>();
+            let answer = harness.chat(&format!("/{name}/v1/"), &many.into()).await;
+            assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+            let dropped = answer.header("x-broker-dropped").unwrap();
+            assert!(dropped.starts_with("x000, x001, ") && dropped.ends_with(end), "{name}: {dropped}");
+        }
+        // However long and odd the names are, the header fits.
+        let long =
+            (0..60).map(|at| (format!("{at:02}{}", "\u{e4}".repeat(300)), json!(1))).collect::<serde_json::Map<_, _>>();
+        let answer = harness.chat(&format!("/{name}/v1/"), &long.into()).await;
+        let dropped = answer.header("x-broker-dropped").unwrap();
+        assert!(dropped.len() < 5_000 && dropped.ends_with(" and 20 more"), "{name}: {dropped}");
+    }
+}
+
+/// What a client of Anthropic's protocol asks for beside the version is a header at Vertex, and a field at Bedrock.
+#[tokio::test]
+async fn s2_beta_features_reach_the_clouds_where_they_look_for_them() {
+    let vendors = Vendors::start().await;
+    let harness = vendors.each().await;
+    let headers =
+        [("Anthropic-Beta", "a-beta,b-beta"), ("Anthropic-Version", "2023-06-01"), ("anthropic-beta", "c-beta")];
+    for stream in [false, true] {
+        let body = if stream { MESSAGES.replacen('{', "{\"stream\":true,", 1) } else { MESSAGES.to_owned() };
+        let answer = harness.send_with("/bedrockclaude/v1/messages", &headers, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let call = vendors.last(Kind::Bedrock);
+        assert_eq!(call.json()["anthropic_beta"], json!(["a-beta", "b-beta", "c-beta"]), "stream: {stream}");
+        assert_eq!((call.header("anthropic-beta"), call.header("anthropic-version")), (None, None), "stream: {stream}");
+        let answer = harness.send_with("/vertexclaude/v1/messages", &headers, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let call = vendors.last(Kind::Vertex);
+        let sent: Vec<_> =
+            call.headers.iter().filter(|(name, _)| name == "anthropic-beta").map(|(_, beta)| beta.as_str()).collect();
+        assert_eq!(
+            (sent, call.json().get("anthropic_beta")),
+            (vec!["a-beta,b-beta", "c-beta"], None),
+            "stream: {stream}"
+        );
+    }
+    // A translation has nothing of it.
+    let answer =
+        harness.send_with("/bedrockclaude/v1/chat/completions", &headers, &super::asking(&json!({})).to_string()).await;
+    assert_eq!((answer.status, vendors.last(Kind::Bedrock).json().get("anthropic_beta")), (200, None));
+    harness.assert_nothing_disabled();
+}
+
+/// Anthropic answers keywords that it does not enforce with 400.
+#[tokio::test]
+async fn s2_a_schema_reaches_anthropic_with_the_keywords_that_it_enforces() {
+    let vendors = Vendors::start().await;
+    let harness = vendors.each().await;
+    let schema = json!({"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}, "zip": {"type": "string", "pattern": "^[0-9]+$"}}, "required": ["age"]});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
+    let tool = json!({"type": "function", "function": {"name": "f", "strict": true, "parameters": schema}});
+    for (name, kind) in
+        [("anthropic", Kind::Anthropic), ("bedrockclaude", Kind::Bedrock), ("vertexclaude", Kind::Vertex)]
+    {
+        let path = format!("/{name}/v1/");
+        let answer = harness.chat(&path, &json!({"response_format": format})).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+        let dropped = answer.header("x-broker-dropped").unwrap();
+        assert!(
+            dropped
+                .ends_with("schema.properties.age.minimum, response_format.json_schema.schema.properties.zip.pattern"),
+            "{dropped}"
+        );
+        let sent = &vendors.last(kind).json()["output_config"]["format"]["schema"];
+        assert_eq!(sent["properties"]["age"], json!({"type": "integer", "description": "{minimum: 0}"}), "{name}");
+        let answer = harness.chat(&path, &json!({"tools": [tool]})).await;
+        assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+    }
+    let all = vendors.changed("anthropic", &json!({"unsupported": "refuse"}));
+    let harness = vendors.pool(&[all, vendors.target("openai")]).await;
+    let answer = harness.chat("/llm/", &json!({"response_format": format})).await;
+    assert_eq!((answer.status, router(&answer)), (200, "/llm/openai/"), "one that enforces it all");
+}
+
+#[tokio::test]
 async fn s2_anthropics_later_version_gets_no_sampling() {
     let vendors = Vendors::start().await;
     let harness = vendors.pool(&[vendors.changed("anthropic", &json!({"api_version": "2026-10-21"}))]).await;

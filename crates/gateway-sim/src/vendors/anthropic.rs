@@ -115,8 +115,45 @@ pub(super) fn check(body: &Value, envelope: Envelope) -> Result<(), Refusal> {
         if text(&tool["input_schema"], "type") != "object" {
             return refuse(400, format!("tools.{number}.custom.input_schema.type: Field required"));
         }
+        if tool["strict"] == true {
+            check_enforced(&tool["input_schema"], &format!("tools.{number}.custom.input_schema"))?;
+        }
     }
+    check_enforced(&body["output_config"]["format"]["schema"], "output_config.format.schema")?;
     check_turns(body)
+}
+
+/// A schema that is enforced has a part of the keywords only. Source: platform.claude.com, structured outputs, JSON Schema
+/// limitations; the words of the message are assumed.
+fn check_enforced(schema: &Value, path: &str) -> Result<(), Refusal> {
+    let Some(fields) = schema.as_object() else { return Ok(()) };
+    let kind = text(schema, "type");
+    for (name, value) in fields {
+        match name.as_str() {
+            "$ref" | "type" | "title" | "description" | "default" | "required" | "enum" | "const" | "format" => {}
+            "additionalProperties" if *value == false => {}
+            "minItems" if *value == 0 || *value == 1 => {}
+            "properties" | "$defs" | "definitions" => {
+                for schema in value.as_object().into_iter().flatten().map(|(_, schema)| schema) {
+                    check_enforced(schema, path)?;
+                }
+            }
+            "anyOf" | "allOf" => {
+                for schema in list(schema, name) {
+                    check_enforced(schema, path)?;
+                }
+            }
+            "items" => check_enforced(value, path)?,
+            _ => return refuse(400, format!("{path}: For '{kind}' type, property '{name}' is not supported")),
+        }
+    }
+    if kind == "object" && fields.get("additionalProperties").is_none() {
+        return refuse(
+            400,
+            format!("{path}: For 'object' type, 'additionalProperties' must be explicitly set to false"),
+        );
+    }
+    Ok(())
 }
 
 fn check_sampling(body: &Value, envelope: Envelope) -> Result<(), Refusal> {

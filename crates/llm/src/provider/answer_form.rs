@@ -16,8 +16,8 @@ const MAX_WHOLE_BYTES: usize = 16 << 20;
 pub enum AnswerForm {
     /// OpenAI's, and it passes; errors may be wrapped.
     OpenAi,
-    /// OpenAI's as Google writes it: it passes, and errors come out of their array in streams too.
-    Google,
+    /// OpenAI's, and it passes; errors come out of the array in which Google writes them, in streams too.
+    OpenAiUnwrapped,
     /// Anthropic's, and the client speaks that too.
     Messages,
     /// Anthropic's events in AWS's frames, for a client that speaks Anthropic's protocol.
@@ -49,13 +49,15 @@ pub struct AnswerId {
 impl AnswerForm {
     /// Whether answers with a good status pass as they are, errors within them aside.
     pub const fn is_unchanged(&self) -> bool {
-        matches!(self, Self::OpenAi | Self::Google | Self::Messages)
+        matches!(self, Self::OpenAi | Self::OpenAiUnwrapped | Self::Messages)
     }
 
     /// Has the translation of a stream say the usage at its end. True if the client did not ask for that.
     pub fn ask_for_usage(&mut self) -> bool {
         let asked = match self {
-            Self::OpenAi | Self::Google | Self::Messages | Self::FramedMessages | Self::Embeddings(_) => return false,
+            Self::OpenAi | Self::OpenAiUnwrapped | Self::Messages | Self::FramedMessages | Self::Embeddings(_) => {
+                return false;
+            }
             Self::Anthropic { context, .. } => &mut context.include_usage,
             Self::Converse(context) => &mut context.include_usage,
             Self::Functions(form) => return form.ask_for_usage(),
@@ -68,7 +70,7 @@ impl AnswerForm {
         Some(match self {
             // Embeddings have no streams.
             Self::OpenAi | Self::Messages | Self::Embeddings(_) => return None,
-            Self::Google => Box::new(error::UnwrapErrors::default()),
+            Self::OpenAiUnwrapped => Box::new(error::UnwrapErrors::default()),
             Self::FramedMessages => Box::new(Framed::new(None)),
             Self::Anthropic { context, is_framed } => {
                 let stream = anthropic::Stream::new(context.clone(), id.created);
@@ -85,7 +87,7 @@ impl AnswerForm {
     /// What translates a whole answer; `None` where it passes as it is. `counted` is its `x-amzn-bedrock-input-token-count`.
     pub fn whole(&self, id: &AnswerId, counted: Option<u64>) -> Option<Box<dyn StreamTranslator>> {
         match self {
-            Self::OpenAi | Self::Google | Self::Messages | Self::FramedMessages => None,
+            Self::OpenAi | Self::OpenAiUnwrapped | Self::Messages | Self::FramedMessages => None,
             Self::Functions(form) => Some(Box::new(AsFunctions::new(form.whole(id, counted)?, false))),
             Self::Anthropic { .. } | Self::Converse(_) | Self::Embeddings(_) => Some(Box::new(BufferedAnswer {
                 form: self.clone(),
@@ -102,7 +104,7 @@ impl AnswerForm {
         match self {
             // Bedrock's own errors, where the model speaks OpenAI's protocol.
             Self::OpenAi if amazon_type.is_some() => Some(converse::error(status, amazon_type, body)),
-            Self::OpenAi | Self::Google => error::unwrap(body).map(<[u8]>::to_vec),
+            Self::OpenAi | Self::OpenAiUnwrapped => error::unwrap(body).map(<[u8]>::to_vec),
             Self::Messages | Self::FramedMessages => anthropic::own_error(status, body),
             Self::Functions(form) => form.error(status, amazon_type, body),
             Self::Anthropic { is_framed: false, .. } => Some(anthropic::error(status, body)),
@@ -152,7 +154,7 @@ impl StreamTranslator for BufferedAnswer {
             AnswerForm::Embeddings(context) => embeddings::answer(&body, context, self.counted)?,
             // None of these is buffered.
             AnswerForm::OpenAi
-            | AnswerForm::Google
+            | AnswerForm::OpenAiUnwrapped
             | AnswerForm::Messages
             | AnswerForm::FramedMessages
             | AnswerForm::Functions(_) => body,

@@ -239,6 +239,9 @@ impl EndpointContext<'_> {
         };
         // Vertex' names of Google's models have their publisher before them.
         let is_bare = self.provider == Provider::Vertex && !self.call.model.contains('/');
+        if is_bare && self.call.model.is_empty() {
+            return Err(EndpointError::InvalidModel);
+        }
         let model = if is_bare { format!("google/{}", self.call.model) } else { self.call.model.to_owned() };
         Ok(self.at(&path, TargetProtocol::OpenAi, BodyModel::Is(model)))
     }
@@ -246,6 +249,8 @@ impl EndpointContext<'_> {
     /// Anthropic's own API, and others that have it.
     fn messages(&self) -> Result<Endpoint, EndpointError> {
         let path = match self.call.operation {
+            // A translation writes the name.
+            Operation::Chat if self.call.model.is_empty() => return Err(EndpointError::InvalidModel),
             Operation::Chat | Operation::Messages => "messages",
             Operation::Models => "models",
             // What is called there is translated; to read or delete it, there is nothing.

@@ -41,6 +41,15 @@ impl StreamTranslator for UnwrapErrors {
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
+            if self.state == State::Line && self.kept.is_empty() {
+                let passing = passing(rest);
+                let (part, behind) = rest.split_at_checked(passing).unwrap_or((rest, b""));
+                out.extend_from_slice(part);
+                rest = behind;
+                if passing > 0 {
+                    continue;
+                }
+            }
             // Of the beginning of a line one byte at a time decides; of the rest its end.
             let end = if self.state == State::Line { 1 } else { memchr(b'\n', rest).map_or(rest.len(), |at| at + 1) };
             let (part, behind) = rest.split_at_checked(end).unwrap_or((rest, b""));
@@ -101,6 +110,18 @@ impl UnwrapErrors {
         }
         out.push(b'\n');
     }
+}
+
+/// How many bytes of these are whole lines of which none begins an array, which most streams consist of.
+fn passing(lines: &[u8]) -> usize {
+    let mut passing = 0;
+    for end in memchr::memchr_iter(b'\n', lines) {
+        if begins_array(lines.get(passing..=end).unwrap_or_default()) != Some(false) {
+            break;
+        }
+        passing = end + 1;
+    }
+    passing
 }
 
 /// Whether a line is data that begins an array of objects, or an array whose first element is on the next line; `None` as long

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::json::{Cursor, RawJson, unescaped_name, without_mark};
-use crate::translate::{Dropped, MAX_DROPPED, TranslateError, Unsupported, asks_for_nothing};
+use crate::translate::{DroppedList, Drops, TranslateError, Unsupported, asks_for_nothing};
 
 /// Which fields of a request pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +66,8 @@ pub fn filter<'a>(
     body: &'a [u8],
     rules: &FieldRules,
     unsupported: Unsupported,
-) -> Result<(Cow<'a, [u8]>, Vec<Dropped>), TranslateError> {
-    let untouched = || Ok((Cow::Borrowed(body), Vec::new()));
+) -> Result<(Cow<'a, [u8]>, DroppedList), TranslateError> {
+    let untouched = || Ok((Cow::Borrowed(body), DroppedList::default()));
     if *rules == FieldRules::ALL || unsupported == Unsupported::Pass {
         return untouched();
     }
@@ -79,13 +79,13 @@ pub fn filter<'a>(
     }
     let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return untouched() };
     let mut out = body.get(..first.begin).unwrap_or_default().to_vec();
-    let mut dropped = Vec::new();
+    let mut drops = Drops::default();
     let mut is_first = true;
     for span in &spans {
         let name = new_name(span);
         if name.is_none() && !rules.allows(&span.name) {
-            if !asks_for_nothing(&span.name, span.value) && dropped.len() < MAX_DROPPED {
-                dropped.push(Dropped::new(span.name.clone().into_owned()));
+            if !asks_for_nothing(&span.name, span.value) {
+                drops.push_field(&span.name);
             }
             continue;
         }
@@ -100,10 +100,7 @@ pub fn filter<'a>(
         }
     }
     out.extend_from_slice(body.get(last.end..).unwrap_or_default());
-    if unsupported == Unsupported::Refuse && !dropped.is_empty() {
-        return Err(TranslateError::Unsupported(dropped));
-    }
-    Ok((Cow::Owned(out), dropped))
+    Ok((Cow::Owned(out), drops.into_list(unsupported)?))
 }
 
 /// Changes fields of the request itself: each gets a value, in JSON, or goes (`None`). All other bytes and their order stay; a

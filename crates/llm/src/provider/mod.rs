@@ -63,6 +63,11 @@ impl Provider {
         Self::ALL.into_iter().find(|provider| provider.name() == name)
     }
 
+    /// The protocols that a target's `api` can name.
+    pub const fn apis(self) -> &'static [Api] {
+        self.row().apis
+    }
+
     /// How a key of this provider's is sent.
     pub const fn key_header(self) -> KeyHeader {
         self.row().key
@@ -116,14 +121,21 @@ pub enum Api {
 }
 
 impl Api {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::OpenAi, Self::Messages, Self::Converse];
+
+    /// The name in the pools file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Messages => "messages",
+            Self::Converse => "converse",
+        }
+    }
+
     /// The protocol of a name in the pools file.
     pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "openai" => Some(Self::OpenAi),
-            "messages" => Some(Self::Messages),
-            "converse" => Some(Self::Converse),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|api| api.name() == name)
     }
 }
 

@@ -8,7 +8,7 @@ use super::fields;
 use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
-use crate::translate::{Dropped, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
+use crate::translate::{DroppedList, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
 const DEFAULT_MAX_TOKENS: u64 = 4096;
@@ -38,7 +38,7 @@ pub struct TargetModel<'a> {
 }
 
 /// What a client sent.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ClientRequest<'a> {
     /// What it asks for.
     pub operation: Operation,
@@ -48,6 +48,8 @@ pub struct ClientRequest<'a> {
     pub body: &'a [u8],
     /// Its `anthropic-version`, which goes before ours where it speaks Anthropic's protocol itself.
     pub anthropic_version: Option<&'a str>,
+    /// The values of its headers `anthropic-beta`, each with one name or several with commas between them.
+    pub anthropic_beta: Vec<&'a str>,
 }
 
 /// A request as it goes out, without the key.
@@ -58,7 +60,7 @@ pub struct Prepared<'a> {
     /// The body; borrowed if it is the client's, byte for byte.
     pub body: Cow<'a, [u8]>,
     /// What the target cannot take and was left out.
-    pub dropped: Vec<Dropped>,
+    pub dropped: DroppedList,
     /// What becomes of the answer.
     pub answer: AnswerForm,
 }
@@ -66,7 +68,7 @@ pub struct Prepared<'a> {
 impl Prepared<'_> {
     /// Whether the usage of a stream is asked for by `stream_options.include_usage`, which the target takes.
     pub fn takes_include_usage(&self, operation: Operation) -> bool {
-        matches!(self.answer, AnswerForm::OpenAi | AnswerForm::Google)
+        matches!(self.answer, AnswerForm::OpenAi | AnswerForm::OpenAiUnwrapped)
             && matches!(operation, Operation::Chat | Operation::Completions)
             && self.endpoint.fields.allows("stream_options")
     }
@@ -112,22 +114,17 @@ pub fn prepare<'a>(
         (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
             translated((target, facts_of), fields, &model, protocol)?
         }
-        (_, TargetProtocol::Messages(envelope)) => {
-            if let Some(version) = request.anthropic_version {
-                for (_, value) in endpoint.headers.iter_mut().filter(|(name, _)| *name == "anthropic-version") {
-                    version.clone_into(value);
-                }
-            }
-            messages(request.body, &model, envelope, &endpoint.model, stream)
-        }
+        (_, TargetProtocol::Messages(envelope)) => messages(request, fields.as_ref(), envelope, &mut endpoint),
         (_, TargetProtocol::Embeddings(family)) => {
             let made = embeddings::request_of(fields, family, target.unsupported)?;
             (Cow::Owned(made.body), made.dropped, AnswerForm::Embeddings(made.answer))
         }
         (_, TargetProtocol::OpenAi | TargetProtocol::Converse) => {
             let (body, dropped) = fields::filter(request.body, &endpoint.fields, target.unsupported)?;
-            let is_google = matches!(target.provider, Provider::Gemini | Provider::Vertex);
-            let form = if is_google { AnswerForm::Google } else { AnswerForm::OpenAi };
+            // Google may stand behind an address too.
+            let may_be_google =
+                matches!(target.provider, Provider::Gemini | Provider::Vertex | Provider::OpenAiCompatible);
+            let form = if may_be_google { AnswerForm::OpenAiUnwrapped } else { AnswerForm::OpenAi };
             (with_model(body, &model, &endpoint.model), dropped, form)
         }
     };
@@ -135,7 +132,7 @@ pub fn prepare<'a>(
     Ok(Prepared { endpoint, body, dropped, answer })
 }
 
-type Made<'a> = (Cow<'a, [u8]>, Vec<Dropped>, AnswerForm);
+type Made<'a> = (Cow<'a, [u8]>, DroppedList, AnswerForm);
 
 /// A chat in another protocol than the client's. Functions of the old form become tools first.
 fn translated<'a>(
@@ -188,18 +185,48 @@ fn chat_as_messages<'a>(
 }
 
 /// Anthropic's protocol on both sides: only what stands around the request changes.
-fn messages<'a>(body: &'a [u8], asked: &str, envelope: MessagesEnvelope, model: &BodyModel, stream: bool) -> Made<'a> {
+fn messages<'a>(
+    request: &ClientRequest<'a>,
+    fields: Option<&RequestFields<'_>>,
+    envelope: MessagesEnvelope,
+    endpoint: &mut Endpoint,
+) -> Made<'a> {
+    let body = request.body;
     let (body, is_framed) = match envelope {
-        MessagesEnvelope::Api => (with_model(Cow::Borrowed(body), asked, model), false),
+        MessagesEnvelope::Api => {
+            if let Some(version) = request.anthropic_version {
+                for (_, value) in endpoint.headers.iter_mut().filter(|(name, _)| *name == "anthropic-version") {
+                    version.clone_into(value);
+                }
+            }
+            let asked = fields.map(RequestFields::model).unwrap_or_default();
+            (with_model(Cow::Borrowed(body), &asked, &endpoint.model), false)
+        }
+        // Its beta features are in the header, as Anthropic's own are. Source: the vendor's SDK, `lib/vertex`.
         MessagesEnvelope::Vertex => {
             (fields::set(body, &[("model", None), ("anthropic_version", Some("\"vertex-2023-10-16\""))]), false)
         }
         MessagesEnvelope::Bedrock => {
             let version = Some("\"bedrock-2023-05-31\"");
-            (fields::set(body, &[("model", None), ("stream", None), ("anthropic_version", version)]), stream)
+            let betas = betas(&request.anthropic_beta).filter(|_| fields.is_some_and(|it| it.get(BETA).is_none()));
+            let mut changes = vec![("model", None), ("stream", None), ("anthropic_version", version)];
+            changes.extend(betas.as_deref().map(|betas| (BETA, Some(betas))));
+            (fields::set(body, &changes), fields.is_some_and(RequestFields::is_stream))
         }
     };
-    (body, Vec::new(), if is_framed { AnswerForm::FramedMessages } else { AnswerForm::Messages })
+    (body, DroppedList::default(), if is_framed { AnswerForm::FramedMessages } else { AnswerForm::Messages })
+}
+
+/// The field of InvokeModel's body for what a client of Anthropic's API says in the header `anthropic-beta`. Source: Bedrock's user
+/// guide, `model-parameters-anthropic-claude-messages-request-response`; that the body's own goes before the header, the vendor's
+/// SDK, `lib/bedrock`.
+const BETA: &str = "anthropic_beta";
+
+/// The names in headers `anthropic-beta` as a JSON list; `None` where there are none.
+fn betas(headers: &[&str]) -> Option<String> {
+    let names = headers.iter().flat_map(|header| header.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<_> = names.collect();
+    (!names.is_empty()).then(|| serde_json::Value::from(names).to_string())
 }
 
 /// The body with the name that the target's model has there.

@@ -1,7 +1,7 @@
 //! The table of providers.
 
 use super::fields::FieldRules;
-use super::{KeyHeader, Operation, Provider};
+use super::{Api, KeyHeader, Operation, Provider};
 
 /// A setting that a provider's address needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) struct Row {
     /// The paths need settings as well, so a `url` does not do without them.
     pub(super) placeholders_in_paths: bool,
     pub(super) key: KeyHeader,
+    /// The protocols that it speaks.
+    pub(super) apis: &'static [Api],
     /// The path behind the base of each operation that is served in OpenAI's protocol.
     pub(super) openai: &'static [(Operation, &'static str)],
     /// The fields of chat requests in OpenAI's protocol that pass.
@@ -148,6 +150,7 @@ const OPENAI: Row = Row {
     needs: &[],
     placeholders_in_paths: false,
     key: KeyHeader::Bearer,
+    apis: &[Api::OpenAi],
     openai: EVERYTHING,
     chat: FieldRules::ALL,
     embeddings: FieldRules::ALL,
@@ -170,6 +173,7 @@ const ANTHROPIC: Row = Row {
     name: "anthropic",
     base: "https://api.anthropic.com/v1",
     key: KeyHeader::Anthropic,
+    apis: &[Api::Messages],
     openai: &[(Operation::Models, "models")],
     ..OPENAI
 };
@@ -196,6 +200,7 @@ const VERTEX: Row = Row {
     base: "https://{location}-aiplatform.googleapis.com/v1",
     needs: &[Setting::Project, Setting::Location],
     placeholders_in_paths: true,
+    apis: &[Api::OpenAi, Api::Messages],
     openai: &[(Operation::Chat, "projects/{project}/locations/{location}/endpoints/openapi/chat/completions")],
     chat: FieldRules::only(VERTEX_CHAT),
     other_paths: false,
@@ -210,23 +215,27 @@ const BEDROCK: Row = Row {
     base: "https://bedrock-runtime.{region}.amazonaws.com",
     needs: &[Setting::Region],
     key: KeyHeader::BearerOrSignature,
+    apis: &[Api::OpenAi, Api::Messages, Api::Converse],
     openai: &[(Operation::Chat, "openai/v1/chat/completions")],
     chat: FieldRules::except(&["frequency_penalty", "logit_bias", "presence_penalty"]),
     other_paths: false,
     ..OPENAI
 };
 
-/// Source: docs.ollama.com/api/openai-compatibility. A local one ignores keys, ollama.com asks for one.
+/// Source: docs.ollama.com/api/openai-compatibility and docs.ollama.com/api/anthropic-compatibility. A local one ignores keys,
+/// ollama.com asks for one.
 const OLLAMA: Row = Row {
     name: "ollama",
     base: "http://localhost:11434/v1",
+    apis: &[Api::OpenAi, Api::Messages],
     chat: FieldRules::only(OLLAMA_CHAT).renaming("max_completion_tokens", "max_tokens"),
     embeddings: FieldRules::only(EMBEDDINGS),
     completions: FieldRules::only(OLLAMA_COMPLETIONS),
     ..OPENAI
 };
 
-const OPENAI_COMPATIBLE: Row = Row { name: "openai_compatible", base: "", needs: &[Setting::Base], ..OPENAI };
+const OPENAI_COMPATIBLE: Row =
+    Row { name: "openai_compatible", base: "", needs: &[Setting::Base], apis: &[Api::OpenAi, Api::Messages], ..OPENAI };
 
 impl Provider {
     pub(super) const fn row(self) -> &'static Row {

@@ -6,7 +6,7 @@
 
 use serde_json::Value;
 
-use super::{BrokenAnswer, Dropped, RequestFields, StreamTranslator, TranslateError};
+use super::{BrokenAnswer, DroppedList, RequestFields, StreamTranslator, TranslateError};
 use crate::json::{RawJson, unescaped_name};
 use crate::usage::TokenCounts;
 
@@ -140,8 +140,8 @@ fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, calls: &mut usize) {
 }
 
 /// What was left out of the request, by the names that the client used.
-pub(crate) fn dropped(dropped: Vec<Dropped>) -> Vec<Dropped> {
-    dropped.into_iter().map(|path| Dropped::new(old_name(path.as_str()))).collect()
+pub(crate) fn dropped(dropped: DroppedList) -> DroppedList {
+    dropped.renamed(old_name)
 }
 
 /// What is wrong with the request, by the names that the client used.

@@ -7,14 +7,18 @@ pub mod anthropic;
 pub mod bedrock_invoke;
 pub mod converse;
 mod defaults;
+mod dropped;
 pub mod embeddings;
 pub mod functions;
 pub mod json_progress;
+mod object_fields;
 mod request_fields;
 
 use std::fmt;
 
 pub(crate) use defaults::asks_for_nothing;
+pub(crate) use dropped::Drops;
+pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};
 pub use request_fields::RequestFields;
 
 use crate::usage::TokenCounts;
@@ -24,42 +28,10 @@ use crate::usage::TokenCounts;
 pub struct TranslatedRequest<A> {
     /// The vendor's JSON body.
     pub body: Vec<u8>,
-    /// What the client asked for and the vendor cannot take, in the order of the request.
-    pub dropped: Vec<Dropped>,
+    /// What the client asked for and the vendor cannot take.
+    pub dropped: DroppedList,
     /// What the translation of the answer needs of the request.
     pub answer: A,
-}
-
-/// Something of a request that a vendor cannot take: a field's path, such as `logit_bias` or `messages[2].content[0]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dropped(String);
-
-/// Of what cannot be taken not more than this is named: a request could hold a million such parts.
-pub const MAX_DROPPED: usize = 100;
-
-impl Dropped {
-    /// Of a path that is longer than 100 bytes only the beginning is kept: clients choose the names of fields, and headers and
-    /// messages have little room. The names that vendors know have at most 40 letters.
-    pub fn new(path: impl Into<String>) -> Self {
-        const MAX_BYTES: usize = 100;
-        let mut path = path.into();
-        if path.len() > MAX_BYTES {
-            let end = (0..=MAX_BYTES).rev().find(|end| path.is_char_boundary(*end)).unwrap_or_default();
-            path.truncate(end);
-            path.shrink_to_fit();
-        }
-        Self(path)
-    }
-
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Dropped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// What becomes of what a vendor cannot take (`"unsupported"` in the pools file).
@@ -86,8 +58,8 @@ pub enum TranslateError {
         message: String,
     },
     /// The vendor cannot take these, and the settings say to refuse them.
-    #[error("the model cannot take {}", join(.0))]
-    Unsupported(Vec<Dropped>),
+    #[error("the model cannot take {}", .0.names(MAX_DROPPED, |one| format!("`{one}`")))]
+    Unsupported(DroppedList),
 }
 
 impl TranslateError {
@@ -95,10 +67,6 @@ impl TranslateError {
     pub(crate) fn not_an_object() -> Self {
         Self::Invalid { param: "body".to_owned(), message: "must be a JSON object".to_owned() }
     }
-}
-
-fn join(dropped: &[Dropped]) -> String {
-    dropped.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// An answer that breaks the vendor's own protocol: no client's fault.

@@ -19,6 +19,7 @@ fn sent(provider: Provider, body: &str) -> Result<Prepared<'_>, String> {
         path: "chat/completions",
         body: body.as_bytes(),
         anthropic_version: None,
+        anthropic_beta: Vec::new(),
     };
     prepare(&target, &request, |_| ModelFacts::default()).map_err(|error| error.to_string())
 }

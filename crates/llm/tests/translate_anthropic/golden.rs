@@ -34,7 +34,7 @@ fn requests() {
         match result {
             Ok(translated) => {
                 assert_eq!(minified(&translated.body), minified(field(golden, "anthropic").bytes()), "{name}");
-                let dropped: Vec<String> = translated.dropped.into_iter().map(|dropped| dropped.to_string()).collect();
+                let dropped: Vec<String> = translated.dropped.iter().map(ToString::to_string).collect();
                 let expected = golden
                     .field("dropped")
                     .map_or(Vec::new(), |list| serde_json::from_slice::<Vec<String>>(list.bytes()).unwrap());
@@ -45,7 +45,7 @@ fn requests() {
                 assert_eq!(param, field(golden, "refused").text().unwrap(), "{name}: {message}");
             }
             Err(TranslateError::Unsupported(dropped)) => {
-                let dropped: Vec<_> = dropped.into_iter().map(|dropped| dropped.to_string()).collect();
+                let dropped: Vec<_> = dropped.iter().map(ToString::to_string).collect();
                 let expected: Vec<String> = serde_json::from_slice(field(golden, "unsupported").bytes()).unwrap();
                 assert_eq!(dropped, expected, "{name}");
             }

@@ -6,6 +6,7 @@
 
 mod golden;
 mod properties;
+mod schemas;
 mod sdk;
 mod timing;
 mod traps;
@@ -94,7 +95,7 @@ fn minified(json: &[u8]) -> String {
 fn translate(request: &Value, options: &Options<'_>) -> Result<(Value, Vec<String>), TranslateError> {
     let translated = llm::translate::anthropic::request(request.to_string().as_bytes(), options)?;
     let body = serde_json::from_slice(&translated.body).unwrap();
-    Ok((body, translated.dropped.into_iter().map(|dropped| dropped.to_string()).collect()))
+    Ok((body, translated.dropped.iter().map(ToString::to_string).collect()))
 }
 
 /// What a stream becomes, up to where it breaks, and what breaks.

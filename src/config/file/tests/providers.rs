@@ -64,6 +64,36 @@ fn s1_each_provider_needs_little() {
 }
 
 #[test]
+fn s1_a_protocol_that_a_provider_does_not_speak_is_a_fault_that_lists_those_it_does() {
+    for (provider, more, apis) in [
+        ("openai", "", &["openai"][..]),
+        ("azure", r#", "resource": "west""#, &["openai"]),
+        ("anthropic", "", &["messages"]),
+        ("gemini", "", &["openai"]),
+        ("vertex", r#", "project": "p", "location": "global""#, &["openai", "messages"]),
+        ("bedrock", r#", "region": "eu-central-1""#, &["openai", "messages", "converse"]),
+        ("ollama", "", &["openai", "messages"]),
+        ("openai_compatible", r#", "url": "http://vllm:8000/v1""#, &["openai", "messages"]),
+    ] {
+        for api in ["openai", "messages", "converse"] {
+            let target = format!(r#"{{"provider": "{provider}", "api_key": "${{KEY}}", "api": "{api}"{more}}}"#);
+            if apis.contains(&api) {
+                assert_eq!(load(&target, &[]), Ok(1), "{target}");
+                continue;
+            }
+            let names: Vec<_> = apis.iter().map(|api| format!("\"{api}\"")).collect();
+            let words = format!("targets[0].api=\"{api}\": must be {} for the provider {provider}", names.join(" or "));
+            let reported = load(&target, &[]).unwrap_err();
+            assert!(reported.contains(&words), "{reported}");
+        }
+    }
+    // Both faults of one target are found.
+    let two = r#"{"provider": "anthropic", "api_key": "${KEY}", "api": "converse", "api_version": "2024-01-01"}"#;
+    let reported = load(two, &[]).unwrap_err();
+    assert!(reported.contains("must be \"messages\" for") && reported.contains("must be 2023-06-01 or"), "{reported}");
+}
+
+#[test]
 fn s1_faults_of_providers_say_what_would_be_right_and_show_no_secret() {
     for (target, words) in [
         (r#""provider": "antropic", "api_key": "${KEY}""#, r#"did you mean "anthropic"?"#),

@@ -1,13 +1,13 @@
-//! The assistant's calls of tools, and the messages' fields.
+//! The assistant's calls of tools.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::TranslateError;
+use crate::translate::object_fields::{Message, Others};
 
 #[derive(Debug)]
 pub(super) struct Call<'a> {
@@ -19,60 +19,6 @@ pub(super) struct Call<'a> {
     pub(super) result: Option<usize>,
 }
 
-/// The fields of one message.
-#[derive(Debug, Default)]
-pub(super) struct Message<'a> {
-    pub(super) role: Option<RawJson<'a>>,
-    pub(super) content: Option<RawJson<'a>>,
-    pub(super) refusal: Option<RawJson<'a>>,
-    pub(super) tool_calls: Option<RawJson<'a>>,
-    pub(super) tool_call_id: Option<RawJson<'a>>,
-    pub(super) thinking_blocks: Option<RawJson<'a>>,
-    pub(super) mark: Option<RawJson<'a>>,
-    /// Fields without a counterpart.
-    pub(super) others: Vec<Cow<'a, str>>,
-}
-
-impl<'a> Message<'a> {
-    /// Reads a message and moves behind it.
-    pub(super) fn read(message: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
-        let mut read = Self::default();
-        message.fields(|name, value| {
-            let value = value.raw()?;
-            // Almost no name is written with escapes.
-            if !read.set(name, value) {
-                let name = unescaped_name(name);
-                if !read.set(name.as_bytes(), value) && !value.is_blank() {
-                    read.others.push(name);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(read)
-    }
-
-    /// It has a refusal and no content beside it.
-    pub(super) fn says_only_its_refusal(&self) -> bool {
-        self.refusal.is_some() && self.content.is_none_or(RawJson::is_blank)
-    }
-
-    /// Sets the field of that name, if there is one.
-    fn set(&mut self, name: &[u8], value: RawJson<'a>) -> bool {
-        let place = match name {
-            b"role" => &mut self.role,
-            b"content" => &mut self.content,
-            b"refusal" => &mut self.refusal,
-            b"tool_calls" => &mut self.tool_calls,
-            b"tool_call_id" => &mut self.tool_call_id,
-            b"thinking_blocks" => &mut self.thinking_blocks,
-            b"cache_control" => &mut self.mark,
-            _ => return false,
-        };
-        *place = Some(value).filter(|value| !value.is_null());
-        true
-    }
-}
-
 /// The fields of a call in OpenAI's form.
 #[derive(Debug, Default)]
 struct CallFields<'a> {
@@ -82,7 +28,8 @@ struct CallFields<'a> {
     name: Option<RawJson<'a>>,
     /// The function's arguments.
     arguments: Option<RawJson<'a>>,
-    extra_content: Option<RawJson<'a>>,
+    /// Fields without a counterpart, of the call and of its function, such as Gemini's thought signature.
+    others: Others<'a>,
 }
 
 impl<'a> CallFields<'a> {
@@ -90,22 +37,24 @@ impl<'a> CallFields<'a> {
     fn read(call: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut read = Self::default();
         call.fields(|name, value| {
-            match &*unescaped_name(name) {
-                "id" => read.id = Some(value.raw()?),
-                "extra_content" => read.extra_content = Some(value.raw()?),
-                "function" => {
+            match &*unescaped_bytes(name) {
+                b"id" => read.id = Some(value.raw()?),
+                b"type" | b"index" => {}
+                b"function" => {
                     (read.name, read.arguments) = (None, None);
+                    let mut others = Others::default();
                     let function = value.raw_with_fields(|name, value| {
-                        match &*unescaped_name(name) {
-                            "name" => read.name = Some(value.raw()?),
-                            "arguments" => read.arguments = Some(value.raw()?),
-                            _ => {}
+                        match &*unescaped_bytes(name) {
+                            b"name" => read.name = Some(value.raw()?),
+                            b"arguments" => read.arguments = Some(value.raw()?),
+                            _ => others.note_unknown(name, value.raw()?),
                         }
                         Ok(())
                     })?;
                     read.function = Some(function);
+                    read.others.add("function", &others);
                 }
-                _ => {}
+                _ => read.others.note_unknown(name, value.raw()?),
             }
             Ok(())
         })?;
@@ -127,15 +76,12 @@ impl<'a> Conversation<'a> {
             let number = position;
             position += 1;
             let path = format_args!("messages[{index}].tool_calls[{number}]");
-            let CallFields { id, function, name, arguments, extra_content } = CallFields::read(call)?;
+            let CallFields { id, function, name, arguments, others } = CallFields::read(call)?;
             let Some(function) = function.filter(|function| function.is_object()) else {
                 result = Err(invalid(&format!("{path}.function"), "it is missing or no object"));
                 return Err(SyntaxError);
             };
-            // Gemini's thought signature.
-            if extra_content.is_some_and(|extra| !extra.is_blank()) {
-                draft.leave_out("messages", format!("{path}.extra_content"));
-            }
+            draft.drops_of("messages").push_fields(|| path.to_string(), &others);
             result =
                 self.call(draft, id, name, Some(function), &path, |out, path| write_arguments(out, arguments, path));
             if result.is_err() { Err(SyntaxError) } else { Ok(()) }

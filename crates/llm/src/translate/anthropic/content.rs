@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::RawJson;
+use crate::json::{RawJson, unescaped_name};
 use crate::translate::TranslateError;
+use crate::translate::object_fields::{Others, pick_of};
 
 /// A part of a content.
 pub(super) enum Part<'a> {
@@ -121,29 +122,30 @@ fn has_code_escape(text: &[u8]) -> bool {
     memchr::memchr_iter(b'\\', text).any(|at| text.get(at + 1) == Some(&b'u'))
 }
 
-/// Writes a block of the assistant's thinking as the vendor gave it, and returns whether it is one. Without its signature it
-/// cannot be given back.
-pub(super) fn thinking(out: &mut Vec<u8>, block: RawJson<'_>) -> bool {
-    let field = |name| block.field(name).filter(|value| value.quoted().is_some());
-    let is = |kind| block.field("type").is_some_and(|name| name.is_text(kind));
+/// Writes a block of the assistant's thinking as the vendor gave it, and returns its fields without a counterpart; `None` of what
+/// is no such block, or has no signature: without that it cannot be given back.
+pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<Others<'a>> {
+    let ([kind, thinking, signature, data, _], others) =
+        pick_of(block, ["type", "thinking", "signature", "data", "index"]);
+    let is = |name| kind.is_some_and(|kind| kind.is_text(name));
+    let text = |value: Option<RawJson<'a>>| value.filter(|value| value.quoted().is_some());
     // A stream has the signature alone in its last piece; clients that put the pieces together have both.
-    let thinking = block.field("thinking").filter(|value| value.quoted().is_some());
-    if let (true, Some(signature)) = (is("thinking"), field("signature").filter(|signature| !signature.is_blank())) {
+    if let (true, Some(signature)) = (is("thinking"), text(signature).filter(|signature| !signature.is_blank())) {
         write::comma(out);
         out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
-        out.extend_from_slice(thinking.map_or(b"\"\"", RawJson::bytes));
+        out.extend_from_slice(text(thinking).map_or(b"\"\"", RawJson::bytes));
         write::raw(out, "signature", signature);
         out.push(b'}');
-        return true;
+        return Some(others);
     }
-    if let (true, Some(data)) = (is("redacted_thinking"), field("data")) {
+    if let (true, Some(data)) = (is("redacted_thinking"), text(data)) {
         write::comma(out);
         out.extend_from_slice(b"{\"type\":\"redacted_thinking\"");
         write::raw(out, "data", data);
         out.push(b'}');
-        return true;
+        return Some(others);
     }
-    false
+    None
 }
 
 /// Writes a part that is no text, or notes that it is left out.
@@ -162,8 +164,8 @@ pub(super) fn block(
             Err(invalid(&path.to_string(), "the assistant's content is text and nothing else"))
         }
         // The vendor's own blocks.
-        ("document", Block::Assistant) if !draft.options.rules().assistant_documents => {
-            leave_out(draft, path);
+        (kind @ "document", Block::Assistant) if !draft.options.rules().assistant_documents => {
+            draft.leave_out_part(path, kind);
             Ok(())
         }
         (kind, _) if draft.passes() && kind != "input_audio" => {
@@ -171,15 +173,11 @@ pub(super) fn block(
             out.extend_from_slice(part.bytes());
             Ok(())
         }
-        _ => {
-            leave_out(draft, path);
+        (kind, _) => {
+            draft.leave_out_part(path, kind);
             Ok(())
         }
     }
-}
-
-fn leave_out(draft: &mut Draft<'_, '_>, path: Path) {
-    draft.leave_out("messages", path.to_string());
 }
 
 fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: Path) -> Result<(), TranslateError> {
@@ -199,7 +197,7 @@ fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: 
         None => return Err(invalid(&param(), "it is neither a data URL nor an address with http or https")),
     };
     if matches!(source, Source::Address(_)) && !draft.options.envelope.takes_addresses() {
-        leave_out(draft, path);
+        draft.leave_out_part(path, "image_url");
         return Ok(());
     }
     write::comma(out);
@@ -217,7 +215,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
     let Some(data) = data else {
         // An id of OpenAI's store of files.
         if field("file_id").is_some() {
-            leave_out(draft, path);
+            draft.leave_out_part(path, "file");
             return Ok(());
         }
         return Err(invalid(&param(), "it is missing or no text"));
@@ -226,7 +224,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
         Some(Ok(("application/pdf", data))) => Source::Bytes("application/pdf", data),
         // Anything but PDF would have to be decoded to text.
         Some(Ok(_)) => {
-            leave_out(draft, path);
+            draft.leave_out_part(path, "file");
             return Ok(());
         }
         Some(Err(message)) => return Err(invalid(&param(), message)),
@@ -234,7 +232,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
         None if data.starts_with("JVBERi0") => Source::Bytes("application/pdf", &data),
         None if is_address(&data) && draft.options.envelope.takes_addresses() => Source::Address(&data),
         None => {
-            leave_out(draft, path);
+            draft.leave_out_part(path, "file");
             return Ok(());
         }
     };
@@ -248,7 +246,8 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
     Ok(())
 }
 
-/// Writes what a part has beside its source, and notes what is left out.
+/// Writes what a part has beside its source, and notes what is left out. `name` is the field of `inner`, of which `known` are
+/// written.
 fn end_media(
     draft: &mut Draft<'_, '_>,
     out: &mut Vec<u8>,
@@ -258,18 +257,25 @@ fn end_media(
     name: &str,
     known: &[&str],
 ) {
+    let mut others = Others::default();
     if let Some(inner) = inner {
-        inner.for_each_field(|field, value| {
-            let field = String::from_utf8_lossy(field);
-            let asks_for_nothing = value.is_blank() || (field == "detail" && value.is_text("auto"));
-            if !asks_for_nothing && !known.contains(&&*field) {
-                draft.leave_out("messages", format!("{path}.{name}.{field}"));
+        let mut lost = Others::default();
+        inner.for_each_field(|raw_name, value| {
+            let field = unescaped_name(raw_name);
+            let is_default = field == "detail" && value.is_text("auto");
+            if !is_default && !known.contains(&&*field) {
+                lost.note_unknown(raw_name, value);
             }
         });
+        others.add(name, &lost);
     }
-    if let Some(mark) = part.field("cache_control").filter(|mark| mark.is_object()) {
-        write::raw(out, "cache_control", mark);
-    }
+    part.for_each_field(|raw_name, value| match &*unescaped_name(raw_name) {
+        "type" => {}
+        "cache_control" if value.is_object() => write::raw(out, "cache_control", value),
+        field if field == name => {}
+        _ => others.note_unknown(raw_name, value),
+    });
+    draft.drops_of("messages").push_fields(|| path.to_string(), &others);
     out.push(b'}');
 }
 

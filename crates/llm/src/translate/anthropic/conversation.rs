@@ -6,13 +6,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::calls::{Call, Message};
+use super::calls::Call;
 use super::content::{self, Block, Part};
 use super::names::Ids;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{Cursor, RawJson, SyntaxError};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::TranslateError;
+use crate::translate::object_fields::Message;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -80,18 +81,19 @@ impl<'a> Conversation<'a> {
         message: &Message<'a>,
         index: usize,
     ) -> Result<(), TranslateError> {
-        let role = message.role.and_then(RawJson::text);
+        let role = message.role.and_then(RawJson::quoted).map(unescaped_bytes);
+        let mut gives_thinking = false;
         match role.as_deref() {
-            Some("system" | "developer") => self.system(draft, message, index)?,
-            Some("user") => {
+            Some(b"system" | b"developer") => self.system(draft, message, index)?,
+            Some(b"user") => {
                 self.begin(Side::User)?;
                 self.user(draft, message, index)?;
             }
-            Some("assistant") => {
+            Some(b"assistant") => {
                 self.begin(Side::Assistant)?;
-                self.assistant(draft, message, index)?;
+                gives_thinking = self.assistant(draft, message, index)?;
             }
-            Some("tool") => {
+            Some(b"tool") => {
                 self.begin(Side::User)?;
                 self.tool_result(draft, message, index)?;
             }
@@ -100,20 +102,14 @@ impl<'a> Conversation<'a> {
                 return Err(invalid(&format!("messages[{index}].role"), message));
             }
         }
-        let is_tool = role.as_deref() == Some("tool");
-        for other in &message.others {
-            // What the assistant thought is in its thinking blocks too; a tool's name is in its call.
-            let is_said = match &**other {
-                "reasoning_content" | "reasoning" | "reasoning_details" => message.thinking_blocks.is_some(),
-                "name" => is_tool,
-                _ => false,
-            };
-            if !is_said {
-                draft.leave_out("messages", format!("messages[{index}].{other}"));
-            }
+        let role = role.as_deref().unwrap_or_default();
+        let path = || format!("messages[{index}]");
+        message.note_lost(draft.drops_of("messages"), path, role, gives_thinking);
+        if message.cache_control.is_some_and(|mark| !mark.is_object() && !mark.is_blank()) {
+            draft.leave_out("messages", format!("messages[{index}].cache_control"));
         }
         // Where the assistant said nothing else, its refusal is what it said.
-        let is_said = role.as_deref() == Some("assistant") && message.says_only_its_refusal();
+        let is_said = role != b"assistant" || says_only_its_refusal(message);
         if message.refusal.is_some_and(|refusal| !refusal.is_blank()) && !is_said {
             draft.leave_out("messages", format!("messages[{index}].refusal"));
         }
@@ -130,7 +126,7 @@ impl<'a> Conversation<'a> {
             Part::Other(_) => Err(invalid(&path.to_string(), "the system prompt is text and nothing else")),
         })?;
         if system.len() > before {
-            mark_last(system, message.mark);
+            mark_last(system, message.cache_control);
         }
         Ok(())
     }
@@ -145,24 +141,24 @@ impl<'a> Conversation<'a> {
             Part::Other(part) => content::block(draft, blocks, part, path, Block::User),
         })?;
         if self.blocks.len() > before {
-            mark_last(&mut self.blocks, message.mark);
+            mark_last(&mut self.blocks, message.cache_control);
         }
         Ok(())
     }
 
+    /// Whether the message has thinking blocks that go out.
     fn assistant(
         &mut self,
         draft: &mut Draft<'a, '_>,
         message: &Message<'a>,
         index: usize,
-    ) -> Result<(), TranslateError> {
+    ) -> Result<bool, TranslateError> {
         let before = self.blocks.len();
-        if let Some(list) = message.thinking_blocks {
-            list.for_each(|block| self.has_thinking |= content::thinking(&mut self.blocks, block));
-        }
+        let gives_thinking = message.thinking_blocks.is_some_and(|blocks| self.thinking_blocks(draft, blocks, index));
+        self.has_thinking |= gives_thinking;
         // Blocks with calls of Anthropic's own form come after the texts, as the calls of OpenAI's do.
         let mut native_calls = Vec::new();
-        let said = if message.says_only_its_refusal() { message.refusal } else { message.content };
+        let said = if says_only_its_refusal(message) { message.refusal } else { message.content };
         if let Some(content) = said {
             let (blocks, last_text) = (&mut self.blocks, &mut self.last_text);
             let has_thinking = &mut self.has_thinking;
@@ -177,11 +173,14 @@ impl<'a> Conversation<'a> {
                     native_calls.push((part, path.to_string()));
                     Ok(())
                 }
-                Part::Other(part) if content::thinking(blocks, part) => {
-                    *has_thinking = true;
-                    Ok(())
-                }
-                Part::Other(part) => content::block(draft, blocks, part, path, Block::Assistant),
+                Part::Other(part) => match content::thinking(blocks, part) {
+                    Some(others) => {
+                        *has_thinking = true;
+                        draft.drops_of("messages").push_fields(|| path.to_string(), &others);
+                        Ok(())
+                    }
+                    None => content::block(draft, blocks, part, path, Block::Assistant),
+                },
             })?;
         }
         if self.calls.is_empty() {
@@ -196,9 +195,30 @@ impl<'a> Conversation<'a> {
             })?;
         }
         if self.blocks.len() > before {
-            mark_last(&mut self.blocks, message.mark);
+            mark_last(&mut self.blocks, message.cache_control);
         }
-        Ok(())
+        Ok(gives_thinking)
+    }
+
+    /// Whether any of them goes out. Those without a signature do not.
+    fn thinking_blocks(&mut self, draft: &mut Draft<'a, '_>, list: RawJson<'a>, index: usize) -> bool {
+        let drops = draft.drops_of("messages");
+        if !list.is_array() && !list.is_blank() {
+            drops.push(format!("messages[{index}].thinking_blocks"));
+        }
+        let (mut gives_thinking, mut at) = (false, 0);
+        list.for_each(|block| {
+            let path = || format!("messages[{index}].thinking_blocks[{at}]");
+            match content::thinking(&mut self.blocks, block) {
+                Some(others) => {
+                    gives_thinking = true;
+                    drops.push_fields(path, &others);
+                }
+                None => drops.push(path()),
+            }
+            at += 1;
+        });
+        gives_thinking
     }
 
     fn tool_result(
@@ -221,7 +241,7 @@ impl<'a> Conversation<'a> {
             Part::Text(text, fields) => content::text(draft, &mut result.blocks, text, fields, path, false).map(|_| ()),
             Part::Other(part) => content::block(draft, &mut result.blocks, part, path, Block::User),
         })?;
-        result.mark = message.mark.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
+        result.mark = message.cache_control.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
         Ok(())
     }
 
@@ -333,6 +353,11 @@ impl<'a> Conversation<'a> {
             self.blocks.splice(range, string);
         }
     }
+}
+
+/// It has a refusal and no content beside it.
+fn says_only_its_refusal(message: &Message<'_>) -> bool {
+    message.refusal.is_some() && message.content.is_none_or(RawJson::is_blank)
 }
 
 fn missing_content(index: usize) -> TranslateError {

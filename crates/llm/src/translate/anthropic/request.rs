@@ -1,12 +1,15 @@
 //! The request as a whole: reads the fields of OpenAI's, writes those of Anthropic's.
 
+use super::content::Path;
 use super::conversation::Conversation;
 use super::names::Names;
 use super::settings::Settings;
 use super::tools::Tools;
 use super::{AnswerContext, Envelope, Options, write};
 use crate::json::RawJson;
-use crate::translate::{Dropped, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing};
+use crate::translate::{
+    Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
+};
 
 /// Translates a chat completion request.
 ///
@@ -24,7 +27,7 @@ pub(crate) fn request_of(
     let fields = RequestFields::of_request(fields.filter(RequestFields::are_checked))?;
     let (body, stream) = (fields.body(), fields.is_stream());
     let mut draft =
-        Draft { fields, options, names: Names::default(), dropped: Vec::new(), last_position: ("", usize::MAX) };
+        Draft { fields, options, names: Names::default(), drops: Drops::default(), last_position: ("", usize::MAX) };
     draft.refuse_several_answers()?;
     let include_usage =
         draft.fields.get("stream_options").and_then(|asked| asked.field("include_usage")).is_some_and(RawJson::is_true);
@@ -52,7 +55,7 @@ pub(crate) fn request_of(
     draft.write_others(&mut out);
     out.push(b'}');
 
-    let dropped = draft.dropped()?;
+    let dropped = draft.drops.into_list(options.unsupported)?;
     let (model, renamed_tools) = (options.model.to_owned(), draft.names.renamed());
     Ok(TranslatedRequest { body: out, dropped, answer: AnswerContext { model, stream, include_usage, renamed_tools } })
 }
@@ -62,8 +65,8 @@ pub(super) struct Draft<'a, 'o> {
     pub(super) fields: RequestFields<'a>,
     pub(super) options: &'o Options<'o>,
     pub(super) names: Names,
-    /// What was left out, each with the position in the request of the field at the top.
-    dropped: Vec<(usize, Dropped)>,
+    /// What was left out.
+    drops: Drops,
     /// The last field that was looked for among those at the top, and its position.
     last_position: (&'static str, usize),
 }
@@ -71,10 +74,21 @@ pub(super) struct Draft<'a, 'o> {
 impl Draft<'_, '_> {
     /// Notes that something is left out. `top` is the field at the top that it belongs to.
     pub(super) fn leave_out(&mut self, top: &'static str, path: impl Into<String>) {
+        self.drops_of(top).push(path);
+    }
+
+    /// Notes that a part of a message is left out, which may be content.
+    pub(super) fn leave_out_part(&mut self, path: Path, kind: &str) {
+        self.drops_of("messages").push_content(path.to_string(), Content::of_part(kind));
+    }
+
+    /// Takes what is left out of this field at the top.
+    pub(super) fn drops_of(&mut self, top: &'static str) -> &mut Drops {
         if self.last_position.0 != top {
             self.last_position = (top, self.fields.position(top));
         }
-        self.dropped.push((self.last_position.1, Dropped::new(path.into())));
+        self.drops.at = self.last_position.1;
+        &mut self.drops
     }
 
     /// Whether unknown things are passed as they are.
@@ -113,19 +127,10 @@ impl Draft<'_, '_> {
                 out.push(b':');
                 out.extend_from_slice(value.bytes());
             } else {
-                self.dropped.push((position, Dropped::new(name.clone().into_owned())));
+                self.drops.at = position;
+                self.drops.push_field(name);
             }
         }
-    }
-
-    /// What was left out, in the order of the request; refused where the settings say so.
-    fn dropped(&mut self) -> Result<Vec<Dropped>, TranslateError> {
-        self.dropped.sort_by_key(|(position, _)| *position);
-        let dropped: Vec<_> = self.dropped.drain(..).map(|(_, dropped)| dropped).collect();
-        if self.options.unsupported == Unsupported::Refuse && !dropped.is_empty() {
-            return Err(TranslateError::Unsupported(dropped));
-        }
-        Ok(dropped)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
-use super::schema::{self, Use};
 use super::tools::Tools;
-use super::{Thinking, write};
+use super::{Thinking, schema, write};
 use crate::json::RawJson;
-use crate::translate::TranslateError;
+use crate::translate::object_fields::pick_of;
+use crate::translate::{Content, TranslateError};
 
 /// The least that may be thought (`ThinkingConfigEnabledParam` of the vendor's SDK).
 const MIN_BUDGET: u64 = 1024;
@@ -42,8 +42,10 @@ impl Settings {
             settings.fields.push(b'}');
         }
         settings.user(draft);
-        if let Some(mark) = draft.fields.get("cache_control").filter(|mark| mark.is_object()) {
-            write::raw(&mut settings.fields, "cache_control", mark);
+        match draft.fields.get("cache_control") {
+            Some(mark) if mark.is_object() => write::raw(&mut settings.fields, "cache_control", mark),
+            Some(mark) if !mark.is_blank() => draft.leave_out("cache_control", "cache_control"),
+            _ => {}
         }
         Ok(settings)
     }
@@ -213,27 +215,35 @@ fn max_tokens(draft: &Draft<'_, '_>) -> Result<u64, TranslateError> {
 }
 
 fn response_format(draft: &mut Draft<'_, '_>, output: &mut Vec<u8>) -> Result<(), TranslateError> {
-    let Some(format) = draft.fields.get("response_format") else { return Ok(()) };
-    match format.field("type").and_then(RawJson::text).as_deref() {
+    const NAME: &str = "response_format";
+    let Some(format) = draft.fields.get(NAME) else { return Ok(()) };
+    let ([kind, named], others) = pick_of(format, ["type", "json_schema"]);
+    draft.drops_of(NAME).push_fields(|| NAME.to_owned(), &others);
+    match kind.and_then(RawJson::text).as_deref() {
         Some("text") => Ok(()),
         // The vendor has no form "any JSON", and its schemas must be closed: a wish, not a guarantee. The conversation has a
         // sentence that asks for it.
         Some("json_object") => {
-            draft.leave_out("response_format", "response_format");
+            draft.leave_out(NAME, NAME);
             Ok(())
         }
         Some("json_schema") => {
-            let schema = format.field("json_schema").and_then(|named| named.field("schema"));
+            // The name says nothing about the answer, and what is taken is always enforced.
+            let ([schema, ..], others) =
+                named.map(|named| pick_of(named, ["schema", "name", "strict"])).unwrap_or_default();
             let Some(schema) = schema.filter(|schema| schema.is_object()) else {
                 return Err(invalid("response_format.json_schema.schema", "it is missing or no object"));
             };
-            if !draft.options.schemas {
-                draft.leave_out("response_format", "response_format");
+            let takes_schemas = draft.options.schemas;
+            let drops = draft.drops_of(NAME);
+            if !takes_schemas {
+                drops.push_content(NAME, Some(Content::Schema));
                 return Ok(());
             }
+            drops.push_fields(|| format!("{NAME}.json_schema"), &others);
             write::name(output, "format");
             output.extend_from_slice(b"{\"type\":\"json_schema\",\"schema\":");
-            schema::write(output, schema, Use::Answer);
+            schema::write_enforced(output, schema, true, "response_format.json_schema.schema", drops);
             output.push(b'}');
             Ok(())
         }

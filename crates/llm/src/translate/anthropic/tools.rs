@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
-use super::schema::{self, Use};
-use super::write;
-use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
-use crate::translate::TranslateError;
+use super::{schema, write};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
+use crate::translate::object_fields::Others;
+use crate::translate::{Content, TranslateError};
 
 /// More tools than any vendor takes; OpenAI takes 128. What is read of each is larger than its shortest text.
 const MAX_TOOLS: usize = 4_096;
@@ -45,6 +45,8 @@ struct Definition<'a> {
     is_typed: bool,
     is_strict: bool,
     mark: Option<RawJson<'a>>,
+    /// Fields without a counterpart, of the tool and of its function.
+    others: Others<'a>,
 }
 
 impl<'a> Definition<'a> {
@@ -60,13 +62,14 @@ impl<'a> Definition<'a> {
             is_typed: false,
             is_strict: false,
             mark: None,
+            others: Others::default(),
         };
         tool.fields(|name, value| {
-            match &*unescaped_name(name) {
-                "type" => read.kind = value.raw()?.text(),
-                "function" if value.peek() == Some(b'{') => read.function(value)?,
-                "cache_control" => read.mark = Some(value.raw()?),
-                _ => {}
+            match &*unescaped_bytes(name) {
+                b"type" => read.kind = value.raw()?.text(),
+                b"function" if value.peek() == Some(b'{') => read.function(value)?,
+                b"cache_control" if value.peek() == Some(b'{') => read.mark = Some(value.raw()?),
+                _ => read.others.note_unknown(name, value.raw()?),
             }
             Ok(())
         })?;
@@ -75,25 +78,54 @@ impl<'a> Definition<'a> {
 
     fn function(&mut self, function: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         self.has_function = true;
+        let mut others = Others::default();
         function.fields(|name, value| {
-            match &*unescaped_name(name) {
-                "name" => self.name = value.raw()?.text(),
-                "description" => self.description = Some(value.raw()?),
-                "parameters" => {
+            match &*unescaped_bytes(name) {
+                b"name" => self.name = value.raw()?.text(),
+                b"description" if value.peek() == Some(b'"') => self.description = Some(value.raw()?),
+                b"parameters" => {
                     let is_typed = &mut self.is_typed;
                     *is_typed = false;
                     let schema = value.raw_with_fields(|name, _| {
-                        *is_typed |= unescaped_name(name) == "type";
+                        *is_typed |= &*unescaped_bytes(name) == b"type";
                         Ok(())
                     })?;
                     self.parameters = Some(schema).filter(|schema| !schema.is_null());
                 }
-                "strict" => self.is_strict = value.raw()?.is_true(),
-                "cache_control" => self.mark = self.mark.or(Some(value.raw()?)),
-                _ => {}
+                b"strict" => self.is_strict = value.raw()?.is_true(),
+                b"cache_control" if value.peek() == Some(b'{') => self.mark = self.mark.or(Some(value.raw()?)),
+                _ => others.note_unknown(name, value.raw()?),
             }
             Ok(())
-        })
+        })?;
+        self.others.add("function", &others);
+        Ok(())
+    }
+}
+
+impl Definition<'_> {
+    /// Writes `input_schema`; one that is enforced is closed.
+    fn write_parameters(
+        &self,
+        out: &mut Vec<u8>,
+        draft: &mut Draft<'_, '_>,
+        index: usize,
+        is_enforced: bool,
+    ) -> Result<(), TranslateError> {
+        write::name(out, "input_schema");
+        let path = || format!("tools[{index}].function.parameters");
+        match self.parameters {
+            None if is_enforced => {
+                out.extend_from_slice(b"{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}");
+            }
+            None => out.extend_from_slice(b"{\"type\":\"object\"}"),
+            Some(parameters) if !parameters.is_object() => return Err(invalid(&path(), "it is no object")),
+            Some(parameters) if is_enforced => {
+                schema::write_enforced(out, parameters, self.is_typed, &path(), draft.drops_of("tools"));
+            }
+            Some(parameters) => schema::write(out, parameters, self.is_typed),
+        }
+        Ok(())
     }
 }
 
@@ -151,7 +183,7 @@ impl Tools {
                     write::comma(out);
                     out.extend_from_slice(tool.start.clone().raw().map_or(b"{}", RawJson::bytes));
                 }
-                Some(_) => draft.leave_out("tools", format!("tools[{index}]")),
+                Some(_) => draft.drops_of("tools").push_content(format!("tools[{index}]"), Some(Content::Tool)),
             }
             return Ok(());
         }
@@ -167,27 +199,21 @@ impl Tools {
         write::comma(out);
         out.push(b'{');
         write::text(out, "name", draft.names.vendor(name));
-        let is_said = |text: &RawJson<'_>| text.quoted().is_some() && !write::is_blank_string(*text);
-        if let Some(description) = tool.description.filter(is_said) {
+        if let Some(description) = tool.description.filter(|text| !write::is_blank_string(*text)) {
             write::raw(out, "description", description);
         }
-        write::name(out, "input_schema");
-        match tool.parameters {
-            None => out.extend_from_slice(b"{\"type\":\"object\"}"),
-            Some(parameters) if parameters.is_object() => {
-                schema::write(out, parameters, Use::Tool { is_typed: tool.is_typed });
-            }
-            Some(_) => return Err(invalid(&format!("tools[{index}].function.parameters"), "it is no object")),
-        }
-        if tool.is_strict && draft.options.schemas {
+        let is_enforced = tool.is_strict && draft.options.schemas;
+        tool.write_parameters(out, draft, index, is_enforced)?;
+        if is_enforced {
             write::name(out, "strict");
             out.extend_from_slice(b"true");
         } else if tool.is_strict {
             draft.leave_out("tools", format!("tools[{index}].function.strict"));
         }
-        if let Some(mark) = tool.mark.filter(|mark| mark.is_object()) {
+        if let Some(mark) = tool.mark {
             write::raw(out, "cache_control", mark);
         }
+        draft.drops_of("tools").push_fields(|| format!("tools[{index}]"), &tool.others);
         out.push(b'}');
         Ok(())
     }

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::fields::{self, Others, Part};
+use super::fields::Part;
 use super::text;
 use crate::json::RawJson;
+use crate::translate::object_fields::pick_of;
 
 /// What becomes of a part.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,11 +52,8 @@ pub(super) fn write_part(
 
 /// The fields of a part's object; those of other names are noted among the part's.
 fn inner<'a, const N: usize>(part: &mut Part<'a>, names: [&str; N]) -> [Option<RawJson<'a>>; N] {
-    let (picked, others) =
-        part.value.map(|value| fields::pick_of(value, names)).unwrap_or_else(|| ([None; N], Others::default()));
-    for name in others.iter() {
-        part.others.push(Cow::Owned(format!("{}.{name}", part.kind)));
-    }
+    let Some((picked, others)) = part.value.map(|value| pick_of(value, names)) else { return [None; N] };
+    part.others.add(&part.kind, &others);
     picked
 }
 

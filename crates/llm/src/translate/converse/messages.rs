@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::de::IgnoredAny;
 
 use super::content::{self, BlockRole, DocumentNames, Outcome};
-use super::fields::{self, Message, Part};
-use super::request::Drops;
+use super::fields::Part;
 use super::text;
 use crate::json::{Cursor, RawJson, SyntaxError};
-use crate::translate::TranslateError;
+use crate::translate::object_fields::{Message, pick, pick_of};
+use crate::translate::{Content, Drops, TranslateError};
 
 /// What the messages became.
 #[derive(Debug, Default)]
@@ -77,8 +77,9 @@ impl Conversation {
             self.end_results(path)?;
         }
         let gives_thinking = is_assistant && self.reasoning(message, drops, &path);
-        for name in message.lost(&role, gives_thinking) {
-            drops.push(format!("{}.{name}", path()));
+        message.note_lost(drops, path, role.as_bytes(), gives_thinking);
+        if message.cache_control.is_some_and(|mark| !mark.is_blank()) {
+            drops.push(format!("{}.cache_control", path()));
         }
         let content = message.content;
         match role.as_ref() {
@@ -166,7 +167,7 @@ impl Conversation {
             let path = format!("{}.thinking_blocks[{at}]", path());
             at += 1;
             let ([text, signature, data, ..], others) =
-                fields::pick_of(block, ["thinking", "signature", "data", "type", "index"]);
+                pick_of(block, ["thinking", "signature", "data", "type", "index"]);
             let filled = |text: &RawJson<'_>| text.quoted().is_some_and(|inside| !inside.is_empty());
             if let Some(signature) = signature.filter(filled) {
                 text::comma(&mut blocks);
@@ -194,13 +195,12 @@ impl Conversation {
     }
 
     fn tool_call(&mut self, call: &mut Cursor<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> Result<(), Stop> {
-        let ([function, id, custom, ..], mut others) =
-            fields::pick(call, ["function", "id", "custom", "type", "index"])?;
+        let ([function, id, custom, ..], mut others) = pick(call, ["function", "id", "custom", "type", "index"])?;
         let ([name, arguments], function_others) =
-            function.map(|function| fields::pick_of(function, ["name", "arguments"])).unwrap_or_default();
+            function.map(|function| pick_of(function, ["name", "arguments"])).unwrap_or_default();
         let Some(name) = name.and_then(RawJson::text) else {
             if custom.is_some() {
-                drops.push(path());
+                drops.push_content(path(), Some(Content::Tool));
                 return Ok(());
             }
             return Err(invalid(path(), "must be a function's call, with `function.name`").into());
@@ -347,7 +347,9 @@ fn write_content(
         match outcome {
             Outcome::Written => drops.push_fields(path, &part.map(|part| part.others).unwrap_or_default()),
             Outcome::Blank => {}
-            Outcome::Unsupported => drops.push(path()),
+            Outcome::Unsupported => {
+                drops.push_content(path(), part.and_then(|part| Content::of_part(&part.kind)));
+            }
             Outcome::Invalid(message) if result.is_ok() => result = Err(invalid(path(), message)),
             Outcome::Invalid(_) => {}
         }

@@ -3,43 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::AnswerContext;
-use super::fields::{self, Others};
 use super::messages::Conversation;
 use super::text;
 use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
-use crate::translate::{
-    Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
-};
-
-/// What cannot be taken, at most [`MAX_DROPPED`], each with the place in the request that it belongs to.
-#[derive(Debug, Default)]
-pub(super) struct Drops {
-    /// The number of the field of the request that is being read.
-    at: usize,
-    list: Vec<(usize, Dropped)>,
-}
-
-impl Drops {
-    pub(super) fn push(&mut self, path: String) {
-        if self.list.len() < MAX_DROPPED {
-            self.list.push((self.at, Dropped::new(path)));
-        }
-    }
-
-    /// The fields without a counterpart of the object at `path`.
-    pub(super) fn push_fields(&mut self, path: impl Fn() -> String, others: &Others<'_>) {
-        for name in others.iter() {
-            self.push(format!("{}.{name}", path()));
-        }
-    }
-
-    /// In the order of the request.
-    fn into_list(mut self) -> Vec<Dropped> {
-        self.list.sort_by_key(|(at, _)| *at);
-        self.list.into_iter().map(|(_, dropped)| dropped).collect()
-    }
-}
+use crate::translate::object_fields::pick_of;
+use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing};
 
 /// Fields of Converse itself, which pass as they are. Those that OpenAI's fields become (`inferenceConfig`, `toolConfig`,
 /// `outputConfig`, `serviceTier`) are not among them.
@@ -125,10 +94,7 @@ pub(crate) fn request_of(
     let mut drops = Drops::default();
     let fields = Fields::read(&asked, unsupported, &mut drops)?;
     let (body, renamed) = fields.write(&mut drops)?;
-    let dropped = drops.into_list();
-    if unsupported == Unsupported::Refuse && !dropped.is_empty() {
-        return Err(TranslateError::Unsupported(dropped));
-    }
+    let dropped = drops.into_list(unsupported)?;
     let (model, stream) = (asked.model().into_owned(), asked.is_stream());
     let answer = AnswerContext { model, stream, include_usage: fields.include_usage, renamed };
     Ok(TranslatedRequest { body, dropped, answer })
@@ -182,12 +148,12 @@ impl<'a> Fields<'a> {
                     self.own.push((own, value));
                 } else if UNSUPPORTED.contains(&known) {
                     if !asks_for_nothing(known, value) {
-                        drops.push(name.to_owned());
+                        drops.push_field(name);
                     }
                 } else if unsupported == Unsupported::Pass {
                     self.unknown.push((name.to_owned(), value));
                 } else {
-                    drops.push(name.to_owned());
+                    drops.push_field(name);
                 }
             }
         }
@@ -292,14 +258,14 @@ impl<'a> Fields<'a> {
     /// A schema becomes `outputConfig`; JSON without a schema has no counterpart.
     fn output_config(&self, out: &mut Vec<u8>, drops: &mut Drops) -> Result<(), TranslateError> {
         let Some((at, format)) = self.response_format else { return Ok(()) };
-        let ([kind, schema], others) = fields::pick_of(format, ["type", "json_schema"]);
+        let ([kind, schema], others) = pick_of(format, ["type", "json_schema"]);
         drops.at = at;
         drops.push_fields(|| "response_format".to_owned(), &others);
         match kind.and_then(RawJson::text).as_deref() {
             Some("text") => Ok(()),
             Some("json_schema") => {
                 let ([raw, name, description, _], others) = schema
-                    .map(|schema| fields::pick_of(schema, ["schema", "name", "description", "strict"]))
+                    .map(|schema| pick_of(schema, ["schema", "name", "description", "strict"]))
                     .unwrap_or_default();
                 let Some(raw) = raw.filter(|raw| raw.is_object()) else {
                     return Err(invalid(

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::fields;
 use super::messages::{Conversation, each};
-use super::request::Drops;
 use super::text;
 use crate::json::RawJson;
-use crate::translate::TranslateError;
+use crate::translate::object_fields::{pick, pick_of};
+use crate::translate::{Content, Drops, TranslateError};
 
 /// What a request says about tools.
 #[derive(Debug, Default, Clone, Copy)]
@@ -104,12 +103,12 @@ impl ToolConfig {
         let mut at = 0;
         each(tools, |tool| {
             let path = |end: &str| format!("tools[{at}]{end}");
-            let ([kind, function], others) = fields::pick(tool, ["type", "function"])?;
+            let ([kind, function], others) = pick(tool, ["type", "function"])?;
             if let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) {
                 self.write_function(list, function, drops, path)?;
                 drops.push_fields(|| path(""), &others);
             } else {
-                drops.push(path(""));
+                drops.push_content(path(""), Some(Content::Tool));
             }
             at += 1;
             Ok(())
@@ -124,7 +123,7 @@ impl ToolConfig {
         path: impl Fn(&str) -> String,
     ) -> Result<(), TranslateError> {
         let ([name, description, parameters, strict], mut others) =
-            fields::pick_of(function, ["name", "description", "parameters", "strict"]);
+            pick_of(function, ["name", "description", "parameters", "strict"]);
         let Some(name) = name.and_then(RawJson::text).filter(|name| !name.is_empty()) else {
             let message = "must be the function's name".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.name"), message });

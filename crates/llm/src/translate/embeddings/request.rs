@@ -2,7 +2,7 @@
 
 use super::{AnswerContext, EmbeddingModel};
 use crate::json::RawJson;
-use crate::translate::{Dropped, MAX_DROPPED, RequestFields, TranslateError, TranslatedRequest, Unsupported};
+use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported};
 
 /// Names of the vendors' fields that are written here, or change the form or the number of what is answered: a client's field of
 /// that name never passes.
@@ -28,7 +28,7 @@ struct Fields<'a> {
     encoding_format: Option<RawJson<'a>>,
     /// Fields that pass, with their names as they are meant.
     passed: Vec<(String, RawJson<'a>)>,
-    dropped: Vec<Dropped>,
+    drops: Drops,
 }
 
 fn invalid(param: &str, message: &str) -> TranslateError {
@@ -69,13 +69,11 @@ pub(crate) fn request_of(
         }
     };
     let dimensions = dimensions.filter(|_| family.fixed_length().is_none());
-    if unsupported == Unsupported::Refuse && !fields.dropped.is_empty() {
-        return Err(TranslateError::Unsupported(fields.dropped));
-    }
+    let dropped = fields.drops.into_list(unsupported)?;
     let body = write(family, &texts, dimensions, &fields.passed)?;
     let model = asked.model().into_owned();
     let answer = AnswerContext { model, family, inputs: texts.len(), is_base64 };
-    Ok(TranslatedRequest { body, dropped: fields.dropped, answer })
+    Ok(TranslatedRequest { body, dropped, answer })
 }
 
 impl<'a> Fields<'a> {
@@ -86,7 +84,7 @@ impl<'a> Fields<'a> {
             "dimensions" => {
                 self.dimensions = Some(value);
                 if family.fixed_length().zip(value.unsigned()).is_some_and(|(length, asked)| asked != length) {
-                    self.drop_field(name);
+                    self.drops.push(name);
                 }
             }
             "encoding_format" => self.encoding_format = Some(value),
@@ -97,15 +95,9 @@ impl<'a> Fields<'a> {
                 if unsupported == Unsupported::Pass && !is_known {
                     self.passed.push((name.to_owned(), value));
                 } else {
-                    self.drop_field(name);
+                    self.drops.push_field(name);
                 }
             }
-        }
-    }
-
-    fn drop_field(&mut self, name: &str) {
-        if self.dropped.len() < MAX_DROPPED {
-            self.dropped.push(Dropped::new(name.to_owned()));
         }
     }
 }
