@@ -306,7 +306,7 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
 }
 
 /// The length of a value, in bytes between its quotes.
-fn length(value: RawJson<'_>) -> usize {
+pub(crate) fn length(value: RawJson<'_>) -> usize {
     let bytes = value.bytes();
     if bytes.first() == Some(&b'"') { bytes.len().saturating_sub(2) } else { bytes.len() }
 }
