@@ -67,13 +67,13 @@ impl FrameUsage {
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::event_stream::HeaderValue;
     use crate::event_stream::tests::frame;
 
-    fn used(events: &[serde_json::Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
+    fn used(events: &[Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
         let headers = [(":message-type", HeaderValue::Text("event")), (":event-type", HeaderValue::Text("chunk"))];
         let bytes: Vec<u8> = events
             .iter()
@@ -106,68 +106,38 @@ mod tests {
         assert_eq!(used(&[json!({"secret": "of another model"})], 100), Ok(None));
     }
 
-    /// Chunks as the vendors' examples and the botocore recordings of others have them.
-    #[test]
-    fn the_chunks_of_other_models_are_read_however_they_are_cut() {
+    /// Chunks as the vendors' examples and others' recordings have them: some text, then the last chunk.
+    fn chunks_of_models(text: &str) -> [(&'static str, [Value; 2]); 6] {
         let metrics =
             json!({"inputTokenCount": 13, "outputTokenCount": 7, "invocationLatency": 833, "firstByteLatency": 200});
-        let last = |mut chunk: serde_json::Value| {
-            chunk["amazon-bedrock-invocationMetrics"] = metrics.clone();
-            chunk
-        };
-        let text = "x".repeat(40);
-        for (model, chunks) in [
+        let titan = |text: &str, reason: Value, input: Value, output: Value| json!({"outputText": text, "index": 0, "totalOutputTextTokenCount": output, "completionReason": reason, "inputTextTokenCount": input});
+        let llama = |text: &str, input: Value, output: u8| json!({"generation": text, "prompt_token_count": input, "generation_token_count": output});
+        let mistral = |text: &str, reason: Value| json!({"outputs": [{"text": text, "stop_reason": reason}]});
+        let cohere = json!({"is_finished": false, "event_type": "text-generation", "text": text});
+        let end = json!({"is_finished": true, "event_type": "stream-end", "response": {"text": text}});
+        let nova = json!({"contentBlockDelta": {"delta": {"text": text}, "contentBlockIndex": 0}});
+        let usage = json!({"metadata": {"usage": {"inputTokens": 13, "outputTokens": 7}, "metrics": {}}});
+        let chat = |delta: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
+        [
             (
                 "Titan",
-                vec![
-                    json!({"outputText": text, "index": 0, "totalOutputTextTokenCount": null, "completionReason": null, "inputTextTokenCount": 13}),
-                    last(
-                        json!({"outputText": "", "index": 0, "totalOutputTextTokenCount": 7, "completionReason": "FINISH", "inputTextTokenCount": null}),
-                    ),
-                ],
+                [titan(text, json!(null), json!(13), json!(null)), titan("", json!("FINISH"), json!(null), json!(7))],
             ),
-            (
-                "Llama",
-                vec![
-                    json!({"generation": text, "prompt_token_count": 13, "generation_token_count": 6, "stop_reason": null}),
-                    last(
-                        json!({"generation": "", "prompt_token_count": null, "generation_token_count": 7, "stop_reason": "stop"}),
-                    ),
-                ],
-            ),
-            (
-                "Mistral",
-                vec![
-                    json!({"outputs": [{"text": text, "stop_reason": null}]}),
-                    last(json!({"outputs": [{"text": "", "stop_reason": "stop"}]})),
-                ],
-            ),
-            (
-                "Cohere",
-                vec![
-                    json!({"is_finished": false, "event_type": "text-generation", "text": text}),
-                    last(
-                        json!({"is_finished": true, "event_type": "stream-end", "finish_reason": "COMPLETE", "response": {"text": text}}),
-                    ),
-                ],
-            ),
-            (
-                "Nova",
-                vec![
-                    json!({"contentBlockDelta": {"delta": {"text": text}, "contentBlockIndex": 0}}),
-                    last(
-                        json!({"metadata": {"usage": {"inputTokens": 13, "outputTokens": 7}, "metrics": {}, "trace": {}}}),
-                    ),
-                ],
-            ),
-            (
-                "chat completions",
-                vec![
-                    json!({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}]}),
-                    last(json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})),
-                ],
-            ),
-        ] {
+            ("Llama", [llama(text, json!(13), 6), llama("", json!(null), 7)]),
+            ("Mistral", [mistral(text, json!(null)), mistral("", json!("stop"))]),
+            ("Cohere", [cohere, end]),
+            ("Nova", [nova, usage]),
+            ("chat completions", [chat(json!({"content": text})), chat(json!({}))]),
+        ]
+        .map(|(model, [first, mut last])| {
+            last["amazon-bedrock-invocationMetrics"] = metrics.clone();
+            (model, [first, last])
+        })
+    }
+
+    #[test]
+    fn the_chunks_of_other_models_are_read_however_they_are_cut() {
+        for (model, chunks) in chunks_of_models(&"x".repeat(40)) {
             let expected = Usage { input_uncached: 13, output: 7, ..Usage::default() };
             for size in [1, 13, 10_000] {
                 assert_eq!(used(&chunks, size), Ok(Some(expected)), "{model}");
