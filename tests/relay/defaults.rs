@@ -92,6 +92,38 @@ async fn s1_8_an_explicit_policy_counts() {
     assert_eq!((harness.call().await.status, a.calls()), (503, 1));
 }
 
+/// One request may be what it dislikes: a target is out only after several, and they go elsewhere meanwhile.
+#[tokio::test]
+async fn s1_1_one_bare_403_takes_no_target_out_and_several_in_a_row_do() {
+    for body in ["", "Forbidden", r#"{"message":"Forbidden"}"#] {
+        let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+        let harness = before(&[&a, &b], FAST, "").await;
+        let served =
+            |answer: &super::super::support::http::Answer| answer.header("x-broker-router").unwrap().to_owned();
+        a.once(answer(403, &[], body));
+        for expected in ["/llm/b/", "/llm/a/"] {
+            let answer = harness.call().await;
+            assert_eq!((answer.status, served(&answer).as_str()), (200, expected), "{body}");
+        }
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{body}");
+        a.always(answer(403, &[], body));
+        for _ in 0..3 {
+            assert_eq!(harness.call().await.status, 200, "{body}");
+        }
+        assert_eq!(harness.disabled().await, ["/llm/a/"], "{body}");
+        let met = a.calls();
+        harness.call().await;
+        assert_eq!(a.calls(), met);
+    }
+    let (a, b) = (
+        Scripted::start(answer(403, &[], r#"{"error":{"message":"Invalid API key"}}"#)).await,
+        Scripted::start(good()).await,
+    );
+    let harness = before(&[&a, &b], FAST, "").await;
+    harness.call().await;
+    assert_eq!(harness.disabled().await, ["/llm/a/"], "it says that it refuses the key");
+}
+
 /// 403 leaves open whether it refuses the key or the request.
 #[tokio::test]
 async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {

@@ -2,7 +2,7 @@
 
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
-use llm::error_class::classify;
+use llm::error_class::{classify, leaves_key_open};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
@@ -687,6 +687,39 @@ fn s1_1_denials_that_are_about_the_request() {
             ),
         ],
     );
+}
+
+/// A refused key is refused with every request: an answer that does not speak of it shows less.
+#[test]
+fn s1_1_denials_that_leave_open_whether_the_key_is_refused() {
+    let none = AnswerHeaders::default();
+    for (status, body, expected) in [
+        (403, "", true),
+        (403, "Forbidden", true),
+        (403, r#"{"message":"Forbidden"}"#, true),
+        (403, r#"{"detail":"Forbidden"}"#, true),
+        (403, r#"{"error":{"type":"forbidden","message":"Request not allowed"}}"#, true),
+        (403, r#"{"error":{"code":"403","message":"Access denied due to Virtual Network/Firewall rules."}}"#, true),
+        (403, r#"{"error":{"type":"permission_error","message":"x"}}"#, true),
+        (403, r#"{"error":{"code":"invalid_api_key","message":"x"}}"#, false),
+        (403, r#"{"error":{"message":"Invalid API key provided"}}"#, false),
+        (
+            403,
+            r#"{"error":{"code":403,"message":"Your API key was reported as leaked.","status":"PERMISSION_DENIED"}}"#,
+            false,
+        ),
+        (403, r#"{"error":{"code":403,"message":"Consumer has been suspended.","status":"PERMISSION_DENIED"}}"#, false),
+        (403, r#"{"message":"The security token included in the request is expired"}"#, false),
+        (403, r#"{"message":"User is not authorized to access this resource"}"#, false),
+        (401, "", false),
+        (403, r#"{"error":{"code":"model_not_found","message":"x"}}"#, false),
+        (500, "Forbidden", false),
+    ] {
+        assert_eq!(leaves_key_open(status, &none, body.as_bytes()), expected, "{status} {body}");
+    }
+    let amazon = |word| AnswerHeaders::read([(&b"x-amzn-errortype"[..], word)]);
+    assert!(leaves_key_open(403, &amazon("ForbiddenException"), br#"{"message":"Forbidden"}"#));
+    assert!(!leaves_key_open(403, &amazon("UnrecognizedClientException"), b"{}"));
 }
 
 /// 401 and 403 about the key or its account, whatever else they mention, and those that leave it open.
