@@ -16,6 +16,7 @@ use crate::calls::{self, file};
 /// What is wrong with the settings of bus and HTTP.
 pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
+    check.telemetry();
     let bus = check.bus();
     let address = if bus { None } else { check.http().ask() };
     if !bus && address.is_none() && check.faults.is_empty() {
