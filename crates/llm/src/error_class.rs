@@ -12,7 +12,7 @@ use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
 use types::outcome::ErrorClass::{
     self, ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
-    ServerError,
+    ServerError, Unsupported,
 };
 
 /// The class of an answer with an error status; `None` below 400. Of the body the first 64 KB are read, as plain bytes:
@@ -126,6 +126,8 @@ fn by_sentence(
         Some(ContextTooLong)
     } else if sentence.names_no_model() {
         Some(NotFound)
+    } else if sentence.names_other_operation() {
+        Some(Unsupported)
     } else if sentence.says_quota() {
         Some(QuotaExhausted)
     } else if is_denial && sentence.says_filtered() {
