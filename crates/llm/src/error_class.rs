@@ -91,6 +91,10 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     if error.is_flagged {
         return Some(ContentFiltered);
     }
+    // A sentence may say more than that a parameter is wrong.
+    if let Some(class) = error.by_vendor.filter(|class| *class != InvalidRequest) {
+        return Some(class);
+    }
     // LiteLLM's proxy: the budget of the end user whom the request names, and not that of our key.
     let is_of_end_user =
         error.message.as_deref().is_some_and(|message| message.trim_start().starts_with("ExceededBudget: End User="));
@@ -105,10 +109,10 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
         return Some(NotFound);
     }
     if !status.is_none_or(|status| (400..500).contains(&status)) {
-        return word;
+        return word.or(error.by_vendor);
     }
-    let Some(message) = error.message.as_deref() else { return word };
-    by_sentence(error, &Sentence::new(message), word, is_denial, status)
+    let Some(message) = error.message.as_deref() else { return word.or(error.by_vendor) };
+    by_sentence(error, &Sentence::new(message), word, is_denial, status).or(error.by_vendor)
 }
 
 /// The class by what a sentence says beside a word that leaves it open, or without one.
