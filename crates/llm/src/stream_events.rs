@@ -206,6 +206,9 @@ fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &
         | b"response.content_part.added"
         | b"response.reasoning_summary_part.added" => {}
         b"response.output_item.added" => {
+            if let Some(item) = fields.item {
+                seen.makes(item.bytes());
+            }
             let kind = fields.item.and_then(|item| item.field("type"));
             // A message or reasoning begins empty; a call of a tool has its name.
             let begins_empty = kind.is_none_or(|kind| kind.is_text("message") || kind.is_text("reasoning"));
