@@ -18,11 +18,7 @@ use types::time::{BrokerTime, GatewayTime};
 /// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
 /// `configured` is the configured header of trace ids.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
-    (!is_attempt(logged)).then(|| {
-        let mut record = unpriced_record(logged, configured, now);
-        price(&mut record, book, provider(logged.url().as_deref()));
-        record
-    })
+    (!is_attempt(logged)).then(|| any_record(logged, configured, Some(book), now))
 }
 
 /// Prompt and answer of a call, as its entry has them.
@@ -33,14 +29,15 @@ pub fn content(logged: &LoggedCall<'_>) -> CallContent {
     content
 }
 
-/// The same of any entry, also of one that an attempt of a relay left; its cost is not known.
-pub fn unpriced_record(logged: &LoggedCall<'_>, configured: &str, now: BrokerTime) -> CallRecord {
+/// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.
+pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&PriceBook>, now: BrokerTime) -> CallRecord {
     let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;
     let stamp = logged.stamp();
     let transaction = short(answer.transaction.unwrap_or_default());
     let (asked, usage) = (logged.request_fields(), logged.usage.ok().flatten());
     let router = answer.served_path.map(short);
     let url = logged.url();
+    let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
     // The router's address may name the model instead of the client.
     let in_url = url.as_deref().filter(|_| asked.model.is_none()).and_then(cost::path_of).and_then(model_in_path);
     let traces = trace_ids(logged, configured);
@@ -55,11 +52,11 @@ pub fn unpriced_record(logged: &LoggedCall<'_>, configured: &str, now: BrokerTim
         class: class(&logged.entry),
         ms: logged.entry.details.latency.map(millis),
         tries: 1,
-        context: AttemptContext { sent: None, provider: provider(url.as_deref()).map(gen_ai::provider) },
+        context: AttemptContext { sent: None, provider: provider.map(gen_ai::provider) },
         ..CallAttempt::default()
     };
     let between = |from: GatewayTime, to: GatewayTime| to.as_nanos().saturating_sub(from.as_nanos()) / 1_000_000;
-    CallRecord {
+    let mut record = CallRecord {
         id: transaction,
         at: now,
         replica: stamp.replica.as_deref().map(short),
@@ -87,12 +84,11 @@ pub fn unpriced_record(logged: &LoggedCall<'_>, configured: &str, now: BrokerTim
         attempts: vec![attempt],
         usage,
         ..CallRecord::default()
+    };
+    if let Some(book) = book {
+        price(&mut record, book, provider);
     }
-}
-
-/// The provider at the address of the router.
-fn provider(url: Option<&str>) -> Option<&'static str> {
-    url.and_then(cost::host_of).and_then(provider_of_host)
+    record
 }
 
 /// What the call cost, and the row of the price table that knows its model.

@@ -43,7 +43,7 @@ struct DirectHosts {
 enum HostMatcher {
     All,
     /// A host or domain with its subdomains, an address, or a network.
-    Named(Matcher),
+    Named(Box<Matcher>),
     /// Behind a `*`: `.example.com`, the subdomains alone.
     Subdomains(String),
 }
@@ -121,7 +121,7 @@ impl DirectHosts {
         let hosts = match host.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
             Some(domain) => HostMatcher::Subdomains(domain.to_ascii_lowercase()),
             None if host == "*" => HostMatcher::All,
-            None => HostMatcher::Named(Matcher::builder().all("http://any.invalid").no(host).build()),
+            None => HostMatcher::Named(Box::new(Matcher::builder().all("http://any.invalid").no(host).build())),
         };
         Self { hosts, port }
     }

@@ -127,14 +127,14 @@ impl CallUsage {
     /// By an entry's own word: its answer, and the cost where the relay wrote it.
     pub(super) fn from_entry(entry: &Value, bytes: &[u8]) -> Self {
         let Ok(logged) = log_entry::read_call(bytes) else { return Self::default() };
-        let record = from_log::unpriced_record(&logged, "", BrokerTime::from_nanos(0));
+        let record = from_log::any_record(&logged, "", None, BrokerTime::from_nanos(0));
         Self { nano_usd: entry["request"]["broker_call"]["cost"]["nano_usd"].as_u64(), ..Self::from_record(&record) }
     }
 
     /// By the record of a broker.
     pub(super) fn from_record(record: &CallRecord) -> Self {
         let nano_usd = record.cost.as_ref().map(|cost| cost.nano_usd);
-        Self { usage: record.usage.clone(), model: record.models().next().map(short), nano_usd }
+        Self { usage: record.usage, model: record.models().next().map(short), nano_usd }
     }
 
     pub(super) const fn usage(&self) -> Option<&Usage> {
