@@ -129,7 +129,7 @@ impl Health {
         let failed_returns = if self.recovered { 0 } else { self.failed_returns.saturating_add(1) };
         let time = match hint {
             Some(hint) => cooldown::hinted(hint, failed_returns, settings),
-            None if refuses_account(outcome) => cooldown::refused(settings, outcome.jitter_seed),
+            None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => self.next_cooldown(settings, outcome.jitter_seed),
         };
         self.epoch = self.epoch.wrapping_add(1);
@@ -211,7 +211,7 @@ impl Health {
     ) -> Effect {
         let time = match hint {
             Some(hint) => cooldown::hinted(hint, self.failed_returns, settings),
-            None if refuses_account(outcome) => cooldown::refused(settings, outcome.jitter_seed),
+            None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => cooldown::length(settings, self.backoff_step.saturating_sub(1), outcome.jitter_seed),
         };
         if let Some(trip) = self.trip.as_mut() {
@@ -273,15 +273,9 @@ fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
     hint.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
 }
 
-/// Whether an answer says that it refuses the key, or that the account is used up. One that leaves that open has another cause, and
-/// counts as any failure.
-const fn refuses_account(outcome: &Outcome) -> bool {
-    matches!(outcome.class, Class::Refused) && matches!(outcome.cause, Cause::KeyRefused | Cause::AccountExhausted(_))
-}
-
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.
 fn ejects_alone(outcome: &Outcome, settings: &HealthSettings) -> bool {
     // An account is used up or refused for every call: one such answer is enough.
-    refuses_account(outcome)
+    outcome.class == Class::Refused
         || settings.timeout_ejects && outcome.cause == Cause::Transport(TransportFailure::FirstByteTimeout)
 }
