@@ -10,7 +10,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::{RetryBudget, RetryLimits};
-use crate::broker::{AnnouncedWait, NextTarget, Route};
+use crate::broker::{AnnouncedWait, NextTarget, Route, RouteKind};
 use types::router::RouterId;
 use types::time::BrokerTime;
 
@@ -36,6 +36,8 @@ pub struct RetryPlan {
     pauses: u32,
     /// The pause before the next attempt is over.
     backed_off: bool,
+    /// Nothing was sent so far but to disabled targets.
+    found_none: bool,
     /// Targets that asked not to be called before a moment.
     hints: SmallVec<[(RouterId, BrokerTime); 4]>,
 }
@@ -107,6 +109,7 @@ impl RetryPlan {
             resent: 0,
             pauses: 0,
             backed_off: false,
+            found_none: true,
             hints: SmallVec::new(),
         }
     }
@@ -161,8 +164,8 @@ impl RetryPlan {
         }
         match offer {
             NextTarget::None { until: None, .. } => Step::Stop(GiveUp::NoTarget(None)),
-            // A client that comes back itself costs less than one that is held.
-            NextTarget::None { until: Some(until), announced: Some(wait), .. } if self.sent == 0 => {
+            // A client that comes back itself costs less than one that is held; this one may have asked one target early.
+            NextTarget::None { until: Some(until), announced: Some(wait), .. } if self.found_none => {
                 Step::Stop(GiveUp::Announced(until, wait))
             }
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
@@ -204,6 +207,7 @@ impl RetryPlan {
         self.is_paid = false;
         self.sent += 1;
         self.backed_off = false;
+        self.found_none &= route.kind == RouteKind::Panic;
         Step::Send(route)
     }
 
