@@ -623,3 +623,22 @@ async fn watch_shows_the_cost_that_the_brokers_record() {
     watch.until(&["  last"]).await;
     assert_eq!(watch.count(&["  priced"]), 1, "once, however many brokers record it");
 }
+
+/// Its entry is the gateway's, and its record the relay's.
+#[tokio::test]
+async fn watch_shows_what_a_call_of_the_relay_through_the_gateway_cost() {
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
+    let pools = PoolsFile::of(
+        r#"{"pools": [{"ingress": "/azure/", "relay": true, "targets": [{"router": "/azure/gpt4/", "price": {"input": 1000, "output": 2000}}]}]}"#,
+    );
+    let setup =
+        Setup::on(&bus).set("BROKER_RELAY", "127.0.0.1:0").set("BROKER_GATEWAY", format!("http://{}", gateway.addr()));
+    let broker = setup.set("BROKER_CONFIG", pools.path()).ready().await;
+    let watch = Setup::on(&bus).unset("BROKER_HTTP").arguments(&["watch"]).spawn();
+    watch.until(&["watching "]).await;
+    let headers = [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client")];
+    let answer = http::send(broker.relay().await, "POST", "/azure/", &headers, GATEWAY_HI.as_bytes()).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    watch.until(&["-> /azure/gpt4/  200  ", "  12+5 tokens ", "$0.022  "]).await;
+}

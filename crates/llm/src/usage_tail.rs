@@ -5,13 +5,16 @@ use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::prices::ServiceTier;
 use crate::usage::objects::LineUsage;
-use crate::usage::{InvalidUsage, Usage, of_object};
+use crate::usage::{InvalidUsage, TokenCounts, Usage, of_object};
 
 /// So many of the last bytes are enough: a usage has some hundred.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The names under which answers have their usage.
 const NAMES: [&[u8]; 2] = [b"\"usage\"", b"\"usageMetadata\""];
+/// The names of Ollama's numbers, which stand behind a context that can be long.
+const BARE: [(&[u8], &[u8]); 2] =
+    [(b"\"prompt_eval_count\"", b"prompt_eval_count"), (b"\"eval_count\"", b"eval_count")];
 /// The name under which OpenAI's answers have their tier, behind the usage.
 const TIER: &[u8] = b"\"service_tier\"";
 
@@ -75,11 +78,22 @@ impl Tail {
         let (first, second) = (used.next().unwrap_or(Ok(None)), used.next().unwrap_or(Ok(None)));
         // Arguments of a tool may have one of the names too.
         let used = if matches!(first, Ok(Some(_))) || second == Ok(None) { first } else { second };
+        let used = if used == Ok(None) { self.bare_usage() } else { used };
         let tier = self.last(TIER).and_then(RawJson::text);
         Ok(used?.map(|usage| {
             let service_tier = tier.map_or(usage.service_tier, |name| ServiceTier::of_answer(&name));
             Usage { service_tier, ..usage }
         }))
+    }
+
+    fn bare_usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let mut counts = TokenCounts::default();
+        for (quoted, name) in BARE {
+            if let Some(value) = self.last(quoted) {
+                counts.bare_field(name, value);
+            }
+        }
+        counts.usage()
     }
 
     /// The value behind a name, where that comes last.
@@ -112,6 +126,11 @@ mod tests {
             let parts: Vec<_> = long.as_bytes().chunks(cut).map(|part| std::str::from_utf8(part).unwrap()).collect();
             assert_eq!(of(&parts), Some(7), "parts of {cut}");
         }
+        let context = vec!["12345"; 20_000].join(",");
+        let ollama =
+            format!("{{\"response\":\"hi\",\"context\":[{context}],\"prompt_eval_count\":26,\"eval_count\":17}}");
+        assert_eq!(of(&[&ollama]), Some(26));
+        assert_eq!(of(&[r#"{"response":"x","eval_count":17}"#]), None);
         assert_eq!(of(&[r#"{"candidates":[],"usageMetadata" : {"promptTokenCount":3}}"#]), Some(3));
         let mut tail = Tail::default();
         tail.push(long.as_bytes());

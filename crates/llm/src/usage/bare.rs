@@ -5,7 +5,7 @@ use crate::json::RawJson;
 
 impl TokenCounts {
     /// The numbers of vendors that have no object for them.
-    pub(super) fn bare_field(&mut self, name: &[u8], value: RawJson<'_>) {
+    pub(crate) fn bare_field(&mut self, name: &[u8], value: RawJson<'_>) {
         match name {
             // Ollama: docs/api.md, "Generate a completion".
             b"prompt_eval_count" => self.bare_input("prompt_eval_count", value),
