@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
@@ -216,7 +215,7 @@ impl RelayTask {
         handle: &SharedBroker,
         replica: &str,
         token: (Option<Token>, Guesses),
-        log: mpsc::Sender<Bytes>,
+        log: mpsc::Sender<Box<relay::FinishedAttempt>>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
         let relay = Arc::new(Relay::new(settings, handle.clone(), replica, token, log)?);
@@ -265,8 +264,8 @@ struct BackgroundTasks {
     pools: Option<PoolsFile>,
     prices: Option<PricesFile>,
     relay: Option<Arc<Relay>>,
-    /// The relay's entries for the gateway's log.
-    entries: mpsc::Receiver<Bytes>,
+    /// The relay's attempts that are over, for the gateway's log.
+    entries: mpsc::Receiver<Box<relay::FinishedAttempt>>,
 }
 
 /// One of the tasks that share a thread. Each is polled only when it is woken itself: log entries come with every call.
@@ -317,9 +316,8 @@ impl BackgroundTasks {
             let admin =
                 async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
-            let replica = handle.signature().replica().to_owned();
-            let sharing = nats::share_affinity(client.clone(), &settings, &replica, relay.as_deref());
-            let publishing = nats::publish_entries(client.clone(), &settings, &replica, &mut entries);
+            let sharing = nats::share_affinity(client.clone(), &settings, relay.as_deref());
+            let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
             let mut tasks = FuturesUnordered::<Task<'_>>::new();
             tasks
                 .push(Box::pin(async { sharing.await.map_err(anyhow::Error::from_boxed).map(|never| match never {}) }));

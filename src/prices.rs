@@ -4,8 +4,11 @@
 //! content changes, and a faulty one changes nothing.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::ArcSwap;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -89,12 +92,12 @@ impl PriceBook {
 
 /// The prices in force. Copies share them.
 #[derive(Debug, Clone, Default)]
-pub struct LivePrices(Arc<RwLock<Arc<PriceBook>>>);
+pub struct LivePrices(Arc<ArcSwap<PriceBook>>);
 
 impl LivePrices {
-    /// The book of this moment: one lock for the time of counting a reference.
-    pub fn book(&self) -> Arc<PriceBook> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    /// The book of this moment.
+    pub fn book(&self) -> impl Deref<Target = Arc<PriceBook>> + use<> {
+        self.0.load()
     }
 
     /// Puts all prices of the settings in force.
@@ -107,20 +110,22 @@ impl LivePrices {
 
     /// Puts the prices of targets in force.
     pub fn set_targets(&self, targets: BTreeMap<RouterPath, Arc<Prices>>) {
-        self.change(|book| book.targets = targets);
+        self.change(|book| book.targets.clone_from(&targets));
     }
 
     /// Puts a user's table over the shipped one.
     pub fn set_table(&self, table: PriceTable) {
         let table = table.over(&SHIPPED);
-        self.change(|book| book.table = Some(table));
+        self.change(|book| book.table = Some(table.clone()));
     }
 
-    fn change(&self, change: impl FnOnce(&mut PriceBook)) {
-        let mut now = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut book = PriceBook::clone(&now);
-        change(&mut book);
-        *now = Arc::new(book);
+    /// May be done again, if another change comes between.
+    fn change(&self, change: impl Fn(&mut PriceBook)) {
+        self.0.rcu(|now| {
+            let mut book = PriceBook::clone(now);
+            change(&mut book);
+            book
+        });
     }
 }
 

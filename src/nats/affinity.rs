@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::Client;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
@@ -18,14 +18,13 @@ const BATCH_DELAY: Duration = Duration::from_millis(20);
 /// All that is known is sent at most once in this time: asking must not cost more than answering.
 const REPLY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shares until the connection ends. `replica`: this one, whose own messages come back.
+/// Shares until the connection ends. What is published here does not come back.
 ///
 /// # Errors
 /// The connection is closed.
 pub async fn share_affinity(
     client: Client,
     settings: &Settings,
-    replica: &str,
     relay: Option<&Relay>,
 ) -> Result<Infallible, async_nats::Error> {
     let Some(relay) = relay else { return std::future::pending().await };
@@ -33,14 +32,12 @@ pub async fn share_affinity(
     let inbox = client.new_inbox();
     let shared = client.subscribe(subject.clone()).await?;
     let subscribed = client.subscribe(inbox.clone()).await?;
-    let mut headers = HeaderMap::new();
-    headers.insert(peers::REPLICA, replica);
-    client.publish_with_reply_and_headers(subject.clone(), inbox, headers.clone(), Bytes::new()).await?;
+    client.publish_with_reply(subject.clone(), inbox, Bytes::new()).await?;
     let affinity = relay.affinity();
     let publishing = async {
         loop {
             let message = affinity.next_message().await;
-            client.publish_with_headers(subject.clone(), headers.clone(), message.into()).await?;
+            client.publish(subject.clone(), message.into()).await?;
             sleep(BATCH_DELAY).await;
         }
     };
@@ -48,16 +45,13 @@ pub async fn share_affinity(
         let mut messages = pin!(stream::select(shared, subscribed));
         let mut may_reply = Instant::now();
         while let Some(message) = messages.next().await {
-            if peers::is_from(&message, replica) {
-                continue;
-            }
             affinity.take(&message.payload, |target| relay.known_target(target));
             let Some(asker) = message.reply.filter(|_| message.payload.is_empty() && may_reply <= Instant::now())
             else {
                 continue;
             };
             may_reply = Instant::now() + REPLY_INTERVAL;
-            send_targets(&client, asker, &headers, affinity).await?;
+            send_targets(&client, asker, affinity).await?;
         }
         std::future::pending().await
     };
@@ -70,11 +64,10 @@ pub async fn share_affinity(
 async fn send_targets(
     client: &Client,
     asker: async_nats::Subject,
-    headers: &HeaderMap,
     affinity: &Affinity,
 ) -> Result<(), async_nats::Error> {
     for message in affinity.messages() {
-        client.publish_with_headers(asker.clone(), headers.clone(), message.into()).await?;
+        client.publish(asker.clone(), message.into()).await?;
     }
     Ok(())
 }

@@ -6,14 +6,14 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, SubscribeError, Subscriber};
-use bytes::Bytes;
+use async_nats::{Client, SubscribeError, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-use super::{ConnectionStatus, LinkState, Settings, peers, sync_with_server};
+use super::{ConnectionStatus, LinkState, Settings, sync_with_server};
 use crate::calls::from_log;
+use crate::relay::FinishedAttempt;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
@@ -43,18 +43,15 @@ pub async fn learn_from_logs(
     Ok(())
 }
 
-/// Publishes entries of our own, in the gateway's form, where the gateway publishes its own. What the bus does not take is
+/// Publishes entries of our own, in the gateway's form, where the gateway publishes its own. They do not come back: what they say
+/// was learnt when the call ended. What the bus does not take is
 /// dropped: an entry is a lesson, not a promise. Entries that end close together go together: to wake this thread, the bus and
 /// all listeners for each of them would cost more than the entry.
-pub async fn publish_entries(client: Client, settings: &Settings, replica: &str, entries: &mut mpsc::Receiver<Bytes>) {
-    let mut headers = HeaderMap::new();
-    headers.insert(peers::REPLICA, replica);
+pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Box<FinishedAttempt>>) {
     let mut together = Vec::new();
     while entries.recv_many(&mut together, entries.max_capacity()).await > 0 {
         for entry in together.drain(..) {
-            if let Err(error) =
-                client.publish_with_headers(settings.logger_subject.clone(), headers.clone(), entry).await
-            {
+            if let Err(error) = client.publish(settings.logger_subject.clone(), entry.entry().into()).await {
                 tracing::debug!(%error, "a log entry could not be published");
             }
         }
@@ -66,10 +63,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, replica: &str,
 
 async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
     while let Some(entry) = entries.next().await {
-        // Our own are for others: what they say was learnt when the call ended.
-        if !peers::is_from(&entry, handle.replica()) {
-            learn(&entry.payload, handle, processor);
-        }
+        learn(&entry.payload, handle, processor);
     }
 }
 

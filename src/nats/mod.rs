@@ -155,6 +155,8 @@ async fn options(
     let options = basic_options(settings, name).await?;
     let options = options
         .ping_interval(PING_INTERVAL)
+        // What a connection publishes does not come back on it: entries of the log, and what replicas share, are for others.
+        .no_echo()
         .subscription_capacity(capacity)
         .max_reconnects(None)
         // The library asks before the very first try too, and there is nothing to wait for then, nor right after a loss.
@@ -187,16 +189,16 @@ async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions
     Ok(options)
 }
 
-/// Waits until the bus has processed all that was sent before: it answers in order, so a message to an inbox of our own comes
-/// after everything else. (`flush` ends when the bytes are written, before the bus has read them.) At most `REQUEST_TIMEOUT`;
-/// false if nothing came by then. At the start we are then no worse off than without the question.
+/// Waits until the bus has processed all that was sent before: it works in order, so its word that nobody listens to a new inbox
+/// comes after everything else. (`flush` ends when the bytes are written, before the bus has read them.) At most
+/// `REQUEST_TIMEOUT`; false if nothing came by then. At the start we are then no worse off than without the question.
 pub async fn sync_with_server(client: &Client) -> bool {
     use futures_util::StreamExt;
 
     let inbox = client.new_inbox();
-    let Ok(mut echo) = client.subscribe(inbox.clone()).await else { return false };
-    client.publish(inbox, bytes::Bytes::new()).await.is_ok()
-        && matches!(tokio::time::timeout(REQUEST_TIMEOUT, echo.next()).await, Ok(Some(_)))
+    let Ok(mut answers) = client.subscribe(inbox.clone()).await else { return false };
+    client.publish_with_reply(client.new_inbox(), inbox, bytes::Bytes::new()).await.is_ok()
+        && matches!(tokio::time::timeout(REQUEST_TIMEOUT, answers.next()).await, Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -87,11 +87,6 @@ pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<MessageSignature>
     Some(MessageSignature { at: text(TIME_HEADER)?.parse().ok()?, nonce: text(NONCE_HEADER)?, mac: text(MAC_HEADER)? })
 }
 
-/// Whether a message is from this replica, by its header.
-pub(super) fn is_from(message: &Message, replica: &str) -> bool {
-    message.headers.as_ref().and_then(|headers| headers.get(REPLICA)).is_some_and(|by| by.as_str() == replica)
-}
-
 /// Who asks, in a word of their own.
 pub(super) fn by(headers: Option<&HeaderMap>) -> String {
     let by = headers.and_then(|headers| headers.get(SENDER_HEADER)).map(|by| by.as_str());
@@ -255,7 +250,8 @@ impl Peers {
         self.token.as_ref()
     }
 
-    /// Gives an order to all, this one among them, with the bus or without.
+    /// Gives an order to all, with the bus or without; this replica carries it out itself, since what it publishes does not come
+    /// back to it.
     pub async fn order(
         &self,
         who: &str,
@@ -264,18 +260,10 @@ impl Peers {
         own: &AdminCommand,
     ) -> Vec<AdminResult> {
         let now = self.handle.now();
-        let replica = self.handle.signature().replica().to_owned();
-        let client = self.client.get().filter(|client| client.connection_state() == Connected::Connected);
-        let mut all = match client {
-            Some(client) => {
-                let given = order(client, &self.settings, self.token.as_ref(), who, (verb, asked), now).await;
-                given.unwrap_or_default()
-            }
-            None => Vec::new(),
-        };
-        if !all.iter().any(|done| done.replica == replica && done.error.is_none()) {
-            all.retain(|done| done.replica != replica);
-            all.insert(0, self.handle.execute(own));
+        let mut all = vec![self.handle.execute(own)];
+        if let Some(client) = self.client.get().filter(|client| client.connection_state() == Connected::Connected) {
+            let given = order(client, &self.settings, self.token.as_ref(), who, (verb, asked), now).await;
+            all.extend(given.unwrap_or_default());
         }
         all
     }

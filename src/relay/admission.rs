@@ -36,7 +36,8 @@ pub(super) fn admit(relay: &Relay, head: &Parts) -> Result<RouterPath, Box<Respo
         return refuse(LocalReply::OddPath);
     }
     let reads = head.method == Method::GET || head.method == Method::HEAD;
-    match relay.handle.models(&ingress).filter(|_| reads && models::is_list(subpath)) {
+    let asks_for_models = reads && models::is_list(subpath);
+    match asks_for_models.then(|| relay.handle.models(&ingress)).flatten() {
         Some(models) => Err(Box::new(models::list(&models))),
         None => Ok(ingress),
     }

@@ -233,8 +233,8 @@ impl AttemptGuard {
         }));
         if let Some(record) = record {
             record.publish(RecordEnd {
-                router: self.router.as_str(),
-                transaction: &self.transaction,
+                router: self.router.clone(),
+                transaction: std::mem::take(&mut self.transaction),
                 status: end.status,
                 broken: end.broken,
                 error_class,

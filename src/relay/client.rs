@@ -127,7 +127,7 @@ pub(crate) fn build(
     http.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
     let https = https.wrap_connector(ProxyConnector { tcp: TcpConnector { http, timeout: patience.clone() }, proxy });
-    let connector = Connector { https, patience };
+    let connector = Connector(Arc::new(ConnectorParts { https, patience }));
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     // A request of which no byte was written is sent again over another connection (`retry_canceled_requests`, the default).
     builder
@@ -159,9 +159,13 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
     if found { Ok(roots) } else { Err(fault("there are none in it".into())) }
 }
 
-/// Connects within a time: name, TCP, a tunnel through a proxy, and TLS together.
+/// Connects within a time: name, TCP, a tunnel through a proxy, and TLS together. The client copies it for each call, and its parts
+/// only where it connects: copies of all calls would count the references of the same dozen values on all processors.
 #[derive(Debug, Clone)]
-pub(crate) struct Connector {
+pub(crate) struct Connector(Arc<ConnectorParts>);
+
+#[derive(Debug)]
+struct ConnectorParts {
     https: HttpsConnector<ProxyConnector<TcpConnector>>,
     patience: ConnectTimeout,
 }
@@ -204,12 +208,14 @@ impl Service<Uri> for Connector {
     type Error = Box<dyn Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.https.poll_ready(context)
+    /// Nothing that it is made of waits before it connects.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = tokio::time::timeout(self.patience.get(), self.https.call(uri));
+        let ConnectorParts { https, patience } = &*self.0;
+        let connecting = tokio::time::timeout(patience.get(), https.clone().call(uri));
         Box::pin(async move {
             connecting
                 .await

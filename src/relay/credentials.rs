@@ -3,6 +3,8 @@
 //!
 //! Names are compared by their letters and digits alone, in small letters: `API_Key`, `api-key` and `apiKey` are one name.
 
+use std::borrow::Cow;
+
 /// Names that mean a credential only as a whole.
 const NAMES: &[&str] = &["auth", "code", "credentials", "jwt", "key", "passwd", "pwd", "secret", "sig", "token"];
 
@@ -49,17 +51,18 @@ pub(super) fn folded(name: &str) -> String {
     folded
 }
 
-/// Whether a header or query field of this name carries a credential.
+/// Whether a header or query field of this name carries a credential. All headers of every call that leaves a log entry are asked
+/// about, so this neither copies nor compares more than it must: it reads the name from its end.
 pub(super) fn is_credential(name: &str) -> bool {
-    is_folded_credential(&folded(name))
-}
-
-/// The same of a name that is [`folded`] already.
-pub(super) fn is_folded_credential(name: &str) -> bool {
-    let last = name.as_bytes().last();
-    // By the last letter first: all headers of every call that leaves a log entry are asked about.
-    let ends = |known: &&&str| known.as_bytes().last() == last;
-    NAMES.iter().filter(ends).any(|known| *known == name) || ENDINGS.iter().filter(ends).any(|end| name.ends_with(end))
+    let folded = if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(folded(name)) };
+    let letters = || {
+        let letters = folded.bytes().rev().filter(u8::is_ascii_alphanumeric);
+        letters.map(|letter| letter.to_ascii_lowercase())
+    };
+    let Some(last) = letters().next() else { return false };
+    let ends = |known: &&&str| known.as_bytes().last() == Some(&last);
+    NAMES.iter().filter(ends).any(|known| letters().eq(known.bytes().rev()))
+        || ENDINGS.iter().filter(ends).any(|end| letters().take(end.len()).eq(end.bytes().rev()))
 }
 
 #[cfg(test)]

@@ -50,10 +50,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc};
 
 pub use affinity::Affinity;
@@ -74,6 +75,7 @@ use client::{Clients, ConnectTimeout};
 use key_client::KeyClient;
 use llm::prices::Prices;
 use record::Entries;
+pub use record::FinishedAttempt;
 use session::Sessions;
 use stream_usage::UsageRefusals;
 use target::Target;
@@ -215,7 +217,7 @@ pub struct Relay {
     clients: Clients,
     patience: ConnectTimeout,
     gateway: Base,
-    rules: RwLock<RulesInForce>,
+    rules: ArcSwap<RulesInForce>,
     room: RelayLimits,
     cors: Option<AllowedOrigins>,
     /// Who may read traces.
@@ -227,7 +229,7 @@ pub struct Relay {
     keys: KeyClient,
     calls: Arc<Semaphore>,
     bodies: BodyMemory,
-    entries: Entries,
+    entries: Arc<Entries>,
     affinity: Affinity,
     usage_refusals: UsageRefusals,
 }
@@ -248,7 +250,7 @@ impl fmt::Debug for Relay {
 impl Relay {
     /// A relay that serves no client yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
     /// `guesses` are the wrong ones; `log` takes
-    /// entries in the gateway's form of calls that do not pass the gateway.
+    /// attempts that do not pass the gateway, for entries in the gateway's form.
     ///
     /// # Errors
     /// A certificate authority cannot be read.
@@ -257,19 +259,19 @@ impl Relay {
         handle: SharedBroker,
         replica: &str,
         (token, guesses): (Option<Token>, Guesses),
-        log: mpsc::Sender<Bytes>,
+        log: mpsc::Sender<Box<FinishedAttempt>>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
         let patience = ConnectTimeout::new(rules.times.connect);
         let clients = client::build(authorities.as_deref(), proxy.clone(), patience.clone())?;
         let relay = Self {
-            entries: Entries::new(log, handle.clone()),
+            entries: Arc::new(Entries::new(log, handle.clone())),
             handle,
             keys: KeyClient(clients.pooled.clone()),
             clients,
             patience,
             gateway: gateway.clone(),
-            rules: RwLock::new(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),
+            rules: ArcSwap::from_pointee(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),
             room: *room,
             cors: cors.clone(),
             token,
@@ -290,8 +292,8 @@ impl Relay {
         self.budget().allow(rules.spending);
         self.patience.set(rules.times.connect);
         self.usage_refusals.forget();
-        let mut ruled = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        ruled.before = std::mem::replace(&mut ruled.now, Arc::new(rules));
+        let before = Arc::clone(&self.rules.load().now);
+        self.rules.store(Arc::new(RulesInForce { now: Arc::new(rules), before }));
     }
 
     /// The retries that all calls together may make. Never taken while the broker is locked.
@@ -300,7 +302,7 @@ impl Relay {
     }
 
     fn rules(&self) -> Arc<RelayRules> {
-        Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner).now)
+        Arc::clone(&self.rules.load().now)
     }
 
     /// Where things were made.
@@ -317,7 +319,7 @@ impl Relay {
 
     /// The target that a path of the pools stands for, if it is not a router of the gateway.
     fn direct(&self, path: &RouterPath) -> Option<Arc<DirectUpstream>> {
-        let ruled = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let ruled = self.rules.load();
         ruled.now.direct.get(path).or_else(|| ruled.before.direct.get(path)).cloned()
     }
 

@@ -3,7 +3,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::credentials::{folded, is_folded_credential};
+use super::credentials::{folded, is_credential};
 
 /// What stands in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -51,7 +51,7 @@ impl OwnQuery {
 
     fn lets_pass(&self, field: &str, forwards: bool) -> bool {
         let Some(name) = name(field) else { return false };
-        self.0.iter().all(|own| own.folded != name) && (forwards || !is_folded_credential(&name))
+        self.0.iter().all(|own| own.folded != name) && (forwards || !is_credential(&name))
     }
 }
 

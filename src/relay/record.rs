@@ -30,14 +30,14 @@ const DROPPED: &str = "dropped";
 const MASKED: &str = "*****MASKED*****";
 
 /// Where entries go.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Entries {
-    log: mpsc::Sender<Bytes>,
+    log: mpsc::Sender<Box<FinishedAttempt>>,
     handle: SharedBroker,
 }
 
 impl Entries {
-    pub(super) fn new(log: mpsc::Sender<Bytes>, handle: SharedBroker) -> Self {
+    pub(super) fn new(log: mpsc::Sender<Box<FinishedAttempt>>, handle: SharedBroker) -> Self {
         handle.counts().relayed.entries.preregister([DROPPED]);
         Self { log, handle }
     }
@@ -47,8 +47,9 @@ impl Entries {
         !self.log.is_closed()
     }
 
-    fn send(&self, entry: Vec<u8>, now: BrokerTime) {
-        if let Err(TrySendError::Full(_)) = self.log.try_send(entry.into())
+    fn send(&self, entry: FinishedAttempt) {
+        let now = entry.end.over;
+        if let Err(TrySendError::Full(_)) = self.log.try_send(Box::new(entry))
             && let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, now)
         {
             tracing::warn!(
@@ -62,15 +63,15 @@ impl Entries {
 /// What is known of a call before it is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    pub(super) entries: Entries,
+    pub(super) entries: Arc<Entries>,
     pub(super) session: Session,
     pub(super) ingress: RouterPath,
     pub(super) stamp: Bytes,
     pub(super) rest: String,
     pub(super) uri: Uri,
     pub(super) asked: HeaderMap,
-    pub(super) ingress_payload: Bytes,
-    pub(super) outbound_payload: Bytes,
+    pub(super) ingress_payload: LoggedBody,
+    pub(super) outbound_payload: LoggedBody,
     pub(super) patch: Arc<Patch>,
     /// By whose prices it is paid, if that is known.
     pub(super) priced_by: Option<&'static str>,
@@ -80,6 +81,32 @@ pub(super) struct Record {
     pub(super) came: BrokerTime,
     /// What is known of the answer so far.
     pub(super) answer: Option<RecordedAnswer>,
+}
+
+/// A body as an entry shows it. What is too long for one is only counted, so that little waits for the bus.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LoggedBody {
+    body: Bytes,
+    /// How many bytes there were, if they are not here.
+    left_out: Option<usize>,
+}
+
+impl LoggedBody {
+    pub(super) fn new(body: &Bytes) -> Self {
+        let left_out = Some(body.len()).filter(|length| *length > entry::MAX_PAYLOAD_BYTES);
+        Self { body: if left_out.is_some() { Bytes::new() } else { body.clone() }, left_out }
+    }
+
+    fn shown(&self) -> Cow<'_, [u8]> {
+        shown(&self.body, self.left_out)
+    }
+}
+
+fn shown(body: &[u8], left_out: Option<usize>) -> Cow<'_, [u8]> {
+    match left_out {
+        Some(length) => Cow::Owned(format!("left out: {length} bytes").into_bytes()),
+        None => Cow::Borrowed(body),
+    }
 }
 
 /// What is known of an answer.
@@ -106,10 +133,10 @@ impl RecordedAnswer {
 }
 
 /// How a recorded call ended.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RecordEnd<'a> {
-    pub(super) router: &'a str,
-    pub(super) transaction: &'a str,
+#[derive(Debug, Clone)]
+pub(super) struct RecordEnd {
+    pub(super) router: RouterPath,
+    pub(super) transaction: String,
     pub(super) status: u16,
     pub(super) broken: Option<TransportFailure>,
     pub(super) error_class: Option<ErrorClass>,
@@ -118,55 +145,63 @@ pub(super) struct RecordEnd<'a> {
     pub(super) over: BrokerTime,
 }
 
+/// An attempt that is over. Its entry is written where it is published, away from the calls.
+#[derive(Debug)]
+pub struct FinishedAttempt {
+    record: Record,
+    end: RecordEnd,
+}
+
 impl Record {
-    /// Publishes the entry.
-    pub(super) fn publish(self, ending: RecordEnd<'_>) {
-        let left_out;
+    /// Has the entry published.
+    pub(super) fn publish(self, end: RecordEnd) {
+        let entries = Arc::clone(&self.entries);
+        entries.send(FinishedAttempt { record: self, end });
+    }
+}
+
+impl FinishedAttempt {
+    /// The entry, in bytes.
+    pub fn entry(self) -> Vec<u8> {
+        let Self { record, end } = self;
         // One without a good end says nothing that anybody should take for an answer.
-        let answer = self.answer.filter(|_| ending.broken.is_none());
-        let inbound = match &answer {
-            None => None,
-            Some(answer) if answer.length > answer.body.len() => {
-                left_out = format!("left out: {} bytes", answer.length);
-                Some(left_out.as_bytes())
-            }
-            Some(answer) => Some(answer.body.as_slice()),
-        };
+        let answer = record.answer.filter(|_| end.broken.is_none());
+        let left_out = |answer: &RecordedAnswer| Some(answer.length).filter(|length| *length > answer.body.len());
+        let inbound = answer.as_ref().map(|answer| shown(&answer.body, left_out(answer)));
         let body = answer.as_ref().map(|answer| answer.body.as_slice());
-        let priced = Priced { router: ending.router, provider: self.priced_by };
+        let priced = Priced { router: end.router.as_str(), provider: record.priced_by };
         let served = body.and_then(model::of_answer);
-        let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
-        let book = self.entries.handle.prices().book();
-        let cost = ending.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
-        let call = call_object(&ending, self.traces, cost);
-        let error = ending.broken.map(|broken| broken.to_string());
-        let url = url_without_query(&self.uri);
+        let models = served.as_deref().into_iter().chain(record.models.iter().map(String::as_str));
+        let book = record.entries.handle.prices().book();
+        let cost = end.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
+        let call = call_object(&end, record.traces, cost);
+        let error = end.broken.map(|broken| broken.to_string());
+        let url = url_without_query(&record.uri);
         let answered = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
-        let entry = entry::write(&Entry {
-            session: self.session.id(),
-            transaction: ending.transaction,
-            ingress: self.ingress.as_str(),
-            router: ending.router,
-            stamp: &self.stamp,
+        entry::write(&Entry {
+            session: record.session.id(),
+            transaction: &end.transaction,
+            ingress: record.ingress.as_str(),
+            router: end.router.as_str(),
+            stamp: &record.stamp,
             call: &call,
-            rest: &self.rest,
+            rest: &record.rest,
             url: &url,
-            asked: &logged_headers(&self.asked),
-            ingress_payload: &self.ingress_payload,
-            outbound_payload: &self.outbound_payload,
-            patch: Arc::unwrap_or_clone(self.patch),
-            status: ending.status,
+            asked: &logged_headers(&record.asked),
+            ingress_payload: &record.ingress_payload.shown(),
+            outbound_payload: &record.outbound_payload.shown(),
+            patch: Arc::unwrap_or_clone(record.patch),
+            status: end.status,
             answered: &answered,
-            inbound_payload: inbound,
+            inbound_payload: inbound.as_deref(),
             error: error.as_deref(),
-            times: Some([self.came, ending.sent, ending.over]),
-        });
-        self.entries.send(entry, ending.over);
+            times: Some([record.came, end.sent, end.over]),
+        })
     }
 }
 
 /// What the entry says of the outcome, beside the stamp: class, tokens, cost, trace ids.
-fn call_object(ending: &RecordEnd<'_>, traces: TraceIds, cost: Option<Cost>) -> Vec<u8> {
+fn call_object(ending: &RecordEnd, traces: TraceIds, cost: Option<Cost>) -> Vec<u8> {
     let class = match ending.broken {
         Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
         None => ending.error_class.into(),
@@ -186,17 +221,24 @@ struct CallObject {
     cost: Option<Cost>,
 }
 
-/// Headers as the gateway's log spells them: `Content-Type`, each with its values.
+/// Headers as an entry has them, without secrets.
 fn logged_headers(headers: &HeaderMap) -> Vec<Header<'_>> {
-    let header = |name: &HeaderName| {
-        let secret = is_credential(name.as_str());
-        let shown = headers.get_all(name).iter().map(|value| match secret || value.is_sensitive() {
-            true => Cow::Borrowed(MASKED),
-            false => String::from_utf8_lossy(value.as_bytes()),
-        });
-        (canonical(name.as_str()), shown.collect())
-    };
-    headers.keys().map(header).collect()
+    let mut logged: Vec<Header<'_>> = Vec::with_capacity(headers.len());
+    let mut of: Option<(&HeaderName, bool)> = None;
+    for (name, value) in headers {
+        let secret = match of {
+            Some((known, secret)) if known == name => secret,
+            _ => is_credential(name.as_str()),
+        };
+        of = Some((name, secret));
+        let shown = if secret || value.is_sensitive() {
+            Cow::Borrowed(MASKED)
+        } else {
+            String::from_utf8_lossy(value.as_bytes())
+        };
+        logged.push((name.as_str(), shown));
+    }
+    logged
 }
 
 /// Where a request went.
@@ -205,24 +247,13 @@ fn url_without_query(uri: &Uri) -> String {
     [uri.scheme_str().unwrap_or_default(), "://", authority, uri.path()].concat()
 }
 
-/// The first letter of each word in capitals.
-fn canonical(name: &str) -> String {
-    let mut spelled = String::with_capacity(name.len());
-    let mut begins = true;
-    for letter in name.chars() {
-        spelled.push(if begins { letter.to_ascii_uppercase() } else { letter });
-        begins = letter == '-';
-    }
-    spelled
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use hyper::header::HeaderValue;
 
     #[test]
-    fn secrets_are_masked_and_names_spelled_as_the_gateway_does() {
+    fn secrets_are_masked() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("x-ratelimit-remaining-tokens", "5"),
@@ -239,10 +270,10 @@ mod tests {
         own.set_sensitive(true);
         headers.append("x-own", own);
         let shown = logged_headers(&headers);
-        let of = |name: &str| shown.iter().find(|(other, _)| other == name).map(|(_, values)| &*values[0]);
-        assert_eq!(of("X-Ratelimit-Remaining-Tokens"), Some("5"));
+        let of = |name: &str| shown.iter().find(|(other, _)| *other == name).map(|(_, value)| &**value);
+        assert_eq!(of("x-ratelimit-remaining-tokens"), Some("5"));
         for name in
-            ["Authorization", "Api-Key", "Api_key", "X-Auth-Token", "X-Amz-Security-Token", "Set-Cookie", "X-Own"]
+            ["authorization", "api-key", "api_key", "x-auth-token", "x-amz-security-token", "set-cookie", "x-own"]
         {
             assert_eq!(of(name), Some(MASKED), "{name}");
         }

@@ -86,11 +86,12 @@ impl Base {
         Self { scheme: self.scheme.clone(), authority, path: String::new() }
     }
 
-    /// The address of this path below it, which begins with a slash.
+    /// The address of this path below it, which begins with a slash. It shares nothing with other calls: the client copies it a
+    /// dozen times, and calls on all processors would count the references of one host.
     fn at(&self, path: &str, query: Option<&str>) -> Option<Uri> {
-        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
-        uri.path_and_query(format!("{}{path}{query}", self.path)).build().ok()
+        let (before, query) = query.map_or(("", ""), |query| ("?", query));
+        let (scheme, authority) = (self.scheme.as_str(), self.authority.as_str());
+        [scheme, "://", authority, &self.path, path, before, query].concat().try_into().ok()
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use hyper::HeaderMap;
-use hyper::header::HeaderValue;
+use hyper::header::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::headers;
@@ -22,9 +22,9 @@ use types::outcome::{ErrorClass, TransportFailure};
 use types::router::RouterPath;
 
 /// `1`: the client wants a trace.
-const EXPLAIN: &str = "x-broker-explain";
+const EXPLAIN: HeaderName = HeaderName::from_static("x-broker-explain");
 /// The operators' token. A header of its own, because `Authorization` is the upstream's.
-const TOKEN: &str = "x-broker-token";
+const TOKEN: HeaderName = HeaderName::from_static("x-broker-token");
 /// So many attempts are kept, the last ones: with paths and reasons at their longest that is 8 KB of header, half of what
 /// clients usually take.
 const MAX_ATTEMPTS: usize = 16;
@@ -168,8 +168,8 @@ fn millis(time: Duration) -> u64 {
 
 /// Whether a trace is asked for with a token that is not the operators'.
 pub(super) fn is_guess(headers: &HeaderMap, token: Option<&Token>) -> bool {
-    let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
-    headers.contains_key(EXPLAIN) && token.zip(given).is_some_and(|(token, given)| !token.matches(given))
+    let given = || headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
+    headers.contains_key(EXPLAIN) && token.zip(given()).is_some_and(|(token, given)| !token.matches(given))
 }
 
 /// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
@@ -223,10 +223,10 @@ mod tests {
         attempts
     }
 
-    fn ask(headers: &[(&'static str, &str)], token: Option<&str>, attempts: &Attempts) -> Option<Value> {
+    fn ask(headers: &[(HeaderName, &str)], token: Option<&str>, attempts: &Attempts) -> Option<Value> {
         let mut all = HeaderMap::new();
         for (name, value) in headers {
-            all.insert(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            all.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let value = requested(&all, token.map(Token::new).as_ref(), attempts)?;
         Some(serde_json::from_str(value.to_str().unwrap()).unwrap())

@@ -43,7 +43,7 @@ pub const MAX_COPIED: usize = 64;
 pub struct SharedBroker(Arc<Inner>);
 
 struct Inner {
-    state: Mutex<SharedState>,
+    state: OwnCacheLines<Mutex<SharedState>>,
     clock: Clock,
     on_event: fn(&BrokerEvent),
     deadline_moved: Notify,
@@ -54,6 +54,11 @@ struct Inner {
     started: BrokerTime,
     nonces: Mutex<Nonces>,
 }
+
+/// Keeps a value that threads take turns at apart from what they change beside it, such as the number of handles. Two lines of 64
+/// bytes, because processors fetch them in pairs.
+#[repr(align(128))]
+struct OwnCacheLines<T>(T);
 
 /// The next step of a request that may be sent more than once.
 #[derive(Debug)]
@@ -92,7 +97,7 @@ impl SharedBroker {
     pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
         let replica = signature.replica().to_owned();
-        let state = Mutex::new(SharedState::new(broker, signature, rng));
+        let state = OwnCacheLines(Mutex::new(SharedState::new(broker, signature, rng)));
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
@@ -153,17 +158,21 @@ impl SharedBroker {
         Arc::clone(self.lock().broker.settings())
     }
 
-    /// A copy of the broker's state, made in parts so that no decision waits for more than [`MAX_COPIED`] routers.
+    /// A copy of the broker's state, made in parts so that no decision waits for more than [`MAX_COPIED`] routers; what can be
+    /// derived from that is derived without the lock.
     pub fn snapshot(&self) -> Snapshot {
-        let at = self.now();
-        let (not_ours, pools, routers) = {
-            let state = self.lock();
-            (state.broker.not_ours(), state.broker.pools().len(), state.broker.routers_known())
-        };
-        let pools = (0..pools).filter_map(|place| self.lock().broker.pool_status(place)).collect();
-        let parts = (0..routers).step_by(MAX_COPIED).map(|start| start..start + MAX_COPIED);
-        let routers = parts.flat_map(|places| self.lock().broker.router_statuses(places, at)).collect();
-        Snapshot { at, not_ours, pools, routers }
+        let parts = |count: usize| (0..count).step_by(MAX_COPIED).map(|start| start..start + MAX_COPIED);
+        loop {
+            let at = self.now();
+            let basis = self.lock().broker.snapshot_basis();
+            let passes: Vec<_> = parts(basis.pools()).flat_map(|part| self.lock().broker.passes(part)).collect();
+            let routers =
+                parts(basis.routers()).flat_map(|part| self.lock().broker.router_statuses(part, at)).collect();
+            // Parts of different settings do not fit together.
+            if self.lock().broker.config_generation() == basis.generation() {
+                return Snapshot::new(at, &basis, &passes, routers);
+            }
+        }
     }
 
     /// Reads recent decisions and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
@@ -338,6 +347,6 @@ impl SharedBroker {
     }
 
     fn lock(&self) -> MutexGuard<'_, SharedState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.state.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -22,8 +22,8 @@ const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 /// What the gateway answers where there was no upstream.
 const UNREACHABLE_BODY: &[u8] = br#"{"error":"failure making request"}"#;
 
-/// A header's name, and its values.
-pub type Header<'a> = (String, Vec<Cow<'a, str>>);
+/// A header's name in small letters, and one of its values. Values of the same name follow each other.
+pub type Header<'a> = (&'a str, Cow<'a, str>);
 
 /// What is known of a call.
 #[derive(Debug, Clone, Default)]
@@ -194,8 +194,32 @@ impl<'a> Object<'a> {
         start..self.out.len()
     }
 
+    /// Headers as the gateway shows them: names such as `Content-Type`, each with the list of its values.
     fn headers(&mut self, name: &str, headers: &[Header<'_>]) -> Range<usize> {
-        self.json(name, &HeaderMap(headers))
+        self.name(name);
+        let start = self.out.len();
+        let mut object = Object::begin(self.out);
+        for values in headers.chunk_by(|(name, _), (next, _)| name == next) {
+            object.header(values);
+        }
+        object.end();
+        start..self.out.len()
+    }
+
+    /// The values of one header. Its name has the letters of a token (RFC 9110, 5.6.2), which need no escapes.
+    fn header(&mut self, values: &[Header<'_>]) {
+        let Some((name, _)) = values.first() else { return };
+        self.name(name);
+        // The first letter of each word is a capital one; the name ends before its quote and colon.
+        let end = self.out.len() - 2;
+        let mut begins = true;
+        for letter in &mut self.out[end - name.len()..end] {
+            if begins {
+                letter.make_ascii_uppercase();
+            }
+            begins = *letter == b'-';
+        }
+        let _ = serde_json::to_writer(&mut *self.out, &Values(values));
     }
 
     /// A body as the gateway shows it: JSON as it is, everything else as one quoted text.
@@ -223,12 +247,12 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Headers as an object of names to lists of values.
-struct HeaderMap<'a>(&'a [Header<'a>]);
+/// The values of one header, as a list.
+struct Values<'a>(&'a [Header<'a>]);
 
-impl Serialize for HeaderMap<'_> {
+impl Serialize for Values<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, values)| (name, values)))
+        serializer.collect_seq(self.0.iter().map(|(_, value)| value))
     }
 }
 
@@ -262,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_like_the_gateways_own() {
-        let answered = vec![("Retry-After".to_owned(), vec![Cow::Borrowed("3")])];
+        let answered = vec![("retry-after", Cow::Borrowed("3"))];
         let bytes = write(&Entry { answered: &answered, status: 429, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
         assert_eq!((report.answer.served_path, report.routed_path), (Some("/azure/openai/"), Some("/azure/openai/")));
@@ -278,6 +302,24 @@ mod tests {
         );
         assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
         assert!(report.started < report.stopped);
+    }
+
+    #[test]
+    fn headers_are_spelled_as_the_gateway_spells_them() {
+        let header = |name, value| (name, Cow::Borrowed(value));
+        let asked = [
+            header("x-ratelimit-remaining-tokens", "5"),
+            header("api_key", "a \"b\""),
+            header("x-twice", "1"),
+            header("x-twice", "2"),
+        ];
+        let bytes = write(&Entry { asked: &asked, ..entry() });
+        let value: Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(
+            value["request"]["outbound_headers"],
+            json!({"X-Ratelimit-Remaining-Tokens": ["5"], "Api_key": ["a \"b\""], "X-Twice": ["1", "2"]})
+        );
+        assert_eq!(value["response"]["inbound_headers"], json!({}));
     }
 
     #[test]

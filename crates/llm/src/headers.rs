@@ -45,7 +45,8 @@ const BEDROCK_TOKENS: [&[u8]; 4] = [
 /// The headers of an answer that matter to this crate. Of a header that stands several times the first value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AnswerHeaders<'a> {
-    pub(crate) content_type: Option<&'a str>,
+    /// The type of the body without its parameters.
+    media_type: Option<&'a str>,
     content_encoding: Option<&'a str>,
     pub(crate) date: Option<&'a str>,
     pub(crate) amazon_error: Option<&'a str>,
@@ -66,8 +67,13 @@ impl<'a> AnswerHeaders<'a> {
 
     /// Adds one header; one that does not matter is ignored.
     pub fn add(&mut self, name: &[u8], value: &'a str) {
+        let mut value = value.trim();
         let place = match Field::named(name) {
-            Some(Field::ContentType) => &mut self.content_type,
+            Some(Field::ContentType) => {
+                let end = value.bytes().position(|byte| byte == b';').unwrap_or(value.len());
+                value = value.get(..end).unwrap_or(value).trim_end();
+                &mut self.media_type
+            }
             Some(Field::ContentEncoding) => &mut self.content_encoding,
             Some(Field::Date) => &mut self.date,
             Some(Field::AmazonError) => &mut self.amazon_error,
@@ -76,7 +82,7 @@ impl<'a> AnswerHeaders<'a> {
             Some(Field::Bucket(bucket, place)) => &mut self.buckets[bucket][place],
             None => return,
         };
-        place.get_or_insert(value.trim());
+        place.get_or_insert(value);
     }
 
     /// Whether this header matters, so that a caller need not decode the values of others.
@@ -86,7 +92,7 @@ impl<'a> AnswerHeaders<'a> {
 
     /// The media type without its parameters, for comparison without regard to case.
     pub fn media_type(&self) -> Option<&'a str> {
-        self.content_type.and_then(|value| value.split(';').next()).map(str::trim).filter(|kind| !kind.is_empty())
+        self.media_type.filter(|kind| !kind.is_empty())
     }
 
     fn is(&self, kind: &str) -> bool {

@@ -61,6 +61,13 @@ impl RouterPath {
         Ok(Self(text.into()))
     }
 
+    /// The same path, which shares nothing with this one: whoever copies it often does not count references of a path that other
+    /// threads copy too.
+    #[must_use]
+    pub fn unshared(&self) -> Self {
+        Self(Arc::from(self.as_str()))
+    }
+
     /// The path as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -202,7 +202,8 @@ impl Call<'_> {
                 NextStep::Pause(pause) => tokio::time::sleep(pause).await,
                 NextStep::Stop(stop, words) => return self.give_up(stop, words),
                 NextStep::Send(dispatch) => {
-                    let router = dispatch.router.clone();
+                    let router = dispatch.router.unshared();
+                    let dispatch = Box::new(Dispatch { router: router.clone(), ..*dispatch });
                     let Ok(body) = self.body_for(&dispatch.patch, &router) else {
                         self.relay.handle.abandon(&dispatch.route);
                         return LocalReply::Busy.response(self.head);

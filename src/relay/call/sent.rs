@@ -12,7 +12,7 @@ use super::super::direct::DirectUpstream;
 use super::super::exchange::AttemptTimeouts;
 use super::super::outgoing::{Draft, Means, Outgoing};
 use super::super::provider_target::NotSent;
-use super::super::record::Record;
+use super::super::record::{LoggedBody, Record};
 use super::super::target::{ForwardedRequest, Target};
 use super::Call;
 use super::exchanged::Sending;
@@ -57,8 +57,8 @@ impl Call<'_> {
             rest: subpath(self.head, self.ingress).to_owned(),
             uri: sent.request.uri().clone(),
             asked: sent.request.headers().clone(),
-            ingress_payload: self.body.clone(),
-            outbound_payload: sent.body.clone(),
+            ingress_payload: LoggedBody::new(self.body),
+            outbound_payload: LoggedBody::new(&sent.body),
             models: self.running.models(to.patch),
             patch: to.patch.clone(),
             priced_by: direct.host_provider(),

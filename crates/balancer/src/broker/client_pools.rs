@@ -9,7 +9,7 @@ use super::operator::Operator;
 use super::routers::Routers;
 use super::{AttemptHistory, Broker, PathRole, Pool};
 use crate::strategy::{Target, Tree};
-use types::router::{PoolId, RouterId, RouterPath};
+use types::router::{PoolId, RouterPath};
 
 /// So many are kept.
 pub(crate) const MAX_CLIENT_POOLS: usize = 256;
@@ -138,7 +138,7 @@ impl Broker {
 }
 
 fn refresh(pool: &mut Pool, routers: &Routers, operator: &Operator) {
-    pool.refresh(|id: RouterId| routers.get(id).filter(|_| operator.hold(id).is_none()));
+    pool.refresh(|id| operator.readiness(routers, id));
     // What becomes of all targets of a pool is reported for the pool of the settings.
     let _ = pool.settle();
 }
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(broker.path(route.router()), Some(&path("/b/")));
         assert_eq!(broker.pool(route.pool).unwrap().ingress(), &path("/in/"));
         broker.apply(BrokerInput::Chosen(&route), NOW);
-        assert_eq!(broker.pools()[0].selections().counts().map(|(_, _, count)| count).sum::<u64>(), 1);
+        assert_eq!(broker.snapshot(NOW).pools[0].decisions.iter().map(|(_, _, count)| count).sum::<u64>(), 1);
         let failed = Report {
             served_path: Some("/b/"),
             status: Some(500),

@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn a_router_on_probation_is_shown_without_a_share_and_a_drained_one_with_none_of_the_calls() {
         let shares = |broker: &Broker| -> Vec<(Option<f64>, bool)> {
-            let tree = broker.pool_status(0).unwrap().tree.unwrap();
+            let tree = broker.snapshot(START).pools[0].tree.clone().unwrap();
             tree.targets.iter().map(|target| (target.share, target.probation)).collect()
         };
         let mut broker = broker(&["/a/", "/b/", "/c/", "/d/"]);

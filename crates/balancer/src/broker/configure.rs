@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 use super::{Broker, BrokerSettings, PathRole, Pool, RouterSettings};
 use crate::health::Effect;
 use crate::strategy::Tree;
+use crate::table::Table;
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
@@ -19,21 +20,24 @@ impl Broker {
         self.path_roles.clear();
         self.client_pools.clear();
         let before = std::mem::take(&mut self.pools);
-        let before: FxHashMap<&RouterPath, &Pool> = before.values().map(|pool| (pool.ingress(), pool)).collect();
+        let by_ingress: FxHashMap<&RouterPath, &Pool> = before.values().map(|pool| (pool.ingress(), pool)).collect();
         let known = self.routers.iter().map(|(id, router)| (router.path.clone(), id));
         let mut known: FxHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
         for pool in &settings.pools {
             let root = self.operator.with_weight_overrides(&pool.ingress, &pool.root);
             let mut tree = Tree::new(&root, |path| self.intern_router(path, &defaults, &mut known));
-            let old = before.get(&pool.ingress);
+            let old = by_ingress.get(&pool.ingress);
             if let Some(old) = old {
                 tree.inherit_rr_state(old.tree());
             }
             let served = old.is_none_or(|old| old.is_available());
-            let selections = old.map(|old| old.selections().clone()).unwrap_or_default();
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, selections)));
+            let passes = old.map(|old| old.passes()).unwrap_or_default();
+            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, passes)));
         }
+        let ids: FxHashMap<&RouterPath, PoolId> = self.pools.iter().map(|(id, pool)| (pool.ingress(), id)).collect();
+        let renumbered: Table<PoolId, _> = before.values().map(|pool| ids.get(pool.ingress()).copied()).collect();
+        self.routers.renumber_pools(&renumbered);
         for (id, pool) in (0_u16..).zip(&settings.pools) {
             let place = if settings.relayed.contains(&pool.ingress) { PathRole::Relayed } else { PathRole::Ingress };
             self.path_roles.insert(pool.ingress.clone(), place(PoolId(id)));

@@ -11,13 +11,14 @@ use crate::in_flight::MAX_CALL_DURATION;
 use crate::load::rate_limit::RateLimiter;
 use crate::strategy::{Candidates, PickContext, Tier};
 use types::router::RouterId;
+use types::time::BrokerTime;
 use types::transition::HealthState;
 
 /// An invariant: its name, and whether it holds.
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 14] = [
+pub const ALL: [Invariant; 15] = [
     ("derived_state_is_current", derived_state_is_current),
     ("choices_respect_health_and_drains", choices_respect_health_and_drains),
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
@@ -30,6 +31,7 @@ pub const ALL: [Invariant; 14] = [
     ("pending_matches_calls_in_flight", pending_matches_calls_in_flight),
     ("nothing_is_in_flight_when_quiet", nothing_is_in_flight_when_quiet),
     ("probe_slots_are_held_by_calls_in_flight", probe_slots_are_held_by_calls_in_flight),
+    ("the_status_shows_the_trees", the_status_shows_the_trees),
     ("suspects_are_bounded", suspects_are_bounded),
     ("rate_limits_add_up", rate_limits_add_up),
 ];
@@ -48,6 +50,18 @@ pub(crate) fn derived_state_is_current(broker: &Broker) -> bool {
     let tiers = |pool: &Pool| Tier::ALL.map(|tier| pool.tree().eligible(tier).collect::<Vec<_>>());
     let deadline = |broker: &Broker| (broker.routers.next_deadline(), broker.operator.next_deadline());
     deadline(&anew) == deadline(broker) && anew.pools().iter().map(tiers).eq(broker.pools().iter().map(tiers))
+}
+
+/// The status, which is derived without the broker, shows the trees that decisions are made with.
+pub(crate) fn the_status_shows_the_trees(broker: &Broker) -> bool {
+    let status = broker.snapshot(BrokerTime::from_nanos(0));
+    broker.pools().iter().zip(&status.pools).all(|(pool, shown)| {
+        let tier = if shown.last_resort { Tier::LastResort } else { Tier::Serving };
+        let path = |router: RouterId| broker.path(router).cloned();
+        let on_probation = |id| broker.operator.readiness(&broker.routers, id).is_some_and(|ready| ready.probing);
+        let own = pool.tree().show(tier, path, on_probation);
+        shown.serves == pool.is_available() && shown.tree == own
+    })
 }
 
 /// A router that an operator drained is never chosen, and one that may not serve by its own health only where the choice says

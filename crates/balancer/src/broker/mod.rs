@@ -53,9 +53,9 @@ pub use outcome_dedup::CAPACITY as OUTCOME_DEDUP_CAPACITY;
 pub use pool::{Pool, WhenAllDisabled};
 pub use reading::Reading;
 pub use router_stats::RouterStats;
-pub use selection_counts::{SelectionCounts, SelectionReason};
+pub use selection_counts::{PassCounts, SelectionReason};
 pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
-pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot};
+pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot, SnapshotBasis};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
 
 use crate::health::{Effect, Health, HealthSettings, TickEffect};
@@ -67,7 +67,7 @@ use client_pools::ClientPools;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
-use routers::Routers;
+use routers::{Router, Routers};
 use types::outcome::Outcome;
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
@@ -362,18 +362,17 @@ impl Broker {
         let Self { routers, operator, pools, effects, .. } = self;
         if routers.take_stale() {
             for pool in pools.values_mut() {
-                // To the pool, a drained router does not exist.
-                pool.refresh(|id| routers.get(id).filter(|_| operator.hold(id).is_none()));
+                pool.refresh(|id| operator.readiness(routers, id));
                 effects.extend(pool.settle());
             }
         } else {
             let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
             for id in routers.take_changed() {
-                let Some(router) = routers.get(id) else { continue };
-                for (pool, leaf) in router.leaves() {
+                let readiness = operator.readiness(routers, id);
+                for (pool, leaf) in routers.get(id).map_or(&[][..], Router::leaves) {
                     touched.push(*pool);
                     if let Some(pool) = pools.get_mut(*pool) {
-                        pool.set_eligibility(*leaf, Some(router).filter(|_| operator.hold(id).is_none()));
+                        pool.set_eligibility(*leaf, readiness);
                     }
                 }
             }

@@ -2,8 +2,11 @@
 //!
 //! Pools are derived from both, so they change in here only, and what is derived from them is marked.
 
+use std::sync::Arc;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::routers::{Readiness, Router, Routers};
 use crate::strategy::{Target, TargetKind};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -42,7 +45,8 @@ pub struct Weight {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Operator {
     drained: FxHashMap<RouterId, Override>,
-    weights: Vec<Weight>,
+    /// Shared, so that a status is derived from it without the broker.
+    weights: Arc<Vec<Weight>>,
     /// Routers about which this replica has had an order of its own: what others knew before is older.
     ordered: FxHashSet<RouterId>,
     /// When the first of them ends.
@@ -64,7 +68,12 @@ impl Operator {
         self.drained.get(&router)
     }
 
-    pub(super) fn weights(&self) -> &[Weight] {
+    /// What a router's health allows; to a pool, a drained router does not exist.
+    pub(super) fn readiness(&self, routers: &Routers, id: RouterId) -> Option<Readiness> {
+        routers.get(id).filter(|_| self.hold(id).is_none()).map(Router::readiness)
+    }
+
+    pub(super) const fn weights(&self) -> &Arc<Vec<Weight>> {
         &self.weights
     }
 
@@ -80,9 +89,10 @@ impl Operator {
 
     /// Another weight than the file's in one pool; none: the file's again.
     pub(super) fn set_weight(&mut self, pool: &RouterPath, router: &RouterPath, weight: Option<(f64, Override)>) {
-        self.weights.retain(|one| one.pool != *pool || one.router != *router);
+        let weights = Arc::make_mut(&mut self.weights);
+        weights.retain(|one| one.pool != *pool || one.router != *router);
         if let Some((weight, hold)) = weight {
-            self.weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, hold });
+            weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, hold });
         }
         self.reweighed = true;
         self.set_deadline();
@@ -113,27 +123,33 @@ impl Operator {
         let mut ended: Vec<_> = drained.collect();
         // A hash map's order is nobody's: replicas and replays report the same in the same order.
         ended.sort_by_key(|ended| if let ExpiredOverride::Drain(id, _) = ended { id.0 } else { u16::MAX });
-        let weights = self.weights.extract_if(.., |weight| over(&weight.hold)).map(ExpiredOverride::Weight);
-        let drains = ended.len();
-        ended.extend(weights);
-        self.reweighed |= ended.len() > drains;
+        if self.weights.iter().any(|weight| over(&weight.hold)) {
+            let weights = Arc::make_mut(&mut self.weights).extract_if(.., |weight| over(&weight.hold));
+            ended.extend(weights.map(ExpiredOverride::Weight));
+            self.reweighed = true;
+        }
         self.set_deadline();
         ended
     }
 
     /// A pool's targets with the weights that hold now.
     pub(super) fn with_weight_overrides(&self, pool: &RouterPath, root: &Target) -> Target {
-        let mut root = root.clone();
-        for weight in self.weights.iter().filter(|weight| weight.pool == *pool) {
-            weigh(&mut root, &weight.router, weight.weight);
-        }
-        root
+        weighted(root, self.weights.iter().filter(|weight| weight.pool == *pool))
     }
 
     /// Whether the pools' trees have to be built anew; the caller does so.
     pub(super) const fn take_reweighed(&mut self) -> bool {
         std::mem::replace(&mut self.reweighed, false)
     }
+}
+
+/// A pool's targets with these weights.
+pub(super) fn weighted<'w>(root: &Target, weights: impl Iterator<Item = &'w Weight>) -> Target {
+    let mut root = root.clone();
+    for weight in weights {
+        weigh(&mut root, &weight.router, weight.weight);
+    }
+    root
 }
 
 fn weigh(target: &mut Target, router: &RouterPath, weight: f64) {

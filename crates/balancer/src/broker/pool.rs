@@ -3,9 +3,8 @@
 //! A target is in one tier of the tree: those that serve, those that are being probed already, and, if configured, the
 //! disabled ones. Each tier is used only where nothing in those before it may serve a request.
 
-use super::routers::Router;
-use super::{Pass, Route, RouteKind, SelectionCounts};
-use crate::health::Health;
+use super::routers::Readiness;
+use super::{Pass, PassCounts, RouteKind};
 use crate::load::Loads;
 use crate::strategy::{Eligibility, NodeId, RateLimitFilter, Tier, Tree};
 use types::request::RequestNeeds;
@@ -45,7 +44,7 @@ pub struct Pool {
     limits: RateLimitScope,
     /// Whether it was available at the last event.
     served: bool,
-    selections: SelectionCounts,
+    passes: PassCounts,
 }
 
 impl Pool {
@@ -54,18 +53,18 @@ impl Pool {
         ingress: RouterPath,
         tree: Tree,
         when_all_disabled: WhenAllDisabled,
-        (served, selections): (bool, SelectionCounts),
+        (served, passes): (bool, PassCounts),
     ) -> Self {
         let limits = RateLimitScope::Nothing;
-        Self { ingress, tree, when_all_disabled, limits, served, selections }
+        Self { ingress, tree, when_all_disabled, limits, served, passes }
     }
 
     /// The same over other targets, before its first refresh.
     pub(super) fn over(&self, tree: Tree) -> Self {
-        let selections = SelectionCounts::default();
+        let passes = PassCounts::default();
         let Self { ingress, when_all_disabled, limits, .. } = self;
         let (ingress, when_all_disabled, limits) = (ingress.clone(), *when_all_disabled, *limits);
-        Self { ingress, tree, when_all_disabled, limits, served: true, selections }
+        Self { ingress, tree, when_all_disabled, limits, served: true, passes }
     }
 
     /// The router that clients call.
@@ -78,17 +77,13 @@ impl Pool {
         &self.tree
     }
 
-    /// The counts of its decisions.
-    pub(crate) const fn selections(&self) -> &SelectionCounts {
-        &self.selections
-    }
-
-    pub(super) fn count(&mut self, route: &Route) {
-        self.selections.count(route);
+    /// Its requests that got no router.
+    pub(super) const fn passes(&self) -> PassCounts {
+        self.passes
     }
 
     pub(super) fn count_pass(&mut self, pass: &Pass) {
-        self.selections.count_pass(pass);
+        self.passes.count(pass);
     }
 
     /// Commits a choice in the tier that it came from.
@@ -131,12 +126,12 @@ impl Pool {
     }
 
     /// The eligibility of one of its routers may have changed.
-    pub(super) fn set_eligibility(&mut self, leaf: NodeId, router: Option<&Router>) {
+    pub(super) fn set_eligibility(&mut self, leaf: NodeId, router: Option<Readiness>) {
         self.tree.set_eligibility(leaf, self.when_all_disabled.eligibility(router));
     }
 
     /// Derives anew the eligibility of all of its routers.
-    pub(super) fn refresh<'a>(&mut self, router: impl Fn(RouterId) -> Option<&'a Router>) {
+    pub(super) fn refresh(&mut self, router: impl Fn(RouterId) -> Option<Readiness>) {
         let when_all_disabled = self.when_all_disabled;
         self.tree.refresh(|id| when_all_disabled.eligibility(router(id)));
     }
@@ -156,22 +151,21 @@ impl Pool {
 
 impl WhenAllDisabled {
     /// In which tier a router may serve; in none where it is drained, and so not given.
-    fn eligibility(self, router: Option<&Router>) -> Eligibility {
+    pub(super) fn eligibility(self, router: Option<Readiness>) -> Eligibility {
         let router = router?;
-        let (health, settings) = (router.health(), &router.settings().health);
-        match health.share(settings) {
+        match router.share {
             share if share > 0.0 => Some((Tier::Serving, share)),
-            _ if health.is_probing() => Some((Tier::LastResort, 1.0)),
-            _ => self.offers(health).then_some((Tier::Disabled, 1.0)),
+            _ if router.probing => Some((Tier::LastResort, 1.0)),
+            _ => self.offers(router).then_some((Tier::Disabled, 1.0)),
         }
     }
 
     /// Whether a disabled router may serve.
-    fn offers(self, health: &Health) -> bool {
+    const fn offers(self, router: Readiness) -> bool {
         match self {
             Self::Pass => false,
-            Self::Soonest => health.until().is_some(),
-            Self::Any => health.until().is_some() && !health.waits_for_upstream_hint(),
+            Self::Soonest => router.out,
+            Self::Any => router.out && !router.waits_for_upstream_hint,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::Broker;
 use super::histogram::Histogram;
 use super::routers::Router;
+use super::selection_counts::SelectionCounts;
 use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
@@ -19,6 +20,8 @@ const FAILED_RETURNS: u32 = 3;
 pub struct RouterStats {
     /// Decisions for it.
     pub chosen: u64,
+    /// The same by pool and reason, without pools that are no more.
+    pub(super) selections: SelectionCounts,
     /// Answers of class Success.
     pub successes: u64,
     /// Answers of class Neutral.

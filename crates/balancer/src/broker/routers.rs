@@ -28,14 +28,21 @@ pub(super) struct Router {
     leaves: SmallVec<[(PoolId, NodeId); 2]>,
 }
 
+/// What a router's health allows now: all that its place in a pool is derived from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Readiness {
+    /// Its part of its weight, from 0 (gets no calls) to 1.
+    pub(super) share: f64,
+    pub(super) probing: bool,
+    pub(super) out: bool,
+    pub(super) waits_for_upstream_hint: bool,
+}
+
 /// All that is derived from the health of a router that is not simply serving.
 #[derive(Debug, PartialEq)]
 struct Derived {
     due: Option<BrokerTime>,
-    share: f64,
-    probing: bool,
-    out: bool,
-    waits_for_upstream_hint: bool,
+    readiness: Readiness,
 }
 
 impl Router {
@@ -61,15 +68,19 @@ impl Router {
         self.health.may_serve(&self.settings.health)
     }
 
-    /// `None` while it serves in full: nothing is due, and its share is whole. Nearly all outcomes find it so and leave it so.
-    fn derived(&self) -> Option<Derived> {
-        let derived = || Derived {
-            due: self.due(),
+    /// What its health allows now.
+    pub(super) fn readiness(&self) -> Readiness {
+        Readiness {
             share: self.health.share(&self.settings.health),
             probing: self.health.is_probing(),
             out: self.health.until().is_some(),
             waits_for_upstream_hint: self.health.waits_for_upstream_hint(),
-        };
+        }
+    }
+
+    /// `None` while it serves in full: nothing is due, and its share is whole. Nearly all outcomes find it so and leave it so.
+    fn derived(&self) -> Option<Derived> {
+        let derived = || Derived { due: self.due(), readiness: self.readiness() };
         (!self.health.serves_in_full()).then(derived)
     }
 }
@@ -143,6 +154,13 @@ impl Routers {
         let mut due: Vec<RouterId> = due.map(|(_, id)| *id).collect();
         due.sort_unstable();
         due
+    }
+
+    /// The pools have other ids now, or are no more.
+    pub(super) fn renumber_pools(&mut self, now: &Table<PoolId, Option<PoolId>>) {
+        for router in self.all.values_mut() {
+            router.stats.selections.renumber(|pool| now.get(pool).copied().flatten());
+        }
     }
 
     pub(super) fn stats(&mut self, id: RouterId) -> Option<&mut RouterStats> {

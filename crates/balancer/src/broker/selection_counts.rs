@@ -1,11 +1,10 @@
-//! Counts of a pool's decisions by router and reason, and what else a decision changes. Bounded per router, whatever clients send.
+//! Counts of decisions by router, pool and reason, and what else a decision changes. Bounded, whatever clients send.
 
 use smallvec::SmallVec;
 
 use super::{Broker, Pass, Route, RouteKind, WhenAllDisabled};
 use crate::strategy::PickReason;
-use crate::table::Table;
-use types::router::RouterId;
+use types::router::PoolId;
 use types::time::BrokerTime;
 
 /// Why a router was selected, as counted in metrics.
@@ -94,38 +93,44 @@ impl SelectionReason {
     }
 }
 
-/// The counts of one pool. They only rise.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct SelectionCounts {
-    /// By the router's id: the reasons that there were. Most routers have one or two.
-    routers: Table<RouterId, SmallVec<[(SelectionReason, u64); 1]>>,
-    /// Requests while no target was available.
+/// The requests of a pool that got no router. They only rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PassCounts {
+    /// While no target was available.
     pub all_disabled: u64,
-    /// Requests that matched no available target.
+    /// Those that matched no available target.
     pub no_matching_target: u64,
 }
 
-impl SelectionCounts {
-    pub(super) fn count(&mut self, route: &Route) {
-        let (counts, reason) = (self.routers.get_or_grow(route.router()), SelectionReason::from_route(route));
-        match counts.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((reason, 1)),
-        }
-    }
-
-    pub(super) fn count_pass(&mut self, pass: &Pass) {
+impl PassCounts {
+    pub(super) const fn count(&mut self, pass: &Pass) {
         match pass {
             Pass::UnknownIngress => {}
             Pass::AllDisabled(_) => self.all_disabled += 1,
             Pass::NoMatchingTarget(..) => self.no_matching_target += 1,
         }
     }
+}
 
-    /// Router, reason and count, of what was counted.
-    pub fn counts(&self) -> impl Iterator<Item = (RouterId, SelectionReason, u64)> {
-        let routers = self.routers.iter();
-        routers.flat_map(|(router, counts)| counts.iter().map(move |(reason, count)| (router, *reason, *count)))
+/// How often one router was selected, by pool and reason. Most routers are in one pool and are selected for one or two reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct SelectionCounts(SmallVec<[(PoolId, SelectionReason, u64); 1]>);
+
+impl SelectionCounts {
+    fn count(&mut self, pool: PoolId, reason: SelectionReason) {
+        match self.0.iter_mut().find(|(counted, known, _)| *counted == pool && *known == reason) {
+            Some((.., count)) => *count += 1,
+            None => self.0.push((pool, reason, 1)),
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PoolId, SelectionReason, u64)> {
+        self.0.iter().copied()
+    }
+
+    /// The settings have changed: each pool has the id that `now` gives, or is no more.
+    pub(super) fn renumber(&mut self, now: impl Fn(PoolId) -> Option<PoolId>) {
+        self.0.retain(|(pool, ..)| now(*pool).map(|id| *pool = id).is_some());
     }
 }
 
@@ -134,11 +139,9 @@ impl Broker {
     pub(super) fn count_choice(&mut self, route: &Route, now: BrokerTime) {
         self.decisions = self.decisions.wrapping_add(1);
         let of_client = self.client_pools.base(route.pool);
-        let Some(counted) = self.pools.get_mut(of_client.unwrap_or(route.pool)) else { return };
-        counted.count(route);
         let pool = match of_client {
             Some(_) => self.client_pools.get_mut(route.pool),
-            None => Some(counted),
+            None => self.pools.get_mut(route.pool),
         };
         let Some(pool) = pool else { return };
         pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
@@ -150,6 +153,7 @@ impl Broker {
         self.start_call(route, one_at_a_time, now);
         if let Some(stats) = self.routers.stats(route.router()) {
             stats.chosen += 1;
+            stats.selections.count(of_client.unwrap_or(route.pool), SelectionReason::from_route(route));
         }
         if one_at_a_time {
             self.routers

@@ -2,14 +2,23 @@
 //! never held for long.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::{Broker, Decision, Histogram, Override, Pass, PathRole, Pool, SelectionReason, Weight};
-use crate::strategy::{TargetStatus, Tier};
+use super::operator::weighted;
+use super::routers::Readiness;
+use super::selection_counts::SelectionCounts;
+use super::{
+    Broker, BrokerSettings, Decision, Histogram, Override, Pass, PassCounts, PathRole, Pool, PoolSettings,
+    SelectionReason, Weight,
+};
+use crate::strategy::{TargetStatus, Tier, Tree};
+use crate::table::Table;
 use types::outcome::Cause;
-use types::router::{RouterId, RouterPath};
+use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
@@ -135,6 +144,15 @@ pub struct RouterStatus {
     pub latency: Histogram,
     /// The last failure.
     pub last_failure: Option<LastFailure>,
+    /// What its health allows; nothing while it is drained.
+    #[serde(skip)]
+    readiness: Option<Readiness>,
+    /// Its decisions by pool and reason.
+    #[serde(skip)]
+    selections: SelectionCounts,
+    /// A pool of the settings has it.
+    #[serde(skip)]
+    is_configured: bool,
 }
 
 /// A router's last failure.
@@ -163,15 +181,93 @@ impl Serialize for Histogram {
     }
 }
 
+/// What a status begins with. With the routers' status, all of it is derived without the broker.
+#[derive(Debug)]
+pub struct SnapshotBasis {
+    settings: Arc<BrokerSettings>,
+    weights: Arc<Vec<Weight>>,
+    generation: u64,
+    not_ours: u64,
+    routers: usize,
+}
+
+impl SnapshotBasis {
+    /// How many pools there are.
+    pub fn pools(&self) -> usize {
+        self.settings.pools.len()
+    }
+
+    /// How many routers there are, those of settings before included.
+    pub const fn routers(&self) -> usize {
+        self.routers
+    }
+
+    /// Which settings these are of all that have been in force.
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+impl Snapshot {
+    /// Derives the pools from the routers; `passes` and `routers` are all of them, in order.
+    pub fn new(at: BrokerTime, basis: &SnapshotBasis, passes: &[PassCounts], mut routers: Vec<RouterStatus>) -> Self {
+        let mut decisions: Table<PoolId, Vec<(RouterPath, SelectionReason, u64)>> = Table::default();
+        for router in &routers {
+            for (pool, reason, count) in router.selections.iter() {
+                decisions.get_or_grow(pool).push((router.router.clone(), reason, count));
+            }
+        }
+        routers.retain(|router| router.is_configured);
+        let by_path: FxHashMap<&RouterPath, &RouterStatus> = routers.iter().map(|one| (&one.router, one)).collect();
+        let passes = passes.iter().copied().chain(std::iter::repeat(PassCounts::default()));
+        let decisions = decisions.into_iter().chain(std::iter::repeat_with(Vec::new));
+        let pools = basis.settings.pools.iter().zip(passes).zip(decisions);
+        let derived = pools.map(|((pool, passes), decisions)| {
+            let weights = basis.weights.iter().filter(|weight| weight.pool == pool.ingress).cloned().collect();
+            PoolStatus::new(pool, weights, &by_path, (passes, decisions))
+        });
+        let pools = derived.collect();
+        Self { at, not_ours: basis.not_ours, pools, routers }
+    }
+}
+
+impl PoolStatus {
+    fn new(
+        pool: &PoolSettings,
+        weights: Vec<Weight>,
+        routers: &FxHashMap<&RouterPath, &RouterStatus>,
+        (passes, decisions): (PassCounts, Vec<(RouterPath, SelectionReason, u64)>),
+    ) -> Self {
+        // The same tree as the broker's, whose leaves have numbers of their own.
+        let mut leaves: Table<RouterId, (RouterPath, Option<&RouterStatus>)> = Table::default();
+        let mut tree = Tree::new(&weighted(&pool.root, weights.iter()), |path| {
+            leaves.push((path.clone(), routers.get(path).copied()))
+        });
+        let status = |id: RouterId| leaves.get(id).and_then(|(_, status)| *status);
+        tree.refresh(|id| pool.when_all_disabled.eligibility(status(id).and_then(|status| status.readiness)));
+        let serves = tree.has_eligible(Tier::Serving);
+        let last_resort = !serves && tree.has_eligible(Tier::LastResort);
+        let tier = if last_resort { Tier::LastResort } else { Tier::Serving };
+        // A drained router gets no calls, on probation or not.
+        let on_probation = |id| status(id).and_then(|status| status.readiness).is_some_and(|ready| ready.probing);
+        Self {
+            ingress: pool.ingress.clone(),
+            serves: serves || last_resort,
+            last_resort,
+            tree: tree.show(tier, |id| leaves.get(id).map(|(path, _)| path.clone()), on_probation),
+            weights,
+            decisions,
+            all_disabled: passes.all_disabled,
+            no_matching_target: passes.no_matching_target,
+            nothing_for_it: passes.no_matching_target,
+        }
+    }
+}
+
 impl Broker {
     /// The number of routers; some may be in no pool any more.
     pub fn routers_known(&self) -> usize {
         self.routers.len()
-    }
-
-    /// Requests whose path is no pool's ingress.
-    pub const fn not_ours(&self) -> u64 {
-        self.not_ours
     }
 
     /// Decisions for a router so far.
@@ -189,42 +285,38 @@ impl Broker {
         self.pool(pool).map(Pool::ingress)
     }
 
-    /// The status of one pool.
-    pub fn pool_status(&self, place: usize) -> Option<PoolStatus> {
-        let pool = self.pools().get(place)?;
-        let last_resort = !pool.tree().has_eligible(Tier::Serving) && pool.tree().has_eligible(Tier::LastResort);
-        let tier = if last_resort { Tier::LastResort } else { Tier::Serving };
-        let path = |router: RouterId| self.path(router).cloned();
-        // A drained router gets no calls, on probation or not.
-        let on_probation = |id: RouterId| {
-            let is_probing = self.routers.get(id).is_some_and(|router| router.health().is_probing());
-            is_probing && self.operator.hold(id).is_none()
-        };
-        let counts = pool.selections().counts();
-        Some(PoolStatus {
-            ingress: pool.ingress().clone(),
-            serves: pool.is_available(),
-            last_resort,
-            weights: self.weights().iter().filter(|weight| weight.pool == *pool.ingress()).cloned().collect(),
-            tree: pool.tree().show(tier, path, on_probation),
-            decisions: counts.filter_map(|(router, reason, count)| Some((path(router)?, reason, count))).collect(),
-            all_disabled: pool.selections().all_disabled,
-            no_matching_target: pool.selections().no_matching_target,
-            nothing_for_it: pool.selections().no_matching_target,
-        })
+    /// The whole status at once; where decisions wait for it, it is read in parts.
+    pub(crate) fn snapshot(&self, now: BrokerTime) -> Snapshot {
+        let basis = self.snapshot_basis();
+        Snapshot::new(now, &basis, &self.passes(0..basis.pools()), self.router_statuses(0..basis.routers(), now))
     }
 
-    /// The status of some routers, by index; those that are in no pool are left out.
+    /// What a status begins with.
+    pub fn snapshot_basis(&self) -> SnapshotBasis {
+        SnapshotBasis {
+            settings: Arc::clone(&self.settings),
+            weights: Arc::clone(self.operator.weights()),
+            generation: self.config_generation,
+            not_ours: self.not_ours,
+            routers: self.routers.len(),
+        }
+    }
+
+    /// The requests of some pools that got no router, by index.
+    pub fn passes(&self, places: Range<usize>) -> Vec<PassCounts> {
+        let pools = self.pools.as_slice();
+        pools.get(places.start..places.end.min(pools.len())).unwrap_or_default().iter().map(Pool::passes).collect()
+    }
+
+    /// The status of some routers, by index.
     pub fn router_statuses(&self, places: Range<usize>, now: BrokerTime) -> Vec<RouterStatus> {
         let end = places.end.min(self.routers.len());
-        let places = places.start..end;
-        places.filter_map(|place| self.router_status(RouterId(u16::try_from(place).ok()?), now)).collect()
+        (places.start..end).filter_map(|place| self.router_status(RouterId(u16::try_from(place).ok()?), now)).collect()
     }
 
     fn router_status(&self, id: RouterId, now: BrokerTime) -> Option<RouterStatus> {
         let router = self.routers.get(id)?;
         let (path, health, stats) = (&router.path, router.health(), &router.stats);
-        (self.path_roles.get(path) == Some(&PathRole::Router(id))).then_some(())?;
         let state = health.state();
         let (until, why) = match state {
             HealthState::Serving => (None, None),
@@ -254,6 +346,9 @@ impl Broker {
             tokens: stats.tokens,
             latency: stats.latency.clone(),
             last_failure: stats.last_failure.map(|(at, cause)| LastFailure { at, cause }),
+            readiness: self.operator.readiness(&self.routers, id),
+            selections: stats.selections.clone(),
+            is_configured: self.path_roles.get(path) == Some(&PathRole::Router(id)),
         })
     }
 }
