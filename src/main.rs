@@ -93,9 +93,7 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
             if is_ok { printed } else { Ok(ExitCode::FAILURE) }
         }
         Command::Status(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
-        Command::Watch(args) => {
-            args.run(&operator(sources.clone())?, config::prices_of(sources).as_deref()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Watch(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(&args, sources),
         Command::Drain(timed) => order(sources, Orders::Drain(timed)),
         Command::Resume(target) => order(sources, Orders::Resume(target)),

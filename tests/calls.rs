@@ -590,3 +590,55 @@ fn sockets(broker: &Broker) -> BTreeSet<String> {
     let inode = |target: PathBuf| Some(target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
     targets.filter_map(inode).collect()
 }
+
+/// Prices are settings of the brokers, which `broker watch` does not have: it shows what their records say.
+#[tokio::test]
+async fn watch_shows_the_cost_that_the_brokers_record() {
+    let bus = Bus::start().await;
+    let logged = |why: &str| {
+        let answer = json!({"model": "gpt-4o", "usage": {"prompt_tokens": 12, "completion_tokens": 5}});
+        let stamp = json!({"router": "/azure/gpt4/", "why": why});
+        Log::of("/azure/gpt4/", 200)
+            .with("/response/inbound_payload", answer)
+            .with("/request/broker", stamp)
+            .with("/request/ingress_headers", json!({"X-Trace-Id": [why]}))
+            .with("/transaction_id", json!(format!("{why}_1_1_0")))
+    };
+    let watch = Setup::on(&bus).unset("BROKER_HTTP").arguments(&["watch"]).spawn();
+    watch.until(&["watching "]).await;
+    bus.log(logged("nobody-answers")).await;
+    watch.until(&["  12+5 tokens gpt-4o  nobody-answers"]).await;
+    watch.until(&["no broker answers", "cost"]).await;
+    let pools = PoolsFile::of(
+        r#"{"pools": [{"ingress": "/azure/", "targets": [{"router": "/azure/gpt4/", "price": {"input": 1000, "output": 2000}}]}]}"#,
+    );
+    let priced = |set: Setup| set.set("BROKER_CONFIG", pools.path());
+    let broker = priced(Setup::on(&bus)).ready().await;
+    let _other = priced(Setup::on(&bus)).ready().await;
+    bus.log(logged("priced")).await;
+    let line = watch.until(&["  priced"]).await;
+    assert!(line.contains("  12+5 tokens gpt-4o $0.022  priced"), "{line}");
+    assert_eq!(call_of(&broker, "trace=priced").await["cost"]["nano_usd"], 22_000_000);
+    bus.log(logged("last")).await;
+    watch.until(&["  last"]).await;
+    assert_eq!(watch.count(&["  priced"]), 1, "once, however many brokers record it");
+}
+
+/// Its entry is the gateway's, and its record the relay's.
+#[tokio::test]
+async fn watch_shows_what_a_call_of_the_relay_through_the_gateway_cost() {
+    let (bus, llms) = (Bus::start().await, Llms::start().await);
+    let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
+    let pools = PoolsFile::of(
+        r#"{"pools": [{"ingress": "/azure/", "relay": true, "targets": [{"router": "/azure/gpt4/", "price": {"input": 1000, "output": 2000}}]}]}"#,
+    );
+    let setup =
+        Setup::on(&bus).set("BROKER_RELAY", "127.0.0.1:0").set("BROKER_GATEWAY", format!("http://{}", gateway.addr()));
+    let broker = setup.set("BROKER_CONFIG", pools.path()).ready().await;
+    let watch = Setup::on(&bus).unset("BROKER_HTTP").arguments(&["watch"]).spawn();
+    watch.until(&["watching "]).await;
+    let headers = [("Content-Type", "application/json"), ("Api-Key", "key-of-the-client")];
+    let answer = http::send(broker.relay().await, "POST", "/azure/", &headers, GATEWAY_HI.as_bytes()).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    watch.until(&["-> /azure/gpt4/  200  ", "  12+5 tokens ", "$0.022  "]).await;
+}

@@ -218,6 +218,16 @@ async fn s3_where_no_broker_starts_none_cannot_start() {
     }
 }
 
+/// A level that is none would otherwise be found only when the broker does not start.
+#[tokio::test]
+async fn s3_every_command_that_reads_settings_refuses_a_log_level_that_is_none() {
+    for arguments in COMMANDS.into_iter().chain([&["why", "an-id"][..]]).filter(|command| command[0] != "init") {
+        let ended = Setup::at("127.0.0.1:1").set("BROKER_LOG", "debg").arguments(arguments).ended().await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(r#"BROKER_LOG="debg""#), "{arguments:?}: {ended:?}");
+    }
+}
+
 #[tokio::test]
 async fn s3_arguments_that_cannot_be_used_have_one_exit_code() {
     for (arguments, words) in [

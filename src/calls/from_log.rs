@@ -40,12 +40,12 @@ pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&Price
 
 fn record_of(
     logged: &LoggedCall<'_>,
-    stamp: LoggedStamp,
+    mut stamp: LoggedStamp,
     (configured, book): (&str, Option<&PriceBook>),
     now: BrokerTime,
 ) -> CallRecord {
     let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;
-    let replica = stamp.replica.map(short);
+    let replica = stamp.replica.take().map(short);
     let transaction = short(answer.transaction.unwrap_or_default());
     let (asked, usage) = (logged.request_fields(), logged.usage.ok().flatten());
     let router = answer.served_path.map(short);
@@ -59,17 +59,9 @@ fn record_of(
     let traces = trace_ids(logged, configured);
     let attempt = CallAttempt {
         router: router.clone().unwrap_or_default(),
-        decision: stamp.id.map(short),
-        p: stamp.p,
-        why: stamp.why.map(|why| within(why.into(), MAX_WHY_BYTES)),
-        probe: stamp.probe,
         transaction: transaction.clone(),
-        status: answer.status,
-        class: class(&logged.entry),
-        ms: logged.entry.details.latency.map(millis),
-        tries: 1,
         context: AttemptContext { sent: None, provider: provider.map(gen_ai::provider) },
-        ..CallAttempt::default()
+        ..decided(logged, stamp)
     };
     let between = |from: GatewayTime, to: GatewayTime| to.as_nanos().saturating_sub(from.as_nanos()) / 1_000_000;
     let mut record = CallRecord {
@@ -102,6 +94,21 @@ fn record_of(
         price(&mut record, book, provider);
     }
     record
+}
+
+/// The attempt as its decision's stamp and its answer tell it.
+fn decided(logged: &LoggedCall<'_>, stamp: LoggedStamp) -> CallAttempt {
+    CallAttempt {
+        decision: stamp.id.map(short),
+        p: stamp.p,
+        why: stamp.why.map(|why| within(why.into(), MAX_WHY_BYTES)),
+        probe: stamp.probe,
+        status: logged.entry.answer.status,
+        class: class(&logged.entry),
+        ms: logged.entry.details.latency.map(millis),
+        tries: 1,
+        ..CallAttempt::default()
+    }
 }
 
 /// What the call cost, and the row of the price table that knows its model.

@@ -20,6 +20,7 @@ pub mod story;
 mod totals;
 mod trace_ids;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -37,6 +38,9 @@ use totals::Totals;
 
 /// What is kept of finished calls in memory by default, in bytes.
 pub const DEFAULT_RECENT_BYTES: usize = 16 << 20;
+
+/// So many of the newest calls are searched for ids at a time; a few hundred microseconds.
+const NEWEST_BY_ID: usize = 4_096;
 
 /// Where finished calls go.
 #[derive(Debug, Clone)]
@@ -177,6 +181,13 @@ impl Calls {
     /// The histograms of OpenTelemetry's conventions since the start.
     pub fn histograms(&self) -> GenAiHistograms {
         lock(&self.totals).histograms().clone()
+    }
+
+    /// The records with one of these ids among the newest [`NEWEST_BY_ID`], the newest first.
+    pub fn with_ids(&self, ids: &HashSet<String>) -> Vec<CallRecord> {
+        let newest = self.recent(|recent| recent.before(u64::MAX, NEWEST_BY_ID));
+        let wanted = newest.iter().filter(|(_, call)| call.id().is_some_and(|id| ids.contains(&id)));
+        wanted.map(|(_, call)| call.record()).collect()
     }
 
     /// The page that a query asks for. `replica` is this one's id.

@@ -35,6 +35,10 @@ impl KeptCall {
         &self.0
     }
 
+    pub(super) fn id(&self) -> Option<String> {
+        self.field(b"\"id\":")
+    }
+
     /// When its end was seen.
     pub(super) fn at(&self) -> Option<BrokerTime> {
         self.field(b"\"at\":")
@@ -42,7 +46,7 @@ impl KeptCall {
 
     /// What the trace of a call without a `traceparent` is made of.
     pub(super) fn session(&self) -> Option<String> {
-        self.field(b"\"session\":").or_else(|| self.field(b"\"id\":"))
+        self.field(b"\"session\":").or_else(|| self.id())
     }
 
     /// The first field of this name, written as in JSON. In a text its quotes would have a backslash.

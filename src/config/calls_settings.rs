@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 
 use hyper::header::HeaderName;
 
@@ -10,7 +9,6 @@ use super::Fault;
 use super::check::Resolver;
 use super::raw::Sources;
 use crate::calls::{self, file};
-use crate::prices::{LivePrices, PriceBook};
 
 /// Where the broker of this machine answers over HTTP and whether with TLS, if there is no bus to reach it over.
 ///
@@ -18,6 +16,7 @@ use crate::prices::{LivePrices, PriceBook};
 /// What is wrong with the settings of bus and HTTP.
 pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
+    check.telemetry();
     let bus = check.bus();
     let address = if bus { None } else { check.http().ask() };
     if !bus && address.is_none() && check.faults.is_empty() {
@@ -25,18 +24,6 @@ pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, 
     }
     let found = address.map(|address| (address, check.has_tls()));
     if check.faults.is_empty() { Ok(found) } else { Err(check.faults) }
-}
-
-/// The prices that a broker with these settings has; `None` where something is wrong with the pools file or the file of prices.
-pub fn prices_of(sources: Sources) -> Option<Arc<PriceBook>> {
-    let mut check = Resolver { sources, faults: Vec::new() };
-    let ((_, _, rules), file) = (check.broker(), check.prices());
-    let prices = LivePrices::default();
-    prices.set_targets(rules.prices);
-    if let Some(file) = file {
-        prices.set_table(file.table);
-    }
-    check.faults.is_empty().then(|| Arc::clone(&prices.book()))
 }
 
 impl Resolver {

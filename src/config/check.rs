@@ -91,11 +91,13 @@ pub fn resolve(sources: Sources) -> Resolved {
 /// What is wrong with the address.
 pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
+    check.telemetry();
     let (http, tls) = (check.http(), check.has_tls());
     if check.faults.is_empty() { Ok((http, tls)) } else { Err(check.faults) }
 }
 
-/// What is needed to talk to running brokers: no other fault may keep an operator from a drain.
+/// What is needed to talk to running brokers, and the log's settings, which every command refuses if they are misspelt: no other fault
+/// may keep an operator from a drain.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -105,6 +107,7 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
         let problem = "is off, and this command reaches brokers over the bus: use the page or the API at BROKER_HTTP";
         check.secret_fault("BROKER_BUS", problem);
     }
+    check.telemetry();
     let (nats, token) = (check.nats(), check.admin_token());
     let trace_header = check.trace_header();
     if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
@@ -366,7 +369,7 @@ impl Resolver {
         hosts
     }
 
-    fn telemetry(&mut self) -> telemetry::Settings {
+    pub(super) fn telemetry(&mut self) -> telemetry::Settings {
         let formats = [("text", Format::Text), ("json", Format::Json)];
         let format = self.one_of("BROKER_LOG_FORMAT", |raw| &raw.broker_log_format, &formats);
         let filter = self.get("BROKER_LOG", |raw| &raw.broker_log);

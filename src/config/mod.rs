@@ -18,7 +18,7 @@ mod tls;
 mod tokens;
 mod trace_settings;
 
-pub use calls_settings::{http_without_bus, prices_of};
+pub use calls_settings::http_without_bus;
 pub use check::{http_of, operator_of, resolve};
 pub use names::names;
 pub use raw::{RawSettings, Sources};

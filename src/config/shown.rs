@@ -81,9 +81,13 @@ fn defaults() -> BTreeMap<String, String> {
     defaults.collect()
 }
 
-/// A value without what is secret in it: all of a token or a password, and user, password and query of each URL.
+/// A value without what is secret in it: all of a token or a password, the values of a list of named ones, and user, password and query
+/// of each URL.
 fn masked(name: &str, value: &str) -> String {
-    let is_secret = ["TOKEN", "KEY", "PASSWORD", "SECRET", "HEADERS"].iter().any(|end| name.ends_with(end));
+    if ["HEADERS", "ATTRIBUTES"].iter().any(|end| name.ends_with(end)) {
+        return value.split(',').map(masked_pair).collect::<Vec<_>>().join(",");
+    }
+    let is_secret = ["TOKEN", "KEY", "PASSWORD", "SECRET"].iter().any(|end| name.ends_with(end));
     if is_secret {
         return MASK.to_owned();
     }
@@ -91,6 +95,12 @@ fn masked(name: &str, value: &str) -> String {
         return value.split(',').map(masked_url).collect::<Vec<_>>().join(",");
     }
     value.to_owned()
+}
+
+/// One of `name=value,name=value`, where any value may be a secret; what has no name is masked whole.
+fn masked_pair(pair: &str) -> String {
+    let name = pair.split_once('=').map(|(name, _)| name.trim()).filter(|name| !name.is_empty());
+    name.map_or(MASK.to_owned(), |name| format!("{name}={MASK}"))
 }
 
 /// Everything before the last `@` is masked, not only what a parser takes for the password: one that is not encoded may hold
@@ -184,7 +194,10 @@ mod tests {
         for (name, value, shows) in [
             ("NATS_TOKEN", "abc", "***"),
             ("BROKER_ADMIN_TOKEN", "abc", "***"),
-            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=abc", "***"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=abc", "Authorization=***"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a=b, x-y = z", "api-key=***,x-y=***"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer abc,=x,", "***,***,***"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,token=https://u:p@h/?k", "service.name=***,token=***"),
             ("NATS_TOKEN_FILE", "/run/token", "/run/token"),
             ("NATS_URL", "nats://one:4222", "nats://one:4222"),
             ("NATS_URL", "nats://tok@one:4222, tls://u:p@two", "nats://***@one:4222, tls://***@two"),

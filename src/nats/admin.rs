@@ -3,6 +3,7 @@
 //!
 //! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
 
+use std::collections::HashSet;
 use std::pin::pin;
 
 use async_nats::client::PublishError;
@@ -28,9 +29,13 @@ use gecholog_protocol::Message;
 /// The name of the service.
 const NAME: &str = "gecholog-broker";
 /// What can be read.
-const READING: [&str; 4] = ["status", "config", "explain", CALLS];
+const READING: [&str; 5] = ["status", "config", "explain", CALLS, RECORDS];
 /// Finished calls that this replica has in memory.
 const CALLS: &str = "calls";
+/// The records of calls that have just ended, by their ids.
+pub(super) const RECORDS: &str = "records";
+/// So many ids at a time.
+pub const MAX_IDS: usize = 2_048;
 /// What one that starts takes over. We answer only when we have taken over ourselves: before that we know nothing.
 const STATE: &str = "state";
 
@@ -142,6 +147,7 @@ impl AdminEndpoints<'_> {
             ("config", _) => self.config(),
             (STATE, _) => document(&self.handle.state()),
             (CALLS, _) => self.calls(&ask.message.payload),
+            (RECORDS, _) => self.records(&ask.message.payload),
             ("explain", _) => self.explain(&ask.message.payload),
             (_, Some(verb)) => self.order(verb, ask),
             _ => Err(refusal(404, "no such endpoint")),
@@ -159,6 +165,14 @@ impl AdminEndpoints<'_> {
         let query = CallQuery::of_body(query);
         let page = query.and_then(|query| self.handle.calls().page(self.handle.replica(), query));
         document(&page.map_err(|fault| refusal(400, &fault.to_string()))?)
+    }
+
+    /// The records of the calls whose ids are asked for, of those that ended last.
+    fn records(&self, ids: &[u8]) -> Answer {
+        let ids = serde_json::from_slice(ids).ok().filter(|ids: &HashSet<String>| ids.len() <= MAX_IDS);
+        let ids =
+            ids.ok_or_else(|| refusal(400, &format!("must be a JSON array of at most {MAX_IDS} ids of calls")))?;
+        document(&self.handle.calls().with_ids(&ids))
     }
 
     /// What would be chosen for a request, as the gateway would send it.

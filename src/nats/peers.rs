@@ -12,9 +12,11 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
+pub use super::admin::MAX_IDS;
+use super::admin::RECORDS;
 use super::chunks::Reassembler;
 use crate::admin::{AdminAction, AdminCommand, AdminRequest, AdminResult, MessageSignature, Token};
-use crate::calls::{CallQuery, CallsPage};
+use crate::calls::{CallQuery, CallRecord, CallsPage};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
@@ -192,6 +194,18 @@ pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> R
     let answers = ask(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
     let pages = answers.iter().map(read);
     pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
+}
+
+/// The records of calls that have just ended, of each replica that has them in memory: at most [`MAX_IDS`] ids.
+///
+/// # Errors
+/// No replica answers, or what one answers cannot be read.
+pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
+    let body = serde_json::to_vec(ids).unwrap_or_default();
+    let answers = ask(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
+    let records = answers.iter().map(read::<Vec<CallRecord>>).collect::<Result<Vec<_>, _>>();
+    let records = records.map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))?;
+    Ok(records.into_iter().flatten().collect())
 }
 
 /// The documents that all replicas answer with.

@@ -57,6 +57,8 @@ pub(super) struct AttemptEnd {
     pub(super) html: bool,
     /// What is wrong with the answer.
     pub(super) error_class: Option<ErrorClass>,
+    /// See [`Attempt::leaves_key_open`].
+    pub(super) leaves_key_open: bool,
     /// What the call used, if the upstream said so.
     pub(super) usage: Option<Usage>,
     /// What is left of the upstream's rate limits.
@@ -74,6 +76,7 @@ impl AttemptEnd {
             hint: None,
             html: false,
             error_class: None,
+            leaves_key_open: false,
             usage: None,
             quota: RateLimitHeaders { requests: None, tokens: None },
         }
@@ -224,6 +227,7 @@ impl AttemptGuard {
             sent_at: self.began,
             is_generation: self.is_generation,
             key: self.key,
+            leaves_key_open: end.leaves_key_open,
             transport_failure: end.broken,
             payload_digest: self.digest,
         }));

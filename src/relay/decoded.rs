@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
+use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use llm::headers::AnswerHeaders;
 
 /// A text longer than this, in bytes, stays unread: what is held back is at most 64 KB, and a text is rarely twenty times that.
@@ -43,10 +43,20 @@ impl Coding {
         let mut text = Vec::new();
         let read = match self {
             Self::Gzip => MultiGzDecoder::new(body).take(MAX_TEXT_BYTES).read_to_end(&mut text),
-            Self::Deflate => ZlibDecoder::new(body).take(MAX_TEXT_BYTES).read_to_end(&mut text),
+            Self::Deflate if has_zlib_header(body) => {
+                ZlibDecoder::new(body).take(MAX_TEXT_BYTES).read_to_end(&mut text)
+            }
+            // Some servers leave the header out (RFC 9110, 8.4.1.2); curl and browsers read that too.
+            Self::Deflate => DeflateDecoder::new(body).take(MAX_TEXT_BYTES).read_to_end(&mut text),
         };
         read.is_ok_and(|length| (length as u64) < MAX_TEXT_BYTES).then_some(text)
     }
+}
+
+/// Whether a body begins as RFC 1950 has it: the method is deflate, the window has at most 32 KB, and the check bits fit.
+fn has_zlib_header(body: &[u8]) -> bool {
+    let Some([method, flags]) = body.first_chunk() else { return false };
+    method & 0x0f == 8 && method >> 4 <= 7 && u16::from_be_bytes([*method, *flags]) % 31 == 0
 }
 
 #[cfg(test)]
@@ -54,7 +64,7 @@ mod tests {
     use std::io::Write;
 
     use flate2::Compression;
-    use flate2::write::{GzEncoder, ZlibEncoder};
+    use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 
     use super::*;
 
@@ -73,13 +83,29 @@ mod tests {
         let mut deflate = ZlibEncoder::new(Vec::new(), Compression::default());
         deflate.write_all(text).unwrap();
         let deflate = deflate.finish().unwrap();
+        for level in [Compression::none(), Compression::fast(), Compression::best()] {
+            let mut raw = DeflateEncoder::new(Vec::new(), level);
+            raw.write_all(text).unwrap();
+            assert_eq!(
+                read("Deflate", &raw.finish().unwrap()),
+                (false, text.to_vec()),
+                "without zlib's header, {level:?}"
+            );
+        }
         for (coding, body) in [("gzip", &gzip), ("X-GZIP", &gzip), ("deflate", &deflate)] {
             assert_eq!(read(coding, body), (false, text.to_vec()), "{coding}");
         }
         assert_eq!(read("identity", text), (false, text.to_vec()));
-        for (coding, body) in
-            [("br", &gzip[..]), ("gzip, br", &gzip), ("gzip", &gzip[..12]), ("gzip", text), ("gzip", b"")]
-        {
+        for (coding, body) in [
+            ("br", &gzip[..]),
+            ("gzip, br", &gzip),
+            ("gzip", &gzip[..12]),
+            ("gzip", text),
+            ("gzip", b""),
+            ("deflate", text),
+            ("deflate", b""),
+            ("deflate", &deflate[..9]),
+        ] {
             assert_eq!(read(coding, body), (true, body.to_vec()), "{coding}");
         }
         let mut bomb = GzEncoder::new(Vec::new(), Compression::best());

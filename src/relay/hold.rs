@@ -308,12 +308,14 @@ impl UpstreamResponse {
         }
         let body = self.start();
         let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
-        if headers.is_framed() {
+        if headers.is_framed() || headers.is_json_lines() {
             let mut tail = Tail::new(&headers);
             tail.push(&body);
             return tail.usage(request_bytes);
         }
-        if headers.is_json() && !headers.is_compressed() { usage::of_answer(&body) } else { Ok(None) }
+        let is_readable = headers.is_json() && !headers.is_compressed();
+        let counted = if is_readable { usage::of_answer(&body)? } else { None };
+        counted.map_or_else(|| headers.usage(), |usage| Ok(Some(usage)))
     }
 
     /// What is held back may show that a good status is none.

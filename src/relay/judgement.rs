@@ -88,6 +88,7 @@ fn ending<'n>(
         hint: gateway::retry_after(status, &headers, &body, received),
         html: headers.is_html(),
         error_class,
+        leaves_key_open: error_class::leaves_key_open(status, &headers, &body),
         quota: gateway::rate_limits(&headers, received),
         missing: missing.map(|missing| naming().named_by(missing)),
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),

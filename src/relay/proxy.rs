@@ -25,11 +25,27 @@ pub struct Proxy(Option<Arc<ProxyRules>>);
 #[derive(Debug)]
 struct ProxyRules {
     matcher: Matcher,
-    /// Hosts that are connected to directly at this port only.
-    direct_ports: Vec<(u16, Matcher)>,
+    direct: Vec<DirectHosts>,
     no_proxy: String,
     /// The host of the gateway.
     gateway: String,
+}
+
+/// An entry of `NO_PROXY`: what is connected to directly.
+#[derive(Debug)]
+struct DirectHosts {
+    hosts: HostMatcher,
+    /// Only there.
+    port: Option<u16>,
+}
+
+#[derive(Debug)]
+enum HostMatcher {
+    All,
+    /// A host or domain with its subdomains, an address, or a network.
+    Named(Box<Matcher>),
+    /// Behind a `*`: `.example.com`, the subdomains alone.
+    Subdomains(String),
 }
 
 /// Why a proxy cannot be used; reads after the name of its variable.
@@ -41,19 +57,17 @@ pub struct ProxyFault;
 
 impl Proxy {
     /// These proxies for targets with `https` and `http` addresses; empty: none. `no_proxy` lists hosts, domains with their
-    /// subdomains, addresses and networks that are connected to directly, separated by commas, each with a port behind a colon or
-    /// at all ports; `*` is all.
+    /// subdomains (`*.` in front: these alone), addresses and networks that are connected to directly, separated by commas or white
+    /// space, each with a port behind a colon or at all ports; `*` is all.
     pub fn new(https: &str, http: &str, no_proxy: &str, gateway: &Base) -> Self {
         if https.is_empty() && http.is_empty() {
             return Self::default();
         }
-        let entries = || no_proxy.split(',').map(str::trim);
-        let all_ports: Vec<_> = entries().filter(|entry| with_own_port(entry).is_none()).collect();
-        let matcher = Matcher::builder().https(https).http(http).no(all_ports.join(",")).build();
-        let at = |host: &str| Matcher::builder().all("http://any.invalid").no(host).build();
-        let direct_ports = entries().filter_map(with_own_port).map(|(host, port)| (port, at(host))).collect();
+        let matcher = Matcher::builder().https(https).http(http).build();
+        let entries = no_proxy.split(|letter: char| letter == ',' || letter.is_whitespace());
+        let direct = entries.filter(|entry| !entry.is_empty()).map(DirectHosts::parse).collect();
         let (no_proxy, gateway) = (no_proxy.to_owned(), gateway.host().to_owned());
-        Self(Some(Arc::new(ProxyRules { matcher, direct_ports, no_proxy, gateway })))
+        Self(Some(Arc::new(ProxyRules { matcher, direct, no_proxy, gateway })))
     }
 
     /// Checks the address of a proxy.
@@ -72,10 +86,9 @@ impl Proxy {
         let rules = self.0.as_ref()?;
         let host = target.host()?;
         let port = target.port_u16().unwrap_or_else(|| default_port(target));
-        let mut at_port = rules.direct_ports.iter().filter(|(direct, _)| *direct == port);
         let direct = is_this_machine(host)
             || host.eq_ignore_ascii_case(&rules.gateway)
-            || at_port.any(|(_, matcher)| matcher.intercept(target).is_none());
+            || rules.direct.iter().any(|direct| direct.has(host, port));
         if direct { None } else { rules.matcher.intercept(target) }
     }
 
@@ -99,12 +112,46 @@ impl Proxy {
     }
 }
 
+impl DirectHosts {
+    /// As curl (`CURLOPT_NOPROXY`) and Go (`golang.org/x/net/http/httpproxy`) read it. Where they differ: a domain with a dot in front
+    /// is the domain itself too, as for curl; one with `*.` in front is not, as for Go.
+    fn parse(entry: &str) -> Self {
+        let (host, port) = with_own_port(entry).map_or((entry, None), |(host, port)| (host, Some(port)));
+        let host = without_brackets(host).trim_end_matches('.');
+        let hosts = match host.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
+            Some(domain) => HostMatcher::Subdomains(domain.to_ascii_lowercase()),
+            None if host == "*" => HostMatcher::All,
+            None => HostMatcher::Named(Box::new(Matcher::builder().all("http://any.invalid").no(host).build())),
+        };
+        Self { hosts, port }
+    }
+
+    fn has(&self, host: &str, port: u16) -> bool {
+        let host = host.trim_end_matches('.');
+        let has_host = || match &self.hosts {
+            HostMatcher::All => true,
+            HostMatcher::Named(matcher) => {
+                let target = Uri::builder().scheme("http").authority(host).path_and_query("/").build();
+                target.is_ok_and(|target| matcher.intercept(&target).is_none())
+            }
+            HostMatcher::Subdomains(domain) => {
+                let end = host.len().checked_sub(domain.len()).filter(|at| *at > 0).and_then(|at| host.get(at..));
+                end.is_some_and(|end| end.eq_ignore_ascii_case(domain))
+            }
+        };
+        self.port.is_none_or(|direct| direct == port) && has_host()
+    }
+}
+
 /// The host and the port of an entry of `NO_PROXY` that has one; an IPv6 address then stands in brackets.
 fn with_own_port(entry: &str) -> Option<(&str, u16)> {
     let (host, port) = entry.rsplit_once(':')?;
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host = bracketed.or_else(|| Some(host).filter(|host| !host.contains(':')))?;
-    Some((host, port.parse().ok()?))
+    let is_bare_address = host.contains(':') && !host.starts_with('[');
+    Some((host, port.parse().ok()?)).filter(|_| !is_bare_address)
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 fn default_port(target: &Uri) -> u16 {
@@ -114,8 +161,7 @@ fn default_port(target: &Uri) -> u16 {
 /// Whether a host of a URL is this machine itself.
 fn is_this_machine(host: &str) -> bool {
     let host = host.trim_end_matches('.');
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let address = bare.parse::<IpAddr>().map(|address| address.to_canonical());
+    let address = without_brackets(host).parse::<IpAddr>().map(|address| address.to_canonical());
     address.map_or_else(
         |_| host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
         |address| address.is_loopback() || address.is_unspecified(),
@@ -242,6 +288,47 @@ mod tests {
         let all = Proxy::new("http://secure:3128", "", "*:8443", &gateway);
         let found = ["https://h:8443/", "https://h/"].map(|target| proxy_of(&all, target).is_none());
         assert_eq!(found, [true, false]);
+    }
+
+    #[test]
+    fn s2_no_proxy_is_read_as_by_other_programs() {
+        let gateway = "http://gecholog:5380".parse().unwrap();
+        for (no, target, is_direct) in [
+            ("example.com", "https://example.com/", true),
+            ("example.com", "https://a.b.example.com/", true),
+            ("example.com", "https://EXAMPLE.com./", true),
+            ("example.com.", "https://a.example.com/", true),
+            ("example.com", "https://badexample.com/", false),
+            ("example.com", "https://example.com.evil.test/", false),
+            (".example.com", "https://a.example.com/", true),
+            (".example.com", "https://example.com/", true),
+            (".example.com", "https://badexample.com/", false),
+            ("*.example.com", "https://a.example.com/", true),
+            ("*.EXAMPLE.com", "https://a.b.example.com./", true),
+            ("*.example.com", "https://example.com/", false),
+            ("*.example.com", "https://badexample.com/", false),
+            ("*.example.com:8443", "https://a.example.com:8443/", true),
+            ("*.example.com:8443", "https://a.example.com/", false),
+            ("a.test,*.example.com", "https://a.example.com/", true),
+            ("a.test example.com\tb.test", "https://example.com/", true),
+            (" , example.com ,", "https://example.com/", true),
+            (",", "https://example.com/", false),
+            ("*", "https://example.com/", true),
+            ("a.test,*", "https://[2001:db8::1]/", true),
+            ("10.0.0.0/8", "https://10.200.0.1/", true),
+            ("10.0.0.0/8", "https://11.0.0.1/", false),
+            ("10.0.0.0/8:8443", "https://10.0.0.1:8443/", true),
+            ("10.0.0.0/8:8443", "https://10.0.0.1/", false),
+            ("2001:db8::/32", "https://[2001:db8::7]/", true),
+            ("2001:db8::/32", "https://[2001:db9::7]/", false),
+            ("[2001:db8::1]", "https://[2001:db8::1]/", true),
+            ("2001:db8::1", "https://[2001:db8::1]:9000/", true),
+            ("192.168.1.7", "https://192.168.1.70/", false),
+            ("1.7", "https://192.168.1.7/", false),
+        ] {
+            let proxy = Proxy::new("http://secure:3128", "", no, &gateway);
+            assert_eq!(proxy_of(&proxy, target).is_none(), is_direct, "{no} {target}");
+        }
     }
 
     #[test]

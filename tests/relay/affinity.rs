@@ -19,11 +19,17 @@ fn makes(name: &'static str) -> impl Fn(&Call) -> Act + Send + 'static {
                 chunk(&format!(
                     "event: response.created\ndata: {{\"type\":\"response.created\",\"response\":{{\"id\":\"streamed_{name}\"}}}}\n\n"
                 )),
+                chunk(&format!(
+                    "data: {{\"type\":\"response.output_item.added\",\"item\":{{\"id\":\"streamed_msg_{name}\",\"type\":\"message\"}}}}\n\n"
+                )),
                 chunk("data: {\"type\":\"response.output_text.delta\",\"delta\":\"hi\"}\n\n"),
                 chunk("data: {\"type\":\"response.completed\",\"response\":{\"output\":[1]}}\n\n"),
                 last_chunk(),
             ],
-            "responses" => made("response"),
+            "responses" => {
+                let output = format!(r#"[{{"type": "message", "id": "msg_{name}", "content": [{{"text": "hi"}}]}}]"#);
+                answer(200, &[], &format!(r#"{{"id": "response_{name}", "object": "response", "output": {output}}}"#))
+            }
             "threads" => made("thread"),
             "files" if call.head.starts_with("get ") => {
                 answer(200, &[], r#"{"object":"list","data":[],"id":"listed"}"#)
@@ -84,6 +90,12 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
         ("POST", "/llm/batches", r#"{"input_file_id": "file_b"}"#),
         ("POST", "/llm/vector_stores", r#"{"file_ids": ["file_b"]}"#),
         ("POST", "/llm/responses", r#"{"input": [{"content": [{"type": "input_file", "file_id": "file_b"}]}]}"#),
+        (
+            "POST",
+            "/llm/responses",
+            r#"{"input": [{"type": "item_reference", "id": "msg_b"}, {"role": "user", "content": "hi"}]}"#,
+        ),
+        ("POST", "/llm/responses", r#"{"input": [{"type": "item_reference", "id": "streamed_msg_b"}]}"#),
         ("GET", "/llm/batches/batch_b", ""),
         ("DELETE", "/llm/files/file_b", ""),
     ] {
@@ -92,6 +104,7 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
     for (method, path, body) in [
         ("POST", "/llm/responses", r#"{"previous_response_id": "response_x"}"#),
         ("POST", "/llm/responses", r#"{"input": "{\"previous_response_id\": \"response_b\"}"}"#),
+        ("POST", "/llm/responses", r#"{"input": [{"type": "item_reference", "id": "msg_x"}]}"#),
         ("GET", "/llm/files", ""),
         ("GET", "/llm/files/listed", ""),
     ] {

@@ -55,6 +55,33 @@ async fn s1_8_the_last_target_is_asked_through_an_outage_and_serves_the_moment_t
     harness.broker.until(&["router disabled", "/llm/a/"]).await;
 }
 
+/// Each target is asked once; then clients are told at once when to come back, and in their own form.
+#[tokio::test]
+async fn s1_8_targets_that_all_announce_a_wait_are_left_alone_and_clients_are_told_when_to_come_back() {
+    for (status, ours, code) in [(429, 429, "all_targets_rate_limited"), (503, 503, "all_targets_unavailable")] {
+        let refusal = |seconds: &str| answer(status, &[("Retry-After", seconds)], r#"{"error": {"message": "later"}}"#);
+        let (a, b) = (Scripted::start(refusal("90")).await, Scripted::start(refusal("100")).await);
+        let file = format!(r#"{FAST} "health": {{"consecutive": 1}},"#);
+        let harness = before(&[&a, &b], &file, "").await;
+        let first = harness.call().await;
+        assert_eq!((first.status, a.calls(), b.calls()), (status, 1, 1));
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            let told = harness.call().await;
+            assert_eq!(told.status, ours, "{}", told.text());
+            let wait: u64 = told.header("retry-after").unwrap().parse().unwrap();
+            assert!((80..=90).contains(&wait), "{wait}");
+            let body: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+            assert_eq!(body["error"]["code"], code);
+        }
+        let told = harness.send("/llm/v1/messages", &[], r#"{"model": "m", "messages": []}"#).await;
+        let body: serde_json::Value = serde_json::from_slice(&told.body).unwrap();
+        assert_eq!((told.status, &body["type"]), (ours, &serde_json::json!("error")), "{body}");
+        assert!(began.elapsed().as_secs() < 4, "too slow to tell");
+        assert_eq!((a.calls(), b.calls()), (1, 1), "neither is asked before five seconds are over");
+    }
+}
+
 #[tokio::test]
 async fn s1_8_an_explicit_policy_counts() {
     let a = Scripted::start(failing(500)).await;
@@ -63,6 +90,38 @@ async fn s1_8_an_explicit_policy_counts() {
     harness.call().await;
     harness.broker.until(&["router disabled", "/llm/a/"]).await;
     assert_eq!((harness.call().await.status, a.calls()), (503, 1));
+}
+
+/// One request may be what it dislikes: a target is out only after several, and they go elsewhere meanwhile.
+#[tokio::test]
+async fn s1_1_one_bare_403_takes_no_target_out_and_several_in_a_row_do() {
+    for body in ["", "Forbidden", r#"{"message":"Forbidden"}"#] {
+        let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
+        let harness = before(&[&a, &b], FAST, "").await;
+        let served =
+            |answer: &super::super::support::http::Answer| answer.header("x-broker-router").unwrap().to_owned();
+        a.once(answer(403, &[], body));
+        for expected in ["/llm/b/", "/llm/a/"] {
+            let answer = harness.call().await;
+            assert_eq!((answer.status, served(&answer).as_str()), (200, expected), "{body}");
+        }
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{body}");
+        a.always(answer(403, &[], body));
+        for _ in 0..3 {
+            assert_eq!(harness.call().await.status, 200, "{body}");
+        }
+        assert_eq!(harness.disabled().await, ["/llm/a/"], "{body}");
+        let met = a.calls();
+        harness.call().await;
+        assert_eq!(a.calls(), met);
+    }
+    let (a, b) = (
+        Scripted::start(answer(403, &[], r#"{"error":{"message":"Invalid API key"}}"#)).await,
+        Scripted::start(good()).await,
+    );
+    let harness = before(&[&a, &b], FAST, "").await;
+    harness.call().await;
+    assert_eq!(harness.disabled().await, ["/llm/a/"], "it says that it refuses the key");
 }
 
 /// 403 leaves open whether it refuses the key or the request.

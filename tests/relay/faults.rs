@@ -18,6 +18,7 @@ fn table() -> Vec<Hidden> {
     let error = r#"{"error": {"message": "m", "type": "t", "code": "c"}}"#;
     let missing = r#"{"error": {"code": "DeploymentNotFound", "message": "m"}}"#;
     let event = format!("data: {error}\n\n");
+    let minimax = r#"{"choices": null, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}"#;
     vec![
         hidden("429 with Retry-After", answer(429, &[("Retry-After", "2")], error), true),
         hidden("429", answer(429, &[], error), true),
@@ -31,6 +32,12 @@ fn table() -> Vec<Hidden> {
         hidden("403 of the target's own key", answer(403, &[], error), true),
         hidden("404, no such model", answer(404, &[], error), false),
         hidden("404, no such deployment, which the client had named", answer(404, &[], missing), false),
+        hidden("200 with MiniMax's limit", answer(200, &[], minimax), true),
+        hidden(
+            "a stream of MiniMax's limit",
+            vec![stream(), chunk(&format!("data: {minimax}\n\n")), last_chunk()],
+            true,
+        ),
         hidden("no word at all", vec![Move::Hold], true),
         hidden("closed without an answer", vec![], true),
         hidden("half a head", vec![Move::Send(b"HTTP/1.1 200 OK\r\nContent-".to_vec())], true),

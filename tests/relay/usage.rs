@@ -158,3 +158,35 @@ async fn a_target_that_does_not_take_the_field_is_sent_the_request_once_without_
     let own = relay.send(CHAT, &[], ASKING).await;
     assert_eq!((own.status, old.calls()), (400, 4), "what the client asks itself is its own mistake");
 }
+
+/// Ollama's own API streams lines of JSON; Bedrock counts in headers what a model's answer does not.
+#[tokio::test]
+async fn what_ollama_and_models_at_bedrock_count_is_recorded() {
+    let lines = |size: usize| {
+        let line = json!({"model": "llama3.2", "message": {"role": "assistant", "content": "hello"}, "done": false})
+            .to_string();
+        let last = r#"{"model":"llama3.2","message":{"role":"assistant","content":""},"done":true,"prompt_eval_count":12,"eval_count":5}"#;
+        format!("{}{last}\n", format!("{line}\n").repeat(size))
+    };
+    let headers = [("X-Amzn-Bedrock-Input-Token-Count", "12"), ("X-Amzn-Bedrock-Output-Token-Count", "5")];
+    let mistral = |size: usize| json!({"outputs": [{"text": "x".repeat(size), "stop_reason": "stop"}]}).to_string();
+    let ndjson = [("Content-Type", "application/x-ndjson")];
+    for (what, path, act) in [
+        ("a short stream", "/llm/api/chat", answer(200, &ndjson, &lines(2))),
+        ("a long stream", "/llm/api/chat", answer(200, &ndjson, &lines(5_000))),
+        ("a short answer", "/llm/model/mistral/invoke", answer(200, &headers, &mistral(10))),
+        ("a long answer", "/llm/model/mistral/invoke", answer(200, &headers, &mistral(300_000))),
+    ] {
+        let vendor = Scripted::start(act).await;
+        let relay = Harness::of(&pools(&[(&vendor, priced())])).await;
+        assert_eq!(relay.send(path, &[], r#"{"messages":[]}"#).await.status, 200, "{what}");
+        let record = record(&relay).await;
+        let usage = &record["usage"];
+        assert_eq!(
+            (&usage["input_uncached"], &usage["output"], &usage["estimated"]),
+            (&json!(12), &json!(5), &json!(false)),
+            "{what}: {record}"
+        );
+        assert_eq!(record["cost"]["nano_usd"], 22_000, "{what}: {record}");
+    }
+}

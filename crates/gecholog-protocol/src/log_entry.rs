@@ -170,7 +170,8 @@ impl<'a> Parts<'a> {
         entry.started = entry.started.or_else(|| entry.answer.transaction.and_then(transaction::started));
         entry.details.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
         let RequestSection { url, subpath, received, sent, .. } = self.request;
-        let details = Details { url, subpath, received, sent, ..self.details };
+        let stated = self.headers.usage().transpose();
+        let details = Details { url, subpath, received, sent, stated, ..self.details };
         let usage = details.usage();
         // What is estimated here was estimated when the call was sent.
         if let Ok(Some(usage)) = usage

@@ -44,6 +44,8 @@ pub(super) struct Details<'a> {
     /// `response.inbound_payload` and `response.token_count`
     pub(super) answer: Option<RawJson<'a>>,
     pub(super) token_count: Option<RawJson<'a>>,
+    /// What `response.inbound_headers` say that was used.
+    pub(super) stated: Option<Result<Usage, InvalidUsage>>,
 }
 
 /// What the request of a call asks for.
@@ -162,9 +164,11 @@ impl Details<'_> {
             let counted = usage::of_answer(answer.bytes())?;
             return counted.map_or_else(|| self.counted_by_gateway(ServiceTier::default()), |usage| Ok(Some(usage)));
         };
+        let request = self.sent.or(self.received).map_or(0, |payload| payload.bytes().len()) as u64;
         // The gateway makes one text of a stream.
         if !is_stream(&text) {
-            return self.counted_by_gateway(ServiceTier::default());
+            let counted = if text.starts_with('{') { usage::of_lines(text.as_bytes(), request)? } else { None };
+            return counted.map_or_else(|| self.counted_by_gateway(ServiceTier::default()), |usage| Ok(Some(usage)));
         }
         let mut stream = StreamState::new(Protocol::Generic);
         stream.push(text.as_bytes());
@@ -174,12 +178,14 @@ impl Details<'_> {
         {
             return Ok(Some(counted));
         }
-        let request = self.sent.or(self.received).map_or(0, |payload| payload.bytes().len());
-        stream.usage_or_estimate(request as u64)
+        stream.usage_or_estimate(request)
     }
 
-    /// The gateway's `token_count`. It says nothing of the tier.
+    /// The answer's headers, else the gateway's `token_count`. They say nothing of the tier.
     fn counted_by_gateway(&self, service_tier: ServiceTier) -> Result<Option<Usage>, InvalidUsage> {
+        if let Some(stated) = self.stated {
+            return stated.map(Some);
+        }
         let Some(count) = self.token_count else { return Ok(None) };
         Ok(usage::of_object(count.bytes())?.map(|counted| Usage { service_tier, ..counted }))
     }

@@ -276,6 +276,25 @@ fn a_log_entry_shows_who_named_what_is_missing() {
     }
 }
 
+/// The gateway makes a text of what is no JSON.
+#[test]
+fn the_tokens_of_lines_of_json_and_of_bedrocks_headers() {
+    let lines = "{\"message\":{\"content\":\"hi\"},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":12,\"eval_count\":5}\n";
+    let headers = json!({"X-Amzn-Bedrock-Input-Token-Count": ["12"], "X-Amzn-Bedrock-Output-Token-Count": ["5"]});
+    let bad = json!({"X-Amzn-Bedrock-Input-Token-Count": ["-12"]});
+    for (payload, headers, expected) in [
+        (json!(lines), json!({}), Some(17)),
+        (json!("no JSON"), json!({}), None),
+        (json!({"outputs": [{"text": "hi"}]}), headers.clone(), Some(17)),
+        (json!({"usage": {"input_tokens": 1, "output_tokens": 2}}), headers, Some(3)),
+        (json!({"outputs": []}), bad, None),
+    ] {
+        let response = json!({"gl_path": "/a/", "inbound_status_code": 200, "inbound_headers": headers, "inbound_payload": payload});
+        let entry = serde_json::to_vec(&json!({"response": response})).unwrap();
+        assert_eq!(log_entry::read(&entry).unwrap().details.total_tokens, expected, "{payload}");
+    }
+}
+
 #[test]
 fn the_tokens_that_a_call_used_by_whichever_names_its_api_has() {
     let used = |usage: Value| {

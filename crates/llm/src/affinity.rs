@@ -62,7 +62,8 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The ids that a request names, the most specific first: those in its path, the response that it continues, then those in its
-/// JSON body at any depth (`conversation`, `thread_id`, `file_ids`, …). `path` and `body` are those that `view` was read from.
+/// JSON body at any depth (`conversation`, `thread_id`, `file_ids`, …), among them the items of earlier responses that its input refers
+/// to. `path` and `body` are those that `view` was read from.
 pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8]) -> Vec<Cow<'a, str>> {
     let mut ids = Vec::new();
     let mut before = "";
@@ -82,6 +83,11 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
     if let Some(conversation) = json("conversation") {
         add_value(&mut ids, conversation.field("id").unwrap_or(conversation));
     }
+    if segments(path).any(|segment| segment == "responses")
+        && let Some(input) = json("input")
+    {
+        input.for_each(|item| add_reference(&mut ids, item));
+    }
     add_fields(&mut ids, body);
     for name in ["training_file", "validation_file"] {
         json(name).into_iter().for_each(|value| add_value(&mut ids, value));
@@ -89,16 +95,44 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
     ids
 }
 
-/// The ids that a whole answer shows to be kept where it comes from, or the beginning of one: that of the object itself, and
-/// those that it refers to at its top. A list shows none: it may be one of many pages, and of things of others.
+/// Adds the id of an item of a response's input that stands for one that an earlier response made: `item_reference`, whose type may be
+/// left out, and reasoning, which is known only where it was made. Source: OpenAI's OpenAPI description, `ItemReferenceParam`.
+fn add_reference<'a>(ids: &mut Vec<Cow<'a, str>>, item: RawJson<'a>) {
+    let (mut id, mut kind, mut has_role) = (None, None, false);
+    item.for_each_field(|name, value| match name {
+        b"id" => id = Some(value),
+        b"type" => kind = Some(value).filter(|kind| !kind.is_null()),
+        b"role" => has_role = true,
+        _ => {}
+    });
+    let refers = match kind {
+        Some(kind) => kind.is_text("item_reference") || kind.is_text("reasoning"),
+        None => !has_role,
+    };
+    if let Some(id) = id.filter(|_| refers) {
+        add_value(ids, id);
+    }
+}
+
+/// The ids that a whole answer shows to be kept where it comes from, or the beginning of one: that of the object itself, those that
+/// it refers to at its top, and those of the items that a response has made. A list shows none: it may be one of many pages, and of
+/// things of others.
 pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
-    let mut ids = Vec::new();
-    let mut is_list = false;
+    let (mut ids, mut items) = (Vec::new(), Vec::new());
+    let (mut is_list, mut is_response) = (false, false);
     // Where it breaks off, the fields before have been read.
     let _ = Cursor::new(body).fields(|name, value| {
         let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
         if name == "object" {
-            is_list |= value.raw()?.is_text("list");
+            let object = value.raw()?;
+            is_list |= object.is_text("list");
+            is_response |= object.is_text("response");
+        } else if name == "output" && value.peek() == Some(b'[') {
+            // Where it breaks off, the items before have been read.
+            return value.elements(|item| {
+                item.raw()?.field("id").into_iter().for_each(|id| add_value(&mut items, id));
+                Ok(())
+            });
         } else if ANSWER_FIELDS.contains(&name) {
             add_value(&mut ids, value.raw()?);
         } else if ANSWER_OBJECTS.contains(&name) {
@@ -106,6 +140,9 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
         }
         Ok(())
     });
+    if is_response {
+        items.into_iter().for_each(|id| add(&mut ids, id));
+    }
     if is_list { Vec::new() } else { ids }
 }
 

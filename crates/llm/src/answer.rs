@@ -10,6 +10,7 @@ use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::protocol::Protocol;
 use crate::stream::{StreamEnd, StreamState};
+use crate::vendor_codes;
 use types::outcome::ErrorClass;
 
 /// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
@@ -80,6 +81,9 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
         return (protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
     }
     let answer = Answer::read(value);
+    if answer.may_be_coded && vendor_codes::reports_error(value) {
+        return Some(class_of(value));
+    }
     let foreign = || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value));
     answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
 }
@@ -140,9 +144,9 @@ fn is_failure(code: &str) -> bool {
         && !is_success.iter().any(|known| code.eq_ignore_ascii_case(known))
 }
 
-/// What other numbers mean, only their vendor knows.
+/// What other numbers mean, only their vendor knows; Zhipu's are known.
 const fn is_error_status(code: u64) -> bool {
-    matches!(code, 400..600)
+    matches!(code, 400..600) || vendor_codes::zhipu(code).is_some()
 }
 
 fn class_of(value: RawJson<'_>) -> ErrorClass {
@@ -166,6 +170,8 @@ struct Answer<'a> {
     stop_reason: Option<RawJson<'a>>,
     output: Option<RawJson<'a>>,
     usage: Option<RawJson<'a>>,
+    /// It has a field of one of the forms of [`vendor_codes`].
+    may_be_coded: bool,
 }
 
 impl<'a> Answer<'a> {
@@ -184,6 +190,7 @@ impl<'a> Answer<'a> {
             stop_reason: None,
             output: None,
             usage: None,
+            may_be_coded: false,
         };
         value.for_each_field(|name, field| {
             let place = match name {
@@ -199,6 +206,7 @@ impl<'a> Answer<'a> {
                 b"stop_reason" | b"stopReason" => &mut read.stop_reason,
                 b"output" => &mut read.output,
                 b"usage" => &mut read.usage,
+                b"base_resp" | b"sid" | b"header" | b"Response" | b"ErrorMsg" => return read.may_be_coded = true,
                 _ => return,
             };
             *place = Some(field);

@@ -2,13 +2,16 @@
 //!
 //! Known forms: `{"error": {…}}` (OpenAI, Azure, Gemini, OpenRouter), the same in an array (Gemini), `{"type": "error",
 //! "error": {…}}` (Anthropic), `{"error": "text"}` (TGI, Ollama), fields at the top (Mistral, vLLM, Bedrock, Cohere), `{"errors":
-//! […]}`, `{"response": {"error": {…}}}` (a failed event of the Responses API), and any of them inside a server-sent event.
+//! […]}`, `{"response": {"error": {…}}}` (a failed event of the Responses API), the forms of [`crate::vendor_codes`], and any of them
+//! inside a server-sent event.
 //! A body that is cut still yields the fields before the cut.
 
 use std::borrow::Cow;
 
+use crate::ErrorClass;
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::sse;
+use crate::vendor_codes;
 
 /// Of a body not more than this is read, in bytes.
 pub(crate) const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
@@ -23,6 +26,8 @@ pub(crate) struct ErrorBody<'a> {
     words: [Option<Cow<'a, str>>; WORDS],
     /// A number in the place of the code or the status.
     pub(crate) number: Option<u64>,
+    /// What a code of one vendor means, where its form shows whose it is.
+    pub(crate) by_vendor: Option<ErrorClass>,
     /// It says which part of the content was refused, or why: OpenRouter's `metadata.flagged_input` and `metadata.reasons`.
     pub(crate) is_flagged: bool,
     /// It names the field `model` as the one at fault.
@@ -85,12 +90,71 @@ impl<'a> ErrorBody<'a> {
     }
 
     fn top_object(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SyntaxError> {
-        cursor.fields(|name, value| match name {
-            b"error" => self.error(value),
+        let (mut baidu, mut has_baidus_message, mut spark, mut is_spark) = (None, false, None, false);
+        let read = cursor.fields(|name, value| match name {
+            b"error" => {
+                self.error(value)?;
+                self.by_vendor = self.number.and_then(vendor_codes::zhipu);
+                Ok(())
+            }
+            b"base_resp" => self.coded(value, ("status_code", "status_msg"), vendor_codes::minimax),
+            b"header" => self.coded(value, ("code", "message"), vendor_codes::spark),
+            b"Response" => self.tencent(value),
+            b"sid" => {
+                is_spark = true;
+                value.skip()
+            }
+            b"code" | b"error_code" => {
+                let number = value.raw()?;
+                if name == b"code" {
+                    spark = number.unsigned();
+                } else {
+                    baidu = number.unsigned();
+                }
+                self.word(CODE, number);
+                Ok(())
+            }
+            b"error_msg" => {
+                has_baidus_message = true;
+                self.common(name, value)
+            }
             b"errors" => first_object(value, |error| self.error(error)),
             b"response" => value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) }),
             _ => self.common(name, value),
-        })
+        });
+        // A code without a form that shows whose it is may be Zhipu's.
+        let coded = match (spark, baidu) {
+            (Some(code), _) if is_spark => Some(vendor_codes::spark(code)),
+            (_, Some(code)) if has_baidus_message => Some(vendor_codes::baidu(code)),
+            (Some(code), _) => vendor_codes::zhipu(code),
+            _ => None,
+        };
+        self.by_vendor = self.by_vendor.or(coded);
+        read
+    }
+
+    /// An object with a number and a text: MiniMax's `base_resp`, Spark's `header`.
+    fn coded(
+        &mut self,
+        object: &mut Cursor<'a>,
+        (code, text): (&str, &str),
+        class: impl Fn(u64) -> ErrorClass,
+    ) -> Result<(), SyntaxError> {
+        let object = object.raw()?;
+        if let Some(code) = object.field(code).and_then(RawJson::unsigned).filter(|code| *code != 0) {
+            self.by_vendor = Some(class(code));
+            self.set_message(object.field(text).and_then(RawJson::text));
+        }
+        Ok(())
+    }
+
+    /// `{"Error": {"Code": …, "Message": …}}`
+    fn tencent(&mut self, response: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+        if let Some(error) = response.raw()?.field("Error") {
+            self.by_vendor = error.field("Code").and_then(RawJson::text).map(|code| vendor_codes::tencent(&code));
+            self.set_message(error.field("Message").and_then(RawJson::text));
+        }
+        Ok(())
     }
 
     /// The error itself: an object, a text, or a list of either.

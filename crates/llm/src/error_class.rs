@@ -12,7 +12,7 @@ use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
 use types::outcome::ErrorClass::{
     self, ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, Overloaded, QuotaExhausted,
-    RateLimited, ServerError,
+    RateLimited, ServerError, Unsupported,
 };
 
 /// The class of an answer with an error status; `None` below 400. Of the body the first 64 KB are read, as plain bytes:
@@ -21,15 +21,36 @@ pub fn classify(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option
     let by_status = ErrorClass::of_status(status)?;
     let body = if headers.is_compressed() { &[] } else { body };
     let error = ErrorBody::read(body);
-    // Bedrock: `ThrottlingException:http://internal.amazon.com/…`.
-    let amazon = headers.amazon_error.and_then(|text| text.split([':', ';']).next()).map(str::trim);
-    let class = by_words(&error, amazon, Some(status));
+    let class = by_words(&error, amazon_word(headers), Some(status));
     // A firewall in front answers with a page for people, or in Cloudflare's way with a number (1000 to 1199:
     // developers.cloudflare.com, "Cloudflare 1xxx errors"); and what a caller wrote may be what it dislikes.
     let is_cloudflares =
         body.trim_ascii_start().starts_with(b"error code: 1") || matches!(error.number, Some(1_000..=1_199));
     let is_firewall = status == 403 && (headers.is_html() || is_cloudflares);
     Some(class.unwrap_or(if is_firewall { InvalidRequest } else { by_status }))
+}
+
+/// Bedrock's word: `ThrottlingException:http://internal.amazon.com/…`.
+fn amazon_word<'a>(headers: &AnswerHeaders<'a>) -> Option<&'a str> {
+    headers.amazon_error.and_then(|text| text.split([':', ';']).next()).map(str::trim)
+}
+
+/// Whether a 403 that is classified as a refused key says nothing of a key: bare ones (`Forbidden`, an empty body, a proxy's), and words
+/// that say no more than that something is not permitted. A refused key is refused with every request, so one such answer, which may
+/// be about its request, shows less than several.
+pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
+    if status != 403 || classify(status, headers, body) != Some(KeyRefused) {
+        return false;
+    }
+    let body = if headers.is_compressed() { &[] } else { body };
+    let error = ErrorBody::read(body);
+    let is_of_key = |word: &str| error_words::specific(word) == Some(KeyRefused) && !error_words::is_permission(word);
+    let names_key = |error: &ErrorBody<'_>| {
+        error.words().any(is_of_key) || error.message.as_deref().is_some_and(error_denial::names_key)
+    };
+    let by_header = amazon_word(headers).is_some_and(is_of_key);
+    let quoted = error.quoted.as_deref().is_some_and(|quoted| names_key(&ErrorBody::read(quoted.as_bytes())));
+    !(by_header || names_key(&error) || quoted)
 }
 
 /// The class of an error inside a body that is already known to hold one, where the status does not say: a stream's event, or an
@@ -70,6 +91,10 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     if error.is_flagged {
         return Some(ContentFiltered);
     }
+    // A sentence may say more than that a parameter is wrong.
+    if let Some(class) = error.by_vendor.filter(|class| *class != InvalidRequest) {
+        return Some(class);
+    }
     // LiteLLM's proxy: the budget of the end user whom the request names, and not that of our key.
     let is_of_end_user =
         error.message.as_deref().is_some_and(|message| message.trim_start().starts_with("ExceededBudget: End User="));
@@ -83,12 +108,12 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     if is_denial && error.is_about_model {
         return Some(NotFound);
     }
-    let Some(message) = error.message.as_deref() else { return word };
+    let Some(message) = error.message.as_deref() else { return word.or(error.by_vendor) };
     if !status.is_none_or(|status| (400..500).contains(&status)) {
         let is_busy = word.is_none() && Sentence::new(message).says_busy();
-        return word.or(is_busy.then_some(Overloaded));
+        return word.or(is_busy.then_some(Overloaded)).or(error.by_vendor);
     }
-    by_sentence(error, &Sentence::new(message), word, is_denial, status)
+    by_sentence(error, &Sentence::new(message), word, is_denial, status).or(error.by_vendor)
 }
 
 /// The class by what a sentence says beside a word that leaves it open, or without one.
@@ -106,6 +131,8 @@ fn by_sentence(
         Some(ContextTooLong)
     } else if sentence.names_no_model() {
         Some(NotFound)
+    } else if sentence.names_other_operation() {
+        Some(Unsupported)
     } else if sentence.says_quota() {
         Some(QuotaExhausted)
     } else if is_denial && sentence.says_filtered() {

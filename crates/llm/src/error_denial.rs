@@ -91,6 +91,26 @@ const KEY: &[&str] = &[
     "suspended",
 ];
 
+/// Beginnings of words for the key and whose it is.
+const KEY_WORDS: &[&str] = &[
+    "account",
+    "apikey",
+    "authentic",
+    "credential",
+    "key",
+    "license",
+    "licence",
+    "signature",
+    "subscription",
+    "token",
+];
+
+/// Whether a denial that names nothing that a request asks for speaks of the key or its account.
+pub(crate) fn names_key(message: &str) -> bool {
+    let sentence = Sentence::new(message);
+    sentence.says_key() || sentence.has(KEY) || sentence.has_word(KEY_WORDS)
+}
+
 /// The class of a denial that is about the request: a model that it may not have, or anything else; `None` if it is about the
 /// key, or leaves that open.
 pub(crate) fn of_request(sentence: &Sentence) -> Option<ErrorClass> {

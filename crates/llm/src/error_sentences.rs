@@ -81,6 +81,13 @@ const MODEL: &[&str] = &[
     "unsupported model",
     "unable to access model",
     "access to anthropic models",
+    "no such model",
+    // MiniMax.
+    "invalid params, unknown model",
+    // Gemini.
+    "* generatecontentrequest.model: unexpected model name",
+    // Zhipu: "the model does not exist".
+    "\u{6a21}\u{578b}\u{4e0d}\u{5b58}\u{5728}",
 ];
 const MISSING: &[&str] = &[
     "not exist",
@@ -101,6 +108,10 @@ const MISSING: &[&str] = &[
     "unknown model",
     "unsupported model",
     "unable to access",
+    "no such model",
+    "not servable in",
+    "unexpected model name",
+    "\u{6a21}\u{578b}\u{4e0d}\u{5b58}\u{5728}",
 ];
 
 /// Parts of sentences that say that the request is too long.
@@ -146,6 +157,9 @@ const TOO_MANY: &[&str] = &[
 /// Ends of a sentence that begins with the name of a model, as the caller wrote it.
 const NO_MODEL: &[&str] = &["is not a valid model id", "is not a valid model", "is not a chat model"];
 
+/// Ends of a sentence of Ollama's that begins with the name of a model, by which it is there and not for this operation.
+const OTHER_OPERATION: &[&str] = &["does not support chat", "does not support generate"];
+
 /// A sentence in the form in which it is compared: lower case, quotations left out.
 #[derive(Debug)]
 pub(crate) struct Sentence(String);
@@ -185,9 +199,13 @@ impl Sentence {
             .any(|word| beginnings.iter().any(|beginning| word.starts_with(beginning)))
     }
 
-    /// It begins with a model.
+    /// It begins with a model; LiteLLM's proxy writes the path in front: `/chat/completions: Invalid model name …`.
     pub(crate) fn is_about_model(&self) -> bool {
-        self.begins(MODEL)
+        let behind_path = || {
+            let (path, rest) = self.0.strip_prefix('/')?.split_once(": ")?;
+            (!path.contains(' ')).then(|| MODEL.iter().any(|beginning| rest.starts_with(beginning)))
+        };
+        self.begins(MODEL) || behind_path().unwrap_or(false)
     }
 
     /// Our account has nothing left.
@@ -214,13 +232,18 @@ impl Sentence {
 
     /// The model is missing. `not_found`: the answer says by its status or type that something is.
     pub(crate) fn says_model(&self, not_found: bool) -> bool {
-        (self.begins(MODEL) && self.has(MISSING)) || (not_found && self.begins(&["model:"]))
+        (self.is_about_model() && self.has(MISSING)) || (not_found && self.begins(&["model:"]))
     }
 
     /// What it begins with is no model; that is the caller's, and may say anything.
     pub(crate) fn names_no_model(&self) -> bool {
         let sentence = self.0.trim_end_matches('.');
         NO_MODEL.iter().any(|end| sentence.ends_with(end))
+    }
+
+    /// The model that it begins with does something else.
+    pub(crate) fn names_other_operation(&self) -> bool {
+        OTHER_OPERATION.iter().any(|end| self.0.ends_with(end))
     }
 
     /// A limit on calls or tokens per minute is reached.

@@ -86,6 +86,8 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("DataInspectionFailed", ContentFiltered),
     // Azure.
     ("DeploymentNotFound", NotFound),
+    // The model is there, and not for this operation.
+    ("OperationNotSupported", Unsupported),
     ("ResponsibleAIPolicyViolation", ContentFiltered),
     ("AuthenticationFailed", KeyRefused),
     ("AuthenticationTypeDisabled", KeyRefused),
@@ -126,6 +128,9 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("TooManyRequestsException", RateLimited),
     ("ServiceUnavailableException", Overloaded),
     ("ModelNotReadyException", Overloaded),
+    // Databricks.
+    ("RESOURCE_DOES_NOT_EXIST", NotFound),
+    ("ENDPOINT_NOT_FOUND", NotFound),
     // Alibaba's DashScope.
     ("Arrearage", QuotaExhausted),
     ("Model.AccessDenied", NotFound),

@@ -1,11 +1,14 @@
-//! The usage of a stream in AWS's frames that passes by as it is: of Converse, or of InvokeModel with Anthropic's events.
+//! The usage of a stream in AWS's frames that passes by as it is: of Converse, or of InvokeModel, with Anthropic's events or with the
+//! chunks of other models.
 
 use crate::event_stream::Parser;
+use crate::json::RawJson;
 use crate::protocol::Protocol;
 use crate::stream::StreamState;
 use crate::translate::StreamTranslator;
 use crate::translate::bedrock_invoke;
 use crate::translate::converse::{AnswerContext, AnswerIdentity, ConverseStream};
+use crate::usage::objects::ObjectUsage;
 use crate::usage::{InvalidUsage, Usage};
 
 /// A stream of frames, as it passes by. It is read by what it would be in a client's protocol; at most one frame is kept.
@@ -14,6 +17,8 @@ pub(crate) struct FrameUsage {
     frames: Parser,
     converse: ConverseStream,
     events: StreamState,
+    /// Chunks of models other than Anthropic's.
+    chunks: ObjectUsage,
     /// Events that were read, for the next ones to be written over.
     written: Vec<u8>,
 }
@@ -25,6 +30,7 @@ impl Default for FrameUsage {
             frames: Parser::default(),
             converse: ConverseStream::new(AnswerContext::default(), identity),
             events: StreamState::new(Protocol::Generic),
+            chunks: ObjectUsage::default(),
             written: Vec::new(),
         }
     }
@@ -33,12 +39,15 @@ impl Default for FrameUsage {
 impl FrameUsage {
     /// A part of it came.
     pub(crate) fn push(&mut self, part: &[u8]) {
-        let Self { frames, converse, written, .. } = self;
+        let Self { frames, converse, chunks, written, .. } = self;
         written.clear();
         // What cannot be read says nothing.
         let _ = frames.push(part, |frame| {
             let _ = match frame.text(":event-type") {
-                Some(bedrock_invoke::CHUNK) => bedrock_invoke::write_event(frame, written),
+                Some(bedrock_invoke::CHUNK) => bedrock_invoke::write_event(frame, written).or_else(|broken| {
+                    let event = bedrock_invoke::event(frame).ok_or(broken)?;
+                    RawJson::parse(&event).map(|event| chunks.take(event)).map_err(|_| broken)
+                }),
                 _ => converse.take(frame, written),
             };
         });
@@ -47,6 +56,9 @@ impl FrameUsage {
 
     /// See [`StreamState::usage_or_estimate`].
     pub(crate) fn usage_or_estimate(&mut self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
+        if self.chunks.has_begun() {
+            return self.chunks.usage_or_estimate(request_bytes);
+        }
         self.events.set_counts(self.converse.counts());
         self.events.usage_or_estimate(request_bytes)
     }
@@ -55,13 +67,13 @@ impl FrameUsage {
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::event_stream::HeaderValue;
     use crate::event_stream::tests::frame;
 
-    fn used(events: &[serde_json::Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
+    fn used(events: &[Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
         let headers = [(":message-type", HeaderValue::Text("event")), (":event-type", HeaderValue::Text("chunk"))];
         let bytes: Vec<u8> = events
             .iter()
@@ -91,7 +103,51 @@ mod tests {
             assert_eq!(used(&events(15)[..2], size), Ok(Some(cut)));
             assert_eq!(used(&events(-1), size), Err(InvalidUsage::Number("output_tokens")));
         }
-        assert_eq!(used(&[json!({"outputText": "of another model"})], 100), Ok(None));
+        assert_eq!(used(&[json!({"secret": "of another model"})], 100), Ok(None));
+    }
+
+    /// Chunks as the vendors' examples and others' recordings have them: some text, then the last chunk.
+    fn chunks_of_models(text: &str) -> [(&'static str, [Value; 2]); 6] {
+        let metrics =
+            json!({"inputTokenCount": 13, "outputTokenCount": 7, "invocationLatency": 833, "firstByteLatency": 200});
+        let titan = |text: &str, reason: Value, input: Value, output: Value| json!({"outputText": text, "index": 0, "totalOutputTextTokenCount": output, "completionReason": reason, "inputTextTokenCount": input});
+        let llama = |text: &str, input: Value, output: u8| json!({"generation": text, "prompt_token_count": input, "generation_token_count": output});
+        let mistral = |text: &str, reason: Value| json!({"outputs": [{"text": text, "stop_reason": reason}]});
+        let cohere = json!({"is_finished": false, "event_type": "text-generation", "text": text});
+        let end = json!({"is_finished": true, "event_type": "stream-end", "response": {"text": text}});
+        let nova = json!({"contentBlockDelta": {"delta": {"text": text}, "contentBlockIndex": 0}});
+        let usage = json!({"metadata": {"usage": {"inputTokens": 13, "outputTokens": 7}, "metrics": {}}});
+        let chat = |delta: Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]});
+        [
+            (
+                "Titan",
+                [titan(text, json!(null), json!(13), json!(null)), titan("", json!("FINISH"), json!(null), json!(7))],
+            ),
+            ("Llama", [llama(text, json!(13), 6), llama("", json!(null), 7)]),
+            ("Mistral", [mistral(text, json!(null)), mistral("", json!("stop"))]),
+            ("Cohere", [cohere, end]),
+            ("Nova", [nova, usage]),
+            ("chat completions", [chat(json!({"content": text})), chat(json!({}))]),
+        ]
+        .map(|(model, [first, mut last])| {
+            last["amazon-bedrock-invocationMetrics"] = metrics.clone();
+            (model, [first, last])
+        })
+    }
+
+    #[test]
+    fn the_chunks_of_other_models_are_read_however_they_are_cut() {
+        for (model, chunks) in chunks_of_models(&"x".repeat(40)) {
+            let expected = Usage { input_uncached: 13, output: 7, ..Usage::default() };
+            for size in [1, 13, 10_000] {
+                assert_eq!(used(&chunks, size), Ok(Some(expected)), "{model}");
+            }
+            let cut = used(&chunks[..1], 100).unwrap().unwrap();
+            let input = if matches!(model, "Titan" | "Llama") { 13 } else { 20 };
+            assert_eq!((cut.input(), cut.output, cut.estimated), (input, 10, true), "{model} breaks off");
+        }
+        let hostile = json!({"amazon-bedrock-invocationMetrics": {"inputTokenCount": -1, "outputTokenCount": 7}});
+        assert_eq!(used(&[hostile], 100), Err(InvalidUsage::Number("inputTokenCount")));
     }
 
     #[test]

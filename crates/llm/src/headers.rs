@@ -1,5 +1,7 @@
 //! The headers of an answer that matter, read once from wherever they stand: an HTTP library's map, or a log entry.
 
+use crate::usage::{InvalidUsage, MAX_TOKENS, Usage};
+
 /// The headers with a bucket's limit, what remains of it, and when it is full again.
 pub(crate) const BUCKETS: [[&[u8]; 3]; 11] = [
     [b"x-ratelimit-limit-requests", b"x-ratelimit-remaining-requests", b"x-ratelimit-reset-requests"],
@@ -31,6 +33,15 @@ pub(crate) const BUCKETS: [[&[u8]; 3]; 11] = [
 /// The headers in which an upstream says how long to wait, in the order in which they are believed.
 pub(crate) const STATED: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
 
+/// The headers in which Bedrock counts the tokens of a whole answer of InvokeModel, whatever the model: input, output, read from the
+/// cache and written to it. Source: LiteLLM and dd-trace read the same ones; captured answers have all four.
+const BEDROCK_TOKENS: [&[u8]; 4] = [
+    b"x-amzn-bedrock-input-token-count",
+    b"x-amzn-bedrock-output-token-count",
+    b"x-amzn-bedrock-cache-read-input-token-count",
+    b"x-amzn-bedrock-cache-write-input-token-count",
+];
+
 /// The headers of an answer that matter to this crate. Of a header that stands several times the first value counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AnswerHeaders<'a> {
@@ -40,6 +51,7 @@ pub struct AnswerHeaders<'a> {
     pub(crate) date: Option<&'a str>,
     pub(crate) amazon_error: Option<&'a str>,
     pub(crate) stated: [Option<&'a str>; 3],
+    bedrock_tokens: [Option<&'a str>; 4],
     pub(crate) buckets: [[Option<&'a str>; 3]; 11],
 }
 
@@ -65,6 +77,7 @@ impl<'a> AnswerHeaders<'a> {
             Some(Field::ContentEncoding) => &mut self.content_encoding,
             Some(Field::Date) => &mut self.date,
             Some(Field::AmazonError) => &mut self.amazon_error,
+            Some(Field::BedrockTokens(place)) => &mut self.bedrock_tokens[place],
             Some(Field::Stated(place)) => &mut self.stated[place],
             Some(Field::Bucket(bucket, place)) => &mut self.buckets[bucket][place],
             None => return,
@@ -110,6 +123,32 @@ impl<'a> AnswerHeaders<'a> {
         self.is("application/vnd.amazon.eventstream") && !self.is_compressed()
     }
 
+    /// Whether the body is a stream of JSON objects, one a line, that can be read: Ollama's `application/x-ndjson`, Cohere's
+    /// `application/stream+json`.
+    pub fn is_json_lines(&self) -> bool {
+        const KINDS: [&str; 3] = ["application/x-ndjson", "application/ndjson", "application/stream+json"];
+        KINDS.into_iter().any(|kind| self.is(kind)) && !self.is_compressed()
+    }
+
+    /// What the headers say that the call used.
+    ///
+    /// # Errors
+    /// It cannot be believed.
+    pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let [input, output, cache_read, cache_write] = self.bedrock_tokens;
+        let Some(input) = input else { return Ok(None) };
+        let number = |text: &str| {
+            let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+            let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number <= MAX_TOKENS);
+            number.ok_or(InvalidUsage::Number("x-amzn-bedrock-*-token-count"))
+        };
+        // Embeddings have no output.
+        let part = |text: Option<&str>| text.map_or(Ok(0), number);
+        let input_uncached = number(input)?;
+        let (cache_read, cache_write, output) = (part(cache_read)?, part(cache_write)?, part(output)?);
+        Ok(Some(Usage { input_uncached, cache_read, cache_write, output, ..Usage::default() }))
+    }
+
     /// The coding of the body, where one is named.
     pub const fn coding(&self) -> Option<&'a str> {
         self.content_encoding
@@ -127,7 +166,7 @@ impl<'a> AnswerHeaders<'a> {
     }
 }
 
-/// A header that matters; numbers are places in [`STATED`] and [`BUCKETS`].
+/// A header that matters; numbers are places in [`STATED`], [`BEDROCK_TOKENS`] and [`BUCKETS`].
 #[derive(Debug, Clone, Copy)]
 enum Field {
     ContentType,
@@ -135,6 +174,7 @@ enum Field {
     Date,
     AmazonError,
     Stated(usize),
+    BedrockTokens(usize),
     Bucket(usize, usize),
 }
 
@@ -147,6 +187,9 @@ impl Field {
             b'c' if name.eq_ignore_ascii_case(b"content-encoding") => Some(Self::ContentEncoding),
             b'd' if name.eq_ignore_ascii_case(b"date") => Some(Self::Date),
             b'x' if name.eq_ignore_ascii_case(b"x-amzn-errortype") => Some(Self::AmazonError),
+            b'x' if name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"x-amzn-")) => {
+                BEDROCK_TOKENS.iter().position(is).map(Self::BedrockTokens)
+            }
             b'r' | b'x' | b'a' => STATED.iter().position(is).map(Self::Stated).or_else(|| {
                 let places = BUCKETS.iter().map(|names| names.iter().position(is)).enumerate();
                 places.filter_map(|(bucket, place)| Some(Self::Bucket(bucket, place?))).next()
@@ -180,5 +223,26 @@ mod tests {
         let read = AnswerHeaders::read(headers);
         assert_eq!((read.date, read.buckets[9]), (Some("a"), [None, None, Some("1")]));
         assert!(AnswerHeaders::wants(b"Retry-After") && !AnswerHeaders::wants(b"server") && !AnswerHeaders::wants(b""));
+    }
+
+    #[test]
+    fn what_bedrock_counts_in_its_headers() {
+        let of = |headers: &[(&'static [u8], &'static str)]| AnswerHeaders::read(headers.iter().copied()).usage();
+        let (input, output) = (&b"X-Amzn-Bedrock-Input-Token-Count"[..], &b"x-amzn-bedrock-output-token-count"[..]);
+        let usage = |input_uncached, output| Usage { input_uncached, output, ..Usage::default() };
+        assert_eq!(of(&[(input, "28"), (output, "51")]), Ok(Some(usage(28, 51))));
+        assert_eq!(of(&[(input, "28")]), Ok(Some(usage(28, 0))), "embeddings");
+        let cached = [
+            (&b"x-amzn-bedrock-cache-read-input-token-count"[..], "100"),
+            (b"x-amzn-bedrock-cache-write-input-token-count", "20"),
+        ];
+        let expected = Usage { cache_read: 100, cache_write: 20, ..usage(10, 5) };
+        assert_eq!(of(&[(input, "10"), (output, "5"), cached[0], cached[1]]), Ok(Some(expected)));
+        for headers in
+            [&[(input, "-1")][..], &[(input, "9"), (output, "1e3")], &[(input, "")], &[(input, "99999999999")]]
+        {
+            assert!(of(headers).is_err(), "{headers:?}");
+        }
+        assert_eq!(of(&[(output, "51")]), Ok(None));
     }
 }

@@ -56,6 +56,7 @@ pub mod stream_usage;
 pub mod translate;
 pub mod usage;
 pub mod usage_tail;
+mod vendor_codes;
 
 pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;

@@ -18,7 +18,7 @@ use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
-use crate::usage::{BYTES_PER_TOKEN, InvalidUsage, TokenCounts, Usage};
+use crate::usage::{InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
 
 /// The code of the last event of a stream that breaks off.
@@ -198,10 +198,7 @@ impl StreamState {
     /// What a call has used whose vendor did not count, or whose stream broke off before it did: what it did count, and the
     /// rest by bytes. `request_bytes` is the length of the request's body.
     pub fn estimated_usage(&self, request_bytes: u64) -> Usage {
-        let counted = self.usage().ok().flatten();
-        let output = self.seen.content_bytes.div_ceil(BYTES_PER_TOKEN).max(self.seen.counts.output().unwrap_or(0));
-        let input = Usage { input_uncached: request_bytes.div_ceil(BYTES_PER_TOKEN), ..Usage::default() };
-        Usage { output, estimated: true, service_tier: self.service_tier(), ..counted.unwrap_or(input) }
+        self.seen.counts.estimate(request_bytes, self.seen.content_bytes)
     }
 
     /// The event that reports to the client, in its own protocol, that the stream was truncated; see [`broken_stream_event`].

@@ -5,6 +5,7 @@ use crate::error_class::{classify_error, classify_error_body};
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
 use crate::stream::StreamSummary;
+use crate::vendor_codes;
 
 /// The fields of an event that matter, whatever its protocol. Most events are chunks of chats, so those are read in the same
 /// pass.
@@ -24,6 +25,8 @@ struct Fields<'a> {
     /// An object that may have the usage inside.
     usage_holder: Option<RawJson<'a>>,
     service_tier: Option<RawJson<'a>>,
+    /// It has a field of one of the forms of [`vendor_codes`].
+    may_be_coded: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -56,6 +59,7 @@ impl<'a> Fields<'a> {
                 self.response = Some(value.raw()?).filter(|response| response.is_object());
                 self.usage_holder = self.response;
             }
+            b"base_resp" | b"sid" | b"header" | b"Response" | b"ErrorMsg" | b"error_code" => self.may_be_coded = true,
             b"message" | b"x_groq" => self.usage_holder = Some(value.raw()?).filter(|holder| holder.is_object()),
             _ => {}
         }
@@ -148,6 +152,10 @@ pub(crate) fn object(seen: &mut StreamSummary, name: &[u8], data: &[u8]) -> Resu
         seen.fail(classify_error_body(data), data);
         return Ok(());
     }
+    if fields.may_be_coded && reports_error(&fields, data) {
+        seen.fail(classify_error_body(data), data);
+        return Ok(());
+    }
     if let Some(tier) = fields.service_tier {
         seen.counts.read_tier(tier);
     }
@@ -170,6 +178,21 @@ pub(crate) fn object(seen: &mut StreamSummary, name: &[u8], data: &[u8]) -> Resu
     Ok(())
 }
 
+/// Whether an event is an error in a vendor's own form. Not inlined, because it is rare.
+#[inline(never)]
+fn reports_error(fields: &Fields<'_>, data: &[u8]) -> bool {
+    if fields.chat.as_ref().is_some_and(|chunk| chunk.content) {
+        return false;
+    }
+    let Ok(top) = RawJson::parse(data) else { return false };
+    // Baidu's answers have a text in `result`.
+    let is_baidus = || {
+        let code = top.field("error_code").and_then(RawJson::unsigned).is_some_and(|code| code != 0);
+        code && top.field("error_msg").is_some() && top.field("result").is_none_or(RawJson::is_blank)
+    };
+    vendor_codes::reports_error(top) || is_baidus()
+}
+
 /// OpenAI's Responses API.
 fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     match kind {
@@ -183,6 +206,9 @@ fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &
         | b"response.content_part.added"
         | b"response.reasoning_summary_part.added" => {}
         b"response.output_item.added" => {
+            if let Some(item) = fields.item {
+                seen.makes(item.bytes());
+            }
             let kind = fields.item.and_then(|item| item.field("type"));
             // A message or reasoning begins empty; a call of a tool has its name.
             let begins_empty = kind.is_none_or(|kind| kind.is_text("message") || kind.is_text("reasoning"));
@@ -306,7 +332,7 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
 }
 
 /// The length of a value, in bytes between its quotes.
-fn length(value: RawJson<'_>) -> usize {
+pub(crate) fn length(value: RawJson<'_>) -> usize {
     let bytes = value.bytes();
     if bytes.first() == Some(&b'"') { bytes.len().saturating_sub(2) } else { bytes.len() }
 }

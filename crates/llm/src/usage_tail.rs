@@ -4,33 +4,54 @@ use crate::frame_usage::FrameUsage;
 use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::prices::ServiceTier;
-use crate::usage::{InvalidUsage, Usage, of_object};
+use crate::usage::objects::LineUsage;
+use crate::usage::{InvalidUsage, TokenCounts, Usage, of_object};
 
 /// So many of the last bytes are enough: a usage has some hundred.
 pub(crate) const TAIL_BYTES: usize = 4 << 10;
 
 /// The names under which answers have their usage.
 const NAMES: [&[u8]; 2] = [b"\"usage\"", b"\"usageMetadata\""];
+/// The names of Ollama's numbers, which stand behind a context that can be long.
+const BARE: [(&[u8], &[u8]); 2] =
+    [(b"\"prompt_eval_count\"", b"prompt_eval_count"), (b"\"eval_count\"", b"eval_count")];
 /// The name under which OpenAI's answers have their tier, behind the usage.
 const TIER: &[u8] = b"\"service_tier\"";
 
-/// What is kept of an answer that passes by: its last bytes, or, of a stream in AWS's frames, what those say.
+/// What is kept of an answer that passes by: its last bytes, or, of a stream in AWS's frames or of lines of JSON, what those say.
 #[derive(Debug, Default)]
 pub struct Tail {
     last: Vec<u8>,
-    frames: Option<Box<FrameUsage>>,
+    objects: Option<Objects>,
+    /// What its headers say.
+    stated: Option<Result<Usage, InvalidUsage>>,
+}
+
+#[derive(Debug)]
+enum Objects {
+    Frames(Box<FrameUsage>),
+    Lines(Box<LineUsage>),
 }
 
 impl Tail {
     /// Of an answer with these headers.
     pub fn new(headers: &AnswerHeaders<'_>) -> Self {
-        Self { last: Vec::new(), frames: headers.is_framed().then(Box::default) }
+        let objects = if headers.is_framed() {
+            Some(Objects::Frames(Box::default()))
+        } else if headers.is_json_lines() {
+            Some(Objects::Lines(Box::default()))
+        } else {
+            None
+        };
+        Self { last: Vec::new(), objects, stated: headers.usage().transpose() }
     }
 
     /// A part of it came.
     pub fn push(&mut self, part: &[u8]) {
-        if let Some(frames) = &mut self.frames {
-            return frames.push(part);
+        match &mut self.objects {
+            Some(Objects::Frames(frames)) => return frames.push(part),
+            Some(Objects::Lines(lines)) => return lines.push(part),
+            None => {}
         }
         let part = part.get(part.len().saturating_sub(TAIL_BYTES)..).unwrap_or(part);
         let kept = TAIL_BYTES.saturating_sub(part.len()).min(self.last.len());
@@ -38,24 +59,41 @@ impl Tail {
         self.last.extend_from_slice(part);
     }
 
-    /// The last usage in it, or, of frames that were not counted to their end, an estimate. A text that speaks of usages has no
-    /// name of one: its quotes are escaped. `request_bytes` is the length of the request's body.
+    /// The last usage in it, else that of its headers; of frames or lines that were not counted to their end, an estimate. A text that
+    /// speaks of usages has no name of one: its quotes are escaped. `request_bytes` is the length of the request's body.
     ///
     /// # Errors
     /// It cannot be believed.
     pub fn usage(&mut self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
-        if let Some(frames) = &mut self.frames {
-            return frames.usage_or_estimate(request_bytes);
-        }
+        let counted = match &mut self.objects {
+            Some(Objects::Frames(frames)) => frames.usage_or_estimate(request_bytes),
+            Some(Objects::Lines(lines)) => lines.usage_or_estimate(request_bytes),
+            None => self.last_usage(),
+        };
+        counted?.map_or_else(|| self.stated.transpose(), |usage| Ok(Some(usage)))
+    }
+
+    fn last_usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         let mut used = NAMES.into_iter().map(|name| self.last(name).map_or(Ok(None), |usage| of_object(usage.bytes())));
         let (first, second) = (used.next().unwrap_or(Ok(None)), used.next().unwrap_or(Ok(None)));
         // Arguments of a tool may have one of the names too.
         let used = if matches!(first, Ok(Some(_))) || second == Ok(None) { first } else { second };
+        let used = if used == Ok(None) { self.bare_usage() } else { used };
         let tier = self.last(TIER).and_then(RawJson::text);
         Ok(used?.map(|usage| {
             let service_tier = tier.map_or(usage.service_tier, |name| ServiceTier::of_answer(&name));
             Usage { service_tier, ..usage }
         }))
+    }
+
+    fn bare_usage(&self) -> Result<Option<Usage>, InvalidUsage> {
+        let mut counts = TokenCounts::default();
+        for (quoted, name) in BARE {
+            if let Some(value) = self.last(quoted) {
+                counts.bare_field(name, value);
+            }
+        }
+        counts.usage()
     }
 
     /// The value behind a name, where that comes last.
@@ -88,6 +126,11 @@ mod tests {
             let parts: Vec<_> = long.as_bytes().chunks(cut).map(|part| std::str::from_utf8(part).unwrap()).collect();
             assert_eq!(of(&parts), Some(7), "parts of {cut}");
         }
+        let context = vec!["12345"; 20_000].join(",");
+        let ollama =
+            format!("{{\"response\":\"hi\",\"context\":[{context}],\"prompt_eval_count\":26,\"eval_count\":17}}");
+        assert_eq!(of(&[&ollama]), Some(26));
+        assert_eq!(of(&[r#"{"response":"x","eval_count":17}"#]), None);
         assert_eq!(of(&[r#"{"candidates":[],"usageMetadata" : {"promptTokenCount":3}}"#]), Some(3));
         let mut tail = Tail::default();
         tail.push(long.as_bytes());
@@ -122,5 +165,19 @@ mod tests {
         assert_eq!(of(r#"{"usage":null}"#), Ok(None));
         let tool = r#"{"args":{"usage":"monthly"}},"usageMetadata":{"promptTokenCount":3}}"#;
         assert_eq!(of(tool), Ok(Some(3)));
+    }
+
+    #[test]
+    fn what_the_headers_count_is_used_where_the_answer_says_nothing() {
+        let headers = [(&b"x-amzn-bedrock-input-token-count"[..], "5"), (b"x-amzn-bedrock-output-token-count", "8")];
+        let headers = AnswerHeaders::read(headers);
+        for (body, total) in [
+            (r#"{"outputs":[{"text":"hi","stop_reason":"stop"}]}"#, 13),
+            (r#"{"usage":{"input_tokens":50,"output_tokens":80}}"#, 130),
+        ] {
+            let mut tail = Tail::new(&headers);
+            tail.push(body.as_bytes());
+            assert_eq!(tail.usage(0).unwrap().map(|usage| usage.total()), Some(total), "{body}");
+        }
     }
 }

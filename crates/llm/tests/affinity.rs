@@ -40,6 +40,24 @@ fn s1_9_the_ids_that_a_request_names() {
             r#"{"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file-9"}]}]}"#,
             &["file-9"],
         ),
+        (
+            "v1/responses",
+            r#"{"input": [{"type": "item_reference", "id": "msg_1"}, {"id": "rs_1"}]}"#,
+            &["msg_1", "rs_1"],
+        ),
+        (
+            "v1/responses",
+            r#"{"input": [{"type": null, "id": "msg_1"}, {"type": "reasoning", "id": "rs_1", "summary": []}]}"#,
+            &["msg_1", "rs_1"],
+        ),
+        ("v1/responses", r#"{"previous_response_id": "resp_1", "input": [{"id": "msg_1"}]}"#, &["resp_1", "msg_1"]),
+        (
+            "v1/responses",
+            r#"{"input": [{"role": "user", "id": "mine", "content": "hi"}, {"type": "message", "id": "msg_1"}]}"#,
+            &[],
+        ),
+        ("v1/responses", r#"{"input": "{\"type\": \"item_reference\", \"id\": \"msg_1\"}"}"#, &[]),
+        ("v1/embeddings", r#"{"input": [{"id": "msg_1"}]}"#, &[]),
         // A text is a text, and so is a value that is spelt like a name.
         ("v1/responses", r#"{"input": "say \"file_id\": \"file-9\""}"#, &[]),
         ("v1/responses", r#"{"type": "file_id", "x": "file-9"}"#, &[]),
@@ -61,7 +79,7 @@ fn s1_9_the_ids_that_an_answer_shows() {
     for (body, ids) in [
         (
             r#"{"id": "resp_1", "object": "response", "output": [{"id": "msg_1"}], "previous_response_id": "resp_0"}"#,
-            &["resp_1"][..],
+            &["resp_1", "msg_1"][..],
         ),
         (
             r#"{"id": "run_1", "object": "thread.run", "thread_id": "thread_1", "assistant_id": "asst_1"}"#,
@@ -73,6 +91,12 @@ fn s1_9_the_ids_that_an_answer_shows() {
         (r#"{"object": "list", "data": [{"id": "file-1"}], "first_id": "file-1"}"#, &[]),
         (r#"{"id": "x", "object": "list"}"#, &[]),
         (r#"{"data": [{"id": "file-1"}], "has_more": false}"#, &[]),
+        (
+            r#"{"output": [{"id": "rs_1", "type": "reasoning"}, {"id": "msg_1"}, {"x": 1}, 2], "id": "resp_1", "object": "response"}"#,
+            &["resp_1", "rs_1", "msg_1"],
+        ),
+        (r#"{"id": "x", "output": [{"id": "y"}]}"#, &["x"]),
+        (r#"{"id": "resp_1", "object": "response", "output": [{"id": "msg_1"}, {"id": "m"#, &["resp_1", "msg_1"]),
         // The beginning of a long one.
         (r#"{"id": "resp_1", "object": "response", "output": [{"te"#, &["resp_1"]),
         (r#"{"id": "resp_"#, &[]),
@@ -87,6 +111,7 @@ fn s1_9_the_ids_that_an_answer_shows() {
 #[test]
 fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
     let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\",\"conversation\":{\"id\":\"conv_1\"}}}\n\n";
+    let item = "data: {\"type\":\"response.output_item.added\",\"item\":{\"id\":\"msg_1\",\"type\":\"message\",\"content\":[]}}\n\n";
     let thread = "event: thread.created\ndata: {\"id\":\"thread_1\",\"object\":\"thread\"}\n\n";
     let run =
         "event: thread.run.created\ndata: {\"id\":\"run_1\",\"object\":\"thread.run\",\"thread_id\":\"thread_1\"}\n\n";
@@ -94,6 +119,7 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
     for (events, ids) in [
         (created.to_owned(), &["resp_1", "conv_1"][..]),
         (created.repeat(2), &["resp_1", "conv_1"]),
+        (format!("{created}{item}"), &["resp_1", "conv_1", "msg_1"]),
         (format!("{thread}{run}"), &["thread_1", "run_1"]),
         (chat.to_owned(), &[]),
     ] {

@@ -2,11 +2,12 @@
 
 use llm::answer::judge;
 use llm::headers::AnswerHeaders;
+use llm::stream::{Progress, StreamState};
 use llm::{ErrorClass, Protocol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use ErrorClass::{BrokenAnswer, EmptyAnswer, KeyRefused, Overloaded, QuotaExhausted, RateLimited, ServerError};
+use ErrorClass::*;
 use Protocol::{Anthropic, Gemini, Generic, OpenAiChat, OpenAiResponses};
 
 fn typed(protocol: Protocol, kind: &str, body: &[u8]) -> Option<ErrorClass> {
@@ -28,7 +29,7 @@ fn s1_4_answers_that_are_none() {
         (OpenAiChat, json!({"error": {"message": "x", "code": 502}, "user_id": "u"}), ServerError),
         (OpenAiChat, json!({"error": {"message": "x", "code": "insufficient_quota"}}), QuotaExhausted),
         (OpenAiChat, json!({"error": "overloaded"}), Overloaded),
-        (OpenAiChat, json!({"error": {"message": "x", "code": "1113"}}), ServerError),
+        (OpenAiChat, json!({"error": {"message": "x", "code": "1113"}}), QuotaExhausted),
         (OpenAiChat, json!({"error": {"message": "x", "code": 200}}), ServerError),
         (Generic, json!({"error": {"message": "x", "code": 429}}), RateLimited),
         (Generic, json!({"object": "error", "message": "x", "type": "overloaded", "code": 503}), Overloaded),
@@ -40,13 +41,13 @@ fn s1_4_answers_that_are_none() {
         ),
         (OpenAiChat, json!({"code": "Throttling", "message": "x", "request_id": "1"}), RateLimited),
         (Anthropic, json!({"code": "InvalidApiKey", "message": "x", "request_id": "1"}), KeyRefused),
-        (OpenAiChat, json!({"error_code": 336003, "error_msg": "x", "id": "as-1"}), ServerError),
+        (OpenAiChat, json!({"error_code": 336003, "error_msg": "x", "id": "as-1"}), InvalidRequest),
         (OpenAiResponses, json!({"detail": "Internal error"}), ServerError),
         (OpenAiChat, json!({"code": 429, "msg": "x"}), RateLimited),
         (
             OpenAiChat,
             json!({"id": "1", "choices": null, "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}),
-            EmptyAnswer,
+            RateLimited,
         ),
         (OpenAiChat, json!({"id": "x", "object": "chat.completion", "choices": []}), EmptyAnswer),
         (OpenAiChat, json!({"id": "x", "choices": null}), EmptyAnswer),
@@ -234,5 +235,110 @@ proptest! {
     fn s1_4_an_answer_with_text_is_fine_whatever_the_text_is(text in "\\PC{1,40}") {
         prop_assert_eq!(json_of(OpenAiChat, &chat(json!({"role": "assistant", "content": text}), json!("stop"))), None);
         prop_assert_eq!(json_of(Anthropic, &json!({"type": "message", "content": [{"type": "text", "text": text}]})), None);
+    }
+}
+
+/// Errors of vendors that answer 200 and number them in forms of their own.
+fn numbered_errors() -> Vec<(Value, ErrorClass)> {
+    let minimax = |code: i32, text: &str| {
+        json!({"id": "0", "choices": null, "created": 0, "model": "", "object": "", "usage": null, "input_sensitive": false,
+            "base_resp": {"status_code": code, "status_msg": text}})
+    };
+    let spark = |code: i32| json!({"code": code, "message": "x", "sid": "cha000"});
+    let header = |code: i32| json!({"header": {"code": code, "message": "x", "sid": "cha000", "status": 2}});
+    let tencent = |code: &str| json!({"Response": {"Error": {"Code": code, "Message": "x"}, "RequestId": "r"}});
+    let baidu = |code: i32| json!({"error_code": code, "error_msg": "x", "id": "as-1"});
+    let zhipu = |code: i32| json!({"code": code, "msg": "x", "success": false});
+    vec![
+        (minimax(1000, "unknown error"), ServerError),
+        (minimax(1001, "request timeout"), TimedOut),
+        (minimax(1002, "rate limit"), RateLimited),
+        (minimax(1039, "token limit"), RateLimited),
+        (minimax(1004, "login fail: Please carry the API secret key"), KeyRefused),
+        (minimax(2049, "invalid api key"), KeyRefused),
+        (minimax(1008, "insufficient balance"), QuotaExhausted),
+        (minimax(1026, "input new_sensitive"), ContentFiltered),
+        (minimax(2013, "invalid params, messages is empty"), InvalidRequest),
+        (minimax(2013, "invalid params, unknown model 'm'"), NotFound),
+        (minimax(9999, "new"), ServerError),
+        (json!({"reply": "", "base_resp": {"status_code": 1002, "status_msg": "rate limit"}}), RateLimited),
+        (
+            json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": ""}}], "base_resp": {"status_code": 1027, "status_msg": "x"}}),
+            ContentFiltered,
+        ),
+        (spark(10007), RateLimited),
+        (spark(10008), Overloaded),
+        (spark(10013), ContentFiltered),
+        (spark(10907), ContextTooLong),
+        (spark(11200), KeyRefused),
+        (spark(11201), QuotaExhausted),
+        (header(11202), RateLimited),
+        (header(10012), ServerError),
+        (tencent("AuthFailure.SignatureFailure"), KeyRefused),
+        (tencent("RequestLimitExceeded"), RateLimited),
+        (tencent("FailedOperation.EngineServerLimitExceeded"), RateLimited),
+        (tencent("FailedOperation.ResourcePackExhausted"), QuotaExhausted),
+        (tencent("InvalidParameterValue.Model"), NotFound),
+        (tencent("InvalidParameterValue"), InvalidRequest),
+        (tencent("InternalError"), ServerError),
+        (json!({"ErrorMsg": {"Msg": "x", "Code": 4001}}), ServerError),
+        (baidu(18), RateLimited),
+        (baidu(336_501), RateLimited),
+        (baidu(17), QuotaExhausted),
+        (baidu(110), KeyRefused),
+        (baidu(336_103), ContextTooLong),
+        (baidu(1), ServerError),
+        (zhipu(1302), RateLimited),
+        (zhipu(1113), QuotaExhausted),
+        (zhipu(1002), KeyRefused),
+        (zhipu(1211), NotFound),
+        (json!({"code": 1302, "msg": "x"}), RateLimited),
+        (json!({"error": {"code": "1305", "message": "x"}}), RateLimited),
+        (json!({"error": {"code": "1261", "message": "x"}}), ContextTooLong),
+    ]
+}
+
+#[test]
+fn s1_4_errors_that_vendors_number_in_forms_of_their_own() {
+    for (answer, class) in numbered_errors() {
+        assert_eq!(json_of(OpenAiChat, &answer), Some(class), "{answer}");
+        // In a stream, before any content, and as an error after it.
+        let mut stream = StreamState::new(OpenAiChat);
+        let is_bare = answer.get("code").is_some() && answer.get("sid").is_none();
+        if !is_bare {
+            assert_eq!(stream.push(format!("data: {answer}\n\n").as_bytes()), Progress::Failed(class), "{answer}");
+        }
+    }
+    let role = json!({"code": 0, "message": "Success", "sid": "cha", "choices": [{"delta": {"role": "assistant", "content": ""}, "index": 0}]});
+    let word = json!({"choices": [{"delta": {"content": "hi"}}], "base_resp": {"status_code": 0, "status_msg": ""}});
+    let error = json!({"choices": [], "base_resp": {"status_code": 1002, "status_msg": "x"}});
+    let mut stream = StreamState::new(OpenAiChat);
+    assert_eq!(stream.push(format!("data: {role}\n\n").as_bytes()), Progress::Preamble);
+    assert_eq!(stream.push(format!("data: {word}\n\n").as_bytes()), Progress::Content);
+    stream.push(format!("data: {error}\n\n").as_bytes());
+    assert_eq!(stream.error(), Some(RateLimited), "after content");
+}
+
+#[test]
+fn s1_4_answers_that_carry_the_same_fields_are_good() {
+    let message = json!([{"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]);
+    for answer in [
+        json!({"choices": message, "base_resp": {"status_code": 0, "status_msg": ""}}),
+        json!({"choices": message, "base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}),
+        json!({"choices": [{"message": {"role": "assistant", "content": "{\"base_resp\":{\"status_code\":1002}}"}, "finish_reason": "stop"}]}),
+        json!({"choices": [{"message": {"role": "assistant", "content": "x", "base_resp": {"status_code": 1002}}, "finish_reason": "stop"}]}),
+        json!({"code": 0, "message": "Success", "sid": "cha", "choices": message, "usage": {"prompt_tokens": 1}}),
+        json!({"code": 7, "sid": "cha", "choices": message}),
+        json!({"header": {"code": 0, "sid": "cha", "status": 2}, "payload": {"choices": {"text": [{"content": "hi"}]}}}),
+        json!({"Response": {"RequestId": "r", "Choices": [{"Message": {"Role": "assistant", "Content": "hi"}}]}}),
+        json!({"data": {"audio": "00"}, "base_resp": {"status_code": 0, "status_msg": "success"}}),
+        json!({"vectors": [[0.5]], "base_resp": {"status_code": 0, "status_msg": "success"}}),
+        json!({"task_id": "106916112212032", "base_resp": {"status_code": 0, "status_msg": "success"}}),
+        json!({"result": "hi", "error_code": 0, "error_msg": "", "usage": {"total_tokens": 1}}),
+        json!({"choices": message, "code": 1302}),
+    ] {
+        for protocol in [OpenAiChat, Generic] {
+            assert_eq!(json_of(protocol, &answer), None, "{answer}");
+        }
     }
 }

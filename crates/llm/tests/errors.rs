@@ -2,7 +2,7 @@
 
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
-use llm::error_class::classify;
+use llm::error_class::{classify, leaves_key_open};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
@@ -451,11 +451,7 @@ fn s1_1_errors_of_many_others() {
                 NotFound,
             ),
             (422, json!({"detail": [{"loc": ["body"], "msg": "field required"}]}), InvalidRequest),
-            (
-                400,
-                json!({"errors": [{"code": 5007, "message": "No such model @cf/x"}], "success": false}),
-                InvalidRequest,
-            ),
+            (400, json!({"errors": [{"code": 5007, "message": "No such model @cf/x"}], "success": false}), NotFound),
         ],
     );
 }
@@ -729,6 +725,39 @@ fn s1_1_denials_that_are_about_the_request() {
             ),
         ],
     );
+}
+
+/// A refused key is refused with every request: an answer that does not speak of it shows less.
+#[test]
+fn s1_1_denials_that_leave_open_whether_the_key_is_refused() {
+    let none = AnswerHeaders::default();
+    for (status, body, expected) in [
+        (403, "", true),
+        (403, "Forbidden", true),
+        (403, r#"{"message":"Forbidden"}"#, true),
+        (403, r#"{"detail":"Forbidden"}"#, true),
+        (403, r#"{"error":{"type":"forbidden","message":"Request not allowed"}}"#, true),
+        (403, r#"{"error":{"code":"403","message":"Access denied due to Virtual Network/Firewall rules."}}"#, true),
+        (403, r#"{"error":{"type":"permission_error","message":"x"}}"#, true),
+        (403, r#"{"error":{"code":"invalid_api_key","message":"x"}}"#, false),
+        (403, r#"{"error":{"message":"Invalid API key provided"}}"#, false),
+        (
+            403,
+            r#"{"error":{"code":403,"message":"Your API key was reported as leaked.","status":"PERMISSION_DENIED"}}"#,
+            false,
+        ),
+        (403, r#"{"error":{"code":403,"message":"Consumer has been suspended.","status":"PERMISSION_DENIED"}}"#, false),
+        (403, r#"{"message":"The security token included in the request is expired"}"#, false),
+        (403, r#"{"message":"User is not authorized to access this resource"}"#, false),
+        (401, "", false),
+        (403, r#"{"error":{"code":"model_not_found","message":"x"}}"#, false),
+        (500, "Forbidden", false),
+    ] {
+        assert_eq!(leaves_key_open(status, &none, body.as_bytes()), expected, "{status} {body}");
+    }
+    let amazon = |word| AnswerHeaders::read([(&b"x-amzn-errortype"[..], word)]);
+    assert!(leaves_key_open(403, &amazon("ForbiddenException"), br#"{"message":"Forbidden"}"#));
+    assert!(!leaves_key_open(403, &amazon("UnrecognizedClientException"), b"{}"));
 }
 
 /// 401 and 403 about the key or its account, whatever else they mention, and those that leave it open.
@@ -1009,4 +1038,186 @@ proptest! {
         let body = r#"[{"error":{"code":400,"message":"é API key \u00e9 not valid","status":"X","details":[{"reason":"API_KEY_INVALID"}]}}]"#;
         classify(400, &AnswerHeaders::default(), &body.as_bytes()[..cut.min(body.len())]);
     }
+}
+
+/// What each vendor answers where a model or deployment is not there, whatever its status: as their documents and users' reports have
+/// it. Another target may have it.
+#[test]
+fn s1_1_models_that_are_missing() {
+    let invalid = "invalid_request_error";
+    let gone = "The model `llama3-8b-8192` has been decommissioned and is no longer supported. Please refer to https://console.groq.com/docs/deprecations for a recommendation on which model to use instead.";
+    let google =
+        |code: u16, status: &str, message: &str| json!({"error": {"code": code, "message": message, "status": status}});
+    let plain = |message: &str| json!({"message": message});
+    let mut cases = vec![
+        (404, openai(invalid, "model_not_found", "The model `gpt-9` does not exist or you do not have access to it.")),
+        (
+            400,
+            json!({"error": {"message": "The requested model 'gpt-9' does not exist.", "type": invalid, "param": "model", "code": "model_not_found"}}),
+        ),
+        (400, openai(invalid, "", "invalid model ID")),
+        (
+            404,
+            openai(
+                invalid,
+                "model_not_found",
+                "The model `text-davinci-003` has been deprecated, learn more here: https://platform.openai.com/docs/deprecations",
+            ),
+        ),
+        // Azure, and Azure's models.
+        (
+            404,
+            json!({"error": {"code": "DeploymentNotFound", "message": "The API deployment for this resource does not exist. If you created the deployment within the last 5 minutes, please wait a moment and try again."}}),
+        ),
+        (
+            400,
+            json!({"error": {"code": "unknown_model", "message": "Unknown model: gpt-9", "details": "Unknown model: gpt-9"}}),
+        ),
+        // Bedrock.
+        (400, plain("The provided model identifier is invalid.")),
+        (
+            400,
+            plain(
+                "Invocation of model ID anthropic.claude-3-5-sonnet-20241022-v2:0 with on-demand throughput isn\u{2019}t supported. Retry your request with the ID or ARN of an inference profile that contains this model.",
+            ),
+        ),
+        (
+            404,
+            json!({"__type": "ResourceNotFoundException", "message": "This model version has reached the end of its life. Please refer to the AWS documentation for more details."}),
+        ),
+        (404, plain("Could not resolve the foundation model from the model identifier: gpt-9")),
+        // Gemini and Vertex.
+        (
+            404,
+            google(
+                404,
+                "NOT_FOUND",
+                "models/gemini-9 is not found for API version v1beta, or is not supported for generateContent. Call ListModels to see the list of available models and their supported methods.",
+            ),
+        ),
+        (
+            404,
+            google(
+                404,
+                "NOT_FOUND",
+                "Publisher Model `projects/p/locations/us-central1/publishers/google/models/gemini-9` was not found or your project does not have access to it. Please ensure you are using a valid model version.",
+            ),
+        ),
+        (
+            404,
+            google(
+                404,
+                "NOT_FOUND",
+                "This model models/gemini-2.0-flash is no longer available to new users. Please update your code to use a newer model.",
+            ),
+        ),
+        (
+            400,
+            google(
+                400,
+                "FAILED_PRECONDITION",
+                "Publisher Model `projects/p/locations/us-central1/publishers/google/models/gemini-9` is not servable in region us-central1.",
+            ),
+        ),
+        (400, google(400, "INVALID_ARGUMENT", "* GenerateContentRequest.model: unexpected model name format\n")),
+        // Anthropic.
+        (
+            404,
+            json!({"type": "error", "error": {"type": "not_found_error", "message": "model: claude-9"}, "request_id": "req_1"}),
+        ),
+        // Ollama, both its APIs.
+        (404, json!({"error": "model 'llama9' not found"})),
+        (
+            404,
+            json!({"error": {"message": "model \"llama9\" not found, try pulling it first", "type": "api_error", "param": null, "code": null}}),
+        ),
+        // vLLM, before and since 0.10; LM Studio.
+        (
+            404,
+            json!({"object": "error", "message": "The model `m` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}),
+        ),
+        (
+            404,
+            json!({"error": {"message": "The model `m` does not exist.", "type": "NotFoundError", "param": "model", "code": 404}}),
+        ),
+        (
+            400,
+            json!({"error": {"message": "Invalid model identifier \"m\". Please specify a valid downloaded model", "type": invalid, "param": "model", "code": "model_not_found"}}),
+        ),
+        // Groq, Mistral, OpenRouter, DeepSeek.
+        (400, openai(invalid, "model_decommissioned", gone)),
+        (400, openai(invalid, "", gone)),
+        (
+            400,
+            json!({"object": "error", "message": "Invalid model: mistral-9", "type": "invalid_model", "param": null, "code": "1500"}),
+        ),
+        (400, json!({"error": {"message": "openai/gpt-9 is not a valid model ID", "code": 400}, "user_id": "user_1"})),
+        (404, json!({"error": {"message": "No endpoints found for openai/gpt-9.", "code": 404}})),
+        (400, openai(invalid, "invalid_request_error", "Model Not Exist")),
+    ];
+    cases.extend([
+        // Together, Fireworks, xAI, Cohere, Perplexity, Cerebras, Hugging Face.
+        (404, json!({"id": "n", "error": {"message": "Unable to access model m. Please visit https://api.together.ai/models to view the list of supported models.", "type": invalid, "param": "model", "code": "model_not_available"}})),
+        (404, json!({"error": {"message": "Model not found, inaccessible, and/or not deployed", "object": "error", "type": invalid, "code": "NOT_FOUND"}})),
+        (404, json!({"code": "Some requested entity was not found", "error": "The model grok-9 does not exist or your team 1 does not have access to it."})),
+        (400, json!({"code": "Client specified an invalid argument", "error": "Model not found: grok-9"})),
+        (404, json!({"id": "n", "message": "model 'command-9' not found, make sure the correct model ID was used and that you have access to the model."})),
+        (400, json!({"error": {"message": "Invalid model 'sonar-9'. Permitted models can be found in the documentation at https://docs.perplexity.ai/getting-started/models.", "type": "invalid_model", "code": 400}})),
+        (404, json!({"message": "Model m does not exist or you do not have access to it.", "type": "not_found_error", "param": "model", "code": "model_not_found"})),
+        (400, json!({"error": {"message": "The requested model 'm' is not supported by any provider you have enabled.", "type": invalid, "param": "model", "code": "model_not_supported"}})),
+        // Moonshot, DashScope, Zhipu, SiliconFlow, Novita, MiniMax, Volcengine.
+        (404, json!({"error": {"message": "Not found the model m or Permission denied", "type": "resource_not_found_error"}})),
+        (400, json!({"code": "InvalidParameter", "message": "Model not exist.", "request_id": "r"})),
+        (400, json!({"error": {"code": "1211", "message": "\u{6a21}\u{578b}\u{4e0d}\u{5b58}\u{5728}\u{ff0c}\u{8bf7}\u{68c0}\u{67e5}\u{6a21}\u{578b}\u{4ee3}\u{7801}\u{3002}"}})),
+        (400, json!({"code": 20012, "message": "Model does not exist. Please check it carefully.", "data": null})),
+        (404, json!({"code": 404, "reason": "MODEL_NOT_FOUND", "message": "model not found", "metadata": {}})),
+        (400, json!({"type": "error", "error": {"type": "bad_request_error", "message": "invalid params, unknown model 'm' (2013)", "http_code": "400"}})),
+        (404, json!({"error": {"code": "InvalidEndpointOrModel.NotFound", "message": "The model or endpoint m does not exist or you do not have access to it.", "type": "NotFound"}})),
+        // LiteLLM's proxy, Cloudflare, Databricks.
+        (400, json!({"error": {"message": "/chat/completions: Invalid model name passed in model=m. Call `/v1/models` to view available models for your key.", "type": invalid, "param": "model", "code": "400"}})),
+        (400, json!({"success": false, "errors": [{"code": 5007, "message": "No such model @cf/meta/m or task"}], "result": {}})),
+        (404, json!({"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "The given endpoint does not exist, please retry after checking the specified model and version deployment exists."})),
+    ]);
+    let cases: Vec<_> = cases.into_iter().map(|(status, body)| (status, body, NotFound)).collect();
+    check("missing", &cases);
+    let bedrock = AnswerHeaders::read([(&b"x-amzn-errortype"[..], "ValidationException:http://internal.amazon.com/")]);
+    let body = br#"{"message":"The provided model identifier is invalid."}"#;
+    assert_eq!(classify(400, &bedrock, body), Some(NotFound));
+}
+
+/// A model that is there and does not do what is asked for: another may.
+#[test]
+fn s1_1_models_that_do_not_do_what_is_asked_for() {
+    let operation = "The chatCompletion operation does not work with the specified model, gpt-35-turbo-instruct. Please choose different model and try again.";
+    check(
+        "other operations",
+        &[
+            (400, json!({"error": {"code": "OperationNotSupported", "message": operation}}), Unsupported),
+            (400, json!({"error": "\"all-minilm\" does not support chat"}), Unsupported),
+            (
+                400,
+                json!({"error": {"message": "registry.ollama.ai/library/all-minilm:latest does not support generate", "type": "api_error"}}),
+                Unsupported,
+            ),
+        ],
+    );
+    let invalid = "invalid_request_error";
+    check(
+        "not missing",
+        &[
+            (400, openai(invalid, "", "This model does not support image input"), InvalidRequest),
+            (
+                400,
+                openai(
+                    invalid,
+                    "unsupported_parameter",
+                    "Unsupported parameter: 'max_tokens' is not supported with this model.",
+                ),
+                InvalidRequest,
+            ),
+            (400, openai(invalid, "", "Invalid value for messages: the model gpt-9 does not exist"), InvalidRequest),
+            (400, openai(invalid, "", "`the model x does not exist` is no tool"), InvalidRequest),
+            (404, openai(invalid, "", "No thread found with id 'thread_1'."), InvalidRequest),
+        ],
+    );
 }

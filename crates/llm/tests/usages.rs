@@ -47,6 +47,38 @@ fn every_vendors_shape() {
                 ..NONE
             },
         ),
+        (
+            "Titan at Bedrock",
+            json!({"inputTextTokenCount": 5, "results": [{"tokenCount": 8, "outputText": "hi", "completionReason": "FINISH"}]}),
+            plain(5, 8),
+        ),
+        ("Titan's embeddings", json!({"embedding": [0.5], "inputTextTokenCount": 5}), plain(5, 0)),
+        (
+            "Llama at Bedrock",
+            json!({"generation": "hi", "prompt_token_count": 5, "generation_token_count": 8, "stop_reason": "stop"}),
+            plain(5, 8),
+        ),
+        (
+            "Nova at Bedrock",
+            json!({"output": {"message": {"role": "assistant", "content": [{"text": "hi"}]}}, "stopReason": "end_turn",
+                "usage": {"inputTokens": 5, "outputTokens": 8, "totalTokens": 13, "cacheReadInputTokenCount": 100, "cacheWriteInputTokenCount": 20}}),
+            Usage { cache_read: 100, cache_write: 20, ..plain(5, 8) },
+        ),
+        (
+            "Ollama",
+            json!({"model": "llama3.2", "message": {"role": "assistant", "content": "hi"}, "done": true, "prompt_eval_count": 5, "eval_count": 8}),
+            plain(5, 8),
+        ),
+        (
+            "Cohere's chat, version 1",
+            json!({"text": "hi", "meta": {"billed_units": {"input_tokens": 3, "output_tokens": 8}, "tokens": {"input_tokens": 5, "output_tokens": 8}}}),
+            plain(5, 8),
+        ),
+        (
+            "Cohere's embeddings",
+            json!({"embeddings": [[0.5]], "meta": {"billed_units": {"input_tokens": 5}}}),
+            plain(5, 0),
+        ),
         ("embeddings", json!({"object": "list", "usage": {"prompt_tokens": 8, "total_tokens": 8}}), plain(8, 0)),
         ("a total and no output", json!({"usage": {"prompt_tokens": 8, "total_tokens": 11}}), plain(8, 3)),
         ("a total alone", json!({"usage": {"total_tokens": 8}}), plain(8, 0)),

@@ -31,6 +31,7 @@ use super::session::Session;
 use super::trace::{self, Attempt};
 use super::{Relay, RelayRules, changed_body, client_config, cors, headers, metrics};
 use crate::shared_broker::{Dispatch, NextStep};
+use balancer::broker::AnnouncedWait;
 use balancer::broker::{AttemptHistory, ClientTree};
 use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
 use capable::CapabilityCheck;
@@ -337,6 +338,7 @@ impl Call<'_> {
     fn give_up(&mut self, stop: GiveUp, words: Option<String>) -> Response<ProxyBody> {
         let wait = match stop {
             GiveUp::NoTarget(until) => until.map(|until| until.since(self.relay.handle.now())),
+            GiveUp::Announced(until, _) => Some(until.since(self.relay.handle.now())),
             GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
         };
         metrics::count_local_reply(&self.relay.handle, stop);
@@ -363,10 +365,10 @@ impl Call<'_> {
             None => {
                 let words = words.filter(|_| self.running.attempts.is_empty());
                 let story = words.unwrap_or_else(|| format!("{} ({stop})", self.running.attempts));
-                let reply = if self.running.attempts.ended_rate_limited() {
-                    LocalReply::RateLimited
-                } else {
-                    LocalReply::NobodyLeft
+                let is_limited = matches!(stop, GiveUp::Announced(_, AnnouncedWait::RateLimited));
+                let reply = match is_limited || self.running.attempts.ended_rate_limited() {
+                    true => LocalReply::RateLimited,
+                    false => LocalReply::NobodyLeft,
                 };
                 let mut response = reply(story, wait).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);

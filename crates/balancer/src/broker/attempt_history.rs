@@ -7,7 +7,7 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation};
+use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
 use crate::strategy::{Candidate, CandidateCursor, Ineligible, NodeId, PickContext, PickReason, Tree};
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
@@ -56,7 +56,18 @@ pub enum NextTarget {
         why: Pass,
         /// When the first ejected router is back, if waiting helps.
         until: Option<BrokerTime>,
+        /// The upstream of each has announced a wait, and the pool keeps to it: a client is told at once when to come back.
+        announced: Option<AnnouncedWait>,
     },
+}
+
+/// What the upstreams say that have all announced a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnnouncedWait {
+    /// Each is asked too often.
+    RateLimited,
+    /// One is overloaded, at least.
+    Overloaded,
 }
 
 impl AttemptHistory {
@@ -182,7 +193,7 @@ impl Broker {
     /// The next target in the order of the policies.
     fn next_in_order<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let Some((id, pool)) = self.pool_of(request, history).and_then(|id| Some((id, self.pool(id)?))) else {
-            return NextTarget::None { why: Pass::UnknownIngress, until: None };
+            return NextTarget::None { why: Pass::UnknownIngress, until: None, announced: None };
         };
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
@@ -271,11 +282,31 @@ impl Broker {
             pool.tree().ineligible().filter(|(router, why)| *why == Ineligible::Disabled && history.may_retry(*router));
         let until = out.filter_map(|(router, _)| self.back(router)).min();
         if !pool.is_available() {
-            return NextTarget::None { why: Pass::AllDisabled(id), until };
+            return NextTarget::None { why: Pass::AllDisabled(id), until, announced: self.announced_wait(pool) };
         }
         let dead_end = pool.tree().dead_end(request);
         let meant = !matches!(dead_end, Some((_, PickReason::NoMatch(_))));
-        NextTarget::None { why: Pass::NoMatchingTarget(id, dead_end), until: until.filter(|_| meant) }
+        NextTarget::None { why: Pass::NoMatchingTarget(id, dead_end), until: until.filter(|_| meant), announced: None }
+    }
+
+    /// Whether all routers of a pool are ejected and wait as their upstreams announced, where the pool would ask one of them.
+    fn announced_wait(&self, pool: &Pool) -> Option<AnnouncedWait> {
+        if pool.when_all_disabled() != WhenAllDisabled::Soonest {
+            return None;
+        }
+        let mut wait = None;
+        let is_disabled =
+            |(router, why): &(_, _)| *why == Ineligible::Disabled && self.operator.hold(*router).is_none();
+        for (router, _) in pool.tree().ineligible().filter(is_disabled) {
+            let health = self.routers.get(router)?.health();
+            let HealthState::Cooling { cause, .. } = health.state() else { return None };
+            if !health.is_ejected() || !health.waits_as_announced() {
+                return None;
+            }
+            let is_limited = cause.is_rate_limit() && wait != Some(AnnouncedWait::Overloaded);
+            wait = Some(if is_limited { AnnouncedWait::RateLimited } else { AnnouncedWait::Overloaded });
+        }
+        wait
     }
 
     /// When an ejected router is back.

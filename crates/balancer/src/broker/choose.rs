@@ -46,17 +46,28 @@ impl Broker {
         if let Some(chosen) = self.candidates(pool, Tier::LastResort, request, rng).find(wanted) {
             return Some((chosen, RouteKind::LastResort));
         }
-        let mut order = self.candidates(pool, Tier::Disabled, request, rng).filter(wanted);
+        let mut order = self.candidates(pool, Tier::Disabled, request, rng);
         let chosen = match pool.when_all_disabled() {
-            WhenAllDisabled::Soonest => {
-                let health = |chosen: &Candidate| self.routers.get(chosen.router).map(|router| router.health());
-                let soonest = order.min_by_key(|chosen| health(chosen).and_then(Health::until))?;
-                let busy = health(&soonest).is_none_or(|health| health.active_probes() > 0);
-                (!busy).then_some(Candidate { p: None, ..soonest })?
-            }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.next()?,
+            WhenAllDisabled::Soonest => self.soonest(order.collect(), wanted)?,
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.find(wanted)?,
         };
         Some((chosen, RouteKind::Panic))
+    }
+
+    /// Of disabled routers the one that is back first, unless a call is there already. Of those whose upstreams have announced their
+    /// waits only the very first is asked, and only now and then.
+    fn soonest(&self, disabled: Vec<Candidate>, wanted: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
+        let health = |router| self.routers.get(router).map(|router| router.health());
+        let until = |chosen: &Candidate| health(chosen.router).and_then(Health::until);
+        let first = disabled.iter().min_by_key(|chosen| until(chosen))?.router;
+        let is_asked = |chosen: &Candidate| {
+            let is_kept = health(chosen.router)
+                .is_none_or(|health| if chosen.router == first { health.rests() } else { health.waits_as_announced() });
+            wanted(chosen) && !is_kept
+        };
+        let soonest = disabled.into_iter().filter(is_asked).min_by_key(until)?;
+        let busy = health(soonest.router).is_none_or(|health| health.active_probes() > 0);
+        (!busy).then_some(Candidate { p: None, ..soonest })
     }
 
     /// What a call to a router that may serve is.

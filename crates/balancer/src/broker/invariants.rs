@@ -65,7 +65,7 @@ pub(crate) fn the_status_shows_the_trees(broker: &Broker) -> bool {
 }
 
 /// A router that an operator drained is never chosen, and one that may not serve by its own health only where the choice says
-/// so: as a probe, as the last resort, or while it is disabled because the user wants that.
+/// so: as a probe, as the last resort, or while it is disabled because the user wants that; then its upstream's word is kept.
 pub(crate) fn choices_respect_health_and_drains(broker: &Broker) -> bool {
     broker.pools().iter().all(|pool| {
         (0..4).all(|seed| {
@@ -77,7 +77,11 @@ pub(crate) fn choices_respect_health_and_drains(broker: &Broker) -> bool {
                 RouteKind::Normal => health.state() == HealthState::Serving,
                 RouteKind::Probe => health.is_probing() && router.may_serve(),
                 RouteKind::LastResort => health.is_probing() && !router.may_serve(),
-                RouteKind::Panic => health.until().is_some() && pool.when_all_disabled() != WhenAllDisabled::Pass,
+                RouteKind::Panic => match pool.when_all_disabled() {
+                    WhenAllDisabled::Pass => false,
+                    WhenAllDisabled::Soonest => health.until().is_some() && !health.rests(),
+                    WhenAllDisabled::Any => health.until().is_some() && !health.waits_as_announced(),
+                },
             };
             tier && broker.operator.hold(route.router()).is_none()
         })

@@ -40,7 +40,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
-pub use attempt_history::{AttemptHistory, NextTarget};
+pub use attempt_history::{AnnouncedWait, AttemptHistory, NextTarget};
 pub use canonical::Values;
 pub use client_pools::ClientTree;
 pub use command::{Command, CommandError, OperatorCommand};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::probe_slots::ProbeSlots;
 use super::slow_start::SlowStart;
-use super::{Effect, Health, HealthSettings, Trip, TripUndo, cooldown};
+use super::{EARLY_PROBE_INTERVAL, Effect, Health, HealthSettings, Trip, TripUndo, cooldown};
 use crate::in_flight::MAX_CALL_DURATION;
-use types::outcome::{Cause, Class, Evidence, Outcome, TransportFailure};
+use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
@@ -136,10 +136,14 @@ impl Health {
         self.failed_returns = failed_returns;
         self.recovered = false;
         let skip_probe = hint.is_some() && outcome.class != Class::Overloaded;
-        let (stopped, upstream_hinted) = (outcome.stopped, hint.is_some());
-        self.trip = Some(Box::new(Trip { at: now, stopped, upstream_hinted, skip_probe, pause: false, undo: before }));
+        let (stopped, upstream_hinted, announced) = (outcome.stopped, hint.is_some(), is_announced(outcome, hint));
+        let trip = Trip { at: now, stopped, upstream_hinted, announced, skip_probe, pause: false, undo: before };
+        self.trip = Some(Box::new(trip));
         self.start_cooldown(now.after(time), outcome.cause);
         self.probe_slots = ProbeSlots::default();
+        if announced {
+            self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));
+        }
         self.slow_start = None;
         Effect::Tripped
     }
@@ -178,11 +182,15 @@ impl Health {
             at: now,
             stopped: outcome.stopped,
             upstream_hinted: true,
+            announced: is_announced(outcome, Some(wait)),
             skip_probe: true,
             pause: true,
             undo: before,
         }));
         self.start_cooldown(now.after(wait), outcome.cause);
+        if self.waits_as_announced() {
+            self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));
+        }
         Effect::Paused
     }
 
@@ -258,6 +266,11 @@ impl Health {
             _ => now < trip.at.after(MAX_CALL_DURATION),
         }
     }
+}
+
+/// Whether the wait is the answer's own, and not assumed.
+fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
+    hint.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
 }
 
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.

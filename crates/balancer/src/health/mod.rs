@@ -24,6 +24,10 @@ use types::outcome::Evidence;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
 
+/// Where nothing else is left, a router whose upstream has announced a wait is asked this often before its end: upstreams may
+/// be back sooner than they say.
+const EARLY_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+
 /// What an answer did to a router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -54,8 +58,10 @@ struct Trip {
     at: BrokerTime,
     /// When the gateway answered the request that caused it; unknown until that request's log arrives.
     stopped: Option<GatewayTime>,
-    /// The upstream itself named the end of the cooldown.
+    /// The end of the cooldown is the upstream's own, or was assumed where it named none.
     upstream_hinted: bool,
+    /// The upstream itself named it.
+    announced: bool,
     /// Serves again without a probe: being rate-limited is not a failure.
     skip_probe: bool,
     /// For less than a second; the router counts as serving all the while.
@@ -209,6 +215,16 @@ impl Health {
         self.until().is_some() && self.trip.as_ref().is_some_and(|trip| trip.upstream_hinted)
     }
 
+    /// Whether its upstream itself has announced that it must not be asked before the end of the cooldown.
+    pub(crate) fn waits_as_announced(&self) -> bool {
+        self.until().is_some() && self.trip.as_ref().is_some_and(|trip| trip.announced)
+    }
+
+    /// Whether it is too early to ask a router once more that waits as announced.
+    pub(crate) fn rests(&self) -> bool {
+        self.waits_as_announced() && self.probe_slots.are_closed()
+    }
+
     /// Whether it is ejected for a second or more.
     pub(crate) fn is_ejected(&self) -> bool {
         self.until().is_some() && !self.trip.as_ref().is_some_and(|trip| trip.pause)
@@ -229,9 +245,13 @@ impl Health {
         }
     }
 
-    /// Takes a probe slot for this decision.
+    /// Takes a probe slot for this decision. A router that waits as announced has the next one only after
+    /// [`EARLY_PROBE_INTERVAL`].
     pub(crate) fn acquire_probe(&mut self, decision: u64, settings: &HealthSettings, now: BrokerTime) {
         self.probe_slots.acquire(decision, now.after(settings.probe.timeout));
+        if self.waits_as_announced() {
+            self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));
+        }
     }
 
     /// Releases the probe slot of a request that said nothing about the router. True if it had one.

@@ -16,6 +16,7 @@ impl Health {
             at: now,
             stopped: None,
             upstream_hinted: false,
+            announced: false,
             skip_probe: false,
             pause: false,
             undo: before,

@@ -7,45 +7,61 @@ use smallvec::SmallVec;
 
 use types::time::BrokerTime;
 
-/// The slots in use, one per decision, oldest first, each with its expiry.
+/// The slots of one router.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct ProbeSlots(SmallVec<[(u64, BrokerTime); 1]>);
+pub(super) struct ProbeSlots {
+    /// Those in use, one per decision, oldest first, each with its expiry.
+    in_use: SmallVec<[(u64, BrokerTime); 1]>,
+    /// Until then none is given.
+    closed_until: Option<BrokerTime>,
+}
 
 impl ProbeSlots {
     /// Slots in use.
     pub(super) fn in_use(&self) -> u32 {
-        u32::try_from(self.0.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.in_use.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Gives no slot until then.
+    pub(super) const fn close(&mut self, until: BrokerTime) {
+        self.closed_until = Some(until);
+    }
+
+    pub(super) const fn are_closed(&self) -> bool {
+        self.closed_until.is_some()
     }
 
     pub(super) fn holds(&self, decision: u64) -> bool {
-        self.0.iter().any(|(given, _)| *given == decision)
+        self.in_use.iter().any(|(given, _)| *given == decision)
     }
 
     /// The decision that has held its slot longest.
     pub(super) fn oldest(&self) -> Option<u64> {
-        self.0.first().map(|(decision, _)| *decision)
+        self.in_use.first().map(|(decision, _)| *decision)
     }
 
     pub(super) fn decisions(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().map(|(decision, _)| *decision)
+        self.in_use.iter().map(|(decision, _)| *decision)
     }
 
+    /// When time alone changes something.
     pub(super) fn next_expiry(&self) -> Option<BrokerTime> {
-        self.0.iter().map(|(_, until)| *until).min()
+        self.in_use.iter().map(|(_, until)| *until).chain(self.closed_until).min()
     }
 
     pub(super) fn acquire(&mut self, decision: u64, until: BrokerTime) {
-        self.0.push((decision, until));
+        self.in_use.push((decision, until));
     }
 
     /// True if the decision held a slot.
     pub(super) fn release(&mut self, decision: u64) -> bool {
-        let before = self.0.len();
-        self.0.retain(|(given, _)| *given != decision);
-        self.0.len() < before
+        let before = self.in_use.len();
+        self.in_use.retain(|(given, _)| *given != decision);
+        self.in_use.len() < before
     }
 
     pub(super) fn expire(&mut self, now: BrokerTime) {
-        self.0.retain(|(_, until)| *until > now);
+        self.in_use.retain(|(_, until)| *until > now);
+        self.closed_until = self.closed_until.filter(|until| *until > now);
     }
 }

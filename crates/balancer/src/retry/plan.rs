@@ -10,7 +10,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::{RetryBudget, RetryLimits};
-use crate::broker::{NextTarget, Route};
+use crate::broker::{AnnouncedWait, NextTarget, Route, RouteKind};
 use types::router::RouterId;
 use types::time::BrokerTime;
 
@@ -36,6 +36,8 @@ pub struct RetryPlan {
     pauses: u32,
     /// The pause before the next attempt is over.
     backed_off: bool,
+    /// Nothing was sent so far but to disabled targets.
+    found_none: bool,
     /// Targets that asked not to be called before a moment.
     hints: SmallVec<[(RouterId, BrokerTime); 4]>,
 }
@@ -62,6 +64,8 @@ pub enum GiveUp {
     Budget,
     /// No target is left; with the moment when the first one is back, if known.
     NoTarget(Option<BrokerTime>),
+    /// The upstreams of all targets have announced waits; with the moment when the first one is over.
+    Announced(BrokerTime, AnnouncedWait),
 }
 
 impl GiveUp {
@@ -74,7 +78,7 @@ impl GiveUp {
             Self::Attempts => Self::ALL_STR[0],
             Self::Time => Self::ALL_STR[1],
             Self::Budget => Self::ALL_STR[2],
-            Self::NoTarget(_) => Self::ALL_STR[3],
+            Self::NoTarget(_) | Self::Announced(..) => Self::ALL_STR[3],
         }
     }
 }
@@ -86,6 +90,7 @@ impl fmt::Display for GiveUp {
             Self::Time => "no time left for another attempt",
             Self::Budget => "too many retries of all requests together",
             Self::NoTarget(_) => "no target left",
+            Self::Announced(..) => "every target has said that it must not be asked yet",
         })
     }
 }
@@ -104,6 +109,7 @@ impl RetryPlan {
             resent: 0,
             pauses: 0,
             backed_off: false,
+            found_none: true,
             hints: SmallVec::new(),
         }
     }
@@ -158,6 +164,10 @@ impl RetryPlan {
         }
         match offer {
             NextTarget::None { until: None, .. } => Step::Stop(GiveUp::NoTarget(None)),
+            // A client that comes back itself costs less than one that is held; this one may have asked one target early.
+            NextTarget::None { until: Some(until), announced: Some(wait), .. } if self.found_none => {
+                Step::Stop(GiveUp::Announced(until, wait))
+            }
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
             _ if !self.is_paid => Step::Stop(GiveUp::Budget),
             NextTarget::Untried(route) => self.send(route),
@@ -197,6 +207,7 @@ impl RetryPlan {
         self.is_paid = false;
         self.sent += 1;
         self.backed_off = false;
+        self.found_none &= route.kind == RouteKind::Panic;
         Step::Send(route)
     }
 

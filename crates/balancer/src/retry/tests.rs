@@ -7,8 +7,8 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::broker::tests::report::{Report, Source};
 use crate::broker::{
-    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, PoolSettings, Route, RouterSettings,
-    WhenAllDisabled,
+    AnnouncedWait, AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, PoolSettings, Route,
+    RouterSettings, WhenAllDisabled,
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
@@ -179,6 +179,8 @@ impl Harness {
             retry_after: wait.map(RetryAfter::Delay),
             transport_failure: broken,
             sent_at: Some(began),
+            probe: route.kind.is_test(),
+            decision: Some(route.number),
             ..Report::empty(Source::Attempt)
         };
         report.apply(&mut self.broker, self.now);
@@ -262,6 +264,28 @@ fn an_upstreams_own_word_is_waited_for_where_it_fits() {
     assert_eq!((trace.tried.len(), trace.took), (1, millis(1)), "it answers at once");
     let trace = fallback(2).request(|place, _| if place == 0 { limited(2) } else { at_once(200) });
     assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "another target is tried without a wait");
+}
+
+/// One request every five seconds asks the first target; none is held, that one neither.
+#[test]
+fn where_all_targets_have_announced_waits_no_request_is_held() {
+    let mut harness = fallback(3);
+    let mut settings = BrokerSettings::clone(harness.broker.settings());
+    settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
+    harness.broker.apply(BrokerInput::Configured(&settings), harness.now);
+    let limited = |_, _| Answer { retry_after: Some(90), ..at_once(429) };
+    assert_eq!(harness.request(limited).tried, [0, 1, 2]);
+    let mut asked = Vec::new();
+    for second in 1..88 {
+        harness.pass(millis(1_000));
+        let trace = harness.request(limited);
+        assert!(matches!(trace.stop, Some(GiveUp::Announced(_, AnnouncedWait::RateLimited))), "{second}: {trace:?}");
+        assert!(trace.pauses.is_empty() && trace.took <= millis(1), "{second}: {trace:?}");
+        asked.extend(trace.tried.iter().map(|place| (*place, second)));
+    }
+    assert!(asked.iter().all(|(place, _)| *place == 0) && (15..=18).contains(&asked.len()), "{asked:?}");
+    harness.pass(millis(3_000));
+    assert_eq!(harness.request(|_, _| at_once(200)).tried, [0], "it is back");
 }
 
 #[test]

@@ -63,9 +63,7 @@ pub(crate) fn write_event(frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), Bro
             return Ok(());
         }
     }
-    let bytes = RawJson::parse(frame.payload).ok().and_then(|payload| payload.field("bytes")?.text());
-    let event = bytes.and_then(|bytes| STANDARD.decode(bytes.as_bytes()).ok());
-    let Some(event) = event else { return Err(BrokenAnswer("a frame in it holds no event")) };
+    let Some(event) = event(frame) else { return Err(BrokenAnswer("a frame in it holds no event")) };
     let kind = RawJson::parse(&event).ok().and_then(|event| event.field("type")?.text());
     let Some(kind) = kind.filter(|kind| !kind.contains(['\n', '\r'])) else {
         return Err(BrokenAnswer("an event in it has no type"));
@@ -79,6 +77,12 @@ pub(crate) fn write_event(frame: Frame<'_>, out: &mut Vec<u8>) -> Result<(), Bro
     }
     out.extend_from_slice(b"\n\n");
     Ok(())
+}
+
+/// What the model said in a frame of type [`CHUNK`].
+pub(crate) fn event(frame: Frame<'_>) -> Option<Vec<u8>> {
+    let bytes = RawJson::parse(frame.payload).ok()?.field("bytes")?.text()?;
+    STANDARD.decode(bytes.as_bytes()).ok()
 }
 
 fn write_error(exception: Option<&str>, message: Option<&str>, out: &mut Vec<u8>) {

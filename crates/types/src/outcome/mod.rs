@@ -147,6 +147,18 @@ pub enum Cause {
     Unknown,
 }
 
+impl Cause {
+    /// Whether it was asked too often.
+    pub fn is_rate_limit(self) -> bool {
+        match self {
+            Self::Answered(status) => ErrorClass::of_status(status) == Some(ErrorClass::RateLimited),
+            Self::Transport(failure) => failure.error_class() == Some(ErrorClass::RateLimited),
+            Self::QuotaExhausted => true,
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

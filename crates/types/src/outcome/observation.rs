@@ -123,6 +123,8 @@ pub struct Attempt<'a> {
     pub is_generation: bool,
     /// Whose key the upstream was called with; `None` where that is unknown, as behind the gateway.
     pub key: Option<NamedBy>,
+    /// It is refused, and the answer leaves open whether that is about the key or about this request.
+    pub leaves_key_open: bool,
     /// How the call failed without a complete answer.
     pub transport_failure: Option<TransportFailure>,
     /// The digest of the client's whole request.

@@ -11,8 +11,7 @@ use serde_json::Value;
 
 use super::super::clean;
 use crate::calls::cost::dollars;
-use crate::calls::from_log;
-use crate::prices::PriceBook;
+use crate::calls::{CallRecord, from_log};
 use gecholog_protocol::log_entry;
 use llm::Usage;
 use types::time::BrokerTime;
@@ -72,8 +71,8 @@ impl Call {
     }
 
     /// The same, with what it used.
-    pub(super) fn with(self, used: &CallUsage) -> Self {
-        Self { used: used.clone(), ..self }
+    pub(super) fn with(self, used: CallUsage) -> Self {
+        Self { used, ..self }
     }
 
     /// The call in one line; `attempt` is the number of one that follows others of the same call.
@@ -125,17 +124,21 @@ pub(super) struct CallUsage {
 }
 
 impl CallUsage {
-    /// By an entry's own word where the relay wrote it, else by its answer and these prices.
-    pub(super) fn from_entry(entry: &Value, bytes: &[u8], book: Option<&PriceBook>) -> Self {
+    /// By an entry's own word: its answer, and the cost where the relay wrote it.
+    pub(super) fn from_entry(entry: &Value, bytes: &[u8]) -> Self {
         let Ok(logged) = log_entry::read_call(bytes) else { return Self::default() };
-        let by_relay = &entry["request"]["broker_call"];
-        let record = from_log::any_record(&logged, "", book, BrokerTime::from_nanos(0));
-        let cost = if by_relay.is_object() {
-            by_relay["cost"]["nano_usd"].as_u64()
-        } else {
-            record.cost.as_ref().map(|cost| cost.nano_usd)
-        };
-        Self { usage: record.usage, model: record.models().next().map(short), nano_usd: cost }
+        let record = from_log::any_record(&logged, "", None, BrokerTime::from_nanos(0));
+        Self { nano_usd: entry["request"]["broker_call"]["cost"]["nano_usd"].as_u64(), ..Self::from_record(&record) }
+    }
+
+    /// By the record of a broker.
+    pub(super) fn from_record(record: &CallRecord) -> Self {
+        let nano_usd = record.cost.as_ref().map(|cost| cost.nano_usd);
+        Self { usage: record.usage, model: record.models().next().map(short), nano_usd }
+    }
+
+    pub(super) const fn usage(&self) -> Option<&Usage> {
+        self.usage.as_ref()
     }
 }
 
@@ -208,8 +211,8 @@ mod tests {
             },
         });
         let bytes = serde_json::to_vec(&entry).unwrap();
-        let used = CallUsage::from_entry(&entry, &bytes, Some(&PriceBook::default()));
-        let call = Call::from_entry(&entry, true).with(&used);
+        let used = CallUsage { nano_usd: Some(80_000), ..CallUsage::from_entry(&entry, &bytes) };
+        let call = Call::from_entry(&entry, true).with(used);
         let line = |follows| {
             format!(
                 "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ {follows}-> /a/  429  12 ms  12+5 tokens gpt-4o $0.00008  random, 2 of 2 serve"

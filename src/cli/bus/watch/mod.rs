@@ -1,11 +1,14 @@
-//! `broker watch`: one line per finished call, from the gateway's own log. It asks no broker.
+//! `broker watch`: one line per finished call, from the gateway's own log.
 //!
-//! `call` reads an entry, `sessions` knows which of them are attempts of one call. Queries, URLs and bodies are never shown.
+//! `records` gets from the brokers what a call cost where its entry does not say, `call` reads an entry, `sessions` knows which of
+//! them are attempts of one call. Queries, URLs and bodies are never shown.
 
 mod call;
+mod records;
 mod sessions;
 
 use std::io::Write as _;
+use std::pin::pin;
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -19,8 +22,8 @@ use crate::calls::TraceIds;
 use crate::clock::Clock;
 use crate::config::Operator;
 use crate::nats;
-use crate::prices::PriceBook;
-use call::{Call, CallUsage, ingress, status};
+use call::{Call, ingress, status};
+use records::{LoggedEntries, LoggedEntry};
 use sessions::{Sessions, Shown};
 use types::router::RouterPath;
 
@@ -52,25 +55,25 @@ impl WatchArgs {
     ///
     /// # Errors
     /// The bus does not answer.
-    ///
-    /// `book` has the prices for calls that passed only through the gateway; without one their cost is not shown.
-    pub fn run(&self, operator: &Operator, book: Option<&PriceBook>) -> anyhow::Result<()> {
+    pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
             let subject = &operator.nats.logger_subject;
-            let mut entries = client.subscribe(subject.clone()).await?;
+            let entries = client.subscribe(subject.clone()).await?;
             nats::sync_with_server(&client).await;
             // Not among the calls, which a script may count. If the standard error is closed too, the error is lost.
             drop(writeln!(std::io::stderr(), "watching {subject}"));
+            let select = |entry: &Value| self.select(entry, operator);
+            let mut entries = pin!(LoggedEntries::new(entries, client, &operator.nats, select).batches());
             let hold = self.grouped || self.session.is_some();
             let (clock, mut sessions) = (Clock::start(), Sessions::new(hold));
             // What is held is shown before Ctrl-C ends us; where nothing is, it does so by itself.
-            let mut stop = std::pin::pin!(tokio::signal::ctrl_c());
+            let mut stop = pin!(tokio::signal::ctrl_c());
             loop {
                 let wait = sessions.due().map(|due| due.since(clock.now()));
                 let (shown, last) = tokio::select! {
-                    entry = entries.next() => match entry {
-                        Some(entry) => (self.read(&entry.payload, operator, book, (&mut sessions, &clock)), false),
+                    batch = entries.next() => match batch {
+                        Some(batch) => (batch.into_iter().flat_map(|entry| take(entry, &mut sessions, &clock)).collect(), false),
                         None => (sessions.rest(), true),
                     },
                     () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
@@ -86,20 +89,11 @@ impl WatchArgs {
         })
     }
 
-    fn read(
-        &self,
-        bytes: &[u8],
-        operator: &Operator,
-        book: Option<&PriceBook>,
-        (sessions, clock): (&mut Sessions, &Clock),
-    ) -> Vec<Shown> {
-        let Ok(entry) = serde_json::from_slice::<Value>(bytes) else { return Vec::new() };
-        // Calls of other sessions are dropped; calls that other filters hide still show which belong together.
-        if self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted) {
-            return Vec::new();
-        }
-        let wanted = self.wants(&entry, &operator.trace_header);
-        sessions.take(Call::from_entry(&entry, wanted).with(&CallUsage::from_entry(&entry, bytes, book)), clock.now())
+    /// Whether an entry is shown. Entries of other sessions are dropped (`None`); those that other filters hide still show which
+    /// belong together.
+    fn select(&self, entry: &Value, operator: &Operator) -> Option<bool> {
+        let other = self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted);
+        (!other).then(|| self.wants(entry, &operator.trace_header))
     }
 
     fn wants(&self, entry: &Value, trace_header: &str) -> bool {
@@ -115,6 +109,10 @@ impl WatchArgs {
             && self.status.is_none_or(|wanted| status(entry).is_some_and(|status| wanted.matches(status)))
             && self.trace.as_deref().is_none_or(|wanted| has_trace(request, trace_header, wanted))
     }
+}
+
+fn take(logged: LoggedEntry, sessions: &mut Sessions, clock: &Clock) -> Vec<Shown> {
+    sessions.take(Call::from_entry(&logged.entry, logged.wanted).with(logged.used), clock.now())
 }
 
 fn print(shown: &[Shown]) -> std::io::Result<()> {

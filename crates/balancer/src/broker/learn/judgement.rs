@@ -16,9 +16,9 @@ pub(super) fn judge(
     cut_off: impl FnOnce() -> bool,
 ) -> (Class, Cause) {
     let (seen, details) = (report.answer(), report.details());
-    let (key, failure) = match report {
-        CallObservation::Attempt(attempt) => (attempt.key, attempt.transport_failure),
-        _ => (None, None),
+    let (key, failure, leaves_key_open) = match report {
+        CallObservation::Attempt(attempt) => (attempt.key, attempt.transport_failure, attempt.leaves_key_open),
+        _ => (None, None, false),
     };
     let failure_class = failure.and_then(TransportFailure::error_class);
     let answer = JudgedAnswer {
@@ -31,7 +31,7 @@ pub(super) fn judge(
     };
     let class = settings.failures.classify(answer);
     let cause = match failure {
-        _ if class == Class::Refused => refusal(answer.error_class, seen.retry_after, now),
+        _ if class == Class::Refused && !leaves_key_open => refusal(answer.error_class, seen.retry_after, now),
         Some(failure) => Cause::Transport(failure),
         None if seen.gateway_generated => Cause::Unreachable(status),
         None => Cause::Answered(status),

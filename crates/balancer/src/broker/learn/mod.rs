@@ -158,7 +158,13 @@ impl Broker {
         // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
         let makes_nothing = matches!(report, CallObservation::Attempt(Attempt { is_generation: false, .. }));
         let shows_nothing = makes_nothing && matches!(class, Class::Success | Class::Refused);
-        let class = if shows_nothing { Class::Neutral } else { class };
+        // What is refused may be the request: that shows as much as any failure.
+        let is_open = matches!(report, CallObservation::Attempt(Attempt { leaves_key_open: true, .. }));
+        let class = match class {
+            _ if shows_nothing => Class::Neutral,
+            Class::Refused if is_open => Class::Failure,
+            class => class,
+        };
         // Only an answer that can eject its router needs a seed.
         let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {

@@ -89,6 +89,80 @@ fn any_tries_all_but_those_whose_upstream_named_a_moment() {
     }
 }
 
+/// Routers whose upstreams all name a wait: the first 20 s, the second 40 s, and so on.
+fn all_announced(routers: usize, status: u16) -> Harness {
+    let mut settings = settings(routers);
+    settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
+    let mut harness = Harness::of(settings);
+    for place in 0..routers {
+        let hint = Some(RetryAfter::Delay(Duration::from_secs(20 * (place as u64 + 1))));
+        let (path, id) = (router(place), format!("A_{place}_1_0"));
+        harness.learn(&Report { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
+    }
+    harness
+}
+
+#[test]
+fn announced_waits_are_kept_but_for_one_call_every_five_seconds() {
+    for (routers, status) in [(1, 429), (3, 429), (3, 503)] {
+        let mut harness = all_announced(routers, status);
+        let mut calls = Vec::new();
+        for millis in (0..20_000).step_by(100) {
+            for _ in 0..3 {
+                if let Some(route) = sent(harness.decide(at(10 + millis))) {
+                    calls.push((millis, route.router().0));
+                    tried(&mut harness, &route, status, 10 + millis);
+                }
+            }
+        }
+        assert_eq!(calls, [(5_000, 0), (10_000, 0), (15_000, 0)], "{routers} of {status}: no other is asked");
+        assert_eq!(harness.until(0), Some(at(20_005)), "a failure changes nothing");
+    }
+    let mut harness = all_announced(2, 429);
+    let route = sent(harness.decide(at(5_010))).expect("the first is asked");
+    assert_eq!(sent(harness.decide(at(12_000))), None, "one at a time, however long it takes");
+    tried(&mut harness, &route, 200, 12_000);
+    assert_eq!(harness.choose(at(12_010)), Some(router(0)), "it is back sooner than it said");
+}
+
+#[test]
+fn a_router_that_failed_is_asked_where_the_others_wait_as_announced() {
+    let mut harness = all_announced(1, 429);
+    let mut settings = BrokerSettings::clone(harness.broker.settings());
+    let targets = (0..2).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
+    let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
+    settings.pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
+    harness.broker.apply(BrokerInput::Configured(&settings), at(10));
+    harness.learn(&log("/azure/r1/", 503, "B_1_1_0", 20, 25), at(25));
+    for n in 0..3 {
+        let route = sent(harness.decide(at(30 + n * 10))).expect("no word of its own keeps calls away from it");
+        assert_eq!(route.router(), RouterId(1));
+        tried(&mut harness, &route, 503, 30 + n * 10);
+    }
+}
+
+#[test]
+fn a_call_that_finds_only_announced_waits_hears_of_them() {
+    use crate::broker::{AnnouncedWait, AttemptHistory, NextTarget};
+    for (when, status, expected) in [
+        (WhenAllDisabled::Soonest, 429, Some(AnnouncedWait::RateLimited)),
+        (WhenAllDisabled::Soonest, 503, Some(AnnouncedWait::Overloaded)),
+        (WhenAllDisabled::Pass, 429, None),
+    ] {
+        let mut settings = settings(2);
+        settings.pools[0].when_all_disabled = when;
+        let mut harness = Harness::of(settings);
+        for (place, status) in [(0, 429), (1, status)] {
+            let (path, id) = (router(place), format!("A_{place}_1_0"));
+            let hint = Some(RetryAfter::Delay(Duration::from_secs(20)));
+            harness.learn(&Report { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
+        }
+        let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut harness.rng);
+        let NextTarget::None { until, announced, .. } = offer else { panic!("{offer:?}") };
+        assert_eq!((until, announced), (Some(at(20_005)), expected), "{when:?} {status}");
+    }
+}
+
 #[test]
 fn turns_are_kept_among_disabled_ones_too() {
     let targets = (0..3).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();

@@ -98,6 +98,33 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
     assert_eq!((harness.stats(0).latency.count(), harness.stats(0).tokens), (2, 18));
 }
 
+/// A call that makes nothing shows nothing at all: a path may be what it dislikes.
+#[test]
+fn s1_1_a_refusal_that_leaves_the_key_open_counts_as_a_failure() {
+    let refused = |leaves_key_open, makes_nothing| {
+        move |report| Report {
+            status: Some(403),
+            error_class: Some(ErrorClass::KeyRefused),
+            key: Some(NamedBy::Target),
+            leaves_key_open,
+            makes_nothing,
+            ..report
+        }
+    };
+    let mut harness = relayed(2, resilient());
+    for seconds in [1, 2] {
+        ended(&mut harness, 0, seconds, refused(true, false));
+        assert_eq!(harness.out(), Vec::<String>::new(), "{seconds}");
+    }
+    ended(&mut harness, 0, 3, refused(true, false));
+    assert_eq!(harness.out(), ["/azure/r0/"], "three in a row");
+    let mut harness = relayed(2, resilient());
+    (1..10).for_each(|seconds| ended(&mut harness, 0, seconds, refused(true, true)));
+    assert_eq!((harness.out(), harness.stats(0).failures), (Vec::new(), 0));
+    ended(&mut harness, 0, 10, refused(false, false));
+    assert_eq!(harness.out(), ["/azure/r0/"], "it speaks of the key");
+}
+
 #[test]
 fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
     let silent =

@@ -41,6 +41,7 @@ pub(crate) struct Report<'a> {
     pub(crate) missing: Option<NamedBy>,
     pub(crate) error_class: Option<ErrorClass>,
     pub(crate) key: Option<NamedBy>,
+    pub(crate) leaves_key_open: bool,
     pub(crate) filtered: Option<&'static str>,
     pub(crate) transport_failure: Option<TransportFailure>,
     pub(crate) sent_at: Option<BrokerTime>,
@@ -96,6 +97,7 @@ impl Report<'_> {
             sent_at: self.sent_at.unwrap_or(START),
             is_generation: !self.makes_nothing,
             key: self.key,
+            leaves_key_open: self.leaves_key_open,
             transport_failure: self.transport_failure,
             payload_digest: self.payload_digest,
         };

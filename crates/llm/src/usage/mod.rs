@@ -6,6 +6,9 @@
 //! A number that is negative, fractional, text or larger than [`MAX_TOKENS`] makes the whole usage invalid: unknown is better
 //! than wrong.
 
+mod bare;
+pub(crate) mod objects;
+
 use crate::json::{Cursor, RawJson};
 use crate::prices::ServiceTier;
 
@@ -77,6 +80,17 @@ pub enum InvalidUsage {
 /// It has a usage that cannot be believed.
 pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
     TokenCounts::of_answer(body).usage()
+}
+
+/// What a whole stream of JSON objects says, one a line (Ollama, Cohere), or, where it was not counted to its end, an estimate.
+/// `request_bytes` is the length of the request's body.
+///
+/// # Errors
+/// It has a usage that cannot be believed.
+pub fn of_lines(lines: &[u8], request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
+    let mut usage = objects::LineUsage::default();
+    usage.push(lines);
+    usage.usage_or_estimate(request_bytes)
 }
 
 /// What a usage object says that was found already, such as the gateway's `token_count`.
@@ -158,17 +172,7 @@ impl TokenCounts {
             b"usage" | b"usageMetadata" | b"usage_metadata" | b"token_count" => self.read(value),
             b"response" | b"message" | b"x_groq" if value.is_object() => self.read_holder(value),
             b"service_tier" | b"serviceTier" => self.read_tier(value),
-            b"prompt_eval_count" => {
-                self.seen = true;
-                self.number("prompt_eval_count", value, |counts| &mut counts.input);
-            }
-            // Titan's embeddings at Bedrock.
-            b"inputTextTokenCount" => {
-                self.seen = true;
-                self.number("inputTextTokenCount", value, |counts| &mut counts.input);
-            }
-            b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
-            _ => {}
+            _ => self.bare_field(name, value),
         }
     }
 
@@ -177,6 +181,8 @@ impl TokenCounts {
         holder.for_each_field(|name, value| match name {
             b"usage" => self.read(value),
             b"service_tier" => self.read_tier(value),
+            // Cohere's last event of version 1.
+            b"meta" => self.bare_field(name, value),
             _ => {}
         });
     }
@@ -229,11 +235,12 @@ impl TokenCounts {
                 self.exclusive = true;
                 self.number("cache_creation_input_tokens", value, |counts| &mut counts.cache_write);
             }
-            b"cacheReadInputTokens" => {
+            // Converse; models of Nova that are invoked write it with `Count` (nova userguide, using-invoke-api).
+            b"cacheReadInputTokens" | b"cacheReadInputTokenCount" => {
                 self.exclusive = true;
                 self.number("cacheReadInputTokens", value, |counts| &mut counts.cache_read);
             }
-            b"cacheWriteInputTokens" => {
+            b"cacheWriteInputTokens" | b"cacheWriteInputTokenCount" => {
                 self.exclusive = true;
                 self.number("cacheWriteInputTokens", value, |counts| &mut counts.cache_write);
             }
@@ -314,9 +321,13 @@ impl TokenCounts {
         }
     }
 
-    /// The output that the vendor has counted so far.
-    pub(crate) fn output(&self) -> Option<u64> {
-        self.output
+    /// What a call has used whose vendor did not count to its end: what it did count, and the rest by the lengths of the request's body
+    /// and of the content, in bytes.
+    pub(crate) fn estimate(&self, request_bytes: u64, content_bytes: u64) -> Usage {
+        let counted = self.usage().ok().flatten();
+        let output = content_bytes.div_ceil(BYTES_PER_TOKEN).max(self.output.unwrap_or(0));
+        let input = Usage { input_uncached: request_bytes.div_ceil(BYTES_PER_TOKEN), ..Usage::default() };
+        Usage { output, estimated: true, service_tier: self.service_tier(), ..counted.unwrap_or(input) }
     }
 
     /// What all of it means; `Ok(None)` if the vendor has said nothing.

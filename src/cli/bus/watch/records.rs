@@ -1,0 +1,174 @@
+//! The entries of the gateway's log, with what their calls cost.
+//!
+//! The entry of a call through the gateway does not say what it cost: prices are settings of the brokers. So the brokers are asked for
+//! their records of such calls, the same ones that `/api/v1/calls` and `broker why` show; a few at a time, and nothing is asked where
+//! nobody watches. Where no broker answers, the cost is left out.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use async_nats::{Client, Subscriber};
+use futures_util::{Stream, StreamExt, stream};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use super::call::CallUsage;
+use crate::calls::{CallRecord, Via};
+use crate::nats::Settings;
+use crate::nats::peers::{self, MAX_IDS};
+
+/// How long entries are collected before the brokers are asked for their records; they read the same entries meanwhile.
+const COLLECT_TIME: Duration = Duration::from_millis(100);
+/// Each entry asks for two ids.
+const MAX_ENTRIES: usize = MAX_IDS / 2;
+/// A record may be made a little after the entry was seen here.
+const MAX_ASKS: usize = 2;
+
+/// An entry of the log.
+#[derive(Debug)]
+pub(super) struct LoggedEntry {
+    pub(super) entry: Value,
+    /// Whether it passed the filters.
+    pub(super) wanted: bool,
+    pub(super) used: CallUsage,
+    /// Whether only a broker's record says what it cost.
+    needs_record: bool,
+}
+
+/// All entries of the log as they come.
+pub(super) struct LoggedEntries<'a, F> {
+    entries: Subscriber,
+    client: Client,
+    settings: &'a Settings,
+    /// Whether an entry is wanted; `None` drops it.
+    select: F,
+    /// The last ask was not answered, and that was said.
+    unanswered: bool,
+}
+
+impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
+    pub(super) const fn new(entries: Subscriber, client: Client, settings: &'a Settings, select: F) -> Self {
+        Self { entries, client, settings, select, unanswered: false }
+    }
+
+    /// The entries in their order, in parts. Ends with the connection.
+    pub(super) fn batches(self) -> impl Stream<Item = Vec<LoggedEntry>> {
+        stream::unfold(self, async |mut entries| entries.batch().await.map(|batch| (batch, entries)))
+    }
+
+    async fn batch(&mut self) -> Option<Vec<LoggedEntry>> {
+        let first = self.entries.next().await?;
+        let mut batch: Vec<_> = self.read(&first.payload).into_iter().collect();
+        if batch.iter().any(|entry| entry.needs_record) {
+            let end = Instant::now() + COLLECT_TIME;
+            while batch.len() < MAX_ENTRIES
+                && let Ok(Some(next)) = timeout_at(end, self.entries.next()).await
+            {
+                batch.extend(self.read(&next.payload));
+            }
+            self.add_records(&mut batch).await;
+        }
+        Some(batch)
+    }
+
+    fn read(&self, bytes: &[u8]) -> Option<LoggedEntry> {
+        let entry: Value = serde_json::from_slice(bytes).ok()?;
+        let wanted = (self.select)(&entry)?;
+        let used = CallUsage::from_entry(&entry, bytes);
+        let by_relay = entry["request"]["broker_call"].is_object();
+        let needs_record = wanted && !by_relay && used.usage().is_some();
+        Some(LoggedEntry { entry, wanted, used, needs_record })
+    }
+
+    async fn add_records(&mut self, batch: &mut [LoggedEntry]) {
+        for _ in 0..MAX_ASKS {
+            let open = batch.iter().filter(|entry| entry.needs_record);
+            let ids: Vec<_> = open.flat_map(LoggedEntry::ids).map(str::to_owned).collect();
+            if ids.is_empty() {
+                return;
+            }
+            match peers::records(&self.client, self.settings, &ids).await {
+                Ok(records) => {
+                    self.unanswered = false;
+                    batch.iter_mut().filter(|entry| entry.needs_record).for_each(|entry| entry.use_record(&records));
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.unanswered, true) {
+                        // If the standard error is closed too, the error is lost.
+                        drop(writeln!(
+                            std::io::stderr(),
+                            "the cost of calls through the gateway is not shown: {error}"
+                        ));
+                    }
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl LoggedEntry {
+    /// The ids under which a record of this call can be: its transaction, or the session that a relay made for it.
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        [&self.entry["transaction_id"], &self.entry["session_id"]].into_iter().filter_map(Value::as_str)
+    }
+
+    /// Takes usage and cost of the record of this call. A client can make calls share a transaction; then what was used tells them
+    /// apart. A relay's record may be of another attempt.
+    fn use_record(&mut self, records: &[CallRecord]) {
+        let transaction = self.entry["transaction_id"].as_str().unwrap_or_default();
+        let router = self.entry["response"]["gl_path"].as_str();
+        let is_of_attempt = |record: &&CallRecord| {
+            record.router.as_deref() == router && record.attempts.iter().any(|one| one.transaction == transaction)
+        };
+        let mut of_attempt = records.iter().filter(is_of_attempt);
+        let found = of_attempt.find(|record| record.via == Via::Relay || record.usage.as_ref() == self.used.usage());
+        if let Some(record) = found {
+            (self.used, self.needs_record) = (CallUsage::from_record(record), false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::calls::CallAttempt;
+    use crate::calls::cost::Cost;
+    use llm::Usage;
+
+    fn record(via: Via, router: &str, transaction: &str, output: u64) -> CallRecord {
+        let attempt = CallAttempt { transaction: transaction.to_owned(), ..CallAttempt::default() };
+        CallRecord {
+            via,
+            router: Some(router.to_owned()),
+            attempts: vec![attempt],
+            usage: Some(Usage { output, ..Usage::default() }),
+            cost: Some(Cost { nano_usd: output * 1_000_000_000, ..Cost::default() }),
+            ..CallRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_record_is_used_that_is_of_the_same_attempt() {
+        for (what, records, shown) in [
+            ("its own", vec![record(Via::Gateway, "/a/", "t", 5)], "0+5 tokens $5.00"),
+            ("none", vec![], "0+5 tokens"),
+            ("of another transaction", vec![record(Via::Gateway, "/a/", "u", 5)], "0+5 tokens"),
+            ("of another router", vec![record(Via::Gateway, "/b/", "t", 5)], "0+5 tokens"),
+            (
+                "of several that share a transaction, the one with the same usage",
+                vec![record(Via::Gateway, "/a/", "t", 7), record(Via::Gateway, "/a/", "t", 5)],
+                "0+5 tokens $5.00",
+            ),
+            ("the relay's own count", vec![record(Via::Relay, "/a/", "t", 6)], "0+6 tokens $6.00"),
+        ] {
+            let entry = json!({"transaction_id": "t", "response": {"gl_path": "/a/"}});
+            let used = CallUsage::from_record(&CallRecord { cost: None, ..record(Via::Gateway, "/a/", "t", 5) });
+            let mut entry = LoggedEntry { entry, wanted: true, used, needs_record: true };
+            entry.use_record(&records);
+            assert_eq!(entry.used.to_string(), shown, "{what}");
+        }
+    }
+}
