@@ -238,7 +238,8 @@ pub(crate) fn short<'a>(text: impl Into<Cow<'a, str>>) -> String {
 
 /// The same, of at most so many bytes.
 pub(super) fn within(text: Cow<'_, str>, most: usize) -> String {
-    let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    // Without an early end, so that many bytes are looked at at once.
+    let is_plain = |text: &str| text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'));
     // As almost every text is.
     if text.len() <= most && is_plain(&text) {
         return text.into_owned();

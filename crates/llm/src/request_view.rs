@@ -103,9 +103,8 @@ impl<'a> RequestView<'a> {
             None => view.read_json(body),
         }
         view.summarise();
-        let (model, streams) = named_by_path(path);
-        view.model = view.model.take().or(model);
-        view.stream |= streams;
+        view.model = view.model.take().or_else(|| named_by_path(path));
+        view.stream |= streams_by_path(path);
         view
     }
 
@@ -260,11 +259,11 @@ impl<'a> RequestSummary<'a> {
         if walked.is_err() || !cursor.is_at_end() {
             (model, stream, user) = (None, None, None);
         }
-        let (named, streams) = named_by_path(without_query(path));
+        let path = without_query(path);
         let model = model.and_then(RawJson::text).filter(|model| !model.is_empty());
         Self {
-            model: model.or(named),
-            stream: streams || stream.is_some_and(RawJson::is_true),
+            model: model.or_else(|| named_by_path(path)),
+            stream: streams_by_path(path) || stream.is_some_and(RawJson::is_true),
             user: user.and_then(RawJson::text),
         }
     }
@@ -272,11 +271,11 @@ impl<'a> RequestSummary<'a> {
 
 /// The model that a path names, as those of Azure, Bedrock, Gemini and Vertex do; it may have a query.
 pub fn model_in_path(path: &str) -> Option<Cow<'_, str>> {
-    named_by_path(without_query(path)).0
+    named_by_path(without_query(path))
 }
 
-/// Some APIs name the model, and whether to stream, in the path.
-fn named_by_path(path: &str) -> (Option<Cow<'_, str>>, bool) {
+/// Some APIs name the model in the path.
+fn named_by_path(path: &str) -> Option<Cow<'_, str>> {
     let mut model = None;
     let mut segments = path.split('/').peekable();
     while let Some(segment) = segments.next() {
@@ -288,9 +287,13 @@ fn named_by_path(path: &str) -> (Option<Cow<'_, str>>, bool) {
         };
         model = model.or(named.filter(|model| !model.is_empty()));
     }
+    model.map(percent_decoded)
+}
+
+/// Some APIs say in the path whether to stream.
+fn streams_by_path(path: &str) -> bool {
     let last = path.trim_end_matches('/').rsplit(['/', ':']).next().unwrap_or_default();
-    let streams = ["streamGenerateContent", "streamRawPredict", "converse-stream", "invoke-with-response-stream"];
-    (model.map(percent_decoded), streams.contains(&last))
+    ["streamGenerateContent", "streamRawPredict", "converse-stream", "invoke-with-response-stream"].contains(&last)
 }
 
 /// Whether a call asks a vendor to make something: an answer, an image, embeddings. Others read, list, count or delete, and may
