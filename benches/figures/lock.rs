@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
-use balancer::broker::{Broker, BrokerInput, Decision, RouteKind};
+use balancer::broker::{Broker, BrokerInput, Decision, IN_FLIGHT_CAPACITY, RouteKind};
 use balancer::strategy::{Condition, Field, Policy, Query, Target as PoolTarget, TargetKind, Test};
 use gecholog_broker::shared_broker::SharedState;
 use gecholog_protocol::{Message, ReplicaIdentity};
@@ -78,8 +78,8 @@ fn decide(effort: Effort, routers: u16, size: usize) -> Result<f64> {
     let mut state = SharedState::new(Broker::new(settings), signature, SmallRng::seed_from_u64(1));
     let reading = state.reading(INGRESS);
     let read = reading.read(&request);
-    // As after a while: the memory of recent decisions is full.
-    for _ in 0..samples(effort) {
+    // As after a while: the tables of calls in flight and of recent decisions have had all their memory once.
+    for _ in 0..IN_FLIGHT_CAPACITY {
         black_box(state.route(&request, &read, false, LEARNT));
     }
     let mut times = Latencies::default();

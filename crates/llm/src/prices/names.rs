@@ -1,5 +1,7 @@
 //! The many names of one model: providers' aliases, regions, dates and versions.
 
+use std::borrow::Cow;
+
 /// The provider under the name that this table uses: LiteLLM's, and the ones of OpenTelemetry's `gen_ai.provider.name`.
 pub fn provider(name: &str) -> String {
     let name = name.trim().to_ascii_lowercase();
@@ -23,51 +25,58 @@ pub fn provider(name: &str) -> String {
     known.to_owned()
 }
 
+/// How the names of providers' hosts end; one that begins with a dot has a name of the customer's before it.
+static HOSTS: [(&str, &str); 30] = [
+    (".openai.azure.com", "azure"),
+    (".cognitiveservices.azure.com", "azure"),
+    (".services.ai.azure.com", "azure_ai"),
+    (".models.ai.azure.com", "azure_ai"),
+    ("api.openai.com", "openai"),
+    ("api.anthropic.com", "anthropic"),
+    ("generativelanguage.googleapis.com", "gemini"),
+    ("aiplatform.googleapis.com", "vertex_ai"),
+    ("api.mistral.ai", "mistral"),
+    ("api.cohere.com", "cohere"),
+    ("api.cohere.ai", "cohere"),
+    ("api.deepseek.com", "deepseek"),
+    ("api.x.ai", "xai"),
+    ("api.groq.com", "groq"),
+    ("api.together.xyz", "together_ai"),
+    ("api.together.ai", "together_ai"),
+    ("api.fireworks.ai", "fireworks_ai"),
+    ("api.deepinfra.com", "deepinfra"),
+    ("api.perplexity.ai", "perplexity"),
+    ("api.moonshot.ai", "moonshot"),
+    ("api.z.ai", "zai"),
+    ("api.minimax.io", "minimax"),
+    ("api.cerebras.ai", "cerebras"),
+    ("api.sambanova.ai", "sambanova"),
+    ("api.voyageai.com", "voyage"),
+    ("api.ai21.com", "ai21"),
+    (".cloud.databricks.com", "databricks"),
+    (".azuredatabricks.net", "databricks"),
+    ("dashscope.aliyuncs.com", "dashscope"),
+    ("dashscope-intl.aliyuncs.com", "dashscope"),
+];
+
 /// The provider that serves at a host, for targets that are called by their address. `None` for hosts of no provider, such as
 /// a server of one's own.
 pub fn provider_of_host(host: &str) -> Option<&'static str> {
-    let host = host.to_ascii_lowercase();
-    let ends = [
-        (".openai.azure.com", "azure"),
-        (".cognitiveservices.azure.com", "azure"),
-        (".services.ai.azure.com", "azure_ai"),
-        (".models.ai.azure.com", "azure_ai"),
-        ("api.openai.com", "openai"),
-        ("api.anthropic.com", "anthropic"),
-        ("generativelanguage.googleapis.com", "gemini"),
-        ("aiplatform.googleapis.com", "vertex_ai"),
-        ("api.mistral.ai", "mistral"),
-        ("api.cohere.com", "cohere"),
-        ("api.cohere.ai", "cohere"),
-        ("api.deepseek.com", "deepseek"),
-        ("api.x.ai", "xai"),
-        ("api.groq.com", "groq"),
-        ("api.together.xyz", "together_ai"),
-        ("api.together.ai", "together_ai"),
-        ("api.fireworks.ai", "fireworks_ai"),
-        ("api.deepinfra.com", "deepinfra"),
-        ("api.perplexity.ai", "perplexity"),
-        ("api.moonshot.ai", "moonshot"),
-        ("api.z.ai", "zai"),
-        ("api.minimax.io", "minimax"),
-        ("api.cerebras.ai", "cerebras"),
-        ("api.sambanova.ai", "sambanova"),
-        ("api.voyageai.com", "voyage"),
-        ("api.ai21.com", "ai21"),
-        (".cloud.databricks.com", "databricks"),
-        (".azuredatabricks.net", "databricks"),
-        ("dashscope.aliyuncs.com", "dashscope"),
-        ("dashscope-intl.aliyuncs.com", "dashscope"),
-    ];
+    let is_lower = !host.bytes().any(|letter| letter.is_ascii_uppercase());
+    let host = if is_lower { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) };
     let is_at = |end: &str| {
-        host.strip_suffix(end)
-            .is_some_and(|before| before.is_empty() || end.starts_with('.') || before.ends_with(['.', '-']))
+        // By their first letters first: this is asked of every call.
+        let begins = host.len().checked_sub(end.len()).and_then(|at| host.as_bytes().get(at));
+        begins == end.as_bytes().first()
+            && host
+                .strip_suffix(end)
+                .is_some_and(|before| before.is_empty() || end.starts_with('.') || before.ends_with(['.', '-']))
     };
     if host.starts_with("bedrock-runtime.") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
     {
         return Some("bedrock");
     }
-    ends.into_iter().find(|(end, _)| is_at(end)).map(|(_, provider)| provider)
+    HOSTS.iter().find(|(end, _)| is_at(end)).map(|(_, provider)| *provider)
 }
 
 /// Providers by whose prices a name is read that several have and that comes without one: first the makers of models, then the
