@@ -236,6 +236,7 @@ impl AttemptGuard {
                 router: self.router.clone(),
                 transaction: std::mem::take(&mut self.transaction),
                 status: end.status,
+                makes_nothing: !self.is_generation,
                 broken: end.broken,
                 error_class,
                 usage: end.usage,

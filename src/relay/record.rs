@@ -138,6 +138,8 @@ pub(super) struct RecordEnd {
     pub(super) router: RouterPath,
     pub(super) transaction: String,
     pub(super) status: u16,
+    /// See [`LogEntry::makes_nothing`](types::outcome::LogEntry).
+    pub(super) makes_nothing: bool,
     pub(super) broken: Option<TransportFailure>,
     pub(super) error_class: Option<ErrorClass>,
     pub(super) usage: Option<Usage>,
@@ -206,7 +208,8 @@ fn call_object(ending: &RecordEnd, traces: TraceIds, cost: Option<Cost>) -> Vec<
         Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
         None => ending.error_class.into(),
     };
-    let object = CallObject { class, trace_ids: traces.into_vec(), usage: ending.usage, cost };
+    let (makes_nothing, usage) = (ending.makes_nothing, ending.usage);
+    let object = CallObject { class, makes_nothing, trace_ids: traces.into_vec(), usage, cost };
     // All of its keys are texts: it cannot fail.
     serde_json::to_vec(&object).unwrap_or_default()
 }
@@ -214,6 +217,9 @@ fn call_object(ending: &RecordEnd, traces: TraceIds, cost: Option<Cost>) -> Vec<
 #[derive(Debug, Serialize)]
 struct CallObject {
     class: CallClass,
+    /// Its success shows nothing about its target.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    makes_nothing: bool,
     trace_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,

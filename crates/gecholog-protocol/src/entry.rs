@@ -301,7 +301,9 @@ mod tests {
             (Some(7), Some(Duration::from_millis(250)))
         );
         assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
-        assert!(report.started < report.stopped);
+        assert!(report.started < report.stopped && !report.makes_nothing);
+        let listing = write(&Entry { call: br#"{"class":"success","makes_nothing":true}"#, ..entry() });
+        assert!(log_entry::read(&listing).unwrap().makes_nothing);
     }
 
     #[test]

@@ -114,7 +114,11 @@ impl<'a> Parts<'a> {
                 b"broker_patch" => self.request.patch = Some(value.raw()?),
                 b"ingress_subpath" => self.request.subpath = Some(value.raw()?),
                 b"url" => self.request.url = Some(value.raw()?),
-                b"broker_call" => self.details.call = Some(value.raw()?),
+                b"broker_call" => {
+                    let call = value.raw()?;
+                    entry.makes_nothing = call.field("makes_nothing").is_some_and(RawJson::is_true);
+                    self.details.call = Some(call);
+                }
                 b"broker" => {
                     self.details.stamp = Some(value.clone().raw()?);
                     let stamp = stamp::read(value)?;

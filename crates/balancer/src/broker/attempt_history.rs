@@ -73,10 +73,9 @@ pub enum AnnouncedWait {
 impl AttemptHistory {
     /// The request was sent there; `again`: one more attempt there may help.
     pub fn note(&mut self, router: RouterId, again: bool) {
-        match self.tried.iter_mut().find(|tried| tried.router == router) {
-            Some(tried) => tried.again = again,
-            None => self.tried.push(Tried { router, again }),
-        }
+        // In the order of their last attempts.
+        self.tried.retain(|tried| tried.router != router);
+        self.tried.push(Tried { router, again });
     }
 
     /// This router was not sent the request, for this reason; decisions from now on say so of the first. `may_serve`: it can be
@@ -96,6 +95,11 @@ impl AttemptHistory {
 
     fn has_tried(&self, router: RouterId) -> bool {
         self.tried.iter().any(|tried| tried.router == router)
+    }
+
+    /// Those that were not tried for longest come first.
+    fn last_try(&self, router: RouterId) -> Option<usize> {
+        self.tried.iter().position(|tried| tried.router == router)
     }
 
     fn may_retry(&self, router: RouterId) -> bool {
@@ -126,7 +130,17 @@ fn first<R: Rng>(
     rng: &mut R,
     wanted: impl Fn(RouterId) -> bool,
 ) -> Option<Candidate> {
-    std::iter::from_fn(|| cursor.next(tree, context, request, rng)).find(|candidate| wanted(candidate.router))
+    all(cursor, (tree, context), request, rng).find(|candidate| wanted(candidate.router))
+}
+
+/// The candidates from a cursor on.
+fn all<'a, R: Rng>(
+    cursor: &'a mut CandidateCursor,
+    (tree, context): (&'a Tree, PickContext<'a>),
+    request: &'a impl Request,
+    rng: &'a mut R,
+) -> impl Iterator<Item = Candidate> + 'a {
+    std::iter::from_fn(move || cursor.next(tree, context, request, rng))
 }
 
 impl Broker {
@@ -221,7 +235,10 @@ impl Broker {
             return NextTarget::Untried(route);
         }
         let usable_again = |router| again(router) && usable(router);
-        if let Some(chosen) = first(&mut CandidateCursor::default(), known, request, rng, usable_again) {
+        if let Some(chosen) = all(&mut CandidateCursor::default(), known, request, rng)
+            .filter(|candidate| usable_again(candidate.router))
+            .min_by_key(|candidate| history.last_try(candidate.router))
+        {
             let kind = self.kind(chosen.router);
             let mut route = self.route(id, chosen, kind);
             self.apply_rate_limits(pool, &mut route, request, rng, usable_again);
@@ -329,8 +346,11 @@ mod tests {
     use crate::broker::tests::fixture::{INGRESS, START, flat};
     use crate::broker::tests::report::{Report, Source};
     use crate::broker::{BrokerInput, invariants};
+    use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
+    use types::outcome::{CallAnswer, CallObservation, LogEntry};
     const A: &str = "/azure/a/";
     const B: &str = "/azure/b/";
+    const C: &str = "/azure/c/";
     fn broker(routers: &[&str]) -> Broker {
         flat(INGRESS, routers)
     }
@@ -369,6 +389,19 @@ mod tests {
             report(Source::Log, A, 500, "X_1_1_2").apply(&mut broker, seconds(1));
             assert_eq!(failures(&broker), [2, 0], "another call's log counts");
         }
+    }
+
+    #[test]
+    fn a_log_of_a_call_that_makes_nothing_shows_no_success() {
+        let mut broker = broker(&[A, B]);
+        for makes_nothing in [true, false] {
+            let answer = CallAnswer { served_path: Some(A), status: Some(200), ..CallAnswer::default() };
+            let entry = LogEntry { answer, makes_nothing, ..LogEntry::default() };
+            let observed = CallObservation::Log { entry: &entry, decision: None };
+            broker.apply(BrokerInput::Observed(&observed), START);
+        }
+        let shown = &broker.snapshot(START).routers[0];
+        assert_eq!((shown.neutral, shown.successes), (1, 1));
     }
 
     #[test]
@@ -416,6 +449,31 @@ mod tests {
         let ingress = |path| broker.ingress_of(path).map(RouterPath::as_str);
         assert_eq!(ingress("/azure/v1/chat/completions"), Some(INGRESS));
         assert_eq!((ingress("/azure"), ingress("/azurex/"), ingress("/")), (None, None, None));
+    }
+
+    #[test]
+    fn the_target_that_was_not_tried_for_longest_is_tried_again_first() {
+        let root = PoolTarget::plain(TargetKind::Branch {
+            mode: Policy::Fallback,
+            targets: [A, B, C]
+                .map(|path| PoolTarget::plain(TargetKind::Router(RouterPath::parse(path).unwrap())))
+                .into(),
+        });
+        let mut settings = broker(&[A, B, C]).settings().as_ref().clone();
+        settings.pools[0].root = root;
+        let broker = Broker::new(settings);
+        let (mut history, mut rng) = (AttemptHistory::default(), SmallRng::seed_from_u64(1));
+        let mut tried = Vec::new();
+        for _ in 0..7 {
+            let (NextTarget::Untried(route) | NextTarget::Retry(route)) =
+                broker.next_target(&INGRESS, &mut history, &mut rng)
+            else {
+                panic!("all serve")
+            };
+            history.note(route.router(), true);
+            tried.push(broker.path(route.router()).unwrap().as_str());
+        }
+        assert_eq!(tried, [A, B, C, A, B, C, A]);
     }
 
     #[test]

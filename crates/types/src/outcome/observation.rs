@@ -94,6 +94,9 @@ pub struct LogEntry<'a> {
     pub egress_status: Option<u16>,
     /// A processor answered in place of the upstream.
     pub processor_generated: bool,
+    /// A relay says that the call makes nothing: the opposite of
+    /// [`Request::is_generation`](crate::request::Request::is_generation).
+    pub makes_nothing: bool,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
     /// The gateway's report on processors that failed, as JSON.

@@ -156,7 +156,11 @@ impl Broker {
         let cut_off = || self.is_cut_off(report, router);
         let (class, cause) = judgement::judge(settings, report, status, now, cut_off);
         // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
-        let makes_nothing = matches!(report, CallObservation::Attempt(Attempt { is_generation: false, .. }));
+        let makes_nothing = match report {
+            CallObservation::Attempt(attempt) => !attempt.is_generation,
+            CallObservation::Log { entry, .. } => entry.makes_nothing,
+            _ => false,
+        };
         let shows_nothing = makes_nothing && matches!(class, Class::Success | Class::Refused);
         // What is refused may be the request: that shows as much as any failure.
         let is_open = matches!(report, CallObservation::Attempt(Attempt { leaves_key_open: true, .. }));
