@@ -72,6 +72,12 @@ impl<I: Id, T> Table<I, T> {
         &mut self.0[place]
     }
 
+    /// Makes room for so many more, as far as there are ids. What grows step by step leaves as much memory behind as it has.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let most = usize::from(u16::MAX) + 1;
+        self.0.reserve_exact(more.min(most.saturating_sub(self.0.len())));
+    }
+
     /// The id of the added value; `None` if the table is full.
     pub(crate) fn push(&mut self, value: T) -> Option<I> {
         let id = I::new(u16::try_from(self.0.len()).ok()?);

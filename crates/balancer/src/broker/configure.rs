@@ -24,6 +24,8 @@ impl Broker {
         let known = self.routers.iter().map(|(id, router)| (router.path.clone(), id));
         let mut known: FxHashMap<RouterPath, RouterId> = known.collect();
         let defaults = Arc::new(settings.defaults.clone());
+        let targets: usize = settings.pools.iter().map(|pool| pool.root.size()).sum();
+        self.routers.reserve(targets.saturating_sub(known.len()));
         for pool in &settings.pools {
             let root = self.operator.with_weight_overrides(&pool.ingress, &pool.root);
             let mut tree = Tree::new(&root, |path| self.intern_router(path, &defaults, &mut known));

@@ -114,6 +114,11 @@ impl Routers {
         self.all.push(Router { path, stats, settings, health, leaves })
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.all.reserve(more);
+    }
+
     /// Changes a router's health; `None` if there is no such router.
     pub(super) fn change_health<T>(
         &mut self,

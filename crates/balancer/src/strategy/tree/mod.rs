@@ -75,6 +75,14 @@ impl Target {
         static NOTHING: LazyLock<Arc<Patch>> = LazyLock::new(Arc::default);
         Self { name: None, weight: 1.0, drained: false, patch: Arc::clone(&NOTHING), retry_on: None, kind }
     }
+
+    /// How many targets it consists of, itself included.
+    pub(crate) fn size(&self) -> usize {
+        match &self.kind {
+            TargetKind::Router(_) => 1,
+            TargetKind::Branch { targets, .. } => 1 + targets.iter().map(Self::size).sum::<usize>(),
+        }
+    }
 }
 
 /// A leaf or a branch.
@@ -177,7 +185,8 @@ impl Tree {
         let mut asks = Asks::default();
         let models = models::Models::from_tree(root);
         let unsettled = SmallVec::new();
-        let nodes = Table::default();
+        let mut nodes = Table::default();
+        nodes.reserve(root.size());
         let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, models, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
