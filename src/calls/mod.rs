@@ -183,7 +183,7 @@ impl Calls {
         lock(&self.totals).histograms().clone()
     }
 
-    /// The records with one of these ids among the newest [`NEWEST_BY_ID`], the newest first.
+    /// The records with one of these ids among the newest `NEWEST_BY_ID`, the newest first.
     pub fn with_ids(&self, ids: &HashSet<String>) -> Vec<CallRecord> {
         let newest = self.recent(|recent| recent.before(u64::MAX, NEWEST_BY_ID));
         let wanted = newest.iter().filter(|(_, call)| call.id().is_some_and(|id| ids.contains(&id)));
