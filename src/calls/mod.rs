@@ -185,9 +185,21 @@ impl Calls {
 
     /// The records with one of these ids among the newest `NEWEST_BY_ID`, the newest first.
     pub fn with_ids(&self, ids: &HashSet<String>) -> Vec<CallRecord> {
-        let newest = self.recent(|recent| recent.before(u64::MAX, NEWEST_BY_ID));
-        let wanted = newest.iter().filter(|(_, call)| call.id().is_some_and(|id| ids.contains(&id)));
+        let newest = self.newest_first(u64::MAX).take(NEWEST_BY_ID);
+        let wanted = newest.filter(|(_, call)| call.id().is_some_and(|id| ids.contains(&id)));
         wanted.map(|(_, call)| call.record()).collect()
+    }
+
+    /// Recent calls with smaller numbers than this one, the newest first. They are read in parts, so that no call waits for a search;
+    /// what has gone meanwhile is not found.
+    fn newest_first(&self, mut before: u64) -> impl Iterator<Item = (u64, KeptCall)> + '_ {
+        const PART: usize = 64;
+        let parts = std::iter::from_fn(move || {
+            let part = self.recent(|recent| recent.before(before, PART));
+            before = part.last()?.0;
+            Some(part)
+        });
+        parts.flatten()
     }
 
     /// The page that a query asks for. `replica` is this one's id.
@@ -202,28 +214,19 @@ impl Calls {
 
     /// The recent calls that are wanted, the newest first, and where the next page begins if there are more.
     fn find(&self, filter: &CallFilter) -> (Vec<CallRecord>, Option<u64>) {
-        const PART: usize = 64;
         let mut found = Vec::new();
         let mut before = filter.before.unwrap_or(u64::MAX);
-        loop {
-            // In parts, so that no call waits for a search; what has gone meanwhile is not found.
-            let part = self.recent(|recent| recent.before(before, PART));
-            if part.is_empty() {
-                return (found, None);
-            }
-            for (number, call) in part {
-                // Most calls are told apart without being read.
-                if let Some(record) =
-                    filter.may_want(&call).then(|| call.record()).filter(|record| filter.wants(record))
-                {
-                    if found.len() == filter.limit {
-                        return (found, Some(before));
-                    }
-                    found.push(record);
+        for (number, call) in self.newest_first(before) {
+            // Most calls are told apart without being read.
+            if let Some(record) = filter.may_want(&call).then(|| call.record()).filter(|record| filter.wants(record)) {
+                if found.len() == filter.limit {
+                    return (found, Some(before));
                 }
-                before = number;
+                found.push(record);
             }
+            before = number;
         }
+        (found, None)
     }
 }
 
