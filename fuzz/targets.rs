@@ -44,7 +44,7 @@ pub fn processor(data: &[u8]) {
     let Ok(request) = message.request() else { return };
     let mut broker = broker();
     let signature = ReplicaIdentity::new("fuzz", broker.settings().fingerprint(), OperatingMode::Balance);
-    let (decision, _) = broker.select(&request, BrokerTime::from_nanos(1), &mut SmallRng::seed_from_u64(1));
+    let decision = broker.select(&request, BrokerTime::from_nanos(1), &mut SmallRng::seed_from_u64(1));
     let (answer, _) = stamping::answer(&signature, &broker, &decision).complete(request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");

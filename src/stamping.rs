@@ -69,7 +69,7 @@ mod tests {
     fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {
         let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
         let mut rng = SmallRng::seed_from_u64(3);
-        let (decision, _) = broker.select(&ingress, BrokerTime::from_nanos(1), &mut rng);
+        let decision = broker.select(&ingress, BrokerTime::from_nanos(1), &mut rng);
         assert!(matches!(decision, Decision::Route(_)));
         serde_json::from_slice(&super::answer(&signature, broker, &decision).complete(None).0).unwrap()
     }
@@ -104,7 +104,7 @@ mod tests {
         let mut broker = broker(&ingress, &[&router]);
         let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
         let mut rng = SmallRng::seed_from_u64(3);
-        let (decision, _) = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
+        let decision = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
         let WrittenStamp { bytes: stamp, why, .. } = written(&signature, &broker, &route);

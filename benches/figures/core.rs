@@ -80,9 +80,9 @@ pub(crate) fn choose_and_commit(
     now: BrokerTime,
     rng: &mut SmallRng,
 ) -> (Decision, Vec<BrokerEvent>) {
-    let (decision, mut changes) = broker.select(ingress, now, rng);
-    broker.commit(&decision, now, &mut changes);
-    (decision, changes)
+    let decision = broker.select(ingress, now, rng);
+    broker.commit(&decision, now);
+    (decision, broker.take_changes())
 }
 
 fn path(text: &str) -> Result<RouterPath> {

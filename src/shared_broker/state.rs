@@ -8,7 +8,7 @@ use super::{Dispatch, NextStep};
 use crate::admin::AdminCommand;
 use crate::recent_decisions::RecentDecisions;
 use crate::stamping;
-use balancer::broker::{AttemptHistory, Broker, BrokerInput, ClientTree, Decision, NextTarget, Reading, Route};
+use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, NextTarget, Reading, Route};
 use balancer::retry::{GiveUp, RetryPlan, Step};
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
@@ -53,12 +53,13 @@ impl SharedState {
     /// long as the lock.
     pub fn route(&mut self, request: &RouteRequest<'_>, read: &Read<'_>, explains: bool, now: BrokerTime) -> Routed {
         let Self { broker, signature, rng, recent, .. } = self;
-        let (decision, mut changes) = broker.select(read, now, rng);
+        let decision = broker.select(read, now, rng);
         let answer = stamping::answer(signature, broker, &decision);
         recent.record_decision(now, &decision, answer.stamp(), broker.ingress(&decision));
         let degradation = broker.needs(&decision).and_then(|needs| request.missing(needs));
         let explanation = explains.then(|| broker.explain(&decision));
-        broker.commit(&decision, now, &mut changes);
+        broker.commit(&decision, now);
+        let changes = broker.take_changes();
         recent.record_changes(now, &changes);
         Routed { answer, degradation, changes, explanation }
     }
@@ -73,7 +74,7 @@ impl SharedState {
         now: BrokerTime,
     ) -> (NextStep, Vec<BrokerEvent>) {
         let Self { broker, signature, rng, recent, .. } = self;
-        let mut changes = broker.advance_clock(now);
+        broker.advance_clock(now);
         if let Some(tree) = client_tree {
             broker.use_client_tree(tree, history);
         }
@@ -86,12 +87,13 @@ impl SharedState {
                 Some(dispatch) => {
                     let decision = Decision::Route(dispatch.route.clone());
                     recent.record_decision(now, &decision, &dispatch.stamp.bytes, broker.ingress(&decision));
-                    changes.extend(broker.apply(BrokerInput::Chosen(&dispatch.route), now).changes);
+                    broker.commit(&decision, now);
                     NextStep::Send(dispatch)
                 }
                 None => NextStep::Stop(GiveUp::NoTarget(None), None),
             },
         };
+        let changes = broker.take_changes();
         recent.record_changes(now, &changes);
         (next, changes)
     }

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{Broker, Decision, Pass, PathRole, Pool, RouteKind, WhenAllDisabled};
+use super::{Broker, Decision, Pass, PathRole, Pool, Route, RouteKind, WhenAllDisabled};
 use crate::health::Health;
 use crate::strategy::{Candidate, CandidateCursor, Tier};
 use types::request::Request;
@@ -28,10 +28,13 @@ impl Broker {
                 None => return Decision::Pass(Pass::AllDisabled(id)),
             },
         };
-        let mut route = self.route(id, chosen, kind);
-        route.relayed = false;
-        self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
-        Decision::Route(route)
+        let mut decision = Decision::Route(Route { relayed: false, ..self.route(id, chosen, kind) });
+        if pool.has_rate_limits()
+            && let Decision::Route(route) = &mut decision
+        {
+            self.reselect_within_limits(pool, route, request, rng, |_| true);
+        }
+        decision
     }
 
     /// The choice when no router is available, among those that are wanted.

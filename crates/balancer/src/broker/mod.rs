@@ -127,7 +127,7 @@ pub struct Broker {
     filter_reported: bool,
     /// Until then no deadline passes: one comparison for each decision. Never later than [`Broker::next_deadline`].
     nothing_due_before: BrokerTime,
-    /// What the input in hand has emitted so far; empty between inputs.
+    /// What was emitted and not taken yet.
     effects: Vec<BrokerEvent>,
 }
 
@@ -161,41 +161,43 @@ impl Broker {
 
     /// Advances the clock and chooses. Until [`Broker::commit`], the state that the choice was made from can still be
     /// explained.
-    pub fn select<R: Rng>(
-        &mut self,
-        request: &impl Request,
-        now: BrokerTime,
-        rng: &mut R,
-    ) -> (Decision, Vec<BrokerEvent>) {
-        let changes = self.advance_clock(now);
-        (self.choose(request, rng), changes)
+    pub fn select<R: Rng>(&mut self, request: &impl Request, now: BrokerTime, rng: &mut R) -> Decision {
+        self.advance_clock(now);
+        self.choose(request, rng)
     }
 
     /// Applies everything that is due by now.
-    pub fn advance_clock(&mut self, now: BrokerTime) -> Vec<BrokerEvent> {
-        let changes = if now < self.nothing_due_before { Vec::new() } else { self.apply_due(now) };
+    #[inline]
+    pub fn advance_clock(&mut self, now: BrokerTime) {
+        if self.nothing_due_before <= now {
+            self.apply_due(now);
+        }
         self.advance_load_clock(now);
-        changes
     }
 
     /// Not inlined, because most decisions find nothing due.
     #[inline(never)]
-    fn apply_due(&mut self, now: BrokerTime) -> Vec<BrokerEvent> {
+    fn apply_due(&mut self, now: BrokerTime) {
         self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
-        if self.nothing_due_before <= now { self.apply(BrokerInput::Tick, now).changes } else { Vec::new() }
+        if self.nothing_due_before <= now {
+            self.tick(now);
+            self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
+        }
     }
 
     /// Counts a decision that is answered, without the allocation of [`BrokerInput::Chosen`].
-    pub fn commit(&mut self, decision: &Decision, now: BrokerTime, changes: &mut Vec<BrokerEvent>) {
+    pub fn commit(&mut self, decision: &Decision, now: BrokerTime) {
         match decision {
             Decision::Route(route) => self.count_choice(route, now),
             Decision::Pass(pass) => self.count_pass(pass),
         }
         self.refresh();
         self.nothing_due_before = self.nothing_due_before.min(now.after(SOONEST));
-        if !self.effects.is_empty() {
-            changes.append(&mut self.effects);
-        }
+    }
+
+    /// The events to publish since they were taken last, in order. [`Broker::apply`] takes them itself.
+    pub fn take_changes(&mut self) -> Vec<BrokerEvent> {
+        std::mem::take(&mut self.effects)
     }
 
     /// Applies an input. The only writer; derived state is up to date when it returns.
@@ -210,7 +212,7 @@ impl Broker {
         } else {
             self.next_deadline().unwrap_or(BrokerTime::MAX)
         };
-        applied.changes = std::mem::take(&mut self.effects);
+        applied.changes = self.take_changes();
         applied
     }
 

@@ -43,7 +43,7 @@ impl Broker {
     /// The probability then depends on the limits of all routers and is not reported. Not inlined, so that pools
     /// without limits do not pay for it.
     #[inline(never)]
-    fn reselect_within_limits<R: Rng>(
+    pub(super) fn reselect_within_limits<R: Rng>(
         &self,
         pool: &Pool,
         route: &mut Route,

@@ -77,7 +77,7 @@ impl Default for CandidateCursor {
     #[inline]
     fn default() -> Self {
         let at = Some(Frame::at(NodeId::ROOT, Some(1.0), 0));
-        Self { at, above: SmallVec::new_const(), drawn: SmallVec::new_const(), redraws: false }
+        Self { at, above: SmallVec::new(), drawn: SmallVec::new(), redraws: false }
     }
 }
 
@@ -100,7 +100,7 @@ impl CandidateCursor {
     }
 
     /// The next candidate that may serve now.
-    #[inline]
+    #[inline(always)]
     pub fn next<Q: Request, R: Rng>(
         &mut self,
         tree: &Tree,
@@ -116,19 +116,19 @@ impl CandidateCursor {
             let drawn = self.drawn.get(frame.drawn_from..).unwrap_or_default();
             let picked =
                 tree.branch(frame.branch).and_then(|branch| pick_child(tree, branch, context, drawn, request, rng));
-            let Some((node, Pick { child, p, reason })) = picked else {
+            let Some(Pick { child, node, router, p, reason }) = picked else {
                 self.leave_branch();
                 continue;
             };
             (frame.last, frame.reason) = (Some(child), reason);
             let p = frame.p.zip(p).map(|(above, here)| above * here);
-            let Some(router) = tree.router(node) else {
+            let Some(router) = router else {
                 let below = Frame::at(node, p, self.drawn.len());
                 self.above.extend(self.at.replace(below));
                 continue;
             };
             self.redraws = false;
-            let mut why = PickPath::new_const();
+            let mut why = PickPath::new();
             for above in &self.above {
                 why.push((above.branch, above.reason));
             }
@@ -138,8 +138,8 @@ impl CandidateCursor {
     }
 }
 
-/// The next child of a branch after `drawn`, and its node.
-#[inline]
+/// The next child of a branch after `drawn`.
+#[inline(always)]
 fn pick_child<Q: Request, R: Rng>(
     tree: &Tree,
     branch: &Branch,
@@ -147,13 +147,12 @@ fn pick_child<Q: Request, R: Rng>(
     drawn: &[u16],
     request: &Q,
     rng: &mut R,
-) -> Option<(NodeId, Pick)> {
+) -> Option<Pick> {
     let choices = branch.choices(tree, context.tier, context.loads);
-    let named = match context.limits {
+    match context.limits {
         None => branch.mode.next(choices, drawn, request, rng),
         Some(among) => pick_within_limits(branch, choices, among, drawn, request, rng),
-    }?;
-    Some((*branch.children.get(usize::from(named.child))?, named))
+    }
 }
 
 /// The same among the children within their limits. Not inlined, because it is rare.

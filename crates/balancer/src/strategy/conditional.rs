@@ -18,8 +18,7 @@ pub(super) fn next<Q: Request>(
         return None;
     }
     let (child, reason) = match_condition(conditions, default, request);
-    let child = child.filter(|child| eligible.get(*child).is_some())?;
-    Some(Pick { child, p: Some(1.0), reason })
+    Some(eligible.get(child?)?.pick(Some(1.0), reason))
 }
 
 /// The child that a request matches, whether it may serve or not, and why.

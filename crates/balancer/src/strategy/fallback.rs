@@ -3,5 +3,5 @@
 use super::{Eligible, Pick, PickReason, untried};
 
 pub(super) fn next(eligible: &Eligible, drawn: &[u16]) -> Option<Pick> {
-    untried(eligible, drawn).next().map(|first| Pick { child: first.child, p: Some(1.0), reason: PickReason::First })
+    untried(eligible, drawn).next().map(|first| first.pick(Some(1.0), PickReason::First))
 }

@@ -39,6 +39,8 @@ use types::router::RouterId;
 pub struct EligibleChild {
     /// Its index among all children of the branch.
     pub child: u16,
+    /// Its node.
+    pub node: NodeId,
     /// Its router, if it is a leaf.
     pub router: Option<RouterId>,
     /// Its weight relative to its siblings.
@@ -49,6 +51,13 @@ pub struct EligibleChild {
     pub identity: u64,
     /// Smooth weighted round robin's current weight.
     pub current_weight: f64,
+}
+
+impl EligibleChild {
+    #[inline]
+    const fn pick(&self, p: Option<f64>, reason: PickReason) -> Pick {
+        Pick { child: self.child, node: self.node, router: self.router, p, reason }
+    }
 }
 
 /// The eligible children of a branch.
@@ -65,6 +74,10 @@ pub struct Choices<'a> {
 pub struct Pick {
     /// Its index among all children of the branch.
     pub child: u16,
+    /// Its node.
+    pub node: NodeId,
+    /// Its router, if it is a leaf.
+    pub router: Option<RouterId>,
     /// The probability of this pick; `None` where it was neither chance nor certain.
     pub p: Option<f64>,
     /// The reason.
@@ -107,7 +120,7 @@ pub enum Length {
 
 impl Policy {
     /// The next child after `drawn`.
-    #[inline]
+    #[inline(always)]
     fn next<Q: Request, R: Rng>(&self, choices: Choices<'_>, drawn: &[u16], request: &Q, rng: &mut R) -> Option<Pick> {
         let eligible = choices.eligible;
         match self {

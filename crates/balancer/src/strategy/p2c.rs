@@ -23,5 +23,5 @@ pub(super) fn sample<'a, R: Rng>(
 
 /// The pick of a child that was chosen this way.
 pub(super) const fn pick(chosen: &EligibleChild) -> Pick {
-    Pick { child: chosen.child, p: None, reason: PickReason::TwoChoices }
+    chosen.pick(None, PickReason::TwoChoices)
 }

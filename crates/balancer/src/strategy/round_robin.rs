@@ -8,7 +8,7 @@ pub(super) fn next(eligible: &Eligible, drawn: &[u16]) -> Option<Pick> {
     let ahead = untried(eligible, drawn).reduce(|best, open| {
         if open.current_weight + open.weight > best.current_weight + best.weight { open } else { best }
     })?;
-    Some(Pick { child: ahead.child, p: None, reason: PickReason::Turn })
+    Some(ahead.pick(None, PickReason::Turn))
 }
 
 /// Commits a choice among the children that took part in it.

@@ -27,9 +27,9 @@ pub(super) fn next<Q: Request, R: Rng>(
     };
     // A text without its quotes, everything else as it is spelled.
     let key = hash(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let scored = untried(choices.eligible, drawn).map(|open| (score(key, open), open.child));
-    let (_, child) = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
-    Some(Pick { child, p: Some(1.0), reason: PickReason::Sticky })
+    let scored = untried(choices.eligible, drawn).map(|open| (score(key, open), open));
+    let (_, chosen) = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
+    Some(chosen.pick(Some(1.0), PickReason::Sticky))
 }
 
 fn score(key: u64, open: &EligibleChild) -> f64 {

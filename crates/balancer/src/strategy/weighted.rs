@@ -9,10 +9,11 @@ use super::{Choices, Eligible, EligibleChild, Pick, PickReason, untried};
 
 pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R, reason: PickReason) -> Option<Pick> {
     let (chosen, total) = sample(choices, drawn, rng)?;
-    Some(Pick { child: chosen.child, p: Some(chosen.weight / total), reason })
+    Some(chosen.pick(Some(chosen.weight / total), reason))
 }
 
 /// One of the untried children, and the sum of their weights.
+#[inline]
 pub(super) fn sample<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
     if drawn.is_empty() { first(choices.eligible, rng) } else { later(choices.eligible, drawn, rng) }
 }
@@ -29,6 +30,8 @@ fn first<'a, R: Rng>(eligible: &'a Eligible, rng: &mut R) -> Option<(&'a Eligibl
     chosen.map(|chosen| (chosen, eligible.total()))
 }
 
+/// Not inlined, because it is rare.
+#[inline(never)]
 fn later<'a, R: Rng>(eligible: &'a Eligible, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
     let total: f64 = untried(eligible, drawn).map(|open| open.weight).sum();
     let mut mark = rng.random::<f64>() * total;

@@ -98,8 +98,9 @@ impl Harness {
 
     fn decide(&mut self) {
         let ingress = format!("/pool/{}/", self.rng.random_range(0..4));
-        let (decision, mut changes) = self.broker.select(&ingress.as_str(), self.now, &mut self.rng);
-        self.broker.commit(&decision, self.now, &mut changes);
+        let decision = self.broker.select(&ingress.as_str(), self.now, &mut self.rng);
+        self.broker.commit(&decision, self.now);
+        let changes = self.broker.take_changes();
         self.note(&changes);
         if let Decision::Route(route) = decision {
             if self.open.len() == 64 {

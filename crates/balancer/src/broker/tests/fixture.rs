@@ -86,8 +86,9 @@ pub(crate) fn decide<R: Rng>(
     now: BrokerTime,
     rng: &mut R,
 ) -> (Decision, Vec<BrokerEvent>) {
-    let (decision, mut changes) = broker.select(request, now, rng);
-    broker.commit(&decision, now, &mut changes);
+    let decision = broker.select(request, now, rng);
+    broker.commit(&decision, now);
+    let changes = broker.take_changes();
     (decision, changes)
 }
 

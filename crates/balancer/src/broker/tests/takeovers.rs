@@ -207,8 +207,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
         Happening::Step(step) => play.take(step),
         Happening::Decide => {
             let Harness { broker, rng, emitted, .. } = &mut play.harness;
-            let (decision, changes) = broker.select(&INGRESS, now, rng);
-            emitted.extend(changes);
+            let decision = broker.select(&INGRESS, now, rng);
             if let Decision::Route(route) = &decision {
                 assert_may_be_chosen(broker, route, now);
                 *last = Some(route.clone());
@@ -216,11 +215,12 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
                     play.probe = Some((route.number, broker.path(route.router()).unwrap().to_string()));
                 }
             }
-            broker.commit(&decision, now, emitted);
+            broker.commit(&decision, now);
+            emitted.extend(broker.take_changes());
         }
         Happening::NextTarget => {
             let Harness { broker, rng, emitted, .. } = &mut play.harness;
-            emitted.extend(broker.advance_clock(now));
+            broker.advance_clock(now);
             if let NextTarget::Untried(route) | NextTarget::Retry(route) =
                 broker.next_target(&INGRESS, &mut AttemptHistory::default(), rng)
             {

@@ -49,6 +49,7 @@ impl Tree {
             let (above, place, router) = (*above, *place, self.router(at));
             let child = EligibleChild {
                 child: place,
+                node: at,
                 router,
                 weight: weight * after,
                 cumulative_weight: 0.0,
@@ -96,18 +97,19 @@ impl Branch {
         let uses_weights = self.mode.uses_weights();
         let old = std::mem::take(&mut self.tiers[tier as usize]);
         let places = (0_u16..).zip(&self.children);
-        let nodes = places.filter_map(|(place, id)| Some((place, node(*id)?)));
-        let able = |(_, node): &(u16, &Node)| node.share(tier) > 0.0 && (!uses_weights || node.weight > 0.0);
-        let able: Vec<(u16, &Node)> = nodes.filter(able).collect();
-        let mut now = Eligible::new(able.iter().map(|(place, node)| EligibleChild {
+        let nodes = places.filter_map(|(place, id)| Some((place, *id, node(*id)?)));
+        let able = |(_, _, node): &(u16, NodeId, &Node)| node.share(tier) > 0.0 && (!uses_weights || node.weight > 0.0);
+        let able: Vec<_> = nodes.filter(able).collect();
+        let mut now = Eligible::new(able.iter().map(|(place, id, node)| EligibleChild {
             child: *place,
+            node: *id,
             router: node.router(),
             weight: node.weight * node.share(tier),
             cumulative_weight: 0.0,
             identity: node.identity,
             current_weight: old.get(*place).map_or(0.0, |open| open.current_weight),
         }));
-        able.iter().for_each(|(_, node)| now.set_share(0.0, node.share(tier)));
+        able.iter().for_each(|(.., node)| now.set_share(0.0, node.share(tier)));
         if matches!(self.mode, Policy::RoundRobin) {
             round_robin::settle(&mut now, old.total());
         }

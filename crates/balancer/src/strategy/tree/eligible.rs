@@ -205,9 +205,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::strategy::NodeId;
 
     fn child(child: u16, weight: f64) -> EligibleChild {
-        EligibleChild { child, router: None, weight, cumulative_weight: 0.0, identity: 0, current_weight: 0.0 }
+        EligibleChild {
+            child,
+            node: NodeId::ROOT,
+            router: None,
+            weight,
+            cumulative_weight: 0.0,
+            identity: 0,
+            current_weight: 0.0,
+        }
     }
 
     #[test]

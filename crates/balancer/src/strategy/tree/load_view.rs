@@ -20,12 +20,12 @@ const NOTHING: Load = Load { pending: 0, speed: LatencyEwma::SLOWEST };
 impl LoadView<'_> {
     /// The load of a child. For a branch this visits everything in it.
     pub(in crate::strategy) fn load_of(&self, child: &EligibleChild) -> Load {
-        self.loads.map_or(NOTHING, |loads| self.load(self.branch, child, loads))
+        self.loads.map_or(NOTHING, |loads| self.load(child, loads))
     }
 
     /// Calls of this replica in flight in a child.
     pub(in crate::strategy) fn pending(&self, child: &EligibleChild) -> u32 {
-        self.loads.map_or(0, |loads| self.pending_in(self.branch, child, loads))
+        self.loads.map_or(0, |loads| self.pending_in(child, loads))
     }
 
     /// Whether a child without samples already has its one call. A branch is entirely new only at start, when none is
@@ -36,32 +36,25 @@ impl LoadView<'_> {
 
     /// The children with room, as if the others could not serve.
     pub(in crate::strategy) fn within_limits(&self, among: RateLimitFilter<'_>) -> Eligible {
-        self.tree.within_limits(self.branch.eligible(self.tier), self.branch, self.tier, among)
+        self.tree.within_limits(self.branch.eligible(self.tier), self.tier, among)
     }
 
-    fn load(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> Load {
+    fn load(&self, child: &EligibleChild, loads: LoadReader<'_>) -> Load {
         if let Some(router) = child.router {
             return loads.load_of(router, self.branch.median);
         }
-        let Some(branch) = self.below(above, child) else { return NOTHING };
+        let Some(branch) = self.tree.branch(child.node) else { return NOTHING };
         let eligible = branch.eligible(self.tier);
-        let children = eligible.iter().map(|child| self.load(branch, child, loads));
+        let children = eligible.iter().map(|child| self.load(child, loads));
         children.reduce(add).map_or(NOTHING, |sum| mean(sum, eligible.count()))
     }
 
-    fn pending_in(&self, above: &Branch, child: &EligibleChild, loads: LoadReader<'_>) -> u32 {
+    fn pending_in(&self, child: &EligibleChild, loads: LoadReader<'_>) -> u32 {
         if let Some(router) = child.router {
             return loads.pending(router);
         }
-        let children = self
-            .below(above, child)
-            .into_iter()
-            .flat_map(|branch| branch.eligible(self.tier).iter().map(move |child| (branch, child)));
-        children.map(|(branch, child)| self.pending_in(branch, child, loads)).fold(0, u32::saturating_add)
-    }
-
-    fn below(&self, above: &Branch, child: &EligibleChild) -> Option<&Branch> {
-        self.tree.branch(*above.children.get(usize::from(child.child))?)
+        let children = self.tree.branch(child.node).into_iter().flat_map(|branch| branch.eligible(self.tier).iter());
+        children.map(|child| self.pending_in(child, loads)).fold(0, u32::saturating_add)
     }
 }
 
@@ -119,10 +112,7 @@ impl Tree {
         for open in branch.eligible(Tier::Serving).iter() {
             match open.router {
                 Some(router) => speeds.extend(loads.observed_latency(router)),
-                None => {
-                    let below = branch.children.get(usize::from(open.child)).and_then(|id| self.branch(*id));
-                    below.into_iter().for_each(|below| self.gather(below, loads, speeds));
-                }
+                None => self.branch(open.node).into_iter().for_each(|below| self.gather(below, loads, speeds)),
             }
         }
     }

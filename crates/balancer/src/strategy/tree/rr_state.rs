@@ -30,7 +30,7 @@ impl Tree {
         while let Some((id, place)) = at {
             let within_limits = among
                 .zip(self.branch(id))
-                .map(|(among, branch)| self.within_limits(branch.eligible(tier), branch, tier, among));
+                .map(|(among, branch)| self.within_limits(branch.eligible(tier), tier, among));
             let Some(node) = self.nodes.get_mut(id) else { return };
             at = node.parent;
             if let NodeKind::Branch(branch) = &mut node.kind

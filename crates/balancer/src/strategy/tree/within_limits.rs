@@ -2,7 +2,7 @@
 //! need not know about limits. Built only for a request whose first router is over a limit; other requests do not pay
 //! for it.
 
-use super::{Branch, Eligible, Tier, Tree};
+use super::{Eligible, Tier, Tree};
 use crate::load::rate_limit::RateLimiter;
 use crate::strategy::EligibleChild;
 
@@ -15,21 +15,18 @@ impl Tree {
     pub(in crate::strategy) fn within_limits(
         &self,
         eligible: &Eligible,
-        branch: &Branch,
         tier: Tier,
         among: RateLimitFilter<'_>,
     ) -> Eligible {
-        let is_within_limits = |open: &&EligibleChild| self.is_within_limits(branch, open, tier, among);
+        let is_within_limits = |open: &&EligibleChild| self.is_within_limits(open, tier, among);
         Eligible::new(eligible.iter().filter(is_within_limits).copied())
     }
 
-    fn is_within_limits(&self, above: &Branch, child: &EligibleChild, tier: Tier, among: RateLimitFilter<'_>) -> bool {
+    fn is_within_limits(&self, child: &EligibleChild, tier: Tier, among: RateLimitFilter<'_>) -> bool {
         if let Some(router) = child.router {
             return among.0.exceeded(router, among.1).is_none();
         }
-        let below = above.children.get(usize::from(child.child)).and_then(|id| self.branch(*id));
-        below.is_some_and(|branch| {
-            branch.eligible(tier).iter().any(|child| self.is_within_limits(branch, child, tier, among))
-        })
+        self.branch(child.node)
+            .is_some_and(|branch| branch.eligible(tier).iter().any(|child| self.is_within_limits(child, tier, among)))
     }
 }

@@ -163,8 +163,8 @@ impl Policy for Brokers {
 
     fn choose(&mut self, replica: usize, now: Duration) -> PolicyChoice {
         let broker = &mut self.replicas[replica];
-        let (decision, mut changes) = broker.select(&INGRESS, at(now), &mut self.rng);
-        broker.commit(&decision, at(now), &mut changes);
+        let decision = broker.select(&INGRESS, at(now), &mut self.rng);
+        broker.commit(&decision, at(now));
         self.look(replica, now);
         let Decision::Route(route) = decision else { return PolicyChoice::Pass };
         let router = usize::from(route.router().0);
