@@ -62,7 +62,7 @@ impl Broker {
             loads.await_stamp(now);
         }
         while let Some((number, evicted)) = self.in_flight.evict(number) {
-            self.release_probe(evicted.router, number);
+            self.end_without_evidence(number, evicted);
         }
         self.in_flight.start(number, call);
     }
@@ -92,11 +92,18 @@ impl Broker {
     /// Ends calls that the gateway has cut off by now.
     pub(super) fn expire_calls(&mut self, now: BrokerTime) {
         while let Some((number, call)) = self.in_flight.expire(now) {
-            self.release_probe(call.router, number);
+            self.end_without_evidence(number, call);
         }
         self.advance_load_clock(now);
         if self.loads.as_mut().is_some_and(|loads| loads.misses_stamps(now)) {
             self.effects.push(BrokerEvent::Advisory(Advisory::StampsMissing));
+        }
+    }
+
+    /// Looks at the router of a probe only: others are not in the processor's cache.
+    fn end_without_evidence(&mut self, number: u64, call: Call) {
+        if call.probe {
+            self.release_probe(call.router, number);
         }
     }
 
