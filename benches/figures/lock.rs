@@ -76,8 +76,8 @@ fn decide(effort: Effort, routers: u16, size: usize) -> Result<f64> {
     ensure!(request.body().is_some(), "the message has no body");
     let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
     let mut state = SharedState::new(Broker::new(settings), signature, SmallRng::seed_from_u64(1));
-    let reading = state.reading(INGRESS);
-    let read = reading.read(&request);
+    let ingresses = Arc::clone(state.ingresses());
+    let read = ingresses.read(&request);
     // As after a while: the tables of calls in flight and of recent decisions have had all their memory once.
     for _ in 0..IN_FLIGHT_CAPACITY {
         black_box(state.route(&request, &read, false, LEARNT));

@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use tokio::sync::Notify;
@@ -21,7 +22,9 @@ use crate::prices::LivePrices;
 use crate::recent_decisions::RecentDecisions;
 use crate::stamping::WrittenStamp;
 use crate::telemetry::Counts;
-use balancer::broker::{Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Route, Snapshot};
+use balancer::broker::{
+    Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Ingresses, Route, Snapshot,
+};
 use balancer::retry::{GiveUp, RetryPlan};
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
@@ -46,6 +49,8 @@ struct Inner {
     state: OwnCacheLines<Mutex<SharedState>>,
     clock: Clock,
     on_event: fn(&BrokerEvent),
+    /// Those of the settings in force.
+    ingresses: ArcSwap<Ingresses>,
     deadline_moved: Notify,
     counts: Counts,
     calls: Calls,
@@ -97,12 +102,14 @@ impl SharedBroker {
     pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
         let replica = signature.replica().to_owned();
+        let ingresses = ArcSwap::new(Arc::clone(broker.ingresses()));
         let state = OwnCacheLines(Mutex::new(SharedState::new(broker, signature, rng)));
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
             clock,
             on_event,
+            ingresses,
             deadline_moved: Notify::new(),
             counts: Counts::default(),
             calls: Calls::default(),
@@ -194,19 +201,19 @@ impl SharedBroker {
         (bytes, not_changed.or(degradation))
     }
 
-    /// The ingress of the pool that serves a path: the path itself or one above it.
+    /// The ingress of the pool that serves a path: the path itself or one above it. A copy of the caller's own.
     pub fn ingress_of(&self, path: &str) -> Option<RouterPath> {
-        self.lock().broker.ingress_of(path).cloned()
+        self.0.ingresses.load().of(path).map(RouterPath::unshared)
     }
 
     /// The models that clients may ask this pool for, if its settings name those of all targets.
     pub fn models(&self, ingress: &RouterPath) -> Option<Arc<[String]>> {
-        self.lock().broker.models(ingress).cloned()
+        self.0.ingresses.load().models(ingress).cloned()
     }
 
     /// The models of this pool, if the one that is asked for is none of those that its targets serve.
     pub fn models_instead_of(&self, ingress: &RouterPath, asked: &str) -> Option<Arc<[String]>> {
-        self.lock().broker.models_instead_of(ingress, asked).cloned()
+        self.0.ingresses.load().models_instead_of(ingress, asked).cloned()
     }
 
     /// The tree of this digest over the targets of a pool, if a client has brought it along before.
@@ -243,17 +250,16 @@ impl SharedBroker {
         request: &Q,
         act: impl FnOnce(&mut SharedState, &Read<'_>, BrokerTime) -> T,
     ) -> T {
-        let mut reading = self.lock().broker.reading(request.path());
         loop {
-            let read = reading.read(request);
+            let ingresses = self.0.ingresses.load();
+            let read = ingresses.read(request);
             let mut state = self.lock();
-            let asked = state.broker.reading(request.path());
-            if asked == reading {
+            if ingresses.generation() == state.broker.config_generation() {
                 let now = self.now();
-                return act(&mut state, &read, now);
+                let done = act(&mut state, &read, now);
+                self.publish_ingresses(&state, ingresses.generation());
+                return done;
             }
-            drop(state);
-            reading = asked;
         }
     }
 
@@ -325,8 +331,9 @@ impl SharedBroker {
     /// Changes the state in one step, then publishes the events.
     fn change(&self, apply: impl FnOnce(&mut SharedState) -> Applied) -> Applied {
         let mut state = self.lock();
-        let before = state.broker.next_deadline();
+        let (before, generation) = (state.broker.next_deadline(), state.broker.config_generation());
         let applied = apply(&mut state);
+        self.publish_ingresses(&state, generation);
         if !applied.changes.is_empty() {
             state.recent.record_changes(self.now(), &applied.changes);
         }
@@ -339,6 +346,14 @@ impl SharedBroker {
         applied
     }
 
+    /// Before the lock is released, because [`SharedBroker::with_read`] waits for those of the settings in force. Settings change
+    /// by time too: when an operator's weight expires.
+    fn publish_ingresses(&self, state: &SharedState, published: u64) {
+        if state.broker.config_generation() != published {
+            self.0.ingresses.store(Arc::clone(state.ingresses()));
+        }
+    }
+
     fn emit(&self, changes: &[BrokerEvent]) {
         for change in changes {
             self.0.counts.change(change);
@@ -348,5 +363,37 @@ impl SharedBroker {
 
     fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.0.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer::broker::{Command, OperatorCommand, RouterSettings};
+    use gecholog_protocol::Message;
+    use types::mode::OperatingMode;
+
+    use super::*;
+    use crate::admin::AdminCommand;
+
+    /// Settings that time changes while a request is answered are those by which the next one is read.
+    #[test]
+    fn a_weight_that_expires_leaves_requests_answered() {
+        let path = |text: &str| RouterPath::parse(text).unwrap();
+        let settings = BrokerSettings::flat(path("/in/"), vec![path("/a/"), path("/b/")], RouterSettings::default());
+        let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
+        let handle = SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ());
+        let generation = || handle.lock().broker.config_generation();
+        let weight = Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight: Some(0.5) };
+        let until = Some(handle.now().after(Duration::from_nanos(1)));
+        let (by, reason) = ("test".to_owned(), String::new());
+        handle.execute(&AdminCommand::Broker(OperatorCommand { command: weight, until, by, reason }));
+        let weighed = generation();
+        let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
+        let request = message.request().unwrap();
+        for _ in 0..2 {
+            assert!(!handle.route(&request).0.is_empty());
+            assert!(generation() > weighed, "the weight has expired");
+        }
+        assert_eq!(handle.0.ingresses.load().generation(), generation());
     }
 }

@@ -8,7 +8,7 @@ use super::{Dispatch, NextStep};
 use crate::admin::AdminCommand;
 use crate::recent_decisions::RecentDecisions;
 use crate::stamping;
-use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, NextTarget, Reading, Route};
+use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, Route};
 use balancer::retry::{GiveUp, RetryPlan, Step};
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
@@ -44,9 +44,9 @@ impl SharedState {
         Self { broker, signature, rng, recent: RecentDecisions::default(), mode_order: None }
     }
 
-    /// What is to be read of a request for this path before the lock is taken.
-    pub fn reading(&self, path: &str) -> Reading {
-        self.broker.reading(path)
+    /// By which requests are read before the lock is taken.
+    pub const fn ingresses(&self) -> &Arc<Ingresses> {
+        self.broker.ingresses()
     }
 
     /// Chooses a router for a request of the gateway and counts it. `explains`: also says why, which is slow, and holds only as

@@ -10,7 +10,7 @@ use smallvec::{SmallVec, smallvec};
 use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
 use crate::strategy::{Candidate, CandidateCursor, Ineligible, NodeId, PickContext, PickReason, Tree};
 use types::request::Request;
-use types::router::{PoolId, RouterId, RouterPath};
+use types::router::{PoolId, RouterId};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
@@ -144,12 +144,6 @@ fn all<'a, R: Rng>(
 }
 
 impl Broker {
-    /// The longest ingress that a path is at or below, as the gateway matches.
-    pub fn ingress_of(&self, path: &str) -> Option<&RouterPath> {
-        let above = self.pools.values().map(Pool::ingress).filter(|ingress| path.starts_with(ingress.as_str()));
-        above.max_by_key(|ingress| ingress.as_str().len())
-    }
-
     /// The next target after these attempts: the one that made what the request names, if it may serve, then the order of the
     /// policies. Reads only; advance the clock first.
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
@@ -348,6 +342,8 @@ mod tests {
     use crate::broker::{BrokerInput, invariants};
     use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
     use types::outcome::{CallAnswer, CallObservation, LogEntry};
+    use types::router::RouterPath;
+
     const A: &str = "/azure/a/";
     const B: &str = "/azure/b/";
     const C: &str = "/azure/c/";
@@ -441,14 +437,6 @@ mod tests {
         let worked = Report { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
         worked.apply(&mut broker, seconds(603));
         assert_eq!(broker.routers().next().unwrap().1, HealthState::Serving);
-    }
-
-    #[test]
-    fn the_longest_ingress_serves_a_path() {
-        let broker = broker(&[A]);
-        let ingress = |path| broker.ingress_of(path).map(RouterPath::as_str);
-        assert_eq!(ingress("/azure/v1/chat/completions"), Some(INGRESS));
-        assert_eq!((ingress("/azure"), ingress("/azurex/"), ingress("/")), (None, None, None));
     }
 
     #[test]

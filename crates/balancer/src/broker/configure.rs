@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Broker, BrokerSettings, PathRole, Pool, RouterSettings};
+use super::{Broker, BrokerSettings, Ingresses, PathRole, Pool, RouterSettings};
 use crate::health::Effect;
 use crate::strategy::Tree;
 use crate::table::Table;
@@ -50,6 +50,8 @@ impl Broker {
         routers.set_leaves(leaves);
         self.configure_loads();
         self.configure_rate_limits();
+        let pools = settings.pools.iter().zip(self.pools());
+        self.ingresses = Arc::new(Ingresses::new(self.config_generation, pools));
     }
 
     fn intern_router(

@@ -14,6 +14,7 @@ mod configure;
 mod decision;
 mod explain;
 mod histogram;
+mod ingresses;
 mod input;
 pub mod invariants;
 mod last_serving;
@@ -24,7 +25,6 @@ mod outcome_dedup;
 mod poison;
 mod pool;
 mod rate_limits;
-mod reading;
 mod router_stats;
 mod routers;
 mod selection_counts;
@@ -47,11 +47,11 @@ pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
 pub use explain::{Caveat, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
+pub use ingresses::Ingresses;
 pub use input::BrokerInput;
 pub use operator::{Override, Weight};
 pub use outcome_dedup::CAPACITY as OUTCOME_DEDUP_CAPACITY;
 pub use pool::{Pool, WhenAllDisabled};
-pub use reading::Reading;
 pub use router_stats::RouterStats;
 pub use selection_counts::{PassCounts, SelectionReason};
 pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
@@ -104,6 +104,7 @@ pub struct Broker {
     /// Shared, so that a reader can go on without the broker.
     settings: Arc<BrokerSettings>,
     path_roles: FxHashMap<RouterPath, PathRole>,
+    ingresses: Arc<Ingresses>,
     routers: Routers,
     pools: Table<PoolId, Pool>,
     client_pools: ClientPools,
@@ -137,6 +138,7 @@ impl Broker {
         let mut broker = Self {
             settings: Arc::default(),
             path_roles: FxHashMap::default(),
+            ingresses: Arc::default(),
             routers: Routers::default(),
             pools: Table::default(),
             client_pools: ClientPools::default(),

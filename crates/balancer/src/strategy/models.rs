@@ -30,7 +30,7 @@ pub struct Models {
 }
 
 impl Models {
-    pub(super) fn from_tree(root: &Target) -> Self {
+    pub(crate) fn from_tree(root: &Target) -> Self {
         let taken = if takes_any(root) { None } else { served(root, None, Side::Both) };
         Self { names: names(root).map(Arc::from), taken }
     }

@@ -25,7 +25,7 @@ pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, PickReason, conditional, models, sticky};
+use super::{Asks, PickReason, conditional, sticky};
 use crate::load::LatencyEwma;
 use crate::table::{Id, Table};
 use types::outcome::FailureRule;
@@ -173,7 +173,6 @@ pub struct Tree {
     turns: bool,
     /// It contains a policy that chooses by load.
     learns: bool,
-    models: models::Models,
     /// Round robins whose children have changed, with the sum of their weights before that.
     unsettled: SmallVec<[(NodeId, Tier, f64); 1]>,
 }
@@ -183,11 +182,10 @@ impl Tree {
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
-        let models = models::Models::from_tree(root);
         let unsettled = SmallVec::new();
         let mut nodes = Table::default();
         nodes.reserve(root.size());
-        let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, models, unsettled };
+        let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -233,11 +231,6 @@ impl Tree {
     /// The same in detail; nothing if it asks for nothing.
     pub fn asks(&self) -> Option<&Arc<Asks>> {
         (!self.asks.is_empty()).then_some(&self.asks)
-    }
-
-    /// The models that it serves, as far as the settings say.
-    pub const fn models(&self) -> &models::Models {
-        &self.models
     }
 
     /// Whether anything in the tree may serve in this tier.
