@@ -215,7 +215,7 @@ impl RelayTask {
         handle: &SharedBroker,
         replica: &str,
         token: (Option<Token>, Guesses),
-        log: mpsc::Sender<Box<relay::FinishedAttempt>>,
+        log: mpsc::Sender<Vec<u8>>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
         let relay = Arc::new(Relay::new(settings, handle.clone(), replica, token, log)?);
@@ -265,7 +265,7 @@ struct BackgroundTasks {
     prices: Option<PricesFile>,
     relay: Option<Arc<Relay>>,
     /// The relay's attempts that are over, for the gateway's log.
-    entries: mpsc::Receiver<Box<relay::FinishedAttempt>>,
+    entries: mpsc::Receiver<Vec<u8>>,
 }
 
 /// One of the tasks that share a thread. Each is polled only when it is woken itself: log entries come with every call.

@@ -13,7 +13,6 @@ use tokio::task::unconstrained;
 
 use super::{ConnectionStatus, LinkState, Settings, sync_with_server};
 use crate::calls::from_log;
-use crate::relay::FinishedAttempt;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
 use gecholog_protocol::log_entry;
@@ -47,11 +46,11 @@ pub async fn learn_from_logs(
 /// was learnt when the call ended. What the bus does not take is
 /// dropped: an entry is a lesson, not a promise. Entries that end close together go together: to wake this thread, the bus and
 /// all listeners for each of them would cost more than the entry.
-pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Box<FinishedAttempt>>) {
+pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Vec<u8>>) {
     let mut together = Vec::new();
     while entries.recv_many(&mut together, entries.max_capacity()).await > 0 {
         for entry in together.drain(..) {
-            if let Err(error) = client.publish(settings.logger_subject.clone(), entry.entry().into()).await {
+            if let Err(error) = client.publish(settings.logger_subject.clone(), entry.into()).await {
                 tracing::debug!(%error, "a log entry could not be published");
             }
         }

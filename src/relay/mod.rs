@@ -75,7 +75,6 @@ use client::{Clients, ConnectTimeout};
 use key_client::KeyClient;
 use llm::prices::Prices;
 use record::Entries;
-pub use record::FinishedAttempt;
 use session::Sessions;
 use stream_usage::UsageRefusals;
 use target::Target;
@@ -259,7 +258,7 @@ impl Relay {
         handle: SharedBroker,
         replica: &str,
         (token, guesses): (Option<Token>, Guesses),
-        log: mpsc::Sender<Box<FinishedAttempt>>,
+        log: mpsc::Sender<Vec<u8>>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
         let patience = ConnectTimeout::new(rules.times.connect);

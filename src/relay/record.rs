@@ -32,12 +32,12 @@ const MASKED: &str = "*****MASKED*****";
 /// Where entries go.
 #[derive(Debug)]
 pub(super) struct Entries {
-    log: mpsc::Sender<Box<FinishedAttempt>>,
+    log: mpsc::Sender<Vec<u8>>,
     handle: SharedBroker,
 }
 
 impl Entries {
-    pub(super) fn new(log: mpsc::Sender<Box<FinishedAttempt>>, handle: SharedBroker) -> Self {
+    pub(super) fn new(log: mpsc::Sender<Vec<u8>>, handle: SharedBroker) -> Self {
         handle.counts().relayed.entries.preregister([DROPPED]);
         Self { log, handle }
     }
@@ -47,15 +47,19 @@ impl Entries {
         !self.log.is_closed()
     }
 
-    fn send(&self, entry: FinishedAttempt) {
-        let now = entry.end.over;
-        if let Err(TrySendError::Full(_)) = self.log.try_send(Box::new(entry))
-            && let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, now)
-        {
-            tracing::warn!(
-                total,
-                "log entries of the relay come faster than the bus takes them: the newest are dropped"
-            );
+    /// Written here: one piece of memory that goes to another thread costs less than the dozens that the entry is made of.
+    fn send(&self, record: Record, end: &RecordEnd) {
+        match self.log.try_reserve() {
+            Ok(place) => place.send(record.entry(end)),
+            Err(TrySendError::Closed(())) => {}
+            Err(TrySendError::Full(())) => {
+                if let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, end.over) {
+                    tracing::warn!(
+                        total,
+                        "log entries of the relay come faster than the bus takes them: the newest are dropped"
+                    );
+                }
+            }
         }
     }
 }
@@ -147,25 +151,16 @@ pub(super) struct RecordEnd {
     pub(super) over: BrokerTime,
 }
 
-/// An attempt that is over. Its entry is written where it is published, away from the calls.
-#[derive(Debug)]
-pub struct FinishedAttempt {
-    record: Record,
-    end: RecordEnd,
-}
-
 impl Record {
     /// Has the entry published.
     pub(super) fn publish(self, end: RecordEnd) {
         let entries = Arc::clone(&self.entries);
-        entries.send(FinishedAttempt { record: self, end });
+        entries.send(self, &end);
     }
-}
 
-impl FinishedAttempt {
     /// The entry, in bytes.
-    pub fn entry(self) -> Vec<u8> {
-        let Self { record, end } = self;
+    fn entry(self, end: &RecordEnd) -> Vec<u8> {
+        let record = self;
         // One without a good end says nothing that anybody should take for an answer.
         let answer = record.answer.filter(|_| end.broken.is_none());
         let left_out = |answer: &RecordedAnswer| Some(answer.length).filter(|length| *length > answer.body.len());
@@ -176,7 +171,7 @@ impl FinishedAttempt {
         let models = served.as_deref().into_iter().chain(record.models.iter().map(String::as_str));
         let book = record.entries.handle.prices().book();
         let cost = end.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
-        let call = call_object(&end, record.traces, cost);
+        let call = call_object(end, record.traces, cost);
         let error = end.broken.map(|broken| broken.to_string());
         let url = url_without_query(&record.uri);
         let answered = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();

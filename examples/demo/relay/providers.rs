@@ -100,7 +100,10 @@ impl Show {
         let pool = settings.broker.pools.first().context("the pools file has no pool")?.ingress.clone();
         let built = balancer::broker::Broker::new(settings.broker.clone());
         // What a client asks for does not matter where the targets set their models.
-        let models = built.ingresses().models_instead_of(&pool, "").map_or_else(|| vec!["gpt-4o".to_owned()], |all| all.to_vec());
+        let models = built
+            .ingresses()
+            .models_instead_of(&pool, "")
+            .map_or_else(|| vec!["gpt-4o".to_owned()], |all| all.to_vec());
         let broker = Broker::start_alone(&broker::binary()?, &variables).await?;
         let address = broker.relay.clone().context("the relay says no address")?;
         let url = format!("http://{address}{pool}");

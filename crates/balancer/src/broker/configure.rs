@@ -62,13 +62,14 @@ impl Broker {
     ) -> Option<RouterId> {
         let own = self.settings.routers.get(path).map(|own| Arc::new(own.clone()));
         let settings = own.unwrap_or_else(|| Arc::clone(defaults));
+        let relayed = self.settings.relayed.contains(path);
         let id = match known.get(path) {
             Some(id) => {
-                self.routers.set_settings(*id, settings);
+                self.routers.set_settings(*id, settings, relayed);
                 *id
             }
             None => {
-                let id = self.routers.push(path.clone(), settings)?;
+                let id = self.routers.push(path.clone(), settings, relayed)?;
                 known.insert(path.clone(), id);
                 id
             }

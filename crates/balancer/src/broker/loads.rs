@@ -3,7 +3,7 @@
 
 use rand::Rng;
 
-use super::{Broker, Pool, Route};
+use super::{Broker, PathRole, Pool, Route};
 use crate::in_flight::Call;
 use crate::load::{LoadReader, Loads};
 use crate::strategy::{Candidates, PickContext, Tier};
@@ -73,8 +73,17 @@ impl Broker {
         if let Some(loads) = &mut self.loads {
             loads.stamp_seen();
         }
-        let log_follows = matches!(report, CallObservation::Attempt(attempt) if !knows_usage(attempt));
+        let log_follows = matches!(report, CallObservation::Attempt(attempt) if self.log_adds(attempt));
         if log_follows { self.in_flight.answered(number) } else { self.in_flight.finish(number) }
+    }
+
+    /// Whether the log of an attempt may say more about usage than the relay knows: not of an error, which used nothing, nor where
+    /// the entry is the relay's own.
+    pub(super) fn log_adds(&self, attempt: &Attempt<'_>) -> bool {
+        let knows_usage =
+            attempt.details.total_tokens.is_some() || attempt.answer.status.is_some_and(|status| status >= 400);
+        let router = attempt.answer.served_path.and_then(|path| self.path_roles.get(path));
+        !knows_usage && !matches!(router, Some(PathRole::Router(id)) if self.routers.is_relayed(*id))
     }
 
     /// A call ended without anyone at fault: what it took is given back.
@@ -123,9 +132,4 @@ impl Broker {
             self.pools.values_mut().for_each(|pool| pool.refresh_medians(loads));
         }
     }
-}
-
-/// Whether an attempt has all that its log could say about usage; an error used nothing.
-pub(super) fn knows_usage(attempt: &Attempt<'_>) -> bool {
-    attempt.details.total_tokens.is_some() || attempt.answer.status.is_some_and(|status| status >= 400)
 }

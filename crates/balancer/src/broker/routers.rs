@@ -23,6 +23,8 @@ pub(super) struct Router {
     pub(super) stats: RouterStats,
     /// Shared with all that have the same from the same place.
     settings: Arc<RouterSettings>,
+    /// Only the relay reaches it, and so reports all that its calls show.
+    relayed: bool,
     health: Health,
     /// Its leaves in all pools.
     leaves: SmallVec<[(PoolId, NodeId); 2]>,
@@ -109,9 +111,9 @@ impl Deref for Routers {
 
 impl Routers {
     /// A new one, which serves; `None` if there is no room for one more.
-    pub(super) fn push(&mut self, path: RouterPath, settings: Arc<RouterSettings>) -> Option<RouterId> {
+    pub(super) fn push(&mut self, path: RouterPath, settings: Arc<RouterSettings>, relayed: bool) -> Option<RouterId> {
         let (stats, health, leaves) = (RouterStats::default(), Health::default(), SmallVec::new());
-        self.all.push(Router { path, stats, settings, health, leaves })
+        self.all.push(Router { path, stats, settings, relayed, health, leaves })
     }
 
     /// Makes room for so many more.
@@ -172,10 +174,15 @@ impl Routers {
         self.all.get_mut(id).map(|router| &mut router.stats)
     }
 
-    pub(super) fn set_settings(&mut self, id: RouterId, settings: Arc<RouterSettings>) {
+    pub(super) fn set_settings(&mut self, id: RouterId, settings: Arc<RouterSettings>, relayed: bool) {
         if let Some(router) = self.all.get_mut(id) {
-            router.settings = settings;
+            (router.settings, router.relayed) = (settings, relayed);
         }
+    }
+
+    /// Whether only the relay reaches this one.
+    pub(super) fn is_relayed(&self, id: RouterId) -> bool {
+        self.all.get(id).is_some_and(|router| router.relayed)
     }
 
     /// The pools are new, with these leaves: all is derived anew.

@@ -1,7 +1,6 @@
 //! Learning from an attempt of this process's own relay, before its log entry.
 
 use super::super::Broker;
-use super::super::loads::knows_usage;
 use super::super::outcome_dedup::{Key, PendingOutcome};
 use super::{Effect, Verdict};
 use crate::in_flight::Call;
@@ -9,8 +8,8 @@ use types::outcome::{Attempt, CallObservation, Class, Outcome};
 use types::time::BrokerTime;
 
 impl Broker {
-    /// The relay saw the end itself, so it counts at once, with its time and tokens; the call's log only adds what the relay does
-    /// not know. A log that came first has counted already, and only lacks the probe slot.
+    /// The relay saw the end itself, so it counts at once, with its time and tokens. Behind the gateway the call's log follows, and
+    /// only adds what the relay does not know; one that came first has counted already, and only lacks the probe slot.
     pub(super) fn learn_attempt(
         &mut self,
         report: &CallObservation<'_>,
@@ -20,20 +19,22 @@ impl Broker {
         now: BrokerTime,
     ) {
         let key = Key::new(attempt.answer.transaction, outcome.router, outcome.status);
-        if self.dedup.take_earlier_log(key) {
+        let log_follows = !self.routers.is_relayed(outcome.router);
+        if log_follows && self.dedup.take_earlier_log(key) {
             if attempt.details.probe {
                 self.release_probe(outcome.router, attempt.decision);
             }
             return;
         }
-        if knows_usage(attempt) {
+        if !self.log_adds(attempt) {
             self.learn_usage(report, outcome, call, now);
         }
         // The log cannot know better whether this was old news.
         let at_fault = self.is_at_fault(report, outcome, now);
         let class = if at_fault { Class::Neutral } else { outcome.class };
         // Without tokens the time of a good answer waits for the log, which may have both: speeds are compared by token.
-        let latency = outcome.latency.filter(|_| outcome.completion_tokens.is_some() || class != Class::Success);
+        let latency =
+            outcome.latency.filter(|_| !log_follows || outcome.completion_tokens.is_some() || class != Class::Success);
         let outcome = Outcome { class, latency, ..*outcome };
         let mut verdict = self.count_outcome(&outcome, now);
         if outcome.latency.is_some() {
@@ -43,6 +44,8 @@ impl Broker {
         if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
             *effect = Effect::Counted;
         }
-        self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, verdict }, now);
+        if log_follows {
+            self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, verdict }, now);
+        }
     }
 }

@@ -60,8 +60,7 @@ impl Broker {
     /// Whether the gateway gave up before the answer was complete: not if a relay made the call and left the entry.
     pub(super) fn is_cut_off(&self, report: &CallObservation<'_>, router: RouterId) -> bool {
         let CallObservation::Log { entry, .. } = report else { return false };
-        entry.details.latency.is_some_and(|latency| latency >= MAX_CALL_DURATION)
-            && !self.path(router).is_some_and(|path| self.settings.relayed.contains(path))
+        entry.details.latency.is_some_and(|latency| latency >= MAX_CALL_DURATION) && !self.routers.is_relayed(router)
     }
 
     /// The ingress itself served the call. If a router of a pool was requested, the gateway does not have it; if the

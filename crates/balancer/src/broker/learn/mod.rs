@@ -219,6 +219,10 @@ impl Broker {
         call: Option<Call>,
         now: BrokerTime,
     ) -> Result<(), IgnoreReason> {
+        // The relay's own, which comes back where a connection has moved to another server of the bus meanwhile.
+        if report.decision().is_some() && self.routers.is_relayed(outcome.router) {
+            return Err(IgnoreReason::Twice);
+        }
         let key = Key::new(entry.answer.transaction, outcome.router, outcome.status);
         let met = self.dedup.log(key, entry.egress_status, entry.started, now);
         if met == Match::Twice {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::health::{HealthSettings, Preset};
+use crate::load::rate_limit::RateLimit;
 use types::outcome::{ErrorClass, NamedBy, PayloadDigest, TransportFailure};
 
 /// Routers whose settings are these, and whose ingress only the relay serves.
@@ -272,4 +273,31 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
     assert_eq!(harness.out(), Vec::<String>::new(), "a list, or a path for which the key has no scope");
     ended(&mut harness, 0, 2, refused(true));
     assert_eq!(harness.out(), ["/azure/r0/"]);
+}
+
+/// No entry of the gateway's follows, and its own does not count again.
+#[test]
+fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
+    let mut settings = settings(2);
+    settings.relayed = (0..2).map(|place| path(&router(place))).collect();
+    let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
+    settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::Fastest, targets });
+    settings.defaults.rate_limit = Some(RateLimit { rpm: None, tpm: Some(1_000_000) });
+    let mut harness = Harness::of(settings);
+    let mut rng = SmallRng::seed_from_u64(1);
+    let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
+    let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
+    harness.broker.apply(BrokerInput::Chosen(&route), at(0));
+    let (place, served) = (usize::from(route.router().0), router(usize::from(route.router().0)));
+    let entry = Report { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "L_1_1_1", 0, 1_000) };
+    let attempt = Report { source: Source::Attempt, sent_at: Some(at(0)), decision: Some(route.number), ..entry };
+    harness.learn(&attempt, at(1_000));
+    let observed = harness.broker.loads.as_ref().and_then(|loads| loads.observed_latency(route.router()));
+    assert!(observed.is_some(), "without tokens too");
+    assert_eq!(harness.broker.dedup.len(), 0);
+    assert!(!harness.broker.in_flight.contains(route.number));
+    assert_eq!(harness.learn(&Report { decision: Some(route.number), ..entry }, at(1_100)), Some(IgnoreReason::Twice));
+    assert_eq!(harness.stats(place).successes, 1);
+    assert_eq!(harness.learn(&Report { transaction: Some("M_1_1_1"), ..entry }, at(1_200)), None, "of another replica");
+    assert_eq!((harness.stats(place).successes, invariants::broken(&harness.broker)), (2, None));
 }
