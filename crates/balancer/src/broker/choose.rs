@@ -7,6 +7,7 @@ use crate::health::Health;
 use crate::strategy::{Candidate, CandidateCursor, Tier};
 use types::request::Request;
 use types::router::RouterId;
+use types::time::BrokerTime;
 
 impl Broker {
     /// The router for a request, and why. Reads only; health is that of the last input, so advance the clock first.
@@ -54,20 +55,30 @@ impl Broker {
         Some((chosen, RouteKind::Panic))
     }
 
-    /// Of disabled routers the one that is back first, unless a call is there already. Of those whose upstreams have announced their
-    /// waits only the very first is asked, and only now and then.
+    /// Of disabled routers the one that is back first, one call at a time: while one has a call that was sent just now, none of those
+    /// that are back later is asked, and one that has a call is not asked again. Of those whose upstreams have announced their waits
+    /// only the first is asked, and only now and then; they keep no calls from the others.
     fn soonest(&self, disabled: Vec<Candidate>, wanted: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
-        let health = |router| self.routers.get(router).map(|router| router.health());
-        let until = |chosen: &Candidate| health(chosen.router).and_then(Health::until);
-        let first = disabled.iter().min_by_key(|chosen| until(chosen))?.router;
-        let is_asked = |chosen: &Candidate| {
-            let is_kept = health(chosen.router)
-                .is_none_or(|health| if chosen.router == first { health.rests() } else { health.waits_as_announced() });
-            wanted(chosen) && !is_kept
+        let disabled = || {
+            let known = disabled.iter().filter_map(|chosen| Some((chosen, self.routers.get(chosen.router)?.health())));
+            known.filter_map(|(chosen, health)| Some((health.until()?, chosen, health)))
         };
-        let soonest = disabled.into_iter().filter(is_asked).min_by_key(until)?;
-        let busy = health(soonest.router).is_none_or(|health| health.active_probes() > 0);
-        (!busy).then_some(Candidate { p: None, ..soonest })
+        // From these moments on those that are back are not asked.
+        let (mut busy_from, mut kept_from) = (BrokerTime::MAX, BrokerTime::MAX);
+        for (until, chosen, health) in disabled() {
+            let (is_busy, just_now) = (health.active_probes() > 0, health.was_asked_just_now());
+            match health.waits_as_announced() {
+                true if just_now || !is_busy && !wanted(chosen) => kept_from = kept_from.min(until),
+                false if just_now && is_busy && wanted(chosen) => busy_from = busy_from.min(until),
+                _ => {}
+            }
+        }
+        let may_ask = |(until, chosen, health): &(BrokerTime, &Candidate, &Health)| {
+            let is_kept = busy_from <= *until || health.waits_as_announced() && kept_from <= *until;
+            !is_kept && health.active_probes() == 0 && wanted(chosen)
+        };
+        let (_, soonest, _) = disabled().filter(may_ask).min_by_key(|(until, ..)| *until)?;
+        Some(Candidate { p: None, ..soonest.clone() })
     }
 
     /// What a call to a router that may serve is.

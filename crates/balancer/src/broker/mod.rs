@@ -20,6 +20,7 @@ mod last_serving;
 mod learn;
 mod loads;
 mod operator;
+mod outage;
 mod outcome_dedup;
 mod poison;
 mod pool;
@@ -40,7 +41,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
-pub use attempt_history::{AnnouncedWait, AttemptHistory, NextTarget};
+pub use attempt_history::{AttemptHistory, NextTarget};
 pub use canonical::Values;
 pub use client_pools::ClientTree;
 pub use command::{Command, CommandError, OperatorCommand};
@@ -49,6 +50,7 @@ pub use explain::{Caveat, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use input::BrokerInput;
 pub use operator::{Override, Weight};
+pub use outage::Outage;
 pub use outcome_dedup::CAPACITY as OUTCOME_DEDUP_CAPACITY;
 pub use pool::{Pool, WhenAllDisabled};
 pub use reading::Reading;
@@ -292,6 +294,11 @@ impl Broker {
     /// How many settings have been in force, these included.
     pub const fn config_generation(&self) -> u64 {
         self.config_generation
+    }
+
+    /// How often the eligibility of routers has changed.
+    pub const fn eligibility_changes(&self) -> u64 {
+        self.eligibility_changes
     }
 
     /// Messages whose logs did not come in time, or for which there is no room any more.

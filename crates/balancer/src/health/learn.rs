@@ -101,7 +101,7 @@ impl Health {
         }
         let hint = settings.retry_after.effective_wait(outcome);
         let rate_limited = hint.is_some() && outcome.class == Class::RateLimited;
-        let at_once = rate_limited || ejects_alone(outcome, settings);
+        let at_once = rate_limited || (hint.is_some() && names_wait(outcome)) || ejects_alone(outcome, settings);
         if !rate_limited {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
@@ -271,6 +271,11 @@ impl Health {
 /// Whether the wait is the answer's own, and not assumed.
 fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
     hint.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
+}
+
+/// Whether an answer says itself for how long its upstream is not to be called; a quota that is refilled then is a guess.
+fn names_wait(outcome: &Outcome) -> bool {
+    matches!(outcome.retry_after, Some(RetryAfter::Delay(wait)) if !wait.is_zero())
 }
 
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.

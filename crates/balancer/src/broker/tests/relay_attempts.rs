@@ -273,3 +273,24 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
     ended(&mut harness, 0, 2, refused(true));
     assert_eq!(harness.out(), ["/azure/r0/"]);
 }
+
+/// One answer of each is enough, of whatever request; and what another request meets later undoes nothing.
+#[test]
+fn s1_6_a_wait_that_targets_ask_for_is_no_requests_fault() {
+    let mut harness = relayed(2, resilient());
+    let refused = |harness: &mut Harness, place, seconds| {
+        ended(harness, place, seconds, |report| Report {
+            status: Some(503),
+            retry_after: Some(RetryAfter::Delay(Duration::from_secs(30))),
+            payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
+            ..report
+        });
+    };
+    refused(&mut harness, 0, 10);
+    refused(&mut harness, 1, 11);
+    assert_eq!(harness.out(), [router(0), router(1)]);
+    refused(&mut harness, 0, 15);
+    assert_eq!(harness.until(0), Some(at(45_000)), "the second of the same request counts like the first");
+    attempt(&mut harness, 1, 200, "another", 16);
+    assert_eq!(harness.out(), [router(0), router(1)]);
+}
