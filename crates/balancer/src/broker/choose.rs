@@ -49,7 +49,10 @@ impl Broker {
         }
         let mut order = self.candidates(pool, Tier::Disabled, request, rng);
         let chosen = match pool.when_all_disabled() {
-            WhenAllDisabled::Soonest => self.soonest(order.collect(), wanted)?,
+            WhenAllDisabled::Soonest => {
+                let disabled = order.collect();
+                self.soonest(disabled, request.is_generation(), wanted)?
+            }
             WhenAllDisabled::Any | WhenAllDisabled::Pass => order.find(wanted)?,
         };
         Some((chosen, RouteKind::Panic))
@@ -57,8 +60,14 @@ impl Broker {
 
     /// Of disabled routers the one that is back first, one call at a time: while one has a call that was sent just now, none of those
     /// that are back later is asked, and one that has a call is not asked again. Of those whose upstreams have announced their waits
-    /// only the first is asked, and only now and then; they keep no calls from the others.
-    fn soonest(&self, disabled: Vec<Candidate>, wanted: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
+    /// only the first is asked, and only now and then, by a call that can show that it is back (`shows_return`); they keep no calls from
+    /// the others.
+    fn soonest(
+        &self,
+        disabled: Vec<Candidate>,
+        shows_return: bool,
+        wanted: impl Fn(&Candidate) -> bool,
+    ) -> Option<Candidate> {
         let disabled = || {
             let known = disabled.iter().filter_map(|chosen| Some((chosen, self.routers.get(chosen.router)?.health())));
             known.filter_map(|(chosen, health)| Some((health.until()?, chosen, health)))
@@ -74,7 +83,8 @@ impl Broker {
             }
         }
         let may_ask = |(until, chosen, health): &(BrokerTime, &Candidate, &Health)| {
-            let is_kept = busy_from <= *until || health.waits_as_announced() && kept_from <= *until;
+            let is_early = health.waits_as_announced();
+            let is_kept = busy_from <= *until || is_early && (kept_from <= *until || !shows_return);
             !is_kept && health.active_probes() == 0 && wanted(chosen)
         };
         let (_, soonest, _) = disabled().filter(may_ask).min_by_key(|(until, ..)| *until)?;

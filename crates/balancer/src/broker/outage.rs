@@ -42,7 +42,8 @@ impl Broker {
     }
 
     /// When a client may send a request again: the soonest moment at which one of its targets may serve, which may be in the
-    /// past; `None` if that is unknown. `not_before`: until when a target that serves has asked not to be called.
+    /// past; `None` if that is unknown. `not_before`: until when a target has asked this request not to be sent; that may be later
+    /// than what its health says, which goes only so far.
     pub fn retry_at(
         &self,
         request: &impl Request,
@@ -57,11 +58,9 @@ impl Broker {
             if !history.may_retry(router) && asked_to_wait.is_none() {
                 return None;
             }
-            let is_held = self.operator.hold(router).is_some();
-            match self.routers.get(router)?.health().until() {
-                None if !is_held => Some(asked_to_wait.unwrap_or(now)),
-                _ => self.back(router),
-            }
+            let is_out = self.operator.hold(router).is_some() || self.routers.get(router)?.health().until().is_some();
+            let back = if is_out { self.back(router)? } else { now };
+            Some(asked_to_wait.map_or(back, |asked| asked.max(back)))
         };
         pool.tree().reachable(request).filter_map(ready).min()
     }

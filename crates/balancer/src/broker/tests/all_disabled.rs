@@ -139,6 +139,34 @@ fn a_router_that_does_not_answer_is_asked_once_and_then_another() {
     }
 }
 
+/// A list of models, say: its success would show nothing, and the call that could show it would have to wait.
+struct MakesNothing;
+
+impl Request for MakesNothing {
+    fn path(&self) -> &str {
+        INGRESS
+    }
+
+    fn is_generation(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_call_that_makes_nothing_is_no_early_probe() {
+    let mut harness = all_announced(2, 429);
+    harness.tick(at(6_000));
+    let expected = Outage { until: Some(at(20_005)), rate_limited: true, announced: true };
+    assert_eq!(outage_of(&mut harness, &MakesNothing), expected);
+    assert!(sent(harness.decide(at(6_000))).is_some());
+    let mut harness = all_out(2, WhenAllDisabled::Soonest);
+    let offer = harness.broker.next_target(&MakesNothing, &mut AttemptHistory::default(), &mut harness.rng);
+    assert!(
+        matches!(offer, NextTarget::Untried(_)),
+        "where no upstream has asked for a wait, it is better than no answer"
+    );
+}
+
 #[test]
 fn a_router_that_failed_is_asked_where_the_others_wait_as_announced() {
     let mut harness = all_announced(1, 429);
