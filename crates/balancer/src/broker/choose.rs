@@ -7,7 +7,6 @@ use crate::health::Health;
 use crate::strategy::{Candidate, CandidateCursor, Tier};
 use types::request::Request;
 use types::router::RouterId;
-use types::time::BrokerTime;
 
 impl Broker {
     /// The router for a request, and why. Reads only; health is that of the last input, so advance the clock first.
@@ -58,37 +57,30 @@ impl Broker {
         Some((chosen, RouteKind::Panic))
     }
 
-    /// Of disabled routers the one that is back first, one call at a time: while one has a call that was sent just now, none of those
-    /// that are back later is asked, and one that has a call is not asked again. Of those whose upstreams have announced their waits
-    /// only the first is asked, and only now and then, by a call that can show that it is back (`shows_return`); they keep no calls from
-    /// the others.
+    /// Of disabled routers the one that is back first, one call at a time: after one was sent a call the next is asked when that is
+    /// over, or takes too long, and none twice at a time. Those whose upstreams have announced their waits are asked only now and then,
+    /// one by each request, and only by those that can show that it is back (`shows_return`); they keep no calls from the others.
     fn soonest(
         &self,
         disabled: Vec<Candidate>,
         shows_return: bool,
         wanted: impl Fn(&Candidate) -> bool,
     ) -> Option<Candidate> {
-        let disabled = || {
+        let (mut is_asked, mut may_be_early) = (false, shows_return);
+        let known = || {
             let known = disabled.iter().filter_map(|chosen| Some((chosen, self.routers.get(chosen.router)?.health())));
-            known.filter_map(|(chosen, health)| Some((health.until()?, chosen, health)))
+            known.map(|(chosen, health)| (chosen, health, health.active_probes() > 0, health.waits_as_announced()))
         };
-        // From these moments on those that are back are not asked.
-        let (mut busy_from, mut kept_from) = (BrokerTime::MAX, BrokerTime::MAX);
-        for (until, chosen, health) in disabled() {
-            let (is_busy, just_now) = (health.active_probes() > 0, health.was_asked_just_now());
-            match health.waits_as_announced() {
-                true if just_now || !is_busy && !wanted(chosen) => kept_from = kept_from.min(until),
-                false if just_now && is_busy && wanted(chosen) => busy_from = busy_from.min(until),
-                _ => {}
-            }
+        for (chosen, health, is_busy, is_announced) in known() {
+            let just_now = health.was_asked_just_now();
+            is_asked |= !is_announced && is_busy && just_now;
+            may_be_early &= !is_announced || !just_now && (is_busy || wanted(chosen));
         }
-        let may_ask = |(until, chosen, health): &(BrokerTime, &Candidate, &Health)| {
-            let is_early = health.waits_as_announced();
-            let is_kept = busy_from <= *until || is_early && (kept_from <= *until || !shows_return);
-            !is_kept && health.active_probes() == 0 && wanted(chosen)
+        let may_ask = |(chosen, _, is_busy, is_announced): &(&Candidate, &Health, bool, bool)| {
+            !is_busy && (!is_announced || may_be_early) && wanted(chosen)
         };
-        let (_, soonest, _) = disabled().filter(may_ask).min_by_key(|(until, ..)| *until)?;
-        Some(Candidate { p: None, ..soonest.clone() })
+        let soonest = known().filter(|_| !is_asked).filter(may_ask).min_by_key(|(_, health, ..)| health.until());
+        soonest.map(|(chosen, ..)| Candidate { p: None, ..chosen.clone() })
     }
 
     /// What a call to a router that may serve is.

@@ -707,6 +707,28 @@ mod while_disabled {
         );
     }
 
+    /// Whatever took it out, its upstream's own word is obeyed from then on.
+    #[test]
+    fn a_failure_that_asks_for_a_wait_is_obeyed() {
+        for (class, wait, effect, until, announced) in [
+            (Class::RateLimited, 900, Effect::Extended, 901_000, true),
+            (Class::Overloaded, 900, Effect::Extended, 901_000, true),
+            (Class::RateLimited, 20, Effect::ProbeReleased, MINUTES_10, true),
+            (Class::Overloaded, 0, Effect::ProbeReleased, MINUTES_10, false),
+            (Class::Failure, 900, Effect::ProbeReleased, MINUTES_10, false),
+        ] {
+            let mut harness = Harness::default();
+            harness.answer(Class::Failure, 0);
+            harness.acquire_probe(7, 1_000);
+            let answer = sent(class, 7, 1_000);
+            let retry_after = Some(RetryAfter::Delay(Duration::from_secs(wait)));
+            assert_eq!(harness.learn(Outcome { retry_after, ..answer }, 1_000), effect, "{class:?} {wait}");
+            let health = &harness.health;
+            assert_eq!((health.active_probes(), health.failed_returns()), (0, 0), "{class:?} {wait}");
+            assert_eq!((harness.until(), health.waits_as_announced()), (Some(until), announced), "{class:?} {wait}");
+        }
+    }
+
     #[test]
     fn a_permit_that_is_lost_is_free_again() {
         let mut harness = Harness::default();
