@@ -294,3 +294,30 @@ fn s1_6_a_wait_that_targets_ask_for_is_no_requests_fault() {
     attempt(&mut harness, 1, 200, "another", 16);
     assert_eq!(harness.out(), [router(0), router(1)]);
 }
+
+/// What serves other requests is no reason to take out the last that serves these.
+#[test]
+fn s1_8_the_last_target_that_conditions_lead_to_is_the_last() {
+    use crate::strategy::{Condition, Field, Query, Test};
+    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
+    let query = Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq("a".into())]);
+    let by_model = |targets| {
+        let conditions = [Condition { query: query.clone(), then: 0 }].into();
+        branch(Policy::Conditional { conditions, default: Some(1) }, targets)
+    };
+    let alone = by_model(vec![leaf(0), leaf(1)]);
+    let fallback = branch(Policy::Fallback, vec![alone.clone(), leaf(2)]);
+    let nested = by_model(vec![branch(Policy::LoadBalance, vec![leaf(0), leaf(2)]), leaf(1)]);
+    // Where it gets no calls, it is not the last that serves some.
+    let drained = branch(Policy::Fallback, vec![Target { drained: true, ..alone.clone() }, leaf(0), leaf(2)]);
+    for (root, is_last) in [(alone, true), (fallback, false), (nested, false), (drained, false)] {
+        let mut settings = BrokerSettings { pools: vec![pool(root.clone())], ..settings(0) };
+        settings.defaults.health = resilient();
+        let mut harness = Harness::of(settings);
+        for seconds in 1..5 {
+            attempt(&mut harness, 0, 500, &format!("request {seconds}"), seconds);
+        }
+        assert_eq!(harness.out().is_empty(), is_last, "{root:?}");
+    }
+}

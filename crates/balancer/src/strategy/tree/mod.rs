@@ -8,6 +8,7 @@ mod eligibility;
 mod eligible;
 mod explanation;
 mod load_view;
+mod reach;
 mod rr_state;
 mod status;
 mod within_limits;
@@ -275,39 +276,6 @@ impl Tree {
     /// Whether a leaf may serve in a tier.
     pub fn offers(&self, leaf: NodeId, tier: Tier) -> bool {
         self.ineligibility(leaf, tier).is_none()
-    }
-
-    /// The routers that a request can go to once they serve: where its conditions lead, not drained by the configuration, and
-    /// with a weight where the policy uses weights. One may come twice.
-    pub(crate) fn reachable(&self, request: &impl Request) -> impl Iterator<Item = RouterId> {
-        let mut waiting: SmallVec<[NodeId; 8]> = SmallVec::from_slice(&[NodeId::ROOT]);
-        std::iter::from_fn(move || {
-            while let Some(id) = waiting.pop() {
-                match self.node(id) {
-                    Some(Node { drained: false, kind: NodeKind::Leaf(router, _), .. }) => return Some(*router),
-                    Some(Node { drained: false, kind: NodeKind::Branch(branch), .. }) => {
-                        waiting.extend(self.children_for(branch, request));
-                    }
-                    _ => {}
-                }
-            }
-            None
-        })
-    }
-
-    /// The children of a branch that a request can go to.
-    fn children_for(&self, branch: &Branch, request: &impl Request) -> impl Iterator<Item = NodeId> {
-        let only = match &branch.mode {
-            Policy::Conditional { conditions, default } => {
-                Some(conditional::match_condition(conditions, *default, request).0)
-            }
-            _ => None,
-        };
-        let uses_weights = branch.mode.uses_weights();
-        let children = (0_u16..).zip(&branch.children).map(|(place, child)| (place, *child));
-        let is_meant = move |place| only.is_none_or(|only| only == Some(place));
-        let weighs = move |child| !uses_weights || self.node(child).is_some_and(|node| node.weight > 0.0);
-        children.filter(move |(place, child)| is_meant(*place) && weighs(*child)).map(|(_, child)| child)
     }
 
     /// The leaves that may not serve any request, and why.
