@@ -18,6 +18,7 @@ use serde_json::json;
 use super::provider_target::{ANTHROPIC_VERSION, NotSent};
 use super::proxy_body::ProxyBody;
 use crate::guesses::TooMany;
+use crate::provider_auth;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
 /// has others.
@@ -165,7 +166,10 @@ impl LocalReply {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
+            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) | Self::NotSent(NotSent::NoMemory) => {
+                Some(Duration::from_secs(1))
+            }
+            Self::NotSent(NotSent::NoKey) => Some(provider_auth::RETRY_AFTER),
             _ => None,
         }
     }
@@ -327,6 +331,9 @@ mod tests {
         for (own, status, wait) in [
             (LocalReply::Busy, 503, Some("1")),
             (LocalReply::NobodyLeft("a".to_owned()), 503, None),
+            (LocalReply::NotSent(NotSent::NoKey), 503, Some("5")),
+            (LocalReply::NotSent(NotSent::NoMemory), 503, Some("1")),
+            (LocalReply::NotSent(NotSent::Address), 404, None),
             (LocalReply::NoPool, 404, None),
             (LocalReply::Method, 405, None),
             (LocalReply::Upgrade, 501, None),
