@@ -9,11 +9,13 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::super::support::http::{self, Answer};
+use super::super::support::metrics::Scrape;
 use super::super::support::scripted::{Act, Move, Scripted, answer};
 use super::super::support::{PoolsFile, soon};
 use super::{CHAT, HI, Harness, good, target};
 
 const OPERATORS: &str = "the-operators-own-token";
+const IN_PROGRESS: &str = "gecholog_broker_relay_calls_under_way";
 
 /// A refusal that names its wait in seconds.
 fn busy(status: u16, seconds: u64) -> Act {
@@ -139,10 +141,14 @@ async fn is_served(call: tokio::task::JoinHandle<Answer>, since: Instant, by: &s
 async fn s1_7_a_call_that_waits_is_sent_as_soon_as_a_target_is_back() {
     let a = Scripted::start(good()).await;
     a.once(busy(429, 40));
-    let text = pool(FALLBACK, "", &[target("a", &a.url())]);
-    let harness = before(&text).await;
+    let text = pool(&format!(r#"{FALLBACK} "when_all_disabled": "pass","#), "", &[target("a", &a.url())]);
+    let harness = before(&text.replace(r#""backoff""#, r#""attempts": 1, "backoff""#)).await;
+    assert_eq!(harness.call().await.status, 429);
+    let (relay, since) = (harness.relay, Instant::now());
+    let call = tokio::spawn(async move { http::send(relay, "POST", CHAT, &[], HI.as_bytes()).await.unwrap() });
+    let waits = async { while Scrape::of(&harness.broker).await.series(IN_PROGRESS, &[]) != Some(1.0) {} };
+    soon("the call that waits", waits).await;
     // An operator knows better.
-    let (call, since) = held(&harness, &a).await;
     let bearer = format!("Bearer {OPERATORS}");
     let path = "/api/v1/routers/%2Fllm%2Fa%2F/enable";
     let http = harness.broker.http().await;
