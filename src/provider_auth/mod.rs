@@ -22,7 +22,7 @@ pub use google::{AccountFault, ServiceAccount};
 /// A key is renewed this long before it expires. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 /// Time after the end of a failed fetch in which no other is made.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What a request is signed with, or carries.
 #[derive(Clone, PartialEq, Eq)]

@@ -6,8 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::CONNECTION;
 use hyper::http::Extensions;
-use hyper::{Method, Request, Response};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
 use tokio::time::{Instant, sleep_until};
@@ -98,6 +99,9 @@ async fn send(
             Ok(response) => {
                 if let Some(usage) = response.extensions().get::<Usage>() {
                     usage.answered();
+                    if usage.is_reused() && ends_idle_connection(&response) {
+                        return Err(TransportFailure::Stale);
+                    }
                 }
                 return accept(&method, response, connection.as_ref()).map(|response| (response, at));
             }
@@ -143,6 +147,14 @@ fn last_written(connection: &CaptureConnection) -> Instant {
         connection.get_extras(&mut extras);
     }
     extras.get::<Usage>().map_or_else(Instant::now, Usage::last_written)
+}
+
+/// Whether an answer may be to no request: a server says so before it closes a connection that was idle for too long, and the
+/// request may be repeated over a new one (RFC 9110, 15.5.9).
+fn ends_idle_connection<B>(response: &Response<B>) -> bool {
+    let closes =
+        response.headers().get(CONNECTION).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
+    response.status() == StatusCode::REQUEST_TIMEOUT && closes
 }
 
 /// Refuses an answer whose end is ambiguous. A connection on which something may still come is not used again.

@@ -18,6 +18,7 @@ use serde_json::json;
 use super::provider_target::{ANTHROPIC_VERSION, NotSent};
 use super::proxy_body::ProxyBody;
 use crate::guesses::TooMany;
+use crate::provider_auth;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
 /// has others.
@@ -68,10 +69,10 @@ pub(super) enum LocalReply {
     ClientConfig(Vec<String>),
     /// No target could be sent this request.
     NotSent(NotSent),
-    /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
-    NobodyLeft(String, Option<Duration>),
-    /// Every target that was tried is asked too often, and said so where no status could. With the same.
-    RateLimited(String, Option<Duration>),
+    /// Every target was tried in vain, or none was left. With the story.
+    NobodyLeft(String),
+    /// Every target is asked too often. With the story.
+    RateLimited(String),
 }
 
 impl LocalReply {
@@ -102,8 +103,8 @@ impl LocalReply {
                 NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
                 NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },
-            Self::RateLimited(..) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
-            Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
+            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
+            Self::NobodyLeft(_) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
 
@@ -138,7 +139,7 @@ impl LocalReply {
             Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
-            Self::NobodyLeft(story, _) | Self::RateLimited(story, _) => format!("No target could serve this request: {story}."),
+            Self::NobodyLeft(story) | Self::RateLimited(story) => format!("No target could serve this request: {story}."),
         }
     }
 
@@ -165,15 +166,17 @@ impl LocalReply {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
-            Self::NobodyLeft(_, wait) | Self::RateLimited(_, wait) => *wait,
+            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) | Self::NotSent(NotSent::NoMemory) => {
+                Some(Duration::from_secs(1))
+            }
+            Self::NotSent(NotSent::NoKey) => Some(provider_auth::RETRY_AFTER),
             _ => None,
         }
     }
 
     /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-        let nobody = [Self::NobodyLeft(String::new(), None), Self::RateLimited(String::new(), None)];
+        let nobody = [Self::NobodyLeft(String::new()), Self::RateLimited(String::new())];
         let own = [
             Self::NoPool,
             Self::Method,
@@ -327,8 +330,10 @@ mod tests {
     fn an_error_of_ours_has_the_form_that_clients_know() {
         for (own, status, wait) in [
             (LocalReply::Busy, 503, Some("1")),
-            (LocalReply::NobodyLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
-            (LocalReply::NobodyLeft("a".to_owned(), None), 503, None),
+            (LocalReply::NobodyLeft("a".to_owned()), 503, None),
+            (LocalReply::NotSent(NotSent::NoKey), 503, Some("5")),
+            (LocalReply::NotSent(NotSent::NoMemory), 503, Some("1")),
+            (LocalReply::NotSent(NotSent::Address), 404, None),
             (LocalReply::NoPool, 404, None),
             (LocalReply::Method, 405, None),
             (LocalReply::Upgrade, 501, None),

@@ -17,6 +17,7 @@ use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::running_call::{RunningCall, StreamedEnd};
 use super::upstream_body::UpstreamBody;
 use super::whole_lines::WholeLines;
+use crate::server::ResetFlag;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
 use llm::stream_usage::UsageChunkFilter;
@@ -36,6 +37,8 @@ pub(super) struct ProxyBody {
     rest: Option<Box<Upstream>>,
     /// It broke off.
     cut: Option<CutState>,
+    /// The client sees no other end than that of the connection.
+    reset: Option<ResetFlag>,
     /// Its place among the calls in progress.
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -46,7 +49,7 @@ enum CutState {
     /// All that was given is to be written first: the connection forgets it when it is cut.
     Writing,
     /// The connection is cut.
-    BrokerTime,
+    Done,
 }
 
 /// What is still to come, and what becomes of it.
@@ -140,6 +143,12 @@ impl ProxyBody {
         Self { _place: Some(place), ..self }
     }
 
+    /// Resets the connection where it breaks off and no last event says so.
+    #[must_use]
+    pub(super) fn reset_if_broken(self, reset: Option<ResetFlag>) -> Self {
+        Self { reset, ..self }
+    }
+
     /// The call is recorded: now, or at the end of what is still to come.
     #[must_use]
     pub(super) fn recorded_by(mut self, mut call: RunningCall) -> Self {
@@ -165,12 +174,13 @@ impl ProxyBody {
         if let Some(event) = event {
             return Poll::Ready(Some(Ok(Frame::data(event))));
         }
+        self.reset.iter().for_each(ResetFlag::set);
         self.finish_writing(context)
     }
 
     /// The connection writes what it has, and polls again at once.
     fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        self.cut = Some(CutState::BrokerTime);
+        self.cut = Some(CutState::Done);
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -326,7 +336,7 @@ impl Body for ProxyBody {
         }
         match this.cut {
             Some(CutState::Writing) => return this.finish_writing(context),
-            Some(CutState::BrokerTime) => return Poll::Ready(Some(Err(BodyCut))),
+            Some(CutState::Done) => return Poll::Ready(Some(Err(BodyCut))),
             None => {}
         }
         let Some(rest) = this.rest.as_mut() else { return Poll::Ready(None) };

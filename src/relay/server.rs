@@ -4,10 +4,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
-use crate::server::{self, Heads, Observed, Place, Places, ServerTls};
+use crate::server::{self, ClientSocket, Heads, Observed, Place, Places, ResetFlag, ServerTls};
 
 /// The head of a request must come within this time, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -90,7 +90,8 @@ async fn serve_connection(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     // What a client that does not read does not take would else be held for it for ever.
-    let mut stream = TimeoutStream::new(stream);
+    let reset = ResetFlag::default();
+    let mut stream = TimeoutStream::new(ClientSocket::new(stream, reset.clone()));
     stream.set_write_timeout(Some(relay.room.patience));
     let watch = LengthLineCounter::default();
     let handshake = server::handshake(tls.as_ref(), stream, &place, HEAD_TIMEOUT);
@@ -107,11 +108,12 @@ async fn serve_connection(
         let (relay, watch) = (Arc::clone(&relay), watch.clone());
         request.extensions_mut().insert(watch.lines());
         let serving = heads.begin();
+        let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {
             let counted = metrics::CallCounter::begin(relay.handle.clone());
             let response = counted.end(call::serve(&relay, request).await);
             watch.restart();
-            Ok::<_, Infallible>(response.map(|body| serving.whole(body)))
+            Ok::<_, Infallible>(response.map(|body| serving.whole(body.reset_if_broken(reset))))
         }
     });
     let connection = http1::Builder::new()

@@ -58,6 +58,11 @@ impl Usage {
         self.0.answered.store(true, Relaxed);
     }
 
+    /// Whether the request in progress, or that was answered last, is not the first one.
+    pub(super) fn is_reused(&self) -> bool {
+        self.0.reused.load(Relaxed)
+    }
+
     /// How far the request in progress has come.
     pub(super) fn progress(&self) -> Progress {
         let Flags { answered, reused, heard, .. } = &*self.0;

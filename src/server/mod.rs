@@ -4,9 +4,11 @@
 mod observed;
 mod places;
 mod serving;
+mod socket;
 mod tls;
 
 pub use observed::{Observed, StreamObserver};
 pub use places::{Place, Places, Wait};
 pub use serving::{Heads, ServedBody, Serving};
+pub use socket::{ClientSocket, ResetFlag};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

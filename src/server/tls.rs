@@ -14,7 +14,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -209,9 +208,9 @@ fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
 ///
 /// # Errors
 /// The handshake failed, took longer than `timeout`, or the place was given to another connection meanwhile.
-pub async fn handshake(
+pub async fn handshake<S: AsyncRead + AsyncWrite + Send + 'static>(
     tls: Option<&ServerTls>,
-    stream: TimeoutStream<TcpStream>,
+    stream: TimeoutStream<S>,
     place: &Place,
     timeout: Duration,
 ) -> io::Result<ClientStream> {

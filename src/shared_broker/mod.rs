@@ -7,6 +7,7 @@ mod operators;
 mod state;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ struct Inner {
     /// Those of the settings in force.
     ingresses: ArcSwap<Ingresses>,
     deadline_moved: Notify,
+    /// A target may serve that may not have before.
+    target_back: Notify,
     counts: Counts,
     calls: Calls,
     replica: String,
@@ -72,8 +75,28 @@ pub enum NextStep {
     Send(Box<Dispatch>),
     /// Wait for this time, then ask again.
     Pause(Duration),
-    /// Give up; with an explanation where no target was left.
-    Stop(GiveUp, Option<String>),
+    /// Wait until a target may serve ([`SharedBroker::target_back`] with `seen`), then for `spread`; then ask again.
+    AwaitTarget {
+        /// At most so long.
+        at_most: Duration,
+        /// So that all who wait do not come in the same moment.
+        spread: Duration,
+        /// How often the eligibility of targets had changed.
+        seen: u64,
+    },
+    /// Give up.
+    Stop(Stop),
+}
+
+/// There is no further attempt.
+#[derive(Debug)]
+pub struct Stop {
+    /// The reason.
+    pub why: GiveUp,
+    /// When the client may come back: when one of the request's targets may serve; `None` if that is unknown.
+    pub retry_at: Option<BrokerTime>,
+    /// In words, where no target was left.
+    pub explanation: Option<String>,
 }
 
 /// One attempt, ready to be made.
@@ -111,6 +134,7 @@ impl SharedBroker {
             on_event,
             ingresses,
             deadline_moved: Notify::new(),
+            target_back: Notify::new(),
             counts: Counts::default(),
             calls: Calls::default(),
             replica,
@@ -308,7 +332,18 @@ impl SharedBroker {
             state.broker.apply(BrokerInput::Configured(settings), now)
         });
         self.know_models();
+        self.0.target_back.notify_waiters();
         config
+    }
+
+    /// Waits until a target is back, of whatever pool; it returns at once if the eligibility of targets has changed more often
+    /// than `seen`.
+    pub async fn target_back(&self, seen: u64) {
+        let mut back = pin!(self.0.target_back.notified());
+        back.as_mut().enable();
+        if self.lock().broker.eligibility_changes() == seen {
+            back.await;
+        }
     }
 
     /// Applies a tick at each deadline, so that a router's return is logged at its time even without traffic. Never ends.
@@ -358,6 +393,9 @@ impl SharedBroker {
         for change in changes {
             self.0.counts.change(change);
             (self.0.on_event)(change);
+        }
+        if changes.iter().any(BrokerEvent::may_bring_back) {
+            self.0.target_back.notify_waiters();
         }
     }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 
-use super::{Dispatch, NextStep};
+use super::{Dispatch, NextStep, Stop};
 use crate::admin::AdminCommand;
 use crate::recent_decisions::RecentDecisions;
 use crate::stamping;
-use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, Route};
+use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, Outage, Route};
 use balancer::retry::{GiveUp, RetryPlan, Step};
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
@@ -82,7 +82,14 @@ impl SharedState {
         let why = if let NextTarget::None { why, .. } = &target { Some(*why) } else { None };
         let next = match plan.next(target, now, rng) {
             Step::Pause(pause) => NextStep::Pause(pause),
-            Step::Stop(stop) => NextStep::Stop(stop, why.map(|why| broker.explain(&Decision::Pass(why)))),
+            Step::AwaitTarget { at_most, spread } => {
+                NextStep::AwaitTarget { at_most, spread, seen: broker.eligibility_changes() }
+            }
+            Step::Stop(stop) => NextStep::Stop(Stop {
+                why: stop,
+                retry_at: broker.retry_at(read, history, now, |router| plan.not_before(router)),
+                explanation: why.map(|why| broker.explain(&Decision::Pass(why))),
+            }),
             Step::Send(route) => match dispatch(broker, signature, route) {
                 Some(dispatch) => {
                     let decision = Decision::Route(dispatch.route.clone());
@@ -90,7 +97,9 @@ impl SharedState {
                     broker.commit(&decision, now);
                     NextStep::Send(dispatch)
                 }
-                None => NextStep::Stop(GiveUp::NoTarget(None), None),
+                None => {
+                    NextStep::Stop(Stop { why: GiveUp::NoTarget(Outage::default()), retry_at: None, explanation: None })
+                }
             },
         };
         let changes = broker.take_changes();

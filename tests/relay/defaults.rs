@@ -55,6 +55,28 @@ async fn s1_8_the_last_target_is_asked_through_an_outage_and_serves_the_moment_t
     harness.broker.until(&["router disabled", "/llm/a/"]).await;
 }
 
+/// Others of the pool serve, but not this model.
+#[tokio::test]
+async fn s1_8_the_only_target_of_a_model_is_asked_through_an_outage() {
+    let (a, b) = (Scripted::start(failing(500)).await, Scripted::start(good()).await);
+    let pool = format!(
+        r#""strategy": {{"mode": "conditional", "default": "b",
+            "conditions": [{{"query": {{"params.model": {{"$eq": "gpt-4o"}}}}, "then": "a"}}]}}, "targets": [{}, {}]"#,
+        target("a", &a.url()),
+        target("b", &b.url())
+    );
+    let text = format!(r#"{{{FAST} "pools": [{{"ingress": "/llm/", {pool}}}]}}"#);
+    let harness = Harness::shipped(PoolsFile::of(&text), |setup| setup).await;
+    for number in 0..5 {
+        let body = format!(r#"{{"model": "gpt-4o", "messages": [], "user": "{number}"}}"#);
+        assert_eq!(harness.send(CHAT, &[], &body).await.status, 500);
+    }
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
+    a.always(good());
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
+    assert_eq!(b.calls(), 0);
+}
+
 /// Each target is asked once; then clients are told at once when to come back, and in their own form.
 #[tokio::test]
 async fn s1_8_targets_that_all_announce_a_wait_are_left_alone_and_clients_are_told_when_to_come_back() {

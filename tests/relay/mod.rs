@@ -13,6 +13,7 @@
 //! - `providers`: each provider that is known by name;
 //! - `protocol`: what of HTTP is accepted and passed on; `reuse`: kept connections that break; `proxy`, `tls`: the way out;
 //! - `log_entries`: what the log has of calls; `metrics`: what is counted of them; `trace`: what operators see of one;
+//! - `waits`: when targets are back, and calls that wait for one;
 //! - `examples`, `sdk`: the shipped pools files, and the OpenAI SDK.
 
 mod affinity;
@@ -41,6 +42,7 @@ mod streams;
 mod tls;
 mod trace;
 mod usage;
+mod waits;
 
 use std::net::SocketAddr;
 

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::super::support::http::{self, Open};
 use super::super::support::metrics::Scrape;
-use super::super::support::scripted::{Act, Move, Scripted, answer};
+use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, stream};
 use super::super::support::soon;
 use super::{CHAT, HELLO, HI, Harness, good, pools, target};
 
@@ -179,6 +180,33 @@ async fn an_answer_of_http_1_0_ends_visibly_and_trailers_stay_here() {
     let mut open = Open::raw(harness.relay, request.as_bytes()).await;
     open.until("\r\n0\r\n\r\n").await;
     assert!(!open.text().contains("railer") && !open.text().contains("x-late"), "{}", &open.text()[..400]);
+}
+
+/// A client of HTTP/1.0, such as a proxy, knows the end of a body of unknown length by that of the connection alone.
+#[tokio::test]
+async fn a_broken_answer_to_a_client_of_http_1_0_resets_its_connection() {
+    let sound = |end: &str| {
+        let (head, part) =
+            ("HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nTransfer-Encoding: chunked\r\n\r\n", "x".repeat(9_000));
+        vec![Move::Send(format!("{head}{:x}\r\n{part}\r\n{end}", part.len()).into_bytes())]
+    };
+    let events = vec![stream(), chunk("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n")];
+    for (act, is_whole, ends_with) in [
+        (sound("0\r\n\r\n"), true, "xxx"),
+        (sound(""), false, ""),
+        // The last event says so, and must arrive.
+        (events, true, "\"type\":\"server_error\"}}\n\n"),
+    ] {
+        let a = Scripted::start(act).await;
+        let harness = Harness::before(&[&a]).await;
+        let mut client = TcpStream::connect(harness.relay).await.unwrap();
+        client.write_all(post(CHAT).replace("HTTP/1.1", "HTTP/1.0").as_bytes()).await.unwrap();
+        let mut came = Vec::new();
+        let end = soon("the end", client.read_to_end(&mut came)).await;
+        let came = String::from_utf8_lossy(&came);
+        assert_eq!(end.is_ok(), is_whole, "{end:?}");
+        assert!(came.ends_with(ends_with), "{came}");
+    }
 }
 
 #[tokio::test]

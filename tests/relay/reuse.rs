@@ -41,6 +41,21 @@ async fn one_that_closes_before_any_answer_is_an_attempt_that_is_no_targets_faul
     ]);
 }
 
+/// It is said of the time before the request, and crosses it on its way.
+#[tokio::test]
+async fn one_that_answers_408_and_closes_is_asked_again_over_a_new_one() {
+    let idle = || answer(408, &[], "");
+    let (a, b, harness) = with_kept_connection(idle()).await;
+    let answer = harness.call().await;
+    assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/a/")));
+    assert_eq!((answer.header("x-broker-attempts"), a.calls(), b.calls()), (Some("2"), 3, 0));
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
+    // On a new connection it is about the request.
+    a.once(idle());
+    let answer = harness.call().await;
+    assert_eq!((answer.header("x-broker-router"), answer.header("x-broker-attempts")), (Some("/llm/b/"), Some("2")));
+}
+
 #[tokio::test]
 async fn one_that_is_sent_again_leaves_no_gap_in_the_numbers_of_the_log() {
     let (a, b, harness) = with_kept_connection(vec![]).await;

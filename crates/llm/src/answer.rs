@@ -88,14 +88,16 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
     answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
 }
 
-/// The fields of errors in forms of their own, and of what surrounds them: FastAPI's, DashScope's, Baidu's, Cloudflare's.
-const FOREIGN: [&[u8]; 15] = [
+/// The fields of errors in forms of their own, and of what surrounds them: FastAPI's, DashScope's, Baidu's, Cloudflare's, problem
+/// details (RFC 9457, with the `traceId` of ASP.NET).
+const FOREIGN: [&[u8]; 18] = [
     b"code",
     b"detail",
     b"error_code",
     b"error_msg",
     b"errors",
     b"id",
+    b"instance",
     b"message",
     b"messages",
     b"msg",
@@ -104,6 +106,8 @@ const FOREIGN: [&[u8]; 15] = [
     b"result",
     b"status",
     b"success",
+    b"title",
+    b"traceId",
     b"type",
 ];
 
@@ -118,11 +122,13 @@ fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
                 field.unsigned().map_or_else(|| field.text().is_some_and(|code| is_failure(&code)), is_error_status)
             }
             b"success" => field.bytes() == b"false",
+            b"status" => field.unsigned().is_some_and(|status| matches!(status, 400..600)),
             b"detail" | b"errors" | b"error_msg" => !field.is_blank(),
             _ => false,
         };
         failed |= is_failure;
-        says_why |= matches!(name, b"detail" | b"errors" | b"error_msg" | b"message" | b"msg") && !field.is_blank();
+        says_why |=
+            matches!(name, b"detail" | b"errors" | b"error_msg" | b"message" | b"msg" | b"title") && !field.is_blank();
         only &= match name {
             b"errors" => true,
             b"result" => field.is_blank(),

@@ -330,7 +330,9 @@ fn http_date(text: &str) -> Option<Timestamp> {
         // Sun, 06 Nov 1994 08:49:37 GMT and Sunday, 06-Nov-94 08:49:37 GMT
         None => {
             let zone = parts.next()?;
-            let is_utc = ["GMT", "UTC", "UT", "Z", "+0000"].iter().any(|known| zone.eq_ignore_ascii_case(known));
+            // `-0000`, as Python's `email.utils.formatdate` says it (RFC 5322, 3.3), has lost its sign to the split.
+            let is_utc =
+                ["GMT", "UTC", "UT", "Z", "+0000", "0000"].iter().any(|known| zone.eq_ignore_ascii_case(known));
             is_utc.then_some((first, month(second)?, third, fourth))?
         }
     };

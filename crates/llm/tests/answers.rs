@@ -43,6 +43,14 @@ fn s1_4_answers_that_are_none() {
         (Anthropic, json!({"code": "InvalidApiKey", "message": "x", "request_id": "1"}), KeyRefused),
         (OpenAiChat, json!({"error_code": 336003, "error_msg": "x", "id": "as-1"}), InvalidRequest),
         (OpenAiResponses, json!({"detail": "Internal error"}), ServerError),
+        // Problem details (RFC 9457), with ASP.NET's `traceId`.
+        (OpenAiChat, json!({"type": "about:blank", "title": "Service Unavailable", "status": 503}), Overloaded),
+        (
+            Anthropic,
+            json!({"type": "https://tools.ietf.org/html/rfc9110#section-15.6.1", "title": "An error occurred.", "status": 500,
+                "instance": "/v1/messages", "traceId": "00-1"}),
+            ServerError,
+        ),
         (OpenAiChat, json!({"code": 429, "msg": "x"}), RateLimited),
         (
             OpenAiChat,
@@ -137,6 +145,8 @@ fn s1_4_answers_that_are_fine() {
         (OpenAiChat, json!({"code": "Success", "message": "ok", "request_id": "x"})),
         (OpenAiChat, json!({"code": "OK", "message": "done", "result": ["a"]})),
         (OpenAiChat, json!({"detail": "low", "result": "hello"})),
+        (OpenAiChat, json!({"type": "poem", "title": "A title", "status": 200})),
+        (OpenAiChat, json!({"title": "A title", "status": 503, "text": "hello"})),
         (OpenAiChat, json!({"success": true, "errors": ["warn"], "result": "x"})),
         (OpenAiChat, json!({"success": true, "message": "done", "detail": "x"})),
         (OpenAiChat, json!({"code": 20000, "message": "ok"})),

@@ -74,6 +74,20 @@ fn requests_of_other_protocols() {
 }
 
 #[test]
+fn videos_are_files_by_whatever_name() {
+    for part in [
+        json!({"type": "video_url", "video_url": {"url": "https://h/a.mp4"}}),
+        json!({"type": "input_video", "video_url": "https://h/a.mp4"}),
+        json!({"type": "video", "video": ["https://h/1.png", "https://h/2.png"]}),
+        json!({"video": {"format": "mp4", "source": {}}}),
+    ] {
+        owned("/v1/chat/completions", &json!({"messages": [{"role": "user", "content": [part]}]}), |view| {
+            assert_eq!(view.media, Media { images: 0, audio: 0, files: 1 }, "{part}");
+        });
+    }
+}
+
+#[test]
 fn names_are_what_they_mean_and_the_last_one_counts() {
     for (body, model) in [
         (r#"{"model": "a", "model": "b"}"#, Some("b")),

@@ -62,6 +62,17 @@ pub enum BrokerEvent {
     OperatorAction(OperatorAction),
 }
 
+impl BrokerEvent {
+    /// Whether a router may take requests now that it may not have taken before.
+    pub const fn may_bring_back(&self) -> bool {
+        match self {
+            Self::HealthChanged(transition) => !matches!(transition.state, HealthState::Cooling { .. }),
+            Self::SomeEnabled(_) | Self::OperatorAction(_) => true,
+            Self::Extended(_) | Self::AllDisabled { .. } | Self::Advisory(_) => false,
+        }
+    }
+}
+
 /// An operator's command as it was applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperatorAction {

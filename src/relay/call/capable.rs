@@ -69,7 +69,7 @@ impl Call<'_> {
                 self.relay.handle.abandon(&dispatch.route);
                 self.plan.pass_over();
             }
-            NextStep::Pause(_) | NextStep::Stop(..) => {}
+            NextStep::Pause(_) | NextStep::AwaitTarget { .. } | NextStep::Stop(_) => {}
         }
         (self.capability_check, self.passed_over) = (CapabilityCheck::Off, None);
         self.history.offer_passed_over();

@@ -2,6 +2,7 @@
 
 mod capable;
 mod exchanged;
+mod give_up;
 mod kept;
 mod model;
 mod sent;
@@ -11,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, HeaderName, RETRY_AFTER};
+use hyper::header::{CONTENT_LENGTH, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
@@ -21,7 +22,7 @@ use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::direct::DirectUpstream;
 use super::hold::UpstreamResponse;
 use super::judgement::{Judgement, judge};
-use super::local_reply::{self, LocalReply, seconds};
+use super::local_reply::{self, LocalReply};
 use super::outgoing::Outgoing;
 use super::provider_target::NotSent;
 use super::proxy_body::ProxyBody;
@@ -29,11 +30,10 @@ use super::request_view::RequestView;
 use super::running_call::RunningCall;
 use super::session::Session;
 use super::trace::{self, Attempt};
-use super::{Relay, RelayRules, changed_body, client_config, cors, headers, metrics};
+use super::{Relay, RelayRules, changed_body, client_config, cors, headers};
 use crate::shared_broker::{Dispatch, NextStep};
-use balancer::broker::AnnouncedWait;
 use balancer::broker::{AttemptHistory, ClientTree};
-use balancer::retry::{GiveUp, RetryDecision, RetryPlan, retry_decision};
+use balancer::retry::{RetryDecision, RetryPlan, retry_decision};
 use capable::CapabilityCheck;
 use exchanged::{Exchanged, Sending};
 use gecholog_protocol::missing::Naming;
@@ -47,7 +47,6 @@ use types::time::BrokerTime;
 pub(super) const ROUTER: HeaderName = HeaderName::from_static("x-broker-router");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-broker-attempts");
 const SESSION: HeaderName = HeaderName::from_static("x-broker-session");
-const REASON: HeaderName = HeaderName::from_static("x-broker-reason");
 const TRACE: HeaderName = HeaderName::from_static("x-broker-trace");
 /// What of the request its target could not take.
 const DROPPED: HeaderName = HeaderName::from_static("x-broker-dropped");
@@ -194,7 +193,14 @@ impl Call<'_> {
             }
             match step {
                 NextStep::Pause(pause) => tokio::time::sleep(pause).await,
-                NextStep::Stop(stop, words) => return self.give_up(stop, words),
+                NextStep::AwaitTarget { at_most, spread, seen } => {
+                    tokio::select! {
+                        () = tokio::time::sleep(at_most) => {}
+                        () = self.relay.handle.target_back(seen) => {}
+                    }
+                    tokio::time::sleep(spread).await;
+                }
+                NextStep::Stop(stop) => return self.give_up(stop),
                 NextStep::Send(dispatch) => {
                     let router = dispatch.router.unshared();
                     let dispatch = Box::new(Dispatch { router: router.clone(), ..*dispatch });
@@ -332,55 +338,6 @@ impl Call<'_> {
             (Some(body), None) => ProxyBody::streaming(held, body, times, stream, guard, end),
         };
         Response::from_parts(head, if is_stream && hides_usage { passing.without_usage() } else { passing })
-    }
-
-    /// There is nothing left to do: the last answer as it was, or one of our own.
-    fn give_up(&mut self, stop: GiveUp, words: Option<String>) -> Response<ProxyBody> {
-        let wait = match stop {
-            GiveUp::NoTarget(until) => until.map(|until| until.since(self.relay.handle.now())),
-            GiveUp::Announced(until, _) => Some(until.since(self.relay.handle.now())),
-            GiveUp::Attempts | GiveUp::Time | GiveUp::Budget => None,
-        };
-        metrics::count_local_reply(&self.relay.handle, stop);
-        tracing::debug!(ingress = %self.ingress, attempts = %self.running.attempts, "a call is given up: {stop}");
-        let mut response = match self.last.take() {
-            Some((answer, router)) => {
-                let end = AttemptEnd::with(answer.head.status.as_u16());
-                self.pass_on(answer, &router, None, end)
-            }
-            None if self.running.attempts.ended_exhausted() => {
-                if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
-                    tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
-                }
-                let mut response = LocalReply::Exhausted.response(self.head);
-                self.set_own_headers(response.headers_mut(), None);
-                response
-            }
-            None if self.passed_over.is_some() && self.plan.sent() == 0 => {
-                let mut response =
-                    self.passed_over.take().map_or(LocalReply::NoPool, LocalReply::NotSent).response(self.head);
-                self.set_own_headers(response.headers_mut(), None);
-                response
-            }
-            None => {
-                let words = words.filter(|_| self.running.attempts.is_empty());
-                let story = words.unwrap_or_else(|| format!("{} ({stop})", self.running.attempts));
-                let is_limited = matches!(stop, GiveUp::Announced(_, AnnouncedWait::RateLimited));
-                let reply = match is_limited || self.running.attempts.ended_rate_limited() {
-                    true => LocalReply::RateLimited,
-                    false => LocalReply::NobodyLeft,
-                };
-                let mut response = reply(story, wait).response(self.head);
-                self.set_own_headers(response.headers_mut(), None);
-                response
-            }
-        };
-        let headers = response.headers_mut();
-        headers.insert(REASON, headers::value(&stop.to_string()));
-        if let Some(wait) = wait {
-            headers.insert(RETRY_AFTER, seconds(wait));
-        }
-        response
     }
 
     /// Says who served, and how.

@@ -44,6 +44,7 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
     const IMAGE: &str = "it cannot take an image of the request";
     const AUDIO: &str = "it cannot take the request's audio";
     const FILE: &str = "it cannot take a file of the request";
+    const VIDEO: &str = "it cannot take a video of the request";
     const PART: &str = "it cannot take a part of the request's content";
     const TOOL: &str = "it cannot take a tool of the request";
     let address = json!({"type": "image_url", "image_url": {"url": "https://h/a.png"}});
@@ -84,7 +85,7 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
             second,
             FILE,
         ));
-        cases.push((name, kind, said_by_user(video.clone()), second, FILE));
+        cases.push((name, kind, said_by_user(video.clone()), second, VIDEO));
         cases.push((name, kind, said_by_user(json!({"type": "hologram", "x": 1})), second, PART));
         cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
         cases.push((name, kind, spoken.clone(), "messages[1].audio", AUDIO));

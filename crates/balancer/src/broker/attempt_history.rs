@@ -7,12 +7,11 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
-use crate::strategy::{Candidate, CandidateCursor, Ineligible, NodeId, PickContext, PickReason, Tree};
+use super::outage::Outage;
+use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation};
+use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, Tree};
 use types::request::Request;
 use types::router::{PoolId, RouterId};
-use types::time::BrokerTime;
-use types::transition::HealthState;
 
 /// The attempts of one request.
 #[derive(Debug, Clone, Default)]
@@ -54,20 +53,9 @@ pub enum NextTarget {
     None {
         /// The reason.
         why: Pass,
-        /// When the first ejected router is back, if waiting helps.
-        until: Option<BrokerTime>,
-        /// The upstream of each has announced a wait, and the pool keeps to it: a client is told at once when to come back.
-        announced: Option<AnnouncedWait>,
+        /// Until when, and what for.
+        outage: Outage,
     },
-}
-
-/// What the upstreams say that have all announced a wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnnouncedWait {
-    /// Each is asked too often.
-    RateLimited,
-    /// One is overloaded, at least.
-    Overloaded,
 }
 
 impl AttemptHistory {
@@ -102,7 +90,7 @@ impl AttemptHistory {
         self.tried.iter().position(|tried| tried.router == router)
     }
 
-    fn may_retry(&self, router: RouterId) -> bool {
+    pub(super) fn may_retry(&self, router: RouterId) -> bool {
         self.tried.iter().all(|tried| tried.router != router || tried.again)
     }
 
@@ -191,7 +179,7 @@ impl Broker {
     }
 
     /// The pool whose tree is chosen over.
-    fn pool_of(&self, request: &impl Request, history: &AttemptHistory) -> Option<PoolId> {
+    pub(super) fn pool_of(&self, request: &impl Request, history: &AttemptHistory) -> Option<PoolId> {
         match self.path_roles.get(request.path())? {
             PathRole::Ingress(id) | PathRole::Relayed(id) => Some(history.client_pool.unwrap_or(*id)),
             PathRole::Router(_) => None,
@@ -201,7 +189,7 @@ impl Broker {
     /// The next target in the order of the policies.
     fn next_in_order<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let Some((id, pool)) = self.pool_of(request, history).and_then(|id| Some((id, self.pool(id)?))) else {
-            return NextTarget::None { why: Pass::UnknownIngress, until: None, announced: None };
+            return NextTarget::None { why: Pass::UnknownIngress, outage: Outage::default() };
         };
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
@@ -286,46 +274,14 @@ impl Broker {
         }
     }
 
-    /// Why no target is left, and until when. A request that matches no target, and a router that would answer the
-    /// same again, are not worth a wait.
+    /// Why no target is left, and until when.
     fn no_target(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
-        let out =
-            pool.tree().ineligible().filter(|(router, why)| *why == Ineligible::Disabled && history.may_retry(*router));
-        let until = out.filter_map(|(router, _)| self.back(router)).min();
-        if !pool.is_available() {
-            return NextTarget::None { why: Pass::AllDisabled(id), until, announced: self.announced_wait(pool) };
-        }
-        let dead_end = pool.tree().dead_end(request);
-        let meant = !matches!(dead_end, Some((_, PickReason::NoMatch(_))));
-        NextTarget::None { why: Pass::NoMatchingTarget(id, dead_end), until: until.filter(|_| meant), announced: None }
-    }
-
-    /// Whether all routers of a pool are ejected and wait as their upstreams announced, where the pool would ask one of them.
-    fn announced_wait(&self, pool: &Pool) -> Option<AnnouncedWait> {
-        if pool.when_all_disabled() != WhenAllDisabled::Soonest {
-            return None;
-        }
-        let mut wait = None;
-        let is_disabled =
-            |(router, why): &(_, _)| *why == Ineligible::Disabled && self.operator.hold(*router).is_none();
-        for (router, _) in pool.tree().ineligible().filter(is_disabled) {
-            let health = self.routers.get(router)?.health();
-            let HealthState::Cooling { cause, .. } = health.state() else { return None };
-            if !health.is_ejected() || !health.waits_as_announced() {
-                return None;
-            }
-            let is_limited = cause.is_rate_limit() && wait != Some(AnnouncedWait::Overloaded);
-            wait = Some(if is_limited { AnnouncedWait::RateLimited } else { AnnouncedWait::Overloaded });
-        }
-        wait
-    }
-
-    /// When an ejected router is back.
-    fn back(&self, router: RouterId) -> Option<BrokerTime> {
-        match self.routers.get(router)?.health().state() {
-            HealthState::Cooling { until, .. } => Some(until),
-            HealthState::Serving | HealthState::Probing { .. } => None,
-        }
+        let why = if pool.is_available() {
+            Pass::NoMatchingTarget(id, pool.tree().dead_end(request))
+        } else {
+            Pass::AllDisabled(id)
+        };
+        NextTarget::None { why, outage: self.outage(pool, request, history) }
     }
 }
 
@@ -343,6 +299,8 @@ mod tests {
     use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
     use types::outcome::{CallAnswer, CallObservation, LogEntry};
     use types::router::RouterPath;
+    use types::time::BrokerTime;
+    use types::transition::HealthState;
 
     const A: &str = "/azure/a/";
     const B: &str = "/azure/b/";

@@ -51,26 +51,39 @@ impl Broker {
         }
         let mut order = self.candidates(pool, Tier::Disabled, request, rng);
         let chosen = match pool.when_all_disabled() {
-            WhenAllDisabled::Soonest => self.soonest(order.collect(), wanted)?,
+            WhenAllDisabled::Soonest => {
+                let disabled = order.collect();
+                self.soonest(disabled, request.is_generation(), wanted)?
+            }
             WhenAllDisabled::Any | WhenAllDisabled::Pass => order.find(wanted)?,
         };
         Some((chosen, RouteKind::Panic))
     }
 
-    /// Of disabled routers the one that is back first, unless a call is there already. Of those whose upstreams have announced their
-    /// waits only the very first is asked, and only now and then.
-    fn soonest(&self, disabled: Vec<Candidate>, wanted: impl Fn(&Candidate) -> bool) -> Option<Candidate> {
-        let health = |router| self.routers.get(router).map(|router| router.health());
-        let until = |chosen: &Candidate| health(chosen.router).and_then(Health::until);
-        let first = disabled.iter().min_by_key(|chosen| until(chosen))?.router;
-        let is_asked = |chosen: &Candidate| {
-            let is_kept = health(chosen.router)
-                .is_none_or(|health| if chosen.router == first { health.rests() } else { health.waits_as_announced() });
-            wanted(chosen) && !is_kept
+    /// Of disabled routers the one that is back first, one call at a time: after one was sent a call the next is asked when that is
+    /// over, or takes too long, and none twice at a time. Those whose upstreams have announced their waits are asked only now and then,
+    /// one by each request, and only by those that can show that it is back (`shows_return`); they keep no calls from the others.
+    fn soonest(
+        &self,
+        disabled: Vec<Candidate>,
+        shows_return: bool,
+        wanted: impl Fn(&Candidate) -> bool,
+    ) -> Option<Candidate> {
+        let (mut is_asked, mut may_be_early) = (false, shows_return);
+        let known = || {
+            let known = disabled.iter().filter_map(|chosen| Some((chosen, self.routers.get(chosen.router)?.health())));
+            known.map(|(chosen, health)| (chosen, health, health.active_probes() > 0, health.waits_as_announced()))
         };
-        let soonest = disabled.into_iter().filter(is_asked).min_by_key(until)?;
-        let busy = health(soonest.router).is_none_or(|health| health.active_probes() > 0);
-        (!busy).then_some(Candidate { p: None, ..soonest })
+        for (chosen, health, is_busy, is_announced) in known() {
+            let just_now = health.was_asked_just_now();
+            is_asked |= !is_announced && is_busy && just_now;
+            may_be_early &= !is_announced || !just_now && (is_busy || wanted(chosen));
+        }
+        let may_ask = |(chosen, _, is_busy, is_announced): &(&Candidate, &Health, bool, bool)| {
+            !is_busy && (!is_announced || may_be_early) && wanted(chosen)
+        };
+        let soonest = known().filter(|_| !is_asked).filter(may_ask).min_by_key(|(_, health, ..)| health.until());
+        soonest.map(|(chosen, ..)| Candidate { p: None, ..chosen.clone() })
     }
 
     /// What a call to a router that may serve is.

@@ -79,7 +79,10 @@ pub(crate) fn choices_respect_health_and_drains(broker: &Broker) -> bool {
                 RouteKind::LastResort => health.is_probing() && !router.may_serve(),
                 RouteKind::Panic => match pool.when_all_disabled() {
                     WhenAllDisabled::Pass => false,
-                    WhenAllDisabled::Soonest => health.until().is_some() && !health.rests(),
+                    WhenAllDisabled::Soonest => {
+                        let rests = health.waits_as_announced() && health.was_asked_just_now();
+                        health.until().is_some() && health.active_probes() == 0 && !rests
+                    }
                     WhenAllDisabled::Any => health.until().is_some() && !health.waits_as_announced(),
                 },
             };

@@ -1,4 +1,4 @@
-//! The last router that serves in a pool: a guess never ejects it, and where its settings keep it, neither does a failure.
+//! The last router that serves in a pool, or what conditions lead to: a guess never ejects it, and where its settings keep it, neither does a failure.
 
 use super::Broker;
 use crate::health::Effect;
@@ -19,8 +19,10 @@ impl Broker {
 
     fn is_last_serving(&self, router: RouterId) -> bool {
         let Some(known) = self.routers.get(router).filter(|known| known.health().is_in_service()) else { return false };
-        let mut pools = known.leaves().iter().filter_map(|(pool, _)| self.pool(*pool));
-        pools.any(|pool| pool.has_no_other(router, |other| self.is_in_service(other)))
+        let mut leaves = known.leaves().iter().filter_map(|(pool, leaf)| Some((self.pool(*pool)?, *leaf)));
+        leaves.any(|(pool, leaf)| {
+            pool.tree().gets_calls(leaf) && pool.has_no_other(leaf, |other| self.is_in_service(other))
+        })
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.

@@ -21,6 +21,7 @@ mod last_serving;
 mod learn;
 mod loads;
 mod operator;
+mod outage;
 mod outcome_dedup;
 mod poison;
 mod pool;
@@ -40,7 +41,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
-pub use attempt_history::{AnnouncedWait, AttemptHistory, NextTarget};
+pub use attempt_history::{AttemptHistory, NextTarget};
 pub use canonical::Values;
 pub use client_pools::ClientTree;
 pub use command::{Command, CommandError, OperatorCommand};
@@ -50,6 +51,7 @@ pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ingresses::Ingresses;
 pub use input::BrokerInput;
 pub use operator::{Override, Weight};
+pub use outage::Outage;
 pub use outcome_dedup::CAPACITY as OUTCOME_DEDUP_CAPACITY;
 pub use pool::{Pool, WhenAllDisabled};
 pub use router_stats::RouterStats;
@@ -296,6 +298,11 @@ impl Broker {
     /// How many settings have been in force, these included.
     pub const fn config_generation(&self) -> u64 {
         self.config_generation
+    }
+
+    /// How often the eligibility of routers has changed.
+    pub const fn eligibility_changes(&self) -> u64 {
+        self.eligibility_changes
     }
 
     /// Messages whose logs did not come in time, or for which there is no room any more.

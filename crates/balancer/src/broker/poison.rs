@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::Broker;
 use super::learn::Verdict;
 use crate::health::Effect;
-use types::outcome::{CallObservation, Class, Evidence, Outcome, PayloadDigest};
+use types::outcome::{CallObservation, Class, Evidence, Outcome, PayloadDigest, RetryAfter};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
@@ -235,8 +235,9 @@ impl Broker {
                 }
                 false
             }
-            // No request makes a rate limit by what it says.
+            // No request makes a rate limit by what it says, nor the wait of a target that is overloaded.
             Class::Neutral | Class::RateLimited => false,
+            Class::Overloaded if outcome.retry_after.and_then(RetryAfter::wait).is_some() => false,
             // A refusal may be of what the request asks for, and not say so.
             Class::Failure | Class::Overloaded | Class::Refused => {
                 let Some(payload) = digest() else { return false };

@@ -120,9 +120,10 @@ impl Pool {
         self.tree.has_eligible(Tier::Serving) || self.tree.has_eligible(Tier::LastResort)
     }
 
-    /// Whether none of its routers serves, except perhaps this one.
-    pub(super) fn has_no_other(&self, router: RouterId, serves: impl Fn(RouterId) -> bool) -> bool {
-        !self.tree.eligible_routers(Tier::Serving).any(|other| other != router && serves(other))
+    /// Whether no router serves a request that this leaf can get, except perhaps the leaf's own.
+    pub(super) fn has_no_other(&self, leaf: NodeId, serves: impl Fn(RouterId) -> bool) -> bool {
+        let own = self.tree.router(leaf);
+        !self.tree.serving_beside(leaf).any(|other| Some(other) != own && serves(other))
     }
 
     /// The eligibility of one of its routers may have changed.

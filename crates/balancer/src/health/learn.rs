@@ -95,13 +95,15 @@ impl Health {
     }
 
     fn on_failure(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
-        // A call that was sent because nothing else was left: that it failed is no news.
-        if settings.disabled_time.is_zero() || (self.is_ejected() && outcome.evidence.is_probe()) {
+        let hint = settings.retry_after.effective_wait(outcome);
+        if settings.disabled_time.is_zero() {
             return self.on_neutral(outcome.evidence);
         }
-        let hint = settings.retry_after.effective_wait(outcome);
+        if self.is_ejected() && outcome.evidence.is_probe() {
+            return self.on_failed_test(outcome, hint, now);
+        }
         let rate_limited = hint.is_some() && outcome.class == Class::RateLimited;
-        let at_once = rate_limited || ejects_alone(outcome, settings);
+        let at_once = rate_limited || (hint.is_some() && names_wait(outcome)) || ejects_alone(outcome, settings);
         if !rate_limited {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
@@ -114,6 +116,20 @@ impl Health {
                 hint => self.trip(outcome, hint, settings, now),
             },
         }
+    }
+
+    /// A call failed that was sent because nothing else was left. That it failed is no news; that the upstream asks for a wait is.
+    fn on_failed_test(&mut self, outcome: &Outcome, hint: Option<Duration>, now: BrokerTime) -> Effect {
+        let released = self.on_neutral(outcome.evidence);
+        let (Some(until), Some(hint)) = (self.until(), hint.filter(|_| names_wait(outcome))) else { return released };
+        if let Some(trip) = self.trip.as_mut() {
+            (trip.announced, trip.upstream_hinted) = (true, true);
+        }
+        if now.after(hint) <= until {
+            return released;
+        }
+        self.state = HealthState::Cooling { until: now.after(hint), cause: outcome.cause };
+        Effect::Extended
     }
 
     /// Ejects it for as long as the upstream asked, or for the next cooldown.
@@ -271,6 +287,11 @@ impl Health {
 /// Whether the wait is the answer's own, and not assumed.
 fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
     hint.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
+}
+
+/// Whether an answer says itself for how long its upstream is not to be called; a quota that is refilled then is a guess.
+fn names_wait(outcome: &Outcome) -> bool {
+    matches!(outcome.retry_after, Some(RetryAfter::Delay(wait)) if !wait.is_zero())
 }
 
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.

@@ -25,7 +25,8 @@ use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
 
 /// Where nothing else is left, a router whose upstream has announced a wait is asked this often before its end: upstreams may
-/// be back sooner than they say.
+/// be back sooner than they say. An ejected router that has not answered such a call within this time does not keep others from
+/// being asked.
 const EARLY_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What an answer did to a router's health.
@@ -220,9 +221,10 @@ impl Health {
         self.until().is_some() && self.trip.as_ref().is_some_and(|trip| trip.announced)
     }
 
-    /// Whether it is too early to ask a router once more that waits as announced.
-    pub(crate) fn rests(&self) -> bool {
-        self.waits_as_announced() && self.probe_slots.are_closed()
+    /// Whether an ejected router was sent a call within the last [`EARLY_PROBE_INTERVAL`], or its upstream has announced its wait
+    /// since then.
+    pub(crate) fn was_asked_just_now(&self) -> bool {
+        self.until().is_some() && self.probe_slots.are_closed()
     }
 
     /// Whether it is ejected for a second or more.
@@ -245,11 +247,10 @@ impl Health {
         }
     }
 
-    /// Takes a probe slot for this decision. A router that waits as announced has the next one only after
-    /// [`EARLY_PROBE_INTERVAL`].
+    /// Takes a probe slot for this decision.
     pub(crate) fn acquire_probe(&mut self, decision: u64, settings: &HealthSettings, now: BrokerTime) {
         self.probe_slots.acquire(decision, now.after(settings.probe.timeout));
-        if self.waits_as_announced() {
+        if self.until().is_some() {
             self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));
         }
     }

@@ -10,7 +10,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::{RetryBudget, RetryLimits};
-use crate::broker::{AnnouncedWait, NextTarget, Route, RouteKind};
+use crate::broker::{NextTarget, Outage, Route, RouteKind};
 use types::router::RouterId;
 use types::time::BrokerTime;
 
@@ -49,6 +49,13 @@ pub enum Step {
     Send(Route),
     /// Wait, then ask again.
     Pause(Duration),
+    /// Wait until a target is back, then for `spread`, so that all who wait do not come in the same moment; then ask again.
+    AwaitTarget {
+        /// At most so long.
+        at_most: Duration,
+        /// After that, or after the first target that was back sooner.
+        spread: Duration,
+    },
     /// Give up.
     Stop(GiveUp),
 }
@@ -62,10 +69,8 @@ pub enum GiveUp {
     Time,
     /// The retry budget of all requests is spent.
     Budget,
-    /// No target is left; with the moment when the first one is back, if known.
-    NoTarget(Option<BrokerTime>),
-    /// The upstreams of all targets have announced waits; with the moment when the first one is over.
-    Announced(BrokerTime, AnnouncedWait),
+    /// No target is left.
+    NoTarget(Outage),
 }
 
 impl GiveUp {
@@ -78,7 +83,7 @@ impl GiveUp {
             Self::Attempts => Self::ALL_STR[0],
             Self::Time => Self::ALL_STR[1],
             Self::Budget => Self::ALL_STR[2],
-            Self::NoTarget(_) | Self::Announced(..) => Self::ALL_STR[3],
+            Self::NoTarget(_) => Self::ALL_STR[3],
         }
     }
 }
@@ -89,8 +94,8 @@ impl fmt::Display for GiveUp {
             Self::Attempts => "as many attempts as allowed",
             Self::Time => "no time left for another attempt",
             Self::Budget => "too many retries of all requests together",
+            Self::NoTarget(Outage { announced: true, .. }) => "every target has said that it must not be asked yet",
             Self::NoTarget(_) => "no target left",
-            Self::Announced(..) => "every target has said that it must not be asked yet",
         })
     }
 }
@@ -130,6 +135,11 @@ impl RetryPlan {
         self.hints.extend(wait.map(|wait| (router, now.after(wait))));
     }
 
+    /// Until when a target asked not to be called.
+    pub fn not_before(&self, router: RouterId) -> Option<BrokerTime> {
+        self.hints.iter().find(|(hinted, _)| *hinted == router).map(|(_, until)| *until)
+    }
+
     /// Counts the next attempt in the budget, before its target is chosen: the choice is made under a lock, and the budget has one
     /// of its own. [`RetryPlan::next`] needs it; [`RetryPlan::refund`] follows where that sends nothing.
     pub fn reserve(&mut self, budget: &mut RetryBudget, now: BrokerTime) {
@@ -158,30 +168,33 @@ impl RetryPlan {
     pub fn next<R: Rng>(&mut self, offer: NextTarget, now: BrokerTime, rng: &mut R) -> Step {
         if now >= self.deadline {
             return Step::Stop(match offer {
-                NextTarget::None { until, .. } => GiveUp::NoTarget(until),
+                NextTarget::None { outage, .. } => GiveUp::NoTarget(outage),
                 NextTarget::Untried(_) | NextTarget::Retry(_) => GiveUp::Time,
             });
         }
         match offer {
-            NextTarget::None { until: None, .. } => Step::Stop(GiveUp::NoTarget(None)),
             // A client that comes back itself costs less than one that is held; this one may have asked one target early.
-            NextTarget::None { until: Some(until), announced: Some(wait), .. } if self.found_none => {
-                Step::Stop(GiveUp::Announced(until, wait))
+            NextTarget::None { outage, .. } if outage.until.is_none() || outage.announced && self.found_none => {
+                Step::Stop(GiveUp::NoTarget(outage))
             }
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
             _ if !self.is_paid => Step::Stop(GiveUp::Budget),
             NextTarget::Untried(route) => self.send(route),
             NextTarget::Retry(route) if self.backed_off => self.send(route),
             NextTarget::Retry(route) => {
-                let hint = self.hints.iter().find(|(router, _)| *router == route.router());
-                let wait =
-                    hint.map_or_else(|| self.limits.backoff.sample(self.pauses, rng), |(_, until)| until.since(now));
-                self.pause(wait, GiveUp::Time, now)
+                let wait = match self.not_before(route.router()) {
+                    Some(until) => until.since(now),
+                    None => self.limits.backoff.sample(self.pauses, rng),
+                };
+                let wait = wait.max(MIN_PAUSE);
+                self.pauses += 1;
+                self.wait(wait, Step::Pause(wait), GiveUp::Time, now)
             }
-            NextTarget::None { until: Some(until), .. } => {
-                // All who wait for it would otherwise come in the same moment.
-                let spread = self.limits.backoff.sample(0, rng);
-                self.pause(until.since(now).saturating_add(spread), GiveUp::NoTarget(Some(until)), now)
+            NextTarget::None { outage, .. } => {
+                let at_most = outage.until.map_or(Duration::ZERO, |until| until.since(now));
+                let spread = self.limits.backoff.sample(0, rng).max(MIN_PAUSE);
+                let step = Step::AwaitTarget { at_most, spread };
+                self.wait(at_most.saturating_add(spread), step, GiveUp::NoTarget(outage), now)
             }
         }
     }
@@ -211,14 +224,12 @@ impl RetryPlan {
         Step::Send(route)
     }
 
-    /// Pauses, unless that would pass the deadline.
-    fn pause(&mut self, wait: Duration, otherwise: GiveUp, now: BrokerTime) -> Step {
-        let wait = wait.max(MIN_PAUSE);
-        if wait >= self.pauses_end.since(now) {
+    /// A step that waits for so long at most, unless that would pass the end of all pauses.
+    fn wait(&mut self, at_most: Duration, step: Step, otherwise: GiveUp, now: BrokerTime) -> Step {
+        if at_most >= self.pauses_end.since(now) {
             return Step::Stop(otherwise);
         }
-        self.pauses += 1;
         self.backed_off = true;
-        Step::Pause(wait)
+        step
     }
 }

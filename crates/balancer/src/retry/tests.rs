@@ -7,8 +7,8 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::broker::tests::report::{Report, Source};
 use crate::broker::{
-    AnnouncedWait, AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, PoolSettings, Route,
-    RouterSettings, WhenAllDisabled,
+    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, Outage, PoolSettings, Route, RouterSettings,
+    WhenAllDisabled,
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
@@ -68,6 +68,8 @@ struct RequestTrace {
     pauses: Vec<Duration>,
     stop: Option<GiveUp>,
     took: Duration,
+    /// When the client may come back, after the last attempt.
+    retry_at: Option<BrokerTime>,
 }
 
 struct Harness {
@@ -121,6 +123,7 @@ impl Harness {
                 assert_eq!(untried, None, "offered again while an untried one serves");
             }
             plan.reserve(&mut self.budget, self.now);
+            trace.retry_at = self.broker.retry_at(&INGRESS, &history, self.now, |router| plan.not_before(router));
             let step = plan.next(offer, self.now, &mut self.rng);
             if !matches!(step, Step::Send(_)) {
                 plan.refund(&mut self.budget);
@@ -133,6 +136,10 @@ impl Harness {
                 Step::Pause(pause) => {
                     trace.pauses.push(pause);
                     self.pass(pause);
+                }
+                Step::AwaitTarget { at_most, spread } => {
+                    trace.pauses.push(at_most.saturating_add(spread));
+                    self.pass(at_most.saturating_add(spread));
                 }
                 Step::Send(route) => {
                     assert!(self.now < plan.deadline(), "there is time for an answer");
@@ -199,6 +206,11 @@ impl Harness {
     }
 }
 
+/// Whether a request ended because its targets are out for too long.
+fn is_waiting(trace: &RequestTrace) -> bool {
+    matches!(trace.stop, Some(GiveUp::NoTarget(Outage { until: Some(_), .. })))
+}
+
 /// Fallback over this many routers that stay out for ten minutes.
 fn fallback(routers: usize) -> Harness {
     Harness::new(tree(&Policy::Fallback, &vec![1; routers]), 1, Duration::from_secs(600))
@@ -244,14 +256,14 @@ fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
     }
     let trace = fallback(1).request(|_, _| at_once(500));
     assert_eq!((trace.tried.len(), trace.pauses.len()), (1, 0), "it is out for longer than the request may last");
-    assert!(matches!(trace.stop, Some(GiveUp::NoTarget(Some(_)))));
+    assert!(is_waiting(&trace), "{trace:?}");
 }
 
 #[test]
 fn who_says_the_same_again_is_not_asked_again() {
     let mut harness = Harness::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
     let trace = harness.request(|_, _| at_once(401));
-    assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(None))));
+    assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(Outage::default()))));
 }
 
 #[test]
@@ -266,7 +278,46 @@ fn an_upstreams_own_word_is_waited_for_where_it_fits() {
     assert_eq!((trace.tried, trace.pauses.len()), (vec![0, 1], 0), "another target is tried without a wait");
 }
 
-/// One request every five seconds asks the first target; none is held, that one neither.
+/// It is the soonest of all targets, whatever the last of them said.
+#[test]
+fn a_client_is_told_when_the_first_target_is_back() {
+    let limited = |retry_after| Answer { retry_after: Some(retry_after), ..at_once(429) };
+    // The waits of the targets in seconds, how often a request is sent, and when the client may come back.
+    for (waits, attempts, expected) in [
+        (&[30, 90][..], 2, Some(30)),
+        (&[90, 30], 2, Some(30)),
+        (&[90, 80, 70], 3, Some(70)),
+        (&[90, 80, 70], 2, Some(0)),
+        (&[90], 4, Some(90)),
+    ] {
+        let mut harness = fallback(waits.len());
+        harness.limits.attempts = attempts;
+        let trace = harness.request(|place, _| limited(waits[place]));
+        let wait = trace.retry_at.map(|at| at.since(harness.now).as_millis().div_ceil(1_000));
+        assert_eq!(wait, expected, "{waits:?}: {trace:?}");
+    }
+    // An early probe: what its target says now is later than what it said before.
+    let mut harness = fallback(1);
+    let mut settings = BrokerSettings::clone(harness.broker.settings());
+    settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
+    harness.broker.apply(BrokerInput::Configured(&settings), harness.now);
+    harness.request(|_, _| limited(70));
+    harness.pass(millis(6_000));
+    let trace = harness.request(|_, _| limited(300));
+    assert_eq!((trace.tried.len(), trace.retry_at.map(|at| at.since(harness.now))), (1, Some(millis(300_000))));
+    // Targets that are not taken out: what they said is all that is known.
+    let mut harness = Harness::new(tree(&Policy::Fallback, &[1, 1]), 100, Duration::ZERO);
+    harness.limits.attempts = 2;
+    let waits = [40, 70];
+    let trace = harness.request(|place, _| Answer { retry_after: Some(waits[place]), ..at_once(503) });
+    assert_eq!(trace.retry_at.map(|at| at.since(harness.now)), Some(millis(39_999)));
+    let trace = harness.request(|place, _| at_once(if place == 0 { 401 } else { 500 }));
+    assert_eq!(trace.retry_at, Some(harness.now), "the second may serve at once");
+    let trace = harness.request(|_, _| at_once(401));
+    assert_eq!(trace.retry_at, None, "both would refuse again");
+}
+
+/// One request every five seconds asks the target that is back first; none is held, that one neither.
 #[test]
 fn where_all_targets_have_announced_waits_no_request_is_held() {
     let mut harness = fallback(3);
@@ -279,13 +330,22 @@ fn where_all_targets_have_announced_waits_no_request_is_held() {
     for second in 1..88 {
         harness.pass(millis(1_000));
         let trace = harness.request(limited);
-        assert!(matches!(trace.stop, Some(GiveUp::Announced(_, AnnouncedWait::RateLimited))), "{second}: {trace:?}");
-        assert!(trace.pauses.is_empty() && trace.took <= millis(1), "{second}: {trace:?}");
+        let Some(GiveUp::NoTarget(outage)) = trace.stop else { panic!("{second}: {trace:?}") };
+        assert!(outage.announced && outage.rate_limited, "{second}: {trace:?}");
+        assert_eq!(outage.until, trace.retry_at, "{second}: {trace:?}");
+        assert!(trace.tried.len() <= 1, "{second}: {trace:?}");
         asked.extend(trace.tried.iter().map(|place| (*place, second)));
     }
-    assert!(asked.iter().all(|(place, _)| *place == 0) && (15..=18).contains(&asked.len()), "{asked:?}");
-    harness.pass(millis(3_000));
-    assert_eq!(harness.request(|_, _| at_once(200)).tried, [0], "it is back");
+    assert!((15..=18).contains(&asked.len()), "{asked:?}");
+    // Each names its wait anew, and then another is back first.
+    assert!(asked.iter().enumerate().all(|(number, (place, _))| *place == number % 3), "{asked:?}");
+    harness.pass(millis(6_000));
+    let (trace, now) = (harness.request(|_, _| at_once(200)), harness.now);
+    assert_eq!(
+        (trace.tried.len(), trace.retry_at.map(|at| at <= now)),
+        (1, Some(false)),
+        "it is back sooner than it said"
+    );
 }
 
 #[test]
@@ -293,7 +353,7 @@ fn a_request_that_finds_everybody_out_waits_only_if_that_can_help() {
     let mut harness = fallback(2);
     harness.request(|_, _| at_once(500));
     let trace = harness.request(|_, _| at_once(200));
-    assert!(matches!(trace.stop, Some(GiveUp::NoTarget(Some(_)))) && trace.took.is_zero(), "{trace:?}");
+    assert!(is_waiting(&trace) && trace.took.is_zero(), "{trace:?}");
     harness.pass(Duration::from_secs(590));
     let trace = harness.request(|_, _| at_once(200));
     assert_eq!((trace.tried, trace.stop), (vec![0], None), "it is back within the request's time");

@@ -44,7 +44,8 @@ pub enum Content {
     Image,
     /// A sound that is sent, or the answer as one.
     Audio,
-    /// Documents, videos and all other files.
+    Video,
+    /// Documents and all other files.
     File,
     /// A part of an unknown kind.
     Part,
@@ -59,7 +60,8 @@ impl Content {
         match kind {
             "image_url" | "input_image" | "image" => Some(Self::Image),
             "input_audio" | "audio" => Some(Self::Audio),
-            "file" | "input_file" | "document" | "video_url" | "input_video" | "video" => Some(Self::File),
+            "video_url" | "input_video" | "video" => Some(Self::Video),
+            "file" | "input_file" | "document" => Some(Self::File),
             "thinking" | "redacted_thinking" | "reasoning" | "refusal" => None,
             _ => Some(Self::Part),
         }
@@ -81,6 +83,7 @@ impl Content {
         match self {
             Self::Image => "it cannot take an image of the request",
             Self::Audio => "it cannot take the request's audio",
+            Self::Video => "it cannot take a video of the request",
             Self::File => "it cannot take a file of the request",
             Self::Part => "it cannot take a part of the request's content",
             Self::Tool => "it cannot take a tool of the request",

@@ -1,7 +1,9 @@
 //! What becomes of requests when nothing is left, and what may not be taken away by a guess.
 
 use super::*;
+use crate::broker::{AttemptHistory, NextTarget, Outage};
 use crate::health::Ratio;
+use crate::strategy::{Condition, Field, Query, Test};
 use types::outcome::RetryAfter;
 
 /// Routers of which all are disabled: the first at 0 s, the second at 1 s, and so on.
@@ -120,9 +122,49 @@ fn announced_waits_are_kept_but_for_one_call_every_five_seconds() {
     }
     let mut harness = all_announced(2, 429);
     let route = sent(harness.decide(at(5_010))).expect("the first is asked");
-    assert_eq!(sent(harness.decide(at(12_000))), None, "one at a time, however long it takes");
     tried(&mut harness, &route, 200, 12_000);
     assert_eq!(harness.choose(at(12_010)), Some(router(0)), "it is back sooner than it said");
+}
+
+/// A call that hangs keeps nobody else waiting: whatever took them out, the next is asked after five seconds, and none twice.
+#[test]
+fn a_router_that_does_not_answer_is_asked_once_and_then_another() {
+    for (mut harness, start) in [(all_announced(3, 429), 0), (all_out(3, WhenAllDisabled::Soonest), 5_000)] {
+        let mut calls = Vec::new();
+        for millis in (0..20_000).step_by(100) {
+            calls.extend(sent(harness.decide(at(start + millis))).map(|route| (millis / 1_000, route.router().0)));
+        }
+        let first = calls[0].0;
+        assert_eq!(calls, [(first, 0), (first + 5, 1), (first + 10, 2)], "from {start} on");
+    }
+}
+
+/// A list of models, say: its success would show nothing, and the call that could show it would have to wait.
+struct MakesNothing;
+
+impl Request for MakesNothing {
+    fn path(&self) -> &str {
+        INGRESS
+    }
+
+    fn is_generation(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_call_that_makes_nothing_is_no_early_probe() {
+    let mut harness = all_announced(2, 429);
+    harness.tick(at(6_000));
+    let expected = Outage { until: Some(at(20_005)), rate_limited: true, announced: true };
+    assert_eq!(outage_of(&mut harness, &MakesNothing), expected);
+    assert!(sent(harness.decide(at(6_000))).is_some());
+    let mut harness = all_out(2, WhenAllDisabled::Soonest);
+    let offer = harness.broker.next_target(&MakesNothing, &mut AttemptHistory::default(), &mut harness.rng);
+    assert!(
+        matches!(offer, NextTarget::Untried(_)),
+        "where no upstream has asked for a wait, it is better than no answer"
+    );
 }
 
 #[test]
@@ -141,14 +183,18 @@ fn a_router_that_failed_is_asked_where_the_others_wait_as_announced() {
     }
 }
 
+fn outage_of(harness: &mut Harness, request: &impl Request) -> Outage {
+    let offer = harness.broker.next_target(request, &mut AttemptHistory::default(), &mut harness.rng);
+    let NextTarget::None { outage, .. } = offer else { panic!("{offer:?}") };
+    outage
+}
+
 #[test]
 fn a_call_that_finds_only_announced_waits_hears_of_them() {
-    use crate::broker::{AnnouncedWait, AttemptHistory, NextTarget};
-    for (when, status, expected) in [
-        (WhenAllDisabled::Soonest, 429, Some(AnnouncedWait::RateLimited)),
-        (WhenAllDisabled::Soonest, 503, Some(AnnouncedWait::Overloaded)),
-        (WhenAllDisabled::Pass, 429, None),
-    ] {
+    use WhenAllDisabled::{Any, Pass, Soonest};
+    for (when, status, announced, rate_limited) in
+        [(Soonest, 429, true, true), (Soonest, 503, true, false), (Pass, 429, false, true), (Any, 429, false, true)]
+    {
         let mut settings = settings(2);
         settings.pools[0].when_all_disabled = when;
         let mut harness = Harness::of(settings);
@@ -157,9 +203,40 @@ fn a_call_that_finds_only_announced_waits_hears_of_them() {
             let hint = Some(RetryAfter::Delay(Duration::from_secs(20)));
             harness.learn(&Report { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
         }
-        let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut harness.rng);
-        let NextTarget::None { until, announced, .. } = offer else { panic!("{offer:?}") };
-        assert_eq!((until, announced), (Some(at(20_005)), expected), "{when:?} {status}");
+        let expected = Outage { until: Some(at(20_005)), rate_limited, announced };
+        assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{when:?} {status}");
+    }
+}
+
+/// What the others of a pool do, to which its conditions do not lead, changes nothing.
+#[test]
+fn the_targets_of_a_request_are_those_that_its_conditions_lead_to() {
+    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
+    let query = Query::Field(Field::Path, vec![Test::Eq(INGRESS.into())]);
+    let by_path = Policy::Conditional { conditions: [Condition { query, then: 0 }].into(), default: Some(1) };
+    let root = branch(by_path, vec![branch(Policy::LoadBalance, vec![leaf(0), leaf(1)]), leaf(2)]);
+    let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
+    for third in [None, Some(500), Some(429)] {
+        let mut harness = Harness::of(BrokerSettings { pools: pools.clone(), ..settings(0) });
+        for place in 0..2 {
+            let hint = Some(RetryAfter::Delay(Duration::from_secs(20 + place as u64)));
+            let id = format!("A_{place}_1_0");
+            harness.learn(&Report { retry_after: hint, ..log(&router(place), 429, &id, 0, 5) }, at(5));
+        }
+        if let Some(status) = third {
+            let hint = Some(RetryAfter::Delay(Duration::from_secs(2))).filter(|_| status == 429);
+            harness.learn(&Report { retry_after: hint, ..log(&router(2), status, "A_2_1_0", 0, 5) }, at(5));
+        }
+        let expected = Outage { until: Some(at(20_005)), rate_limited: true, announced: true };
+        assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{third:?}");
+        harness.tick(at(5_010));
+        let early = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut harness.rng);
+        let NextTarget::Untried(route) = early else { panic!("{early:?}") };
+        let chosen = harness.broker.path(route.router()).unwrap();
+        assert_eq!((chosen.as_str(), route.kind), (router(0).as_str(), RouteKind::Panic));
+        harness.broker.apply(BrokerInput::Chosen(&route), at(5_010));
+        assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{third:?}");
     }
 }
 

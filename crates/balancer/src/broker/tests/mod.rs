@@ -23,6 +23,7 @@ mod classification;
 mod in_flight;
 mod invariants_prop;
 mod loads;
+mod outages;
 mod rate_limits;
 mod recorded_choices;
 mod relay_attempts;

@@ -12,7 +12,7 @@ const TREES: u64 = 160;
 const STEPS: usize = 400;
 
 /// A request for a model, of a user.
-struct TestRequest(serde_json::Value);
+pub(super) struct TestRequest(pub(super) serde_json::Value);
 
 impl Request for TestRequest {
     fn path(&self) -> &str {
@@ -59,7 +59,7 @@ fn target(dice: &mut SmallRng, depth: u32, turns: bool) -> Target {
     Target { weight, drained: dice.random_bool(0.03), ..Target::plain(kind) }
 }
 
-fn settings_of(dice: &mut SmallRng, turns: bool) -> BrokerSettings {
+pub(super) fn settings_of(dice: &mut SmallRng, turns: bool) -> BrokerSettings {
     let mut settings = settings(0);
     let when_all_disabled =
         [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any][dice.random_range(0..3)];

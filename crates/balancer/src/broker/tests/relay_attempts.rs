@@ -301,3 +301,51 @@ fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
     assert_eq!(harness.learn(&Report { transaction: Some("M_1_1_1"), ..entry }, at(1_200)), None, "of another replica");
     assert_eq!((harness.stats(place).successes, invariants::broken(&harness.broker)), (2, None));
 }
+
+/// One answer of each is enough, of whatever request; and what another request meets later undoes nothing.
+#[test]
+fn s1_6_a_wait_that_targets_ask_for_is_no_requests_fault() {
+    let mut harness = relayed(2, resilient());
+    let refused = |harness: &mut Harness, place, seconds| {
+        ended(harness, place, seconds, |report| Report {
+            status: Some(503),
+            retry_after: Some(RetryAfter::Delay(Duration::from_secs(30))),
+            payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
+            ..report
+        });
+    };
+    refused(&mut harness, 0, 10);
+    refused(&mut harness, 1, 11);
+    assert_eq!(harness.out(), [router(0), router(1)]);
+    refused(&mut harness, 0, 15);
+    assert_eq!(harness.until(0), Some(at(45_000)), "the second of the same request counts like the first");
+    attempt(&mut harness, 1, 200, "another", 16);
+    assert_eq!(harness.out(), [router(0), router(1)]);
+}
+
+/// What serves other requests is no reason to take out the last that serves these.
+#[test]
+fn s1_8_the_last_target_that_conditions_lead_to_is_the_last() {
+    use crate::strategy::{Condition, Field, Query, Test};
+    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
+    let query = Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq("a".into())]);
+    let by_model = |targets| {
+        let conditions = [Condition { query: query.clone(), then: 0 }].into();
+        branch(Policy::Conditional { conditions, default: Some(1) }, targets)
+    };
+    let alone = by_model(vec![leaf(0), leaf(1)]);
+    let fallback = branch(Policy::Fallback, vec![alone.clone(), leaf(2)]);
+    let nested = by_model(vec![branch(Policy::LoadBalance, vec![leaf(0), leaf(2)]), leaf(1)]);
+    // Where it gets no calls, it is not the last that serves some.
+    let drained = branch(Policy::Fallback, vec![Target { drained: true, ..alone.clone() }, leaf(0), leaf(2)]);
+    for (root, is_last) in [(alone, true), (fallback, false), (nested, false), (drained, false)] {
+        let mut settings = BrokerSettings { pools: vec![pool(root.clone())], ..settings(0) };
+        settings.defaults.health = resilient();
+        let mut harness = Harness::of(settings);
+        for seconds in 1..5 {
+            attempt(&mut harness, 0, 500, &format!("request {seconds}"), seconds);
+        }
+        assert_eq!(harness.out().is_empty(), is_last, "{root:?}");
+    }
+}

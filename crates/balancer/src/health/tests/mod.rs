@@ -154,13 +154,34 @@ mod going {
         assert_eq!(harness.answer(Class::Failure, 6), Effect::Tripped);
     }
 
+    /// Whatever `consecutive` is; what is not an upstream's own word counts as any failure.
     #[test]
-    fn a_rate_limit_that_says_how_long_needs_no_second_one() {
-        let mut harness = Harness::default();
-        harness.settings.consecutive = 3;
-        assert_eq!(harness.hinted(Class::Overloaded, Duration::from_secs(2), 0), Effect::Counted);
-        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(2), 10), Effect::Tripped);
-        assert_eq!(harness.until(), Some(2_010));
+    fn a_wait_that_an_upstream_asks_for_needs_no_second_answer() {
+        use RetryAfter::{Delay, QuotaReset, Unparsable};
+        let two = Duration::from_secs(2);
+        for (class, retry_after, honor, effect, until) in [
+            (Class::RateLimited, Some(Delay(two)), true, Effect::Tripped, Some(2_000)),
+            (Class::RateLimited, Some(QuotaReset(two)), true, Effect::Tripped, Some(2_000)),
+            (Class::RateLimited, None, true, Effect::Counted, None),
+            (Class::Overloaded, Some(Delay(two)), true, Effect::Tripped, Some(2_000)),
+            (Class::Overloaded, Some(Delay(Duration::from_millis(300))), true, Effect::Paused, Some(300)),
+            (Class::Overloaded, Some(Delay(Duration::from_secs(86_400))), true, Effect::Tripped, Some(3_600_000)),
+            (Class::Overloaded, Some(Delay(Duration::ZERO)), true, Effect::Counted, None),
+            (Class::Overloaded, Some(QuotaReset(two)), true, Effect::Counted, None),
+            (Class::Overloaded, Some(Unparsable), true, Effect::Counted, None),
+            (Class::Overloaded, Some(Delay(two)), false, Effect::Counted, None),
+            (Class::Failure, Some(Delay(two)), true, Effect::Counted, None),
+        ] {
+            let mut harness = Harness::default();
+            harness.settings.consecutive = 3;
+            harness.settings.retry_after.honor = honor;
+            let answer = Outcome { retry_after, ..outcome(class, 0, 1) };
+            assert_eq!(
+                (harness.learn(answer, 0), harness.until()),
+                (effect, until),
+                "{class:?} {retry_after:?} {honor}"
+            );
+        }
     }
 
     #[test]
@@ -686,11 +707,39 @@ mod while_disabled {
         );
     }
 
+    /// Whatever took it out, its upstream's own word is obeyed from then on.
+    #[test]
+    fn a_failure_that_asks_for_a_wait_is_obeyed() {
+        for (class, wait, effect, until, announced) in [
+            (Class::RateLimited, 900, Effect::Extended, 901_000, true),
+            (Class::Overloaded, 900, Effect::Extended, 901_000, true),
+            (Class::RateLimited, 20, Effect::ProbeReleased, MINUTES_10, true),
+            (Class::Overloaded, 0, Effect::ProbeReleased, MINUTES_10, false),
+            (Class::Failure, 900, Effect::ProbeReleased, MINUTES_10, false),
+        ] {
+            let mut harness = Harness::default();
+            harness.answer(Class::Failure, 0);
+            harness.acquire_probe(7, 1_000);
+            let answer = sent(class, 7, 1_000);
+            let retry_after = Some(RetryAfter::Delay(Duration::from_secs(wait)));
+            assert_eq!(harness.learn(Outcome { retry_after, ..answer }, 1_000), effect, "{class:?} {wait}");
+            let health = &harness.health;
+            assert_eq!((health.active_probes(), health.failed_returns()), (0, 0), "{class:?} {wait}");
+            assert_eq!((harness.until(), health.waits_as_announced()), (Some(until), announced), "{class:?} {wait}");
+        }
+    }
+
     #[test]
     fn a_permit_that_is_lost_is_free_again() {
         let mut harness = Harness::default();
         harness.answer(Class::Failure, 0);
         harness.acquire_probe(7, 1_000);
+        assert!(harness.health.was_asked_just_now());
+        assert_eq!(
+            (harness.health.due(&harness.settings), harness.tick(6_000)),
+            (Some(at(6_000)), TickEffect::Changed)
+        );
+        assert!(!harness.health.was_asked_just_now() && harness.health.active_probes() == 1);
         assert_eq!(harness.health.due(&harness.settings), Some(at(121_000)));
         assert_eq!(harness.tick(121_000), TickEffect::Changed);
         assert_eq!((harness.until(), harness.health.active_probes()), (Some(MINUTES_10), 0));

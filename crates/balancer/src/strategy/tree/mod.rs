@@ -8,6 +8,7 @@ mod eligibility;
 mod eligible;
 mod explanation;
 mod load_view;
+mod reach;
 mod rr_state;
 mod status;
 mod within_limits;

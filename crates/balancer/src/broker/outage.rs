@@ -1,0 +1,77 @@
+//! When the targets of one request are back, of which none may serve it now.
+//!
+//! The targets of a request are those that its conditions lead to: others that serve, or wait for another time, say nothing
+//! about it.
+
+use super::{AttemptHistory, Broker, Pool, WhenAllDisabled};
+use types::request::Request;
+use types::router::RouterId;
+use types::time::BrokerTime;
+use types::transition::HealthState;
+
+/// Why none of a request's targets may serve it, and until when. Targets that would answer it the same again do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outage {
+    /// When the first of them is back; `None`: a wait does not help.
+    pub until: Option<BrokerTime>,
+    /// Each is asked too often.
+    pub rate_limited: bool,
+    /// The upstream of each has announced a wait, and the pool keeps to it: a client is answered at once, and may come back
+    /// itself.
+    pub announced: bool,
+}
+
+impl Broker {
+    /// Why none of a request's targets may serve it now.
+    pub(super) fn outage(&self, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> Outage {
+        let keeps_waits = pool.when_all_disabled() == WhenAllDisabled::Soonest;
+        let mut outage = Outage { until: None, rate_limited: true, announced: keeps_waits };
+        let mut is_out = false;
+        for router in pool.tree().reachable(request).filter(|router| history.may_retry(*router)) {
+            outage.until = outage.until.into_iter().chain(self.back(router)).min();
+            let Some(known) = self.routers.get(router).filter(|_| self.operator.hold(router).is_none()) else {
+                continue;
+            };
+            is_out = true;
+            let health = known.health();
+            outage.rate_limited &=
+                matches!(health.state(), HealthState::Cooling { cause, .. } if cause.is_rate_limit());
+            outage.announced &= health.is_ejected() && health.waits_as_announced();
+        }
+        Outage { rate_limited: is_out && outage.rate_limited, announced: is_out && outage.announced, ..outage }
+    }
+
+    /// When a client may send a request again: the soonest moment at which one of its targets may serve, which may be in the
+    /// past; `None` if that is unknown. `not_before`: until when a target has asked this request not to be sent; that may be later
+    /// than what its health says, which goes only so far.
+    pub fn retry_at(
+        &self,
+        request: &impl Request,
+        history: &AttemptHistory,
+        now: BrokerTime,
+        not_before: impl Fn(RouterId) -> Option<BrokerTime>,
+    ) -> Option<BrokerTime> {
+        let pool = self.pool(self.pool_of(request, history)?)?;
+        let ready = |router| {
+            let asked_to_wait = not_before(router);
+            // One that refused and named no time would refuse again.
+            if !history.may_retry(router) && asked_to_wait.is_none() {
+                return None;
+            }
+            let is_out = self.operator.hold(router).is_some() || self.routers.get(router)?.health().until().is_some();
+            let back = if is_out { self.back(router)? } else { now };
+            Some(asked_to_wait.map_or(back, |asked| asked.max(back)))
+        };
+        pool.tree().reachable(request).filter_map(ready).min()
+    }
+
+    /// When a router that is ejected or drained by an operator is back; `None` if it is neither, or does not come back by
+    /// itself.
+    fn back(&self, router: RouterId) -> Option<BrokerTime> {
+        let until = self.routers.get(router)?.health().until();
+        match self.operator.hold(router) {
+            None => until,
+            Some(hold) => hold.until.map(|held| until.map_or(held, |until| until.max(held))),
+        }
+    }
+}
