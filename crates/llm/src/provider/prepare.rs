@@ -8,6 +8,7 @@ use super::fields;
 use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
+use crate::translate::functions::AsTools;
 use crate::translate::{DroppedList, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
@@ -151,7 +152,8 @@ fn translated<'a>(
     let says_one = protocol != TargetProtocol::Converse;
     match fields.as_ref().and_then(|fields| functions::as_tools(fields, says_one)) {
         None => translate(fields),
-        Some(body) => {
+        Some(AsTools { body, is_asked: false }) => translate(RequestFields::read(&body)),
+        Some(AsTools { body, is_asked: true }) => {
             let (body, dropped, answer) = translate(RequestFields::read(&body)).map_err(functions::error)?;
             Ok((body, functions::dropped(dropped), AnswerForm::Functions(Box::new(answer))))
         }

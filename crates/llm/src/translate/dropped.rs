@@ -141,7 +141,9 @@ pub(crate) struct Drops {
     pub(crate) at: usize,
     list: Vec<(usize, Dropped)>,
     unnamed: usize,
+    /// The first content, and how much there is in all.
     content: Option<Content>,
+    contents: usize,
 }
 
 impl Drops {
@@ -157,6 +159,7 @@ impl Drops {
     pub(crate) fn push_content(&mut self, path: impl Into<String>, content: Option<Content>) {
         self.push(path);
         self.content = self.content.or(content);
+        self.contents += usize::from(content.is_some());
     }
 
     /// A field of the request itself.
@@ -180,6 +183,16 @@ impl Drops {
             self.push_content(format!("{}.{name}", path()), Content::of_field(name));
         }
         self.unnamed += others.unnamed();
+    }
+
+    /// How many of them are content.
+    pub(super) const fn contents(&self) -> usize {
+        self.contents
+    }
+
+    /// Why a request is refused of which nothing is left that could be answered. Takes what was left out.
+    pub(super) fn take_refusal(&mut self) -> Result<(), TranslateError> {
+        std::mem::take(self).into_list(Unsupported::Refuse).map(|_| ())
     }
 
     /// In the order of the request.
