@@ -66,7 +66,7 @@ impl Content {
     }
 
     /// By the name of a field of the request or of a message; `None` of those that hold no content.
-    pub(super) fn of_field(name: &str) -> Option<Self> {
+    pub(crate) fn of_field(name: &str) -> Option<Self> {
         match name {
             "images" => Some(Self::Image),
             "audio" => Some(Self::Audio),

@@ -1,0 +1,190 @@
+//! Requests to Google's endpoints in OpenAI's form, which refuse within messages and tools what OpenAI and others ignore.
+
+use llm::provider::{ClientRequest, ModelFacts, Operation, PrepareError, Provider, Settings, TargetModel, prepare};
+use llm::translate::{Content, Unsupported};
+use serde_json::{Value, json};
+
+/// The body as it goes out, the names of what was left out, and the first content among that; what is refused otherwise.
+fn made(
+    (provider, model): (Provider, &str),
+    body: &str,
+    unsupported: Unsupported,
+) -> Result<(String, Vec<String>, Option<Content>), String> {
+    let settings = Settings { project: Some("p"), location: Some("global"), ..Settings::default() };
+    let asked = ClientRequest {
+        operation: Operation::Chat,
+        path: "chat/completions",
+        body: body.as_bytes(),
+        anthropic_version: None,
+        anthropic_beta: Vec::new(),
+    };
+    let body = body.replace("MODEL", model);
+    let asked = ClientRequest { body: body.as_bytes(), ..asked };
+    match prepare(&TargetModel { provider, settings, unsupported }, &asked, |_| ModelFacts::default()) {
+        Ok(made) => {
+            let named = made.dropped.iter().map(ToString::to_string).collect();
+            Ok((String::from_utf8(made.body.into_owned()).unwrap(), named, made.dropped.content()))
+        }
+        Err(PrepareError::Translate(error)) => Err(error.to_string()),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+const TARGETS: [(Provider, &str); 2] =
+    [(Provider::Gemini, "gemini-2.5-flash"), (Provider::Vertex, "google/gemini-2.5-flash")];
+
+/// The messages and tools of a request as they go out, and what is left out of them.
+fn expect(messages: &Value, tools: &Value, sent_messages: &Value, sent_tools: &Value, named: &[&str]) {
+    let mut request = json!({"model": "MODEL", "messages": messages});
+    if !tools.is_null() {
+        request["tools"] = tools.clone();
+    }
+    for target in TARGETS {
+        let (body, mut dropped, _) = made(target, &request.to_string(), Unsupported::Drop).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        dropped.sort_unstable();
+        assert_eq!((&body["messages"], &body["tools"]), (sent_messages, sent_tools), "{target:?} {request}");
+        assert_eq!(dropped, named, "{target:?} {request}");
+        let refused = made(target, &request.to_string(), Unsupported::Refuse);
+        assert_eq!(refused.is_err(), !named.is_empty(), "{target:?} {request}: {refused:?}");
+    }
+}
+
+#[test]
+fn messages_that_google_takes_pass_byte_for_byte() {
+    let body = r#"{ "model" : "MODEL", "messages": [ {"content":"\u00e4", "role":"user","name":"ann"},
+        {"role": "assistant", "tool_calls": [{"id":"a","type":"function","function":{"name":"f","arguments":"{ }"},"extra_content":{"google":{"thought_signature":"s"}}}], "refusal": "x"},
+        {"role":"tool" ,"tool_call_id":"a","name":"f","content":"1"},
+        {"role":"user","content":[{"type":"text","text":"hi"},{"type":"image_url","image_url":{"url":"data:,","detail":"low"}},{"type":"video_url","video_url":{"a":1}}]} ],
+        "tools": [{"type":"function","function":{"name":"f","description":"d","parameters":{"foo":null},"strict":true}}, {"google_search":{}}],
+        "stream_options": {"include_usage":true} }"#;
+    for target in TARGETS {
+        let (sent, dropped, _) = made(target, body, Unsupported::Drop).unwrap();
+        assert_eq!((sent, dropped.len()), (body.replace("MODEL", target.1), 0));
+    }
+}
+
+/// github/copilot-sdk#2061 and #1129, lastmile-ai/mcp-agent#121, inference-gateway/inference-gateway#181.
+#[test]
+fn an_answer_of_openais_goes_back_without_what_google_refuses() {
+    let user = json!({"role": "user", "content": "hi"});
+    let function = json!({"name": "f", "arguments": "{}"});
+    expect(
+        &json!([
+            user,
+            {"role": "assistant", "content": null, "refusal": null, "annotations": [], "audio": null, "function_call": null,
+                "tool_calls": [{"index": 0, "id": "a", "type": "function", "function": function}]},
+            {"role": "tool", "tool_call_id": "a", "content": "1"},
+            {"role": "assistant", "content": "ho", "refusal": null, "annotations": [{"type": "url_citation"}], "tool_calls": null,
+                "reasoning_content": "hm"},
+            user,
+        ]),
+        &json!([{"type": "function", "function": {"name": "f", "parameters": null, "strict": null, "foo": 1}, "copilot_mcp_server_name": "s"}]),
+        &json!([
+            user,
+            {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": function}]},
+            {"role": "tool", "name": "f", "tool_call_id": "a", "content": "1"},
+            {"role": "assistant", "content": "ho"},
+            user,
+        ]),
+        &json!([{"type": "function", "function": {"name": "f"}}]),
+        &[
+            "messages[3].annotations",
+            "messages[3].reasoning_content",
+            "tools[0].copilot_mcp_server_name",
+            "tools[0].function.foo",
+        ],
+    );
+}
+
+#[test]
+fn fields_that_google_does_not_know_are_left_out_at_every_place() {
+    let call = json!({"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}", "foo": 1}, "bar": 1});
+    expect(
+        &json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}},
+                {"type": "image_url", "image_url": {"url": "u", "foo": 1}, "bar": 1},
+                {"type": "input_audio", "input_audio": {"data": "d", "format": "wav", "foo": 1}},
+                "text", null]},
+            {"role": "assistant", "tool_calls": [call, 7], "thinking_blocks": [1]},
+            {"role": "tool", "tool_call_id": "a", "name": "", "content": "1"},
+            7,
+        ]),
+        &Value::Null,
+        &json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "hi"}, {"type": "image_url", "image_url": {"url": "u"}},
+                {"type": "input_audio", "input_audio": {"data": "d", "format": "wav"}}, "text", null]},
+            {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}, 7]},
+            {"role": "tool", "tool_call_id": "a", "name": "f", "content": "1"},
+            7,
+        ]),
+        &Value::Null,
+        &[
+            "messages[0].content[0].cache_control",
+            "messages[0].content[1].bar",
+            "messages[0].content[1].image_url.foo",
+            "messages[0].content[2].input_audio.foo",
+            "messages[1].thinking_blocks",
+            "messages[1].tool_calls[0].bar",
+            "messages[1].tool_calls[0].function.foo",
+        ],
+    );
+}
+
+#[test]
+fn custom_tools_and_their_calls_are_left_out_with_the_results() {
+    let (user, result) = (
+        json!({"role": "user", "content": "hi"}),
+        |id: &str| json!({"role": "tool", "tool_call_id": id, "name": "n", "content": "1"}),
+    );
+    let custom = json!({"id": "a", "type": "custom", "custom": {"name": "c", "input": "x"}});
+    let call = json!({"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let tool = json!({"type": "function", "function": {"name": "f"}});
+    expect(
+        &json!([user, {"role": "assistant", "tool_calls": [custom, call]}, result("a"), result("b"),
+            {"role": "assistant", "tool_calls": [custom]}, result("a"), {"role": "assistant", "content": "x", "tool_calls": [custom]}, result("a"), user]),
+        &json!([{"type": "custom", "custom": {"name": "c"}}, tool]),
+        &json!([user, {"role": "assistant", "tool_calls": [call]}, result("b"), {"role": "assistant", "content": "x"}, user]),
+        &json!([tool]),
+        &[
+            "messages[1].tool_calls[0]",
+            "messages[2]",
+            "messages[4].tool_calls[0]",
+            "messages[5]",
+            "messages[6].tool_calls[0]",
+            "messages[7]",
+            "tools[0]",
+        ],
+    );
+    let request =
+        json!({"model": "MODEL", "messages": [user, {"role": "assistant", "tool_calls": [custom]}, result("a")]});
+    for target in TARGETS {
+        assert_eq!(made(target, &request.to_string(), Unsupported::Drop).unwrap().2, Some(Content::Tool));
+    }
+}
+
+#[test]
+fn what_passes_by_the_settings_keeps_its_fields_and_still_gets_names() {
+    let messages = json!([
+        {"role": "assistant", "foo": 1, "refusal": null, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "1", "bar": 2},
+        {"role": "tool", "tool_call_id": "unknown", "content": "1"},
+    ]);
+    let request = json!({"model": "MODEL", "messages": messages, "store": true, "stream_options": {"include_usage": true, "include_obfuscation": false}});
+    for target in TARGETS {
+        let (body, dropped, _) = made(target, &request.to_string(), Unsupported::Pass).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        let expected = json!([
+            {"role": "assistant", "foo": 1, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]},
+            {"role": "tool", "tool_call_id": "a", "content": "1", "bar": 2, "name": "f"},
+            {"role": "tool", "tool_call_id": "unknown", "content": "1"},
+        ]);
+        assert_eq!((&body["messages"], &body["store"], dropped.len()), (&expected, &json!(true), 0));
+        let (body, dropped, _) = made(target, &request.to_string(), Unsupported::Drop).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["stream_options"], json!({"include_usage": true}));
+        assert_eq!(dropped, ["messages[0].foo", "messages[1].bar", "store"]);
+    }
+}
