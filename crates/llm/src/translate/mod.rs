@@ -16,11 +16,14 @@ mod request_fields;
 
 use std::fmt;
 
+use serde_json::value::RawValue;
+
 pub(crate) use defaults::asks_for_nothing;
 pub(crate) use dropped::Drops;
 pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};
 pub use request_fields::RequestFields;
 
+use crate::json::{RawJson, without_mark};
 use crate::usage::TokenCounts;
 
 /// A request in the vendor's protocol, and what has to be known to read the answer to it.
@@ -73,6 +76,11 @@ impl TranslateError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is broken: {0}")]
 pub struct BrokenAnswer(pub &'static str);
+
+/// The only value of a text, if all of it is JSON: what is copied from it is JSON again.
+fn checked_json(bytes: &[u8]) -> Option<RawJson<'_>> {
+    serde_json::from_slice::<&RawValue>(without_mark(bytes)).ok().map(RawJson::from)
+}
 
 /// A streamed answer on its way back into OpenAI's server-sent events. The output does not depend on how the input was cut.
 pub trait StreamTranslator: Send + Sync + fmt::Debug {

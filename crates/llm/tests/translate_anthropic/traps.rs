@@ -261,6 +261,16 @@ fn trap_15_thinking_is_given_back_once_with_its_signature_and_without_one_left_o
 }
 
 #[test]
+fn trap_15_a_signature_that_comes_at_the_beginning_of_its_block_is_kept() {
+    let block = json!({"type": "thinking", "thinking": "", "signature": "c2ln"});
+    let mut events = block_stream(block, json!({"type": "thinking_delta", "thinking": ""}), "end_turn");
+    let (out, _) = stream(&events, false);
+    assert!(out.contains(r#""thinking_blocks":[{"index":0,"type":"thinking","signature":"c2ln"}]"#), "{out}");
+    events[1]["content_block"]["signature"] = json!("");
+    assert!(!stream(&events, false).0.contains("thinking_blocks"));
+}
+
+#[test]
 fn trap_15_a_budget_is_not_set_where_the_thinking_of_the_last_calls_is_missing() {
     let budget = Options { thinking: Thinking::Budget, ..options() };
     let block = json!({"type": "thinking", "thinking": "Hm", "signature": "c2ln"});
