@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::json::{RawJson, unescaped_name};
+use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 use crate::translate::{Content, Drops};
 
 /// The known fields of an object, each with what is in it.
@@ -25,6 +25,8 @@ enum Inner {
     Content,
     /// A list of calls.
     Calls,
+    /// A name, which is none if it is empty.
+    Name,
 }
 
 const TEXT: Shape = Shape(&[("type", Inner::Any), ("text", Inner::Any), ("extra_content", Inner::Any)]);
@@ -47,17 +49,10 @@ const CALL: Shape = Shape(&[
 const MESSAGE: Shape = Shape(&[
     ("role", Inner::Any),
     ("content", Inner::Content),
-    ("name", Inner::Any),
+    ("name", Inner::Name),
     ("tool_calls", Inner::Calls),
     ("tool_call_id", Inner::Any),
     ("refusal", Inner::Any),
-    ("extra_content", Inner::Any),
-]);
-/// A tool's result, whose name is added.
-const RESULT: Shape = Shape(&[
-    ("role", Inner::Any),
-    ("content", Inner::Content),
-    ("tool_call_id", Inner::Any),
     ("extra_content", Inner::Any),
 ]);
 const TOOL: Shape = Shape(&[
@@ -85,45 +80,73 @@ pub(super) struct Others {
 
 /// The value of a field of the request as it goes to Google; `None` where it passes as it is.
 pub(super) fn rewrite(name: &str, value: RawJson<'_>, others: Others, drops: &mut Drops) -> Option<Vec<u8>> {
-    let mut writer = Writer { drops, others, is_changed: false, out: Vec::new() };
-    match name {
-        "messages" if value.is_array() => Conversation::default().write(&mut writer, value),
-        "tools" if value.is_array() => {
-            writer.list(value, &|at| format!("tools[{at}]"), |writer, tool, path| match kind(tool).as_deref() {
-                Some("custom") => writer.leave_out(path()),
-                Some("function") => writer.object(tool, &TOOL, path),
-                _ => writer.copy(tool),
-            })
-        }
-        "stream_options" if value.is_object() => {
-            writer.object(value, &STREAM_OPTIONS, &|| "stream_options".to_owned());
-        }
-        _ => return None,
+    if !matches!(name, "messages" | "tools" | "stream_options") {
+        return None;
     }
-    writer.is_changed.then_some(writer.out)
+    let mut writer = Writer {
+        drops,
+        others,
+        is_changed: false,
+        out: Vec::with_capacity(value.bytes().len() + 64),
+        names: BTreeMap::new(),
+        left_out: BTreeSet::new(),
+        lost_calls: false,
+    };
+    let mut cursor = value.cursor();
+    let written = match name {
+        "messages" => writer.list(&mut cursor, Writer::message),
+        "tools" => writer.list(&mut cursor, Writer::tool),
+        _ => writer.object(&mut cursor, &STREAM_OPTIONS, &|| "stream_options".to_owned(), &mut |_, _| {}),
+    };
+    // A value whose end is known does not break off.
+    (writer.is_changed && written.is_ok()).then_some(writer.out)
 }
 
-fn kind(object: RawJson<'_>) -> Option<Cow<'_, str>> {
-    object.field("type").and_then(RawJson::text)
+/// The kind of a part, a tool or a call, of which no more is read than that.
+fn kind<'a>(object: &Cursor<'a>) -> Option<RawJson<'a>> {
+    let mut kind = None;
+    // The error ends the reading.
+    let _ = object.clone().fields(|name, value| {
+        if name != b"type" {
+            return Ok(());
+        }
+        kind = value.raw().ok();
+        Err(SyntaxError)
+    });
+    kind
 }
 
-/// Writes a value anew, and notes whether that made a difference.
-struct Writer<'d> {
+fn is(kind: Option<RawJson<'_>>, text: &str) -> bool {
+    kind.is_some_and(|kind| kind.is_text(text))
+}
+
+/// Writes a value anew in one pass, and notes whether that made a difference.
+struct Writer<'a, 'd> {
     drops: &'d mut Drops,
     others: Others,
     is_changed: bool,
     out: Vec<u8>,
+    /// The names of the functions that were called, by the ids of the calls.
+    names: BTreeMap<Cow<'a, str>, RawJson<'a>>,
+    /// The ids of calls that are left out.
+    left_out: BTreeSet<Cow<'a, str>>,
+    /// All calls of the last message with calls are left out.
+    lost_calls: bool,
 }
 
-impl Writer<'_> {
-    fn copy(&mut self, value: RawJson<'_>) {
-        self.out.extend_from_slice(value.bytes());
+type Read = Result<(), SyntaxError>;
+
+impl<'a> Writer<'a, '_> {
+    fn copy(&mut self, value: &mut Cursor<'a>) -> Read {
+        self.out.extend_from_slice(value.raw()?.bytes());
+        Ok(())
     }
 
     /// Leaves an element of a list out.
-    fn leave_out(&mut self, path: String) {
+    fn leave_out(&mut self, path: String) -> Read {
         self.is_changed = true;
         self.drops.push_content(path, Some(Content::Tool));
+        Ok(())
     }
 
     fn comma(&mut self, open: u8) {
@@ -132,141 +155,163 @@ impl Writer<'_> {
         }
     }
 
-    /// A list, of whose elements `write` may leave out some.
-    fn list<'a>(
+    /// A list, of whose elements `write` may leave out some; it gets their numbers. Another value passes.
+    fn list(
         &mut self,
-        list: RawJson<'a>,
-        path: &dyn Fn(usize) -> String,
-        mut write: impl FnMut(&mut Self, RawJson<'a>, &dyn Fn() -> String),
-    ) {
+        list: &mut Cursor<'a>,
+        mut write: impl FnMut(&mut Self, &mut Cursor<'a>, usize) -> Read,
+    ) -> Read {
+        if list.peek() != Some(b'[') {
+            return self.copy(list);
+        }
         self.out.push(b'[');
         let mut at = 0;
-        list.for_each(|element| {
+        list.elements(|element| {
             let before = self.out.len();
             self.comma(b'[');
             let begin = self.out.len();
-            write(self, element, &|| path(at));
+            write(self, element, at)?;
             if self.out.len() == begin {
                 self.out.truncate(before);
             }
             at += 1;
-        });
+            Ok(())
+        })?;
         self.out.push(b']');
+        Ok(())
     }
 
-    /// An object with the known fields of this shape.
-    fn object(&mut self, object: RawJson<'_>, shape: &Shape, path: &dyn Fn() -> String) {
-        if !object.is_object() {
+    /// An object with the known fields of this shape; `see` gets those that are copied, of inner objects too. Another value passes.
+    fn object(
+        &mut self,
+        object: &mut Cursor<'a>,
+        shape: &Shape,
+        path: &dyn Fn() -> String,
+        see: &mut dyn FnMut(&str, RawJson<'a>),
+    ) -> Read {
+        if object.peek() != Some(b'{') {
             return self.copy(object);
         }
         self.out.push(b'{');
-        object.for_each_field(|raw_name, value| {
+        object.fields(|raw_name, value| {
             let name = unescaped_name(raw_name);
             let known = shape.0.iter().find(|(known, _)| *known == name).map(|(_, inner)| *inner);
             let passes = self.others.unknown || (self.others.function_call && name == "function_call");
-            let inner = known.or(passes.then_some(Inner::Any));
-            let Some(inner) = inner.filter(|_| !value.is_null()) else {
-                self.is_changed = true;
-                // The place in a list says the same.
-                if name != "index" && !value.is_blank() {
-                    self.drops.push_content(format!("{}.{name}", path()), Content::of_field(&name));
-                }
-                return;
-            };
+            let inner = known.or(passes.then_some(Inner::Any)).filter(|_| value.peek() != Some(b'n'));
             let before = self.out.len();
-            self.name(raw_name);
-            self.value(value, inner, &|| format!("{}.{name}", path()));
-            // Of a list of calls nothing is left: an empty one is refused.
-            if matches!(inner, Inner::Calls) && self.out.ends_with(b":[]") && !value.is_blank() {
-                self.out.truncate(before);
+            self.comma(b'{');
+            self.out.push(b'"');
+            self.out.extend_from_slice(raw_name);
+            self.out.extend_from_slice(b"\":");
+            let path = || format!("{}.{name}", path());
+            match inner {
+                Some(Inner::Object(shape)) => return self.object(value, shape, &path, see),
+                Some(Inner::Content) => {
+                    return self.list(value, |writer, part, at| writer.part(part, &|| format!("{}[{at}]", path())));
+                }
+                Some(Inner::Calls) if value.peek() == Some(b'[') => {
+                    let had_some = value.clone().raw()?.first().is_some();
+                    self.list(value, |writer, call, at| writer.call(call, &|| format!("{}[{at}]", path())))?;
+                    self.lost_calls = had_some && self.out.ends_with(b"[]");
+                    // An empty list is refused.
+                    if self.lost_calls {
+                        self.out.truncate(before);
+                    }
+                    return Ok(());
+                }
+                Some(Inner::Any | Inner::Calls | Inner::Name) | None => {}
             }
-        });
+            let raw = value.raw()?;
+            if inner.is_some() && !(matches!(inner, Some(Inner::Name)) && raw.is_blank()) {
+                self.out.extend_from_slice(raw.bytes());
+                see(&name, raw);
+                return Ok(());
+            }
+            self.out.truncate(before);
+            self.is_changed = true;
+            // The place in a list says the same.
+            if inner.is_none() && name != "index" && !raw.is_blank() {
+                self.drops.push_content(path(), Content::of_field(&name));
+            }
+            Ok(())
+        })?;
         self.out.push(b'}');
+        Ok(())
     }
 
-    fn name(&mut self, name: &[u8]) {
-        self.comma(b'{');
-        self.out.push(b'"');
-        self.out.extend_from_slice(name);
-        self.out.extend_from_slice(b"\":");
+    fn message(&mut self, message: &mut Cursor<'a>, at: usize) -> Read {
+        let path = || format!("messages[{at}]");
+        let (start, begin) = (message.clone(), self.out.len());
+        if !self.left_out.is_empty() {
+            let [role, id] = start.clone().pick(["role", "tool_call_id"])?;
+            let id = id.filter(|_| is(role, "tool")).and_then(RawJson::text);
+            if id.is_some_and(|id| self.left_out.contains(&id)) {
+                return self.leave_out(path());
+            }
+        }
+        let (mut role, mut id, mut has_name) = (None, None, false);
+        self.lost_calls = false;
+        self.object(message, &MESSAGE, &path, &mut |name, value| match name {
+            "role" => role = Some(value),
+            "tool_call_id" => id = Some(value),
+            "name" => has_name = true,
+            _ => {}
+        })?;
+        if self.lost_calls && start.clone().pick(["content"])?[0].is_none_or(RawJson::is_blank) {
+            self.out.truncate(begin);
+        }
+        let id = id.filter(|_| is(role, "tool") && !has_name).and_then(RawJson::text);
+        if let Some(name) = id.and_then(|id| self.names.get(&id)) {
+            self.is_changed = true;
+            self.out.pop();
+            self.out.extend_from_slice(b",\"name\":");
+            self.out.extend_from_slice(name.bytes());
+            self.out.push(b'}');
+        }
+        Ok(())
     }
 
-    fn value(&mut self, value: RawJson<'_>, inner: Inner, path: &dyn Fn() -> String) {
-        match inner {
-            Inner::Object(shape) => self.object(value, shape, path),
-            Inner::Content if value.is_array() => {
-                self.list(value, &|at| format!("{}[{at}]", path()), |writer, part, path| match kind(part).as_deref() {
-                    Some("text") => writer.object(part, &TEXT, path),
-                    Some("image_url") => writer.object(part, &IMAGE, path),
-                    Some("input_audio") => writer.object(part, &AUDIO, path),
-                    _ => writer.copy(part),
-                });
-            }
-            Inner::Calls if value.is_array() => {
-                self.list(value, &|at| format!("{}[{at}]", path()), |writer, call, path| match kind(call).as_deref() {
-                    Some("custom") => writer.leave_out(path()),
-                    Some("function") => writer.object(call, &CALL, path),
-                    _ => writer.copy(call),
-                });
-            }
-            Inner::Any | Inner::Content | Inner::Calls => self.copy(value),
+    fn part(&mut self, part: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+        let kind = kind(part);
+        let shapes = [("text", &TEXT), ("image_url", &IMAGE), ("input_audio", &AUDIO)];
+        match shapes.into_iter().find(|(known, _)| is(kind, known)) {
+            Some((_, shape)) => self.object(part, shape, path, &mut |_, _| {}),
+            None => self.copy(part),
         }
     }
-}
 
-/// What the messages so far said of calls.
-#[derive(Debug, Default)]
-struct Conversation<'a> {
-    /// The names of the functions that were called, by the ids of the calls.
-    names: BTreeMap<Cow<'a, str>, RawJson<'a>>,
-    /// The ids of calls that are left out.
-    left_out: BTreeSet<Cow<'a, str>>,
-}
-
-impl<'a> Conversation<'a> {
-    fn write(mut self, writer: &mut Writer<'_>, messages: RawJson<'a>) {
-        writer.list(messages, &|at| format!("messages[{at}]"), |writer, message, path| {
-            let begin = writer.out.len();
-            let [role, id, name, calls, content] =
-                message.pick(["role", "tool_call_id", "name", "tool_calls", "content"]);
-            let id = id.filter(|_| role.is_some_and(|role| role.is_text("tool"))).and_then(RawJson::text);
-            if id.as_ref().is_some_and(|id| self.left_out.contains(id)) {
-                return writer.leave_out(path());
-            }
-            let said_by_call = id.filter(|_| name.is_none_or(RawJson::is_blank)).and_then(|id| self.names.get(&id));
-            if let Some(name) = said_by_call {
-                writer.object(message, &RESULT, path);
-                writer.is_changed = true;
-                writer.out.pop();
-                writer.name(b"name");
-                writer.copy(*name);
-                writer.out.push(b'}');
-                return;
-            }
-            let had_calls = calls.is_some_and(|calls| self.read_calls(calls));
-            writer.object(message, &MESSAGE, path);
-            if had_calls && content.is_none_or(RawJson::is_blank) {
-                writer.out.truncate(begin);
-            }
-        });
+    fn call(&mut self, call: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+        let kind = kind(call);
+        if is(kind, "custom") {
+            let [id] = call.clone().pick(["id"])?;
+            self.left_out.extend(id.and_then(RawJson::text));
+            return self.leave_out(path());
+        }
+        if !is(kind, "function") {
+            return self.copy(call);
+        }
+        let (mut id, mut called) = (None, None);
+        self.object(call, &CALL, path, &mut |name, value| match name {
+            "id" => id = value.text(),
+            "name" => called = Some(value).filter(|name| !name.is_blank()),
+            _ => {}
+        })?;
+        if let Some(id) = id {
+            self.left_out.remove(&id);
+            self.names.extend(called.map(|name| (id, name)));
+        }
+        Ok(())
     }
 
-    /// Notes the calls of a message, and returns whether there were some and none goes out.
-    fn read_calls(&mut self, calls: RawJson<'a>) -> bool {
-        let (mut some, mut go_out) = (false, false);
-        calls.for_each(|call| {
-            let [id, kind, function] = call.pick(["id", "type", "function"]);
-            let is_custom = kind.is_some_and(|kind| kind.is_text("custom"));
-            (some, go_out) = (true, go_out || !is_custom);
-            let Some(id) = id.and_then(RawJson::text) else { return };
-            if is_custom {
-                self.left_out.insert(id);
-                return;
-            }
-            self.left_out.remove(&id);
-            let name = function.and_then(|function| function.field("name"));
-            self.names.extend(name.filter(|name| !name.is_blank()).map(|name| (id, name)));
-        });
-        some && !go_out
+    fn tool(&mut self, tool: &mut Cursor<'a>, at: usize) -> Read {
+        let kind = kind(tool);
+        let path = || format!("tools[{at}]");
+        if is(kind, "custom") {
+            return self.leave_out(path());
+        }
+        if !is(kind, "function") {
+            return self.copy(tool);
+        }
+        self.object(tool, &TOOL, &path, &mut |_, _| {})
     }
 }
