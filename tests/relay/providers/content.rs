@@ -62,6 +62,29 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
             {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "ok"}, part]}],
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]})
     };
+    let earlier = |said: Value, results: &[&str]| {
+        let mut messages = vec![json!({"role": "user", "content": "hi"}), said];
+        messages
+            .extend(results.iter().map(|id| json!({"role": "tool", "tool_call_id": id, "name": "c", "content": "ok"})));
+        messages.push(json!({"role": "user", "content": "go on"}));
+        json!({"messages": messages})
+    };
+    let called = |id: &str| json!({"id": id, "type": "custom", "custom": {"name": "c", "input": "x"}});
+    let custom_calls = [
+        (
+            earlier(json!({"role": "assistant", "tool_calls": [called("a")]}), &["a"]),
+            "messages[1].tool_calls[0], messages[2]",
+        ),
+        (
+            earlier(
+                json!({"role": "assistant", "content": "ho", "tool_calls": [
+                    called("a"), {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
+                &["b", "a"],
+            ),
+            "messages[1].tool_calls[0], messages[3]",
+        ),
+    ];
+    let drawn = earlier(json!({"role": "assistant", "content": [{"type": "text", "text": "ho"}, address]}), &[]);
     let second = "messages[0].content[1]";
     let mut cases = Vec::new();
     for (name, kind) in [
@@ -88,12 +111,18 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
         cases.push((name, kind, said_by_user(json!({"type": "hologram", "x": 1})), second, PART));
         cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
         cases.push((name, kind, spoken.clone(), "messages[1].audio", AUDIO));
+        cases.push((name, kind, drawn.clone(), "messages[1].content[1]", IMAGE));
+        cases.push((name, kind, said_by_user(tiff.clone()), second, IMAGE));
+        cases.extend(custom_calls.iter().map(|(request, fields)| (name, kind, request.clone(), *fields, TOOL)));
     }
-    cases.push(("converse", Kind::Bedrock, said_by_user(tiff), second, IMAGE));
     cases.push(("converse", Kind::Bedrock, result(&sound), "messages[2].content[1]", AUDIO));
     for (name, kind) in [("gemini", Kind::Gemini), ("ollama", Kind::Ollama)] {
         cases.push((name, kind, functions.clone(), "functions", TOOL));
         cases.push((name, kind, json!({"documents": [{"text": "a"}]}), "documents", FILE));
+        if name == "gemini" {
+            cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
+            cases.extend(custom_calls.iter().map(|(request, fields)| (name, kind, request.clone(), *fields, TOOL)));
+        }
     }
     cases
 }
@@ -156,6 +185,26 @@ async fn a_target_that_loses_content_is_better_than_one_that_fails() {
     let answer = pool.chat("/llm/", &request).await;
     assert_eq!((router(&answer), dropped(&answer)), ("/llm/converse/", Some("messages[0].content[1]")));
     assert_eq!((vendors.calls(Kind::OpenAi), vendors.calls(Kind::Bedrock)), (1, 1));
+}
+
+/// A target to which nothing could be sent of what the model is to answer is passed over, and alone a 400 with its names.
+#[tokio::test]
+async fn a_target_that_could_be_sent_nothing_to_answer_is_not_called() {
+    let vendors = Vendors::start().await;
+    let video = json!([{"type": "video_url", "video_url": {"url": "https://h/a.mp4"}}]);
+    let request = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"},
+        {"role": "user", "content": video}]});
+    for (name, kind) in [("anthropic", Kind::Anthropic), ("converse", Kind::Bedrock)] {
+        let both = before_openai(&vendors, name, "drop").await;
+        assert_eq!(router(&both.chat("/llm/", &request).await), "/llm/openai/", "{name}");
+        let alone = vendors.pool(&[vendors.target(name)]).await;
+        let answer = alone.chat("/llm/", &request).await;
+        let said = error(&answer);
+        assert!(said["message"].as_str().unwrap().contains("`messages[2].content[0]`"), "{name}: {said}");
+        assert_eq!((answer.status, &said["type"]), (400, &json!("invalid_request_error")), "{name}");
+        assert_eq!(vendors.calls(kind), 0, "{name}");
+        alone.assert_nothing_disabled();
+    }
 }
 
 /// What takes nothing of the prompt away is dropped where it was before.
