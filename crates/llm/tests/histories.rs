@@ -277,6 +277,21 @@ fn the_form_of_2023_is_read_in_histories_of_requests_with_tools() {
     for (messages, named) in [
         (json!([user("first"), old, answered, user("go")]), &[][..]),
         (json!([user("first"), old, answered, new, result("call_1"), user("go")]), &[]),
+        (
+            json!([user("first"), {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "[1]", "foo": 1}}, answered, user("go")]),
+            &["messages[1].function_call.foo", "messages[1].function_call.arguments"],
+        ),
+        (
+            json!([
+                user("first"),
+                calling(Value::Null, &[function_call("a", "f", "[1]")]),
+                result("a"),
+                old,
+                answered,
+                user("go")
+            ]),
+            &["messages[1].tool_calls[0].function.arguments"],
+        ),
         // No result came, as where the call itself was the answer: nothing can be sent.
         (json!([user("first"), old, user("go")]), &["messages[1].function_call"]),
     ] {

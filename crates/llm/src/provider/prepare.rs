@@ -8,7 +8,6 @@ use super::fields;
 use super::path::Operation;
 use super::{MessagesEnvelope, Provider, TargetProtocol};
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
-use crate::translate::functions::AsTools;
 use crate::translate::{DroppedList, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
@@ -152,10 +151,11 @@ fn translated<'a>(
     let says_one = protocol != TargetProtocol::Converse;
     match fields.as_ref().and_then(|fields| functions::as_tools(fields, says_one)) {
         None => translate(fields),
-        Some(AsTools { body, is_asked: false }) => translate(RequestFields::read(&body)),
-        Some(AsTools { body, is_asked: true }) => {
-            let (body, dropped, answer) = translate(RequestFields::read(&body)).map_err(functions::error)?;
-            Ok((body, functions::dropped(dropped), AnswerForm::Functions(Box::new(answer))))
+        Some(asked) => {
+            let made = translate(RequestFields::read(&asked.body)).map_err(|error| asked.error(error));
+            let (body, dropped, answer) = made?;
+            let answer = if asked.is_asked { AnswerForm::Functions(Box::new(answer)) } else { answer };
+            Ok((body, asked.dropped(dropped), answer))
         }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct AsTools {
     pub(crate) body: Vec<u8>,
     /// Whether the client asked in the old form, and so reads its answer in it; else only its history had it.
     pub(crate) is_asked: bool,
+    /// The positions of the messages whose calls were in the old form.
+    calls: BTreeSet<usize>,
 }
 
 /// The request with tools instead of functions; `None` where it has nothing of the old form. What a request with `tools` asks for
@@ -34,9 +36,13 @@ pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<AsT
     let calls = fields.get("parallel_tool_calls");
     let json = RawJson::parse(body).ok()?;
     let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
+    let mut with_results = BTreeSet::new();
     let mut object = Object::begin(&mut out);
     json.for_each_field(|name, value| match &*unescaped_name(name) {
-        "messages" if value.is_array() => object.messages(value),
+        "messages" if value.is_array() => {
+            with_results = calls_with_results(value);
+            object.messages(value, &with_results);
+        }
         "functions" if is_asked && functions.is_some() => object.tools(value),
         "function_call" if is_asked => object.choice(value),
         "tools" if is_asked => {}
@@ -46,7 +52,7 @@ pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<AsT
         object.put(b"parallel_tool_calls", b"false");
     }
     object.end();
-    Some(AsTools { body: out, is_asked })
+    Some(AsTools { body: out, is_asked, calls: with_results })
 }
 
 /// A JSON object that is being written.
@@ -100,12 +106,11 @@ impl<'o> Object<'o> {
         self.out.push(b'}');
     }
 
-    fn messages(&mut self, messages: RawJson<'_>) {
+    fn messages(&mut self, messages: RawJson<'_>, with_results: &BTreeSet<usize>) {
         self.name(b"messages");
         let (mut calls, mut at) = (0, 0);
-        let has_result = calls_with_results(messages);
         self.list(messages, |out, message| {
-            write_message(out, message, has_result.contains(&at), &mut calls);
+            write_message(out, message, with_results.contains(&at), &mut calls);
             at += 1;
         });
     }
@@ -175,25 +180,33 @@ fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, has_result: bool, call
 /// What the ids of calls that had none begin with.
 const ID: &str = "call_";
 
-/// What was left out of the request, by the names that the client used.
-pub(crate) fn dropped(dropped: DroppedList) -> DroppedList {
-    dropped.renamed(old_name)
-}
-
-/// What is wrong with the request, by the names that the client used.
-pub(crate) fn error(error: TranslateError) -> TranslateError {
-    match error {
-        TranslateError::Invalid { param, message } => TranslateError::Invalid { param: old_name(&param), message },
-        TranslateError::Unsupported(several) => TranslateError::Unsupported(dropped(several)),
+impl AsTools {
+    /// What was left out of the request, by the names that the client used.
+    pub(crate) fn dropped(&self, dropped: DroppedList) -> DroppedList {
+        dropped.renamed(|path| self.old_name(path))
     }
-}
 
-fn old_name(path: &str) -> String {
-    match path.strip_prefix("tools") {
-        Some(rest) => format!("functions{}", rest.replacen(".function", "", 1)),
-        None if path == "tool_choice" => "function_call".to_owned(),
-        None if path == "tool_choice.function.name" => "function_call.name".to_owned(),
-        None => path.replacen(".tool_calls[0].function", ".function_call", 1),
+    /// What is wrong with the request, by the names that the client used.
+    pub(crate) fn error(&self, error: TranslateError) -> TranslateError {
+        match error {
+            TranslateError::Invalid { param, message } => {
+                TranslateError::Invalid { param: self.old_name(&param), message }
+            }
+            TranslateError::Unsupported(several) => TranslateError::Unsupported(self.dropped(several)),
+        }
+    }
+
+    fn old_name(&self, path: &str) -> String {
+        let position = || path.strip_prefix("messages[")?.split_once(']')?.0.parse().ok();
+        match path.strip_prefix("tools") {
+            Some(rest) if self.is_asked => format!("functions{}", rest.replacen(".function", "", 1)),
+            None if self.is_asked && path == "tool_choice" => "function_call".to_owned(),
+            None if self.is_asked && path == "tool_choice.function.name" => "function_call.name".to_owned(),
+            None if position().is_some_and(|at| self.calls.contains(&at)) => {
+                path.replacen(".tool_calls[0].function", ".function_call", 1)
+            }
+            _ => path.to_owned(),
+        }
     }
 }
 
