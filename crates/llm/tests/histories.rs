@@ -197,6 +197,16 @@ fn calls_of_tools_that_are_no_functions_are_left_out_together_with_their_results
     ] {
         expect(&more, named, tool, stays);
     }
+    // They are OpenAI's own, so there is nothing to pass.
+    let request = json!({"messages": [user("first"), calling("hm", &[custom_call("a")]), result("a"), user("go")]});
+    for target in TARGETS {
+        assert_eq!(
+            made(target, &request, Unsupported::Pass),
+            made(target, &request, Unsupported::Drop),
+            "{}",
+            target.0
+        );
+    }
     // A result with fields that are lost as well is named once, as a whole.
     let mut named = result("a");
     named["name"] = json!("shell");
