@@ -39,13 +39,41 @@ fn dropped(answer: &Answer) -> Option<&str> {
     answer.header("x-broker-dropped")
 }
 
+const IMAGE: &str = "it cannot take an image of the request";
+const AUDIO: &str = "it cannot take the request's audio";
+const FILE: &str = "it cannot take a file of the request";
+const PART: &str = "it cannot take a part of the request's content";
+const TOOL: &str = "it cannot take a tool of the request";
+
+/// A conversation with this message of the assistant's and results of these calls.
+fn earlier(said: Value, results: &[&str]) -> Value {
+    let mut messages = vec![json!({"role": "user", "content": "hi"}), said];
+    messages.extend(results.iter().map(|id| json!({"role": "tool", "tool_call_id": id, "name": "c", "content": "ok"})));
+    messages.push(json!({"role": "user", "content": "go on"}));
+    json!({"messages": messages})
+}
+
+/// Conversations with calls of custom tools, and the fields that are left out.
+fn custom_calls() -> impl Iterator<Item = (Value, &'static str)> {
+    let custom = json!({"id": "a", "type": "custom", "custom": {"name": "c", "input": "x"}});
+    let function = json!({"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let alone = earlier(json!({"role": "assistant", "tool_calls": [custom]}), &["a"]);
+    let both = earlier(json!({"role": "assistant", "content": "ho", "tool_calls": [custom, function]}), &["b", "a"]);
+    [(alone, "messages[1].tool_calls[0], messages[2]"), (both, "messages[1].tool_calls[0], messages[3]")].into_iter()
+}
+
+/// Conversations in which the assistant said something else than text, the field that is left out, and the words of the stamp.
+fn said_before() -> impl Iterator<Item = (Value, &'static str, &'static str)> {
+    let image = json!({"type": "image_url", "image_url": {"url": "https://h/a.png"}});
+    let drawn = json!({"role": "assistant", "content": [{"type": "text", "text": "ho"}, image]});
+    let spoken = json!({"role": "assistant", "content": "ho", "audio": {"id": "audio_1"}});
+    [(drawn, "messages[1].content[1]", IMAGE), (spoken, "messages[1].audio", AUDIO)]
+        .into_iter()
+        .map(|(said, field, words)| (earlier(said, &[]), field, words))
+}
+
 /// What each target cannot be sent: the request, the field that would be left out, and the words of the stamp.
 fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
-    const IMAGE: &str = "it cannot take an image of the request";
-    const AUDIO: &str = "it cannot take the request's audio";
-    const FILE: &str = "it cannot take a file of the request";
-    const PART: &str = "it cannot take a part of the request's content";
-    const TOOL: &str = "it cannot take a tool of the request";
     let address = json!({"type": "image_url", "image_url": {"url": "https://h/a.png"}});
     let tiff = json!({"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AAAA"}});
     let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
@@ -54,37 +82,12 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
     let video = json!({"type": "video_url", "video_url": {"url": "https://h/a.mp4"}});
     let custom = json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]});
     let functions = json!({"functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}]});
-    let spoken = json!({"messages": [{"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "ho", "audio": {"id": "audio_1"}}, {"role": "user", "content": "again"}]});
     let result = |part: &Value| {
         json!({"messages": [{"role": "user", "content": "hi"},
             {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
             {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "ok"}, part]}],
             "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]})
     };
-    let earlier = |said: Value, results: &[&str]| {
-        let mut messages = vec![json!({"role": "user", "content": "hi"}), said];
-        messages
-            .extend(results.iter().map(|id| json!({"role": "tool", "tool_call_id": id, "name": "c", "content": "ok"})));
-        messages.push(json!({"role": "user", "content": "go on"}));
-        json!({"messages": messages})
-    };
-    let called = |id: &str| json!({"id": id, "type": "custom", "custom": {"name": "c", "input": "x"}});
-    let custom_calls = [
-        (
-            earlier(json!({"role": "assistant", "tool_calls": [called("a")]}), &["a"]),
-            "messages[1].tool_calls[0], messages[2]",
-        ),
-        (
-            earlier(
-                json!({"role": "assistant", "content": "ho", "tool_calls": [
-                    called("a"), {"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
-                &["b", "a"],
-            ),
-            "messages[1].tool_calls[0], messages[3]",
-        ),
-    ];
-    let drawn = earlier(json!({"role": "assistant", "content": [{"type": "text", "text": "ho"}, address]}), &[]);
     let second = "messages[0].content[1]";
     let mut cases = Vec::new();
     for (name, kind) in [
@@ -110,10 +113,9 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
         cases.push((name, kind, said_by_user(video.clone()), second, FILE));
         cases.push((name, kind, said_by_user(json!({"type": "hologram", "x": 1})), second, PART));
         cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
-        cases.push((name, kind, spoken.clone(), "messages[1].audio", AUDIO));
-        cases.push((name, kind, drawn.clone(), "messages[1].content[1]", IMAGE));
+        cases.extend(said_before().map(|(request, field, words)| (name, kind, request, field, words)));
         cases.push((name, kind, said_by_user(tiff.clone()), second, IMAGE));
-        cases.extend(custom_calls.iter().map(|(request, fields)| (name, kind, request.clone(), *fields, TOOL)));
+        cases.extend(custom_calls().map(|(request, fields)| (name, kind, request, fields, TOOL)));
     }
     cases.push(("converse", Kind::Bedrock, result(&sound), "messages[2].content[1]", AUDIO));
     for (name, kind) in [("gemini", Kind::Gemini), ("ollama", Kind::Ollama)] {
@@ -121,7 +123,7 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
         cases.push((name, kind, json!({"documents": [{"text": "a"}]}), "documents", FILE));
         if name == "gemini" {
             cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
-            cases.extend(custom_calls.iter().map(|(request, fields)| (name, kind, request.clone(), *fields, TOOL)));
+            cases.extend(custom_calls().map(|(request, fields)| (name, kind, request, fields, TOOL)));
         }
     }
     cases
