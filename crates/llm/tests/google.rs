@@ -2,6 +2,7 @@
 
 use llm::provider::{ClientRequest, ModelFacts, Operation, PrepareError, Provider, Settings, TargetModel, prepare};
 use llm::translate::{Content, Unsupported};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// The body as it goes out, the names of what was left out, and the first content among that; what is refused otherwise.
@@ -166,6 +167,39 @@ fn custom_tools_and_their_calls_are_left_out_with_the_results() {
 }
 
 #[test]
+fn of_tools_and_messages_of_which_nothing_is_left_no_empty_lists_go_out() {
+    let custom_tool = json!([{"type": "custom", "custom": {"name": "c"}}]);
+    let user = json!({"role": "user", "content": "hi"});
+    for (choice, named) in [
+        (json!("auto"), &["tools[0]"][..]),
+        (json!("none"), &["tools[0]"]),
+        (json!("required"), &["tool_choice", "tools[0]"]),
+        (json!({"type": "custom", "custom": {"name": "c"}}), &["tool_choice", "tools[0]"]),
+    ] {
+        let request = json!({"model": "MODEL", "messages": [user], "tools": custom_tool, "tool_choice": choice});
+        for target in TARGETS {
+            let (body, mut dropped, _) = made(target, &request.to_string(), Unsupported::Drop).unwrap();
+            let body: Value = serde_json::from_str(&body).unwrap();
+            dropped.sort_unstable();
+            assert_eq!((body.get("tools"), body.get("tool_choice")), (None, None), "{choice}");
+            assert_eq!(dropped, named, "{choice}");
+        }
+    }
+    let calls = json!([{"id": "a", "type": "custom", "custom": {"name": "c", "input": "x"}}]);
+    let result = json!({"role": "tool", "tool_call_id": "a", "content": "1"});
+    for messages in [
+        json!([{"role": "assistant", "tool_calls": calls}, result]),
+        json!([user, {"role": "assistant", "content": "ho", "tool_calls": calls}, result]),
+    ] {
+        for target in TARGETS {
+            let request = json!({"model": "MODEL", "messages": messages}).to_string();
+            let refused = made(target, &request, Unsupported::Drop).unwrap_err();
+            assert!(refused.contains(&format!("`messages[{}]`", messages.as_array().unwrap().len() - 1)), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn what_passes_by_the_settings_keeps_its_fields_and_still_gets_names() {
     let messages = json!([
         {"role": "assistant", "foo": 1, "refusal": null, "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]},
@@ -186,5 +220,80 @@ fn what_passes_by_the_settings_keeps_its_fields_and_still_gets_names() {
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body["stream_options"], json!({"include_usage": true}));
         assert_eq!(dropped, ["messages[0].foo", "messages[1].bar", "store"]);
+    }
+}
+
+/// JSON of the names and words that matter here.
+fn any_json() -> impl Strategy<Value = Value> {
+    const WORDS: [&str; 12] =
+        ["", "a", "b", "f", "role", "tool", "assistant", "function", "custom", "text", "image_url", "c\u{e4}\n\""];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        Just(json!(false)),
+        Just(json!(7)),
+        prop::sample::select(&WORDS[..]).prop_map(Value::from),
+        Just(json!({"id": "a", "type": "custom", "custom": {}})),
+        Just(json!({"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}})),
+        Just(json!({"role": "tool", "tool_call_id": "a", "content": "1"})),
+        Just(json!({"role": "tool", "tool_call_id": "b", "content": null})),
+    ];
+    const NAMES: [&str; 19] = [
+        "role",
+        "content",
+        "name",
+        "tool_calls",
+        "tool_call_id",
+        "refusal",
+        "extra_content",
+        "type",
+        "function",
+        "custom",
+        "id",
+        "index",
+        "text",
+        "image_url",
+        "url",
+        "foo",
+        "function_call",
+        "arguments",
+        "parameters",
+    ];
+    leaf.prop_recursive(5, 60, 6, |inner| {
+        let fields = prop::collection::vec((prop::sample::select(&NAMES[..]), inner.clone()), 0..6);
+        let object =
+            fields.prop_map(|fields| fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect());
+        prop_oneof![prop::collection::vec(inner, 0..5).prop_map(Value::Array), object.prop_map(Value::Object)]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// What comes out is JSON, has nothing that is refused in messages, and is not changed again.
+    #[test]
+    fn whatever_is_asked_is_sent_as_google_takes_it(
+        messages in prop::collection::vec(any_json(), 0..6), tools in prop::collection::vec(any_json(), 0..3), passes: bool,
+    ) {
+        let unsupported = if passes { Unsupported::Pass } else { Unsupported::Drop };
+        let request = json!({"model": "gemini-2.5-flash", "messages": messages, "tools": tools});
+        let Ok((sent, _, _)) = made(TARGETS[0], &request.to_string(), unsupported) else { return Ok(()) };
+        let body: Value = serde_json::from_str(&sent).unwrap();
+        let messages = body["messages"].as_array().unwrap();
+        for message in messages.iter().chain(body["tools"].as_array().into_iter().flatten()).filter_map(Value::as_object) {
+            let is_known = message.get("type").is_none_or(|kind| kind == "function") || message.contains_key("role");
+            let in_messages = messages.iter().any(|one| one.as_object() == Some(message));
+            prop_assert!(!in_messages || !message.values().any(Value::is_null), "{}", sent);
+            prop_assert!(!in_messages || passes || !message.contains_key("foo"), "{}", sent);
+            prop_assert!(!is_known || message.get("type").is_none_or(|kind| kind != "custom"), "{}", sent);
+        }
+        let again = made(TARGETS[0], &sent, unsupported).unwrap();
+        prop_assert_eq!((&again.0, again.1.len()), (&sent, 0));
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in "[\\[{\\]}:,\"\\\\a-z0-9 \n]{0,80}") {
+        for name in ["messages", "tools", "stream_options"] {
+            let _ = made(TARGETS[0], &format!("{{\"model\":\"m\",\"{name}\":{bytes}}}"), Unsupported::Drop);
+        }
     }
 }

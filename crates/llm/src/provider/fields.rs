@@ -87,17 +87,10 @@ pub fn filter<'a>(
     let Some(spans) = spans(body) else { return untouched() };
     let allows = |name: &str| passes_all || rules.allows(name);
     let mut drops = Drops::default();
-    let mut within = Vec::new();
-    if rules.is_google {
-        let others = google::Others { function_call: rules.allows("function_call"), unknown: passes_all };
-        within.extend(spans.iter().enumerate().map(|(at, span)| {
-            drops.at = at;
-            google::rewrite(&span.name, span.value, others, &mut drops)
-        }));
-    }
+    let within = if rules.is_google { at_google(&spans, rules, passes_all, &mut drops)? } else { Vec::new() };
     let renamed = rules.renamed.filter(|(_, to)| !spans.iter().any(|span| span.name == *to));
     let new_name = |span: &Span<'_>| renamed.filter(|(from, _)| span.name == *from).map(|(_, to)| to);
-    let is_changed = within.iter().any(Option::is_some);
+    let is_changed = within.iter().any(|within| *within != Within::Kept);
     if !is_changed && spans.iter().all(|span| allows(&span.name) && new_name(span).is_none()) {
         return untouched();
     }
@@ -105,7 +98,10 @@ pub fn filter<'a>(
     let mut out = body.get(..first.begin).unwrap_or_default().to_vec();
     let mut is_first = true;
     for (at, span) in spans.iter().enumerate() {
-        let name = new_name(span);
+        let (name, within) = (new_name(span), within.get(at).unwrap_or(&Within::Kept));
+        if *within == Within::Gone {
+            continue;
+        }
         if name.is_none() && !allows(&span.name) {
             if !asks_for_nothing(&span.name, span.value) {
                 drops.at = at;
@@ -118,17 +114,56 @@ pub fn filter<'a>(
         }
         is_first = false;
         let text = body.get(span.begin..span.end).unwrap_or_default();
-        match (name, within.get(at).and_then(Option::as_deref)) {
+        match (name, within) {
             (Some(name), _) => write_renamed(&mut out, text, name),
-            (None, Some(value)) => {
+            (None, Within::Written(value)) => {
                 out.extend_from_slice(format!("\"{}\":", span.name).as_bytes());
                 out.extend_from_slice(value);
             }
-            (None, None) => out.extend_from_slice(text),
+            (None, Within::Kept | Within::Gone) => out.extend_from_slice(text),
         }
     }
     out.extend_from_slice(body.get(last.end..).unwrap_or_default());
     Ok((Cow::Owned(out), drops.into_list(unsupported)?))
+}
+
+/// What becomes of a field by what is in it.
+#[derive(Debug, PartialEq, Eq)]
+enum Within {
+    Kept,
+    Written(Vec<u8>),
+    Gone,
+}
+
+/// What becomes of each field at Google.
+fn at_google(
+    spans: &[Span<'_>],
+    rules: &FieldRules,
+    passes_all: bool,
+    drops: &mut Drops,
+) -> Result<Vec<Within>, TranslateError> {
+    let others = google::Others { function_call: rules.allows("function_call"), unknown: passes_all };
+    let (mut within, mut has_no_tools) = (Vec::with_capacity(spans.len()), false);
+    for (at, span) in spans.iter().enumerate() {
+        drops.at = at;
+        let written = google::rewrite(&span.name, span.value, others, drops)?;
+        has_no_tools |= span.name == "tools" && written.as_deref() == Some(b"[]");
+        within.push(written.map_or(Within::Kept, Within::Written));
+    }
+    if has_no_tools {
+        // An empty list is refused, and with it what says which of them to call.
+        for (at, (span, within)) in spans.iter().zip(&mut within).enumerate() {
+            let asks = span.name == "tool_choice" && !span.value.is_text("auto") && !span.value.is_text("none");
+            if asks {
+                drops.at = at;
+                drops.push_field(&span.name);
+            }
+            if matches!(&*span.name, "tools" | "tool_choice") {
+                *within = Within::Gone;
+            }
+        }
+    }
+    Ok(within)
 }
 
 /// Changes fields of the request itself: each gets a value, in JSON, or goes (`None`). All other bytes and their order stay; a

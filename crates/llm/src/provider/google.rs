@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
-use crate::translate::{Content, Drops};
+use crate::translate::{Content, Drops, TranslateError};
 
 /// The known fields of an object, each with what is in it.
 #[derive(Debug)]
@@ -79,10 +79,19 @@ pub(super) struct Others {
 }
 
 /// The value of a field of the request as it goes to Google; `None` where it passes as it is.
-pub(super) fn rewrite(name: &str, value: RawJson<'_>, others: Others, drops: &mut Drops) -> Option<Vec<u8>> {
+///
+/// # Errors
+/// Nothing is left of what the model is to answer.
+pub(super) fn rewrite(
+    name: &str,
+    value: RawJson<'_>,
+    others: Others,
+    drops: &mut Drops,
+) -> Result<Option<Vec<u8>>, TranslateError> {
     if !matches!(name, "messages" | "tools" | "stream_options") {
-        return None;
+        return Ok(None);
     }
+    let answered = drops.contents();
     let mut writer = Writer {
         drops,
         others,
@@ -91,6 +100,8 @@ pub(super) fn rewrite(name: &str, value: RawJson<'_>, others: Others, drops: &mu
         names: BTreeMap::new(),
         left_out: BTreeSet::new(),
         lost_calls: false,
+        ends_with_answer: true,
+        answered,
     };
     let mut cursor = value.cursor();
     let written = match name {
@@ -98,8 +109,12 @@ pub(super) fn rewrite(name: &str, value: RawJson<'_>, others: Others, drops: &mu
         "tools" => writer.list(&mut cursor, Writer::tool),
         _ => writer.object(&mut cursor, &STREAM_OPTIONS, &|| "stream_options".to_owned(), &mut |_, _| {}),
     };
-    // A value whose end is known does not break off.
-    (writer.is_changed && written.is_ok()).then_some(writer.out)
+    // What is no JSON passes, for the vendor to say so.
+    let rewritten = writer.is_changed && written.is_ok();
+    if rewritten && name == "messages" && writer.ends_with_answer && writer.drops.contents() > writer.answered {
+        writer.drops.take_refusal()?;
+    }
+    Ok(rewritten.then_some(writer.out))
 }
 
 /// The kind of a part, a tool or a call, of which no more is read than that.
@@ -132,6 +147,10 @@ struct Writer<'a, 'd> {
     left_out: BTreeSet<Cow<'a, str>>,
     /// All calls of the last message with calls are left out.
     lost_calls: bool,
+    /// The last message that goes out is the assistant's, or there is none.
+    ends_with_answer: bool,
+    /// How much content was left out up to the assistant's last message.
+    answered: usize,
 }
 
 type Read = Result<(), SyntaxError>;
@@ -257,9 +276,14 @@ impl<'a> Writer<'a, '_> {
             "name" => has_name = true,
             _ => {}
         })?;
+        if is(role, "assistant") {
+            self.answered = self.drops.contents();
+        }
         if self.lost_calls && start.clone().pick(["content"])?[0].is_none_or(RawJson::is_blank) {
             self.out.truncate(begin);
+            return Ok(());
         }
+        self.ends_with_answer = is(role, "assistant");
         let id = id.filter(|_| is(role, "tool") && !has_name).and_then(RawJson::text);
         if let Some(name) = id.and_then(|id| self.names.get(&id)) {
             self.is_changed = true;

@@ -186,12 +186,12 @@ impl Drops {
     }
 
     /// How many of them are content.
-    pub(super) const fn contents(&self) -> usize {
+    pub(crate) const fn contents(&self) -> usize {
         self.contents
     }
 
     /// Why a request is refused of which nothing is left that could be answered. Takes what was left out.
-    pub(super) fn take_refusal(&mut self) -> Result<(), TranslateError> {
+    pub(crate) fn take_refusal(&mut self) -> Result<(), TranslateError> {
         std::mem::take(self).into_list(Unsupported::Refuse).map(|_| ())
     }
 
