@@ -167,6 +167,63 @@ fn custom_tools_and_their_calls_are_left_out_with_the_results() {
 }
 
 #[test]
+fn calls_of_the_form_of_2023_go_with_their_results_where_they_are_not_known() {
+    let messages = json!([
+        {"role": "user", "content": "hi"},
+        {"role": "assistant", "content": "hm", "function_call": {"name": "f", "arguments": "{}"}},
+        {"role": "function", "name": "f", "content": "1"},
+        {"role": "user", "content": "so?"},
+    ]);
+    let request = json!({"model": "MODEL", "messages": messages}).to_string();
+    let (body, dropped, content) = made(TARGETS[0], &request, Unsupported::Drop).unwrap();
+    let body: Value = serde_json::from_str(&body).unwrap();
+    let left = json!([messages[0], {"role": "assistant", "content": "hm"}, messages[3]]);
+    assert_eq!((&body["messages"], content), (&left, Some(Content::Tool)));
+    assert_eq!(dropped, ["messages[1].function_call", "messages[2]"]);
+    let (body, dropped, _) = made(TARGETS[1], &request, Unsupported::Drop).unwrap();
+    assert_eq!((body, dropped.len()), (request.replace("MODEL", TARGETS[1].1), 0), "Vertex knows them");
+}
+
+#[test]
+fn an_answer_that_says_nothing_is_left_out() {
+    let user = json!({"role": "user", "content": "hi"});
+    for (said, named) in [
+        (json!({"content": null}), &[][..]),
+        (json!({"content": ""}), &[]),
+        (json!({"content": [], "tool_calls": []}), &[]),
+        (json!({"refusal": null, "annotations": []}), &[]),
+        (json!({"content": null, "audio": {"id": "audio_1"}}), &["messages[1].audio"]),
+        (json!({"content": null, "function_call": {"name": "f", "arguments": "{}"}}), &["messages[1].function_call"]),
+    ] {
+        let mut said = said;
+        said["role"] = json!("assistant");
+        let request = json!({"model": "MODEL", "messages": [user, said, user]}).to_string();
+        let (body, dropped, _) = made(TARGETS[0], &request, Unsupported::Drop).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["messages"], json!([user, user]), "{request}");
+        assert_eq!(dropped, named, "{request}");
+    }
+    let called = json!({"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}});
+    let request =
+        json!({"model": "MODEL", "messages": [user, called, {"role": "function", "name": "f", "content": "1"}]})
+            .to_string();
+    assert_eq!(made(TARGETS[1], &request, Unsupported::Drop).unwrap().0, request.replace("MODEL", TARGETS[1].1));
+    let thought = json!({"model": "MODEL", "messages": [user, {"role": "assistant", "reasoning_content": "hm"}, user]})
+        .to_string();
+    assert_eq!(made(TARGETS[0], &thought, Unsupported::Pass).unwrap().0, thought.replace("MODEL", TARGETS[0].1));
+    for said in [
+        json!({"refusal": "no"}),
+        json!({"extra_content": {"google": {"thought_signature": "s"}}}),
+        json!({"content": " "}),
+    ] {
+        let mut said = said;
+        said["role"] = json!("assistant");
+        let request = json!({"model": "MODEL", "messages": [user, said, user]}).to_string();
+        assert_eq!(made(TARGETS[0], &request, Unsupported::Drop).unwrap().0, request.replace("MODEL", TARGETS[0].1));
+    }
+}
+
+#[test]
 fn of_tools_and_messages_of_which_nothing_is_left_no_empty_lists_go_out() {
     let custom_tool = json!([{"type": "custom", "custom": {"name": "c"}}]);
     let user = json!({"role": "user", "content": "hi"});

@@ -99,7 +99,7 @@ pub(super) fn rewrite(
         out: Vec::with_capacity(value.bytes().len() + 64),
         names: BTreeMap::new(),
         left_out: BTreeSet::new(),
-        lost_calls: false,
+        has_parts: false,
         ends_with_answer: true,
         answered,
     };
@@ -145,8 +145,8 @@ struct Writer<'a, 'd> {
     names: BTreeMap<Cow<'a, str>, RawJson<'a>>,
     /// The ids of calls that are left out.
     left_out: BTreeSet<Cow<'a, str>>,
-    /// All calls of the last message with calls are left out.
-    lost_calls: bool,
+    /// The message that is being written has a part or a call.
+    has_parts: bool,
     /// The last message that goes out is the assistant's, or there is none.
     ends_with_answer: bool,
     /// How much content was left out up to the assistant's last message.
@@ -225,20 +225,24 @@ impl<'a> Writer<'a, '_> {
             let path = || format!("{}.{name}", path());
             match inner {
                 Some(Inner::Object(shape)) => return self.object(value, shape, &path, see),
-                Some(Inner::Content) => {
-                    return self.list(value, |writer, part, at| writer.part(part, &|| format!("{}[{at}]", path())));
+                Some(Inner::Content) if value.peek() == Some(b'[') => {
+                    self.list(value, |writer, part, at| writer.part(part, &|| format!("{}[{at}]", path())))?;
+                    self.has_parts |= !self.out.ends_with(b"[]");
+                    return Ok(());
                 }
                 Some(Inner::Calls) if value.peek() == Some(b'[') => {
-                    let had_some = value.clone().raw()?.first().is_some();
+                    let length = self.out.len();
                     self.list(value, |writer, call, at| writer.call(call, &|| format!("{}[{at}]", path())))?;
-                    self.lost_calls = had_some && self.out.ends_with(b"[]");
-                    // An empty list is refused.
-                    if self.lost_calls {
+                    if self.out.get(length..) == Some(b"[]") {
+                        // An empty list is refused.
+                        self.is_changed = true;
                         self.out.truncate(before);
+                    } else {
+                        self.has_parts = true;
                     }
                     return Ok(());
                 }
-                Some(Inner::Any | Inner::Calls | Inner::Name) | None => {}
+                Some(Inner::Any | Inner::Content | Inner::Calls | Inner::Name) | None => {}
             }
             let raw = value.raw()?;
             if inner.is_some() && !(matches!(inner, Some(Inner::Name)) && raw.is_blank()) {
@@ -260,28 +264,35 @@ impl<'a> Writer<'a, '_> {
 
     fn message(&mut self, message: &mut Cursor<'a>, at: usize) -> Read {
         let path = || format!("messages[{at}]");
-        let (start, begin) = (message.clone(), self.out.len());
+        let begin = self.out.len();
         if !self.left_out.is_empty() {
-            let [role, id] = start.clone().pick(["role", "tool_call_id"])?;
+            let [role, id] = message.clone().pick(["role", "tool_call_id"])?;
             let id = id.filter(|_| is(role, "tool")).and_then(RawJson::text);
             if id.is_some_and(|id| self.left_out.contains(&id)) {
                 return self.leave_out(path());
             }
         }
-        let (mut role, mut id, mut has_name) = (None, None, false);
-        self.lost_calls = false;
+        let (mut role, mut id, mut has_name, mut says) = (None, None, false, false);
+        self.has_parts = false;
         self.object(message, &MESSAGE, &path, &mut |name, value| match name {
             "role" => role = Some(value),
             "tool_call_id" => id = Some(value),
             "name" => has_name = true,
-            _ => {}
+            _ => says |= !value.is_blank(),
         })?;
         if is(role, "assistant") {
             self.answered = self.drops.contents();
         }
-        if self.lost_calls && start.clone().pick(["content"])?[0].is_none_or(RawJson::is_blank) {
+        if is(role, "assistant") && !says && !self.has_parts {
+            // "contents.parts must not be empty": evalstate/fast-agent#6.
+            self.is_changed = true;
             self.out.truncate(begin);
             return Ok(());
+        }
+        // The result of a call that is not known there.
+        if is(role, "function") && !self.others.function_call && !self.others.unknown {
+            self.out.truncate(begin);
+            return self.leave_out(path());
         }
         self.ends_with_answer = is(role, "assistant");
         let id = id.filter(|_| is(role, "tool") && !has_name).and_then(RawJson::text);
