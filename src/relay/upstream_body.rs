@@ -133,6 +133,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
         let taken = loop {
             match ready!(Pin::new(&mut *body).poll_frame(context)) {
                 Some(Ok(frame)) => match frame.into_data() {
+                    Ok(part) if translation.translator.passes(&part) => break Ok(part),
                     Ok(part) => break translation.take(Some(&part)),
                     // Trailers belong to the hop.
                     Err(_) => continue,

@@ -88,31 +88,9 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
     answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
 }
 
-/// The fields of errors in forms of their own, and of what surrounds them: FastAPI's, DashScope's, Baidu's, Cloudflare's, problem
-/// details (RFC 9457, with the `traceId` of ASP.NET).
-const FOREIGN: [&[u8]; 18] = [
-    b"code",
-    b"detail",
-    b"error_code",
-    b"error_msg",
-    b"errors",
-    b"id",
-    b"instance",
-    b"message",
-    b"messages",
-    b"msg",
-    b"request_id",
-    b"requestId",
-    b"result",
-    b"status",
-    b"success",
-    b"title",
-    b"traceId",
-    b"type",
-];
-
-/// The error in an answer that has nothing but the fields of one: not any other field, nor an object in one of these, nor a
-/// result or a word of success. In doubt an answer is good.
+/// The error in an answer of a form of its own (FastAPI's, DashScope's, Baidu's, Cloudflare's, problem details by RFC 9457 with the
+/// `traceId` of ASP.NET) that has nothing but the fields of one: not any other field, nor an object in one of these, nor a result or
+/// a word of success. In doubt an answer is good.
 fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
     let (mut only, mut says_why, mut failed) = (true, false, false);
     value.for_each_field(|name, field| {
@@ -133,7 +111,8 @@ fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
             b"errors" => true,
             b"result" => field.is_blank(),
             b"success" => field.bytes() != b"true",
-            _ => FOREIGN.contains(&name) && !field.is_object(),
+            b"detail" | b"instance" | b"messages" | b"title" | b"traceId" => !field.is_object(),
+            _ => vendor_codes::FIELDS.contains(&name) && !field.is_object(),
         };
     });
     (only && says_why && failed).then(|| class_of(value))

@@ -7,30 +7,34 @@ use crate::ErrorClass::{
 };
 use crate::json::RawJson;
 
-/// Fields that surround an answer or an error and say nothing themselves.
-const ENVELOPE: [&[u8]; 23] = [
-    b"Response",
-    b"base_resp",
+/// Fields of errors in forms of vendors' own, and what stands beside them.
+pub(crate) const FIELDS: [&[u8]; 11] = [
     b"code",
-    b"created",
     b"error_code",
     b"error_msg",
-    b"extra_info",
-    b"header",
     b"id",
-    b"log_id",
     b"message",
-    b"model",
     b"msg",
-    b"object",
     b"request_id",
     b"requestId",
-    b"service_tier",
-    b"sid",
     b"status",
     b"success",
-    b"trace_id",
     b"type",
+];
+
+/// Fields that surround an answer as well as an error, and say nothing themselves.
+const ENVELOPE: [&[u8]; 12] = [
+    b"Response",
+    b"base_resp",
+    b"created",
+    b"extra_info",
+    b"header",
+    b"log_id",
+    b"model",
+    b"object",
+    b"service_tier",
+    b"sid",
+    b"trace_id",
     b"usage",
 ];
 
@@ -59,7 +63,7 @@ pub(crate) fn reports_error(top: RawJson<'_>) -> bool {
         }
         _ => {
             let says_something = matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank();
-            answers |= says_something && !ENVELOPE.contains(&name);
+            answers |= says_something && !FIELDS.contains(&name) && !ENVELOPE.contains(&name);
         }
     });
     (failed || (sid && code)) && !answers

@@ -235,11 +235,12 @@ fn what_is_left_out_is_counted_where_it_is_not_named() {
     fields(&mut text, 150);
     let in_a_part = json!({"messages": [{"role": "user", "content": [text]}]});
     for (name, provider, model) in TARGETS {
-        let is_translated = name.contains("claude") || ["anthropic", "converse"].contains(&name);
+        // Those who refuse what they do not know within messages.
+        let is_strict = name.contains("claude") || ["anthropic", "converse", "gemini"].contains(&name);
         for (place, request, total) in [
             ("the top", &at_the_top, if name == "openai" { 0 } else { 150 }),
-            ("messages", &in_messages, if is_translated { 150 } else { 0 }),
-            ("a part", &in_a_part, if is_translated { 150 } else { 0 }),
+            ("messages", &in_messages, if is_strict { 150 } else { 0 }),
+            ("a part", &in_a_part, if is_strict { 150 } else { 0 }),
         ] {
             let dropped =
                 prepared((provider, model), Operation::Chat, request, Unsupported::Drop, |made| made.unwrap().dropped);

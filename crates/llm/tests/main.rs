@@ -10,6 +10,8 @@ mod botocore;
 mod dropped;
 mod errors;
 mod golden;
+mod google;
+mod histories;
 mod invoke_streams;
 mod prepared;
 mod prices;

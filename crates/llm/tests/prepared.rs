@@ -288,7 +288,11 @@ fn chunk(event: &str) -> Vec<u8> {
 fn translated(mut translator: Box<dyn StreamTranslator>, bytes: &[u8], size: usize) -> String {
     let mut out = Vec::new();
     for part in bytes.chunks(size) {
-        translator.push(part, &mut out).unwrap();
+        if translator.passes(part) {
+            out.extend_from_slice(part);
+        } else {
+            translator.push(part, &mut out).unwrap();
+        }
     }
     translator.finish(&mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -388,6 +392,22 @@ fn an_error_in_the_middle_of_googles_stream_comes_out_of_its_array() {
             assert_eq!(got, format!(": hello\n{chunk}\n{chunk}{expected}"), "{size} {event}");
         }
     }
+}
+
+#[test]
+fn what_is_no_error_of_googles_is_not_even_copied() {
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 7 };
+    let chunk = "data: {\"choices\":[{\"delta\":{\"content\":\"[{\"}}]}\n\n";
+    let mut stream = AnswerForm::OpenAiUnwrapped.stream(&id).unwrap();
+    for part in [chunk, &chunk[..30], &chunk[30..], ": ping\n\n", "event: x\r\n", chunk, "", "data: [DONE]\n\n"] {
+        assert!(stream.passes(part.as_bytes()), "{part:?}");
+    }
+    for part in ["data: [{\"error\":", "{}}]\n\n"] {
+        assert!(!stream.passes(part.as_bytes()), "{part:?}");
+        stream.push(part.as_bytes(), &mut Vec::new()).unwrap();
+    }
+    assert!(stream.passes(chunk.as_bytes()), "behind the error");
+    assert!(!AnswerForm::Anthropic { context: Default::default(), is_framed: false }.stream(&id).unwrap().passes(b""));
 }
 
 proptest! {

@@ -39,14 +39,42 @@ fn dropped(answer: &Answer) -> Option<&str> {
     answer.header("x-broker-dropped")
 }
 
+const IMAGE: &str = "it cannot take an image of the request";
+const AUDIO: &str = "it cannot take the request's audio";
+const FILE: &str = "it cannot take a file of the request";
+const VIDEO: &str = "it cannot take a video of the request";
+const PART: &str = "it cannot take a part of the request's content";
+const TOOL: &str = "it cannot take a tool of the request";
+
+/// A conversation with this message of the assistant's and results of these calls.
+fn earlier(said: Value, results: &[&str]) -> Value {
+    let mut messages = vec![json!({"role": "user", "content": "hi"}), said];
+    messages.extend(results.iter().map(|id| json!({"role": "tool", "tool_call_id": id, "name": "c", "content": "ok"})));
+    messages.push(json!({"role": "user", "content": "go on"}));
+    json!({"messages": messages})
+}
+
+/// Conversations with calls of custom tools, and the fields that are left out.
+fn custom_calls() -> impl Iterator<Item = (Value, &'static str)> {
+    let custom = json!({"id": "a", "type": "custom", "custom": {"name": "c", "input": "x"}});
+    let function = json!({"id": "b", "type": "function", "function": {"name": "f", "arguments": "{}"}});
+    let alone = earlier(json!({"role": "assistant", "tool_calls": [custom]}), &["a"]);
+    let both = earlier(json!({"role": "assistant", "content": "ho", "tool_calls": [custom, function]}), &["b", "a"]);
+    [(alone, "messages[1].tool_calls[0], messages[2]"), (both, "messages[1].tool_calls[0], messages[3]")].into_iter()
+}
+
+/// Conversations in which the assistant said something else than text, the field that is left out, and the words of the stamp.
+fn said_before() -> impl Iterator<Item = (Value, &'static str, &'static str)> {
+    let image = json!({"type": "image_url", "image_url": {"url": "https://h/a.png"}});
+    let drawn = json!({"role": "assistant", "content": [{"type": "text", "text": "ho"}, image]});
+    let spoken = json!({"role": "assistant", "content": "ho", "audio": {"id": "audio_1"}});
+    [(drawn, "messages[1].content[1]", IMAGE), (spoken, "messages[1].audio", AUDIO)]
+        .into_iter()
+        .map(|(said, field, words)| (earlier(said, &[]), field, words))
+}
+
 /// What each target cannot be sent: the request, the field that would be left out, and the words of the stamp.
 fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
-    const IMAGE: &str = "it cannot take an image of the request";
-    const AUDIO: &str = "it cannot take the request's audio";
-    const FILE: &str = "it cannot take a file of the request";
-    const VIDEO: &str = "it cannot take a video of the request";
-    const PART: &str = "it cannot take a part of the request's content";
-    const TOOL: &str = "it cannot take a tool of the request";
     let address = json!({"type": "image_url", "image_url": {"url": "https://h/a.png"}});
     let tiff = json!({"type": "image_url", "image_url": {"url": "data:image/tiff;base64,AAAA"}});
     let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
@@ -55,8 +83,6 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
     let video = json!({"type": "video_url", "video_url": {"url": "https://h/a.mp4"}});
     let custom = json!({"tools": [{"type": "custom", "custom": {"name": "c"}}]});
     let functions = json!({"functions": [{"name": "f", "parameters": {"type": "object", "properties": {}}}]});
-    let spoken = json!({"messages": [{"role": "user", "content": "hi"},
-        {"role": "assistant", "content": "ho", "audio": {"id": "audio_1"}}, {"role": "user", "content": "again"}]});
     let result = |part: &Value| {
         json!({"messages": [{"role": "user", "content": "hi"},
             {"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
@@ -88,13 +114,18 @@ fn cases() -> Vec<(&'static str, Kind, Value, &'static str, &'static str)> {
         cases.push((name, kind, said_by_user(video.clone()), second, VIDEO));
         cases.push((name, kind, said_by_user(json!({"type": "hologram", "x": 1})), second, PART));
         cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
-        cases.push((name, kind, spoken.clone(), "messages[1].audio", AUDIO));
+        cases.extend(said_before().map(|(request, field, words)| (name, kind, request, field, words)));
+        cases.push((name, kind, said_by_user(tiff.clone()), second, IMAGE));
+        cases.extend(custom_calls().map(|(request, fields)| (name, kind, request, fields, TOOL)));
     }
-    cases.push(("converse", Kind::Bedrock, said_by_user(tiff), second, IMAGE));
     cases.push(("converse", Kind::Bedrock, result(&sound), "messages[2].content[1]", AUDIO));
     for (name, kind) in [("gemini", Kind::Gemini), ("ollama", Kind::Ollama)] {
         cases.push((name, kind, functions.clone(), "functions", TOOL));
         cases.push((name, kind, json!({"documents": [{"text": "a"}]}), "documents", FILE));
+        if name == "gemini" {
+            cases.push((name, kind, custom.clone(), "tools[0]", TOOL));
+            cases.extend(custom_calls().map(|(request, fields)| (name, kind, request, fields, TOOL)));
+        }
     }
     cases
 }
@@ -157,6 +188,26 @@ async fn a_target_that_loses_content_is_better_than_one_that_fails() {
     let answer = pool.chat("/llm/", &request).await;
     assert_eq!((router(&answer), dropped(&answer)), ("/llm/converse/", Some("messages[0].content[1]")));
     assert_eq!((vendors.calls(Kind::OpenAi), vendors.calls(Kind::Bedrock)), (1, 1));
+}
+
+/// A target to which nothing could be sent of what the model is to answer is passed over, and alone a 400 with its names.
+#[tokio::test]
+async fn a_target_that_could_be_sent_nothing_to_answer_is_not_called() {
+    let vendors = Vendors::start().await;
+    let video = json!([{"type": "video_url", "video_url": {"url": "https://h/a.mp4"}}]);
+    let request = json!({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"},
+        {"role": "user", "content": video}]});
+    for (name, kind) in [("anthropic", Kind::Anthropic), ("converse", Kind::Bedrock)] {
+        let both = before_openai(&vendors, name, "drop").await;
+        assert_eq!(router(&both.chat("/llm/", &request).await), "/llm/openai/", "{name}");
+        let alone = vendors.pool(&[vendors.target(name)]).await;
+        let answer = alone.chat("/llm/", &request).await;
+        let said = error(&answer);
+        assert!(said["message"].as_str().unwrap().contains("`messages[2].content[0]`"), "{name}: {said}");
+        assert_eq!((answer.status, &said["type"]), (400, &json!("invalid_request_error")), "{name}");
+        assert_eq!(vendors.calls(kind), 0, "{name}");
+        alone.assert_nothing_disabled();
+    }
 }
 
 /// What takes nothing of the prompt away is dropped where it was before.

@@ -56,6 +56,20 @@ async function schema(client) {
     return `${person.name} ${person.age}`;
 }
 
+// A conversation that began at OpenAI: its answers as they came, with what was called and what came of it.
+async function history(client) {
+    const calls = [
+        { id: "call_1", type: "custom", custom: { name: "shell", input: "ls" } },
+        { id: "call_2", type: "function", function: { name: "weather", arguments: '{"city":"Paris"}' } },
+    ];
+    const first = { role: "assistant", content: null, refusal: null, annotations: [], audio: null, function_call: null, tool_calls: calls };
+    const results = calls.map((call) => ({ role: "tool", tool_call_id: call.id, content: "ok" }));
+    const said = { role: "assistant", content: "Sunny.", refusal: null, annotations: [] };
+    const asked = { model: "m", messages: [...messages, first, ...results, said, ...messages], tools };
+    const { data, response } = await client.chat.completions.create(asked).withResponse();
+    return `${called(data.choices[0].message.tool_calls)}; ${response.headers.get("X-Broker-Dropped") ?? "None"}`;
+}
+
 async function refused(client) {
     try {
         await client.chat.completions.create({ model: "m", messages: [] });
@@ -77,7 +91,7 @@ async function embeddings(client) {
 async function main() {
     for (const name of names) {
         // Models that make embeddings make nothing else.
-        const acts = name.startsWith("embeddings") ? [embeddings] : [chat, stream, use_tools, stream_tools, schema, refused, embeddings];
+        const acts = name.startsWith("embeddings") ? [embeddings] : [chat, stream, use_tools, stream_tools, schema, history, refused, embeddings];
         for (const act of acts) {
             // Converse takes schemas of models that know them; the fake one answers with its usual text.
             if (act === schema && name === "converse") continue;

@@ -4,6 +4,7 @@ import json
 import sys
 
 import openai
+from openai.types.chat import ChatCompletionMessage
 from pydantic import BaseModel
 
 relay, *names = sys.argv[1:]
@@ -60,6 +61,23 @@ def refused(client):
         return type(error).__name__
 
 
+def history(client):
+    """A conversation that began at OpenAI: its answers as the SDK gives them back, with what was called and what came of it."""
+    calls = [
+        {"id": "call_1", "type": "custom", "custom": {"name": "shell", "input": "ls"}},
+        {"id": "call_2", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Paris"}'}},
+    ]
+    first = {"role": "assistant", "content": None, "refusal": None, "annotations": [], "audio": None, "function_call": None, "tool_calls": calls}
+    results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in calls]
+    said = {"role": "assistant", "content": "Sunny.", "refusal": None, "annotations": []}
+    first, said = (ChatCompletionMessage.model_validate(message) for message in (first, said))
+    answer = client.chat.completions.with_raw_response.create(
+        model="m", messages=[*messages, first, *results, said, *messages], tools=tools
+    )
+    last = answer.parse().choices[0].message
+    return f"{called(last.tool_calls)}; {answer.headers.get('X-Broker-Dropped')}"
+
+
 def embeddings(client):
     try:
         return json.dumps(client.embeddings.create(model="m", input="hi").data[0].embedding)
@@ -70,7 +88,7 @@ def embeddings(client):
 for name in names:
     client = openai.OpenAI(base_url=f"{relay}/{name}/", api_key="of-the-client", max_retries=0)
     # Models that make embeddings make nothing else.
-    acts = (embeddings,) if name.startswith("embeddings") else (chat, stream, use_tools, stream_tools, schema, refused, embeddings)
+    acts = (embeddings,) if name.startswith("embeddings") else (chat, stream, use_tools, stream_tools, schema, history, refused, embeddings)
     for act in acts:
         # Converse takes schemas of models that know them; the fake one answers with its usual text.
         if act is schema and name == "converse":

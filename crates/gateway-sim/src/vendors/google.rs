@@ -1,4 +1,4 @@
-//! What is Google's own: tokens for service accounts, and errors in an array.
+//! What is Google's own: tokens for service accounts, errors in an array, and what is refused within messages and tools.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Answer, Call, Refusal, lock, text};
+use super::{Answer, Call, Refusal, list, lock, refuse, text, unknown};
 
 /// The tokens that were handed out.
 #[derive(Debug, Default)]
@@ -68,6 +68,35 @@ impl Tokens {
         let token = format!("ya29.{}", issued.count);
         Answer::json(200, &json!({"access_token": token, "expires_in": 3599, "token_type": "Bearer"}))
     }
+}
+
+/// Refuses what Gemini refuses within messages and tools. Source: the issues github/copilot-sdk#1129 (unknown fields), #2061
+/// (`null`) and inference-gateway/inference-gateway#181 (results without the tool's name).
+pub(super) fn check_chat(body: &Value) -> Result<(), Refusal> {
+    let message = ["role", "content", "name", "tool_calls", "tool_call_id", "refusal", "extra_content"];
+    for (list_name, known) in [("messages", &message[..]), ("tools", &["type", "function"])] {
+        for (at, one) in list(body, list_name).iter().enumerate() {
+            if let Some(name) = unknown(one, known) {
+                let place = format!("{list_name}[{at}]");
+                return refuse(
+                    400,
+                    format!("Invalid JSON payload received. Unknown name \"{name}\" at '{place}': Cannot find field."),
+                );
+            }
+            if one.as_object().is_some_and(|one| one.values().any(Value::is_null)) {
+                return refuse(400, "Value is not a string: null");
+            }
+            if one["role"] == "tool" && text(one, "name").is_empty() {
+                return refuse(
+                    400,
+                    format!(
+                        "GenerateContentRequest.contents[{at}].parts[0].function_response.name: Name cannot be empty."
+                    ),
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The OpenAI-shaped endpoints put their errors into an array.

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::reply::{Reply, RequestedReply, reply};
-use super::{Answer, Call, INPUT_TOKENS, Kind, OUTPUT_TOKENS, Refusal, State, anthropic, list, refuse, text, unknown};
+use super::{
+    Answer, Call, INPUT_TOKENS, Kind, OUTPUT_TOKENS, Refusal, State, anthropic, google, list, refuse, text, unknown,
+};
 
 const CREATED: u32 = 1_706_824_088;
 
@@ -197,7 +199,7 @@ fn check_fields(kind: Kind, body: &Value) -> Result<(), Refusal> {
             Some(name) => {
                 refuse(400, format!("Invalid JSON payload received. Unknown name \"{name}\": Cannot find field."))
             }
-            None => Ok(()),
+            None => google::check_chat(body),
         },
         Kind::OpenAi | Kind::Azure => match unknown(body, OPENAI_FIELDS) {
             Some(name) => refuse(400, format!("Unrecognized request argument supplied: {name}")),

@@ -58,11 +58,24 @@ fn anthropic_refuses_what_it_refuses() {
 
 #[test]
 fn gemini_refuses_unknown_fields_in_an_array() {
-    let body = json!({"model": "gemini-x", "messages": [{"role": "user", "content": "hi"}], "store": true});
     let bearer = format!("Bearer {KEY}");
-    let (status, said) = call(Kind::Gemini, "/v1beta/openai/chat/completions", &[("authorization", &bearer)], &body);
-    let said: Value = serde_json::from_str(&said.concat()).unwrap();
-    assert_eq!((status, &said[0]["error"]["status"]), (400, &json!("INVALID_ARGUMENT")));
+    let user = json!({"role": "user", "content": "hi"});
+    let called =
+        json!({"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f"}}]});
+    for (messages, field, words) in [
+        (json!([user]), "store", "\"store\""),
+        (json!([{"role": "user", "content": "hi", "foo": 1}]), "n", "\"foo\" at 'messages[0]'"),
+        (json!([user, {"role": "assistant", "content": "ho", "refusal": null}, user]), "n", "null"),
+        (json!([user, called, {"role": "tool", "tool_call_id": "a", "content": "1"}]), "n", "Name cannot be empty"),
+    ] {
+        let mut body = json!({"model": "gemini-x", "messages": messages});
+        body[field] = json!(1);
+        let headers = [("authorization", bearer.as_str())];
+        let (status, said) = call(Kind::Gemini, "/v1beta/openai/chat/completions", &headers, &body);
+        let said: Value = serde_json::from_str(&said.concat()).unwrap();
+        assert_eq!((status, &said[0]["error"]["status"]), (400, &json!("INVALID_ARGUMENT")));
+        assert!(said[0]["error"]["message"].as_str().unwrap().contains(words), "{said}");
+    }
 }
 
 #[test]

@@ -38,18 +38,27 @@ enum State {
 }
 
 impl StreamTranslator for UnwrapErrors {
+    /// Almost all of a stream does: of its lines hardly more than the first bytes are read.
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        if !self.kept.is_empty() {
+            return false;
+        }
+        let mut rest = if self.state == State::Passing { behind_line(bytes) } else { bytes };
+        while !rest.is_empty() {
+            if !rest.starts_with(b"data: {") && begins_array(rest) != Some(false) {
+                return false;
+            }
+            rest = behind_line(rest);
+        }
+        if let Some(last) = bytes.last() {
+            self.state = if *last == b'\n' { State::Line } else { State::Passing };
+        }
+        true
+    }
+
     fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let mut rest = bytes;
         while let Some(first) = rest.first() {
-            if self.state == State::Line && self.kept.is_empty() {
-                let passing = passing(rest);
-                let (part, behind) = rest.split_at_checked(passing).unwrap_or((rest, b""));
-                out.extend_from_slice(part);
-                rest = behind;
-                if passing > 0 {
-                    continue;
-                }
-            }
             // Of the beginning of a line one byte at a time decides; of the rest its end.
             let end = if self.state == State::Line { 1 } else { memchr(b'\n', rest).map_or(rest.len(), |at| at + 1) };
             let (part, behind) = rest.split_at_checked(end).unwrap_or((rest, b""));
@@ -112,19 +121,12 @@ impl UnwrapErrors {
     }
 }
 
-/// How many bytes of these are whole lines of which none begins an array, which most streams consist of.
-fn passing(lines: &[u8]) -> usize {
-    let mut passing = 0;
-    for end in memchr::memchr_iter(b'\n', lines) {
-        if begins_array(lines.get(passing..=end).unwrap_or_default()) != Some(false) {
-            break;
-        }
-        passing = end + 1;
-    }
-    passing
+/// What follows the end of the first line.
+fn behind_line(bytes: &[u8]) -> &[u8] {
+    memchr(b'\n', bytes).and_then(|end| bytes.get(end + 1..)).unwrap_or_default()
 }
 
-/// Whether a line is data that begins an array of objects, or an array whose first element is on the next line; `None` as long
+/// Whether a line, whatever follows it, is data that begins an array of objects, or an array whose first element is on the next line; `None` as long
 /// as it may be.
 fn begins_array(line: &[u8]) -> Option<bool> {
     /// White space before the array and in it.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::google;
 use crate::json::{Cursor, RawJson, unescaped_name, without_mark};
 use crate::translate::{DroppedList, Drops, TranslateError, Unsupported, asks_for_nothing};
 
@@ -11,6 +12,8 @@ pub struct FieldRules {
     which: Which,
     /// A field that has another name there, unless that one stands in the request as well.
     renamed: Option<(&'static str, &'static str)>,
+    /// Google takes it, which refuses more within messages and tools than others.
+    is_google: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,21 +25,30 @@ enum Which {
 
 impl FieldRules {
     /// All fields pass.
-    pub const ALL: Self = Self { which: Which::All, renamed: None };
+    pub const ALL: Self = Self::of(Which::All);
 
     /// Only these pass.
     pub const fn only(names: &'static [&'static str]) -> Self {
-        Self { which: Which::Only(names), renamed: None }
+        Self::of(Which::Only(names))
     }
 
     /// All but these pass.
     pub const fn except(names: &'static [&'static str]) -> Self {
-        Self { which: Which::Except(names), renamed: None }
+        Self::of(Which::Except(names))
     }
 
     /// The first name becomes the second.
     pub const fn renaming(self, from: &'static str, to: &'static str) -> Self {
-        Self { which: self.which, renamed: Some((from, to)) }
+        Self { renamed: Some((from, to)), ..self }
+    }
+
+    /// The same at Google.
+    pub(super) const fn at_google(self) -> Self {
+        Self { is_google: true, ..self }
+    }
+
+    const fn of(which: Which) -> Self {
+        Self { which, renamed: None, is_google: false }
     }
 
     /// Whether a field of this name passes.
@@ -57,8 +69,8 @@ struct Span<'a> {
     value: RawJson<'a>,
 }
 
-/// Removes the fields of the request itself, not of what is in it, that the rules do not let pass; all other bytes and their
-/// order stay, and those that ask for what happens anyway are not named. A body that is no JSON object passes as it is: what to say of it is up to the vendor.
+/// Removes the fields of the request itself that the rules do not let pass; all other bytes and their order stay, and those that
+/// ask for what happens anyway are not named. Of what is in the fields only Google's are changed. A body that is no JSON object passes as it is: what to say of it is up to the vendor.
 ///
 /// # Errors
 /// Fields would be removed, and `unsupported` says to refuse that.
@@ -68,23 +80,31 @@ pub fn filter<'a>(
     unsupported: Unsupported,
 ) -> Result<(Cow<'a, [u8]>, DroppedList), TranslateError> {
     let untouched = || Ok((Cow::Borrowed(body), DroppedList::default()));
-    if *rules == FieldRules::ALL || unsupported == Unsupported::Pass {
+    let passes_all = unsupported == Unsupported::Pass;
+    if !rules.is_google && (*rules == FieldRules::ALL || passes_all) {
         return untouched();
     }
     let Some(spans) = spans(body) else { return untouched() };
+    let allows = |name: &str| passes_all || rules.allows(name);
+    let mut drops = Drops::default();
+    let within = if rules.is_google { at_google(&spans, rules, passes_all, &mut drops)? } else { Vec::new() };
     let renamed = rules.renamed.filter(|(_, to)| !spans.iter().any(|span| span.name == *to));
     let new_name = |span: &Span<'_>| renamed.filter(|(from, _)| span.name == *from).map(|(_, to)| to);
-    if spans.iter().all(|span| rules.allows(&span.name) && new_name(span).is_none()) {
+    let is_changed = within.iter().any(|within| *within != Within::Kept);
+    if !is_changed && spans.iter().all(|span| allows(&span.name) && new_name(span).is_none()) {
         return untouched();
     }
     let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return untouched() };
     let mut out = body.get(..first.begin).unwrap_or_default().to_vec();
-    let mut drops = Drops::default();
     let mut is_first = true;
-    for span in &spans {
-        let name = new_name(span);
-        if name.is_none() && !rules.allows(&span.name) {
+    for (at, span) in spans.iter().enumerate() {
+        let (name, within) = (new_name(span), within.get(at).unwrap_or(&Within::Kept));
+        if *within == Within::Gone {
+            continue;
+        }
+        if name.is_none() && !allows(&span.name) {
             if !asks_for_nothing(&span.name, span.value) {
+                drops.at = at;
                 drops.push_field(&span.name);
             }
             continue;
@@ -94,13 +114,56 @@ pub fn filter<'a>(
         }
         is_first = false;
         let text = body.get(span.begin..span.end).unwrap_or_default();
-        match name {
-            Some(name) => write_renamed(&mut out, text, name),
-            None => out.extend_from_slice(text),
+        match (name, within) {
+            (Some(name), _) => write_renamed(&mut out, text, name),
+            (None, Within::Written(value)) => {
+                out.extend_from_slice(format!("\"{}\":", span.name).as_bytes());
+                out.extend_from_slice(value);
+            }
+            (None, Within::Kept | Within::Gone) => out.extend_from_slice(text),
         }
     }
     out.extend_from_slice(body.get(last.end..).unwrap_or_default());
     Ok((Cow::Owned(out), drops.into_list(unsupported)?))
+}
+
+/// What becomes of a field by what is in it.
+#[derive(Debug, PartialEq, Eq)]
+enum Within {
+    Kept,
+    Written(Vec<u8>),
+    Gone,
+}
+
+/// What becomes of each field at Google.
+fn at_google(
+    spans: &[Span<'_>],
+    rules: &FieldRules,
+    passes_all: bool,
+    drops: &mut Drops,
+) -> Result<Vec<Within>, TranslateError> {
+    let others = google::Others { function_call: rules.allows("function_call"), unknown: passes_all };
+    let (mut within, mut has_no_tools) = (Vec::with_capacity(spans.len()), false);
+    for (at, span) in spans.iter().enumerate() {
+        drops.at = at;
+        let written = google::rewrite(&span.name, span.value, others, drops)?;
+        has_no_tools |= span.name == "tools" && written.as_deref() == Some(b"[]");
+        within.push(written.map_or(Within::Kept, Within::Written));
+    }
+    if has_no_tools {
+        // An empty list is refused, and with it what says which of them to call.
+        for (at, (span, within)) in spans.iter().zip(&mut within).enumerate() {
+            let asks = span.name == "tool_choice" && !span.value.is_text("auto") && !span.value.is_text("none");
+            if asks {
+                drops.at = at;
+                drops.push_field(&span.name);
+            }
+            if matches!(&*span.name, "tools" | "tool_choice") {
+                *within = Within::Gone;
+            }
+        }
+    }
+    Ok(within)
 }
 
 /// Changes fields of the request itself: each gets a value, in JSON, or goes (`None`). All other bytes and their order stay; a

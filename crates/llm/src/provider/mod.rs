@@ -8,6 +8,7 @@ mod answer_form;
 pub mod endpoint;
 pub mod error;
 pub mod fields;
+mod google;
 mod path;
 mod prepare;
 mod table;

@@ -151,9 +151,11 @@ fn translated<'a>(
     let says_one = protocol != TargetProtocol::Converse;
     match fields.as_ref().and_then(|fields| functions::as_tools(fields, says_one)) {
         None => translate(fields),
-        Some(body) => {
-            let (body, dropped, answer) = translate(RequestFields::read(&body)).map_err(functions::error)?;
-            Ok((body, functions::dropped(dropped), AnswerForm::Functions(Box::new(answer))))
+        Some(asked) => {
+            let made = translate(RequestFields::read(&asked.body)).map_err(|error| asked.error(error));
+            let (body, dropped, answer) = made?;
+            let answer = if asked.is_asked { AnswerForm::Functions(Box::new(answer)) } else { answer };
+            Ok((body, asked.dropped(dropped), answer))
         }
     }
 }

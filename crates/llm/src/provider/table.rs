@@ -187,7 +187,7 @@ const GEMINI: Row = Row {
         (Operation::Embeddings, "embeddings"),
         (Operation::Models, "models"),
     ],
-    chat: FieldRules::only(GEMINI_CHAT),
+    chat: FieldRules::only(GEMINI_CHAT).at_google(),
     embeddings: FieldRules::only(EMBEDDINGS),
     other_paths: false,
     ..OPENAI
@@ -202,7 +202,7 @@ const VERTEX: Row = Row {
     placeholders_in_paths: true,
     apis: &[Api::OpenAi, Api::Messages],
     openai: &[(Operation::Chat, "projects/{project}/locations/{location}/endpoints/openapi/chat/completions")],
-    chat: FieldRules::only(VERTEX_CHAT),
+    chat: FieldRules::only(VERTEX_CHAT).at_google(),
     other_paths: false,
     ..OPENAI
 };

@@ -68,7 +68,7 @@ impl Content {
     }
 
     /// By the name of a field of the request or of a message; `None` of those that hold no content.
-    pub(super) fn of_field(name: &str) -> Option<Self> {
+    pub(crate) fn of_field(name: &str) -> Option<Self> {
         match name {
             "images" => Some(Self::Image),
             "audio" => Some(Self::Audio),
@@ -144,7 +144,9 @@ pub(crate) struct Drops {
     pub(crate) at: usize,
     list: Vec<(usize, Dropped)>,
     unnamed: usize,
+    /// The first content, and how much there is in all.
     content: Option<Content>,
+    contents: usize,
 }
 
 impl Drops {
@@ -160,6 +162,7 @@ impl Drops {
     pub(crate) fn push_content(&mut self, path: impl Into<String>, content: Option<Content>) {
         self.push(path);
         self.content = self.content.or(content);
+        self.contents += usize::from(content.is_some());
     }
 
     /// A field of the request itself.
@@ -183,6 +186,16 @@ impl Drops {
             self.push_content(format!("{}.{name}", path()), Content::of_field(name));
         }
         self.unnamed += others.unnamed();
+    }
+
+    /// How many of them are content.
+    pub(crate) const fn contents(&self) -> usize {
+        self.contents
+    }
+
+    /// Why a request is refused of which nothing is left that could be answered. Takes what was left out.
+    pub(crate) fn take_refusal(&mut self) -> Result<(), TranslateError> {
+        std::mem::take(self).into_list(Unsupported::Refuse).map(|_| ())
     }
 
     /// In the order of the request.

@@ -4,38 +4,55 @@
 //! into the old form last. Source: OpenAI's API reference of chat completions, which has both and calls the old form deprecated.
 //! The old form has one call in a turn, so the vendor is asked for one where it can be.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::{BrokenAnswer, DroppedList, RequestFields, StreamTranslator, TranslateError};
 use crate::json::{RawJson, unescaped_name};
 use crate::usage::TokenCounts;
 
-/// The request with tools instead of functions; `None` where it has nothing of the old form, or `tools` too. `says_one`: whether
-/// the vendor can be asked for one call at a time.
-pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<Vec<u8>> {
+/// A request that had something of the old form.
+pub(crate) struct AsTools {
+    /// The request with tools.
+    pub(crate) body: Vec<u8>,
+    /// Whether the client asked in the old form, and so reads its answer in it; else only its history had it.
+    pub(crate) is_asked: bool,
+    /// The positions of the messages whose calls were in the old form.
+    calls: BTreeSet<usize>,
+}
+
+/// The request with tools instead of functions; `None` where it has nothing of the old form. What a request with `tools` asks for
+/// in the old form as well is left for the translation to leave out. `says_one`: whether the vendor can be asked for one call at a
+/// time.
+pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<AsTools> {
     let (body, functions) = (fields.body(), fields.get("functions"));
     // Almost no request has it, and then nothing more is read.
-    if fields.get("tools").is_some() || (functions.is_none() && memchr::memmem::find(body, b"function_call").is_none())
-    {
+    if functions.is_none() && memchr::memmem::find(body, b"function_call").is_none() {
         return None;
     }
+    let is_asked = fields.get("tools").is_none();
     let functions = functions.filter(|functions| functions.is_array());
     let calls = fields.get("parallel_tool_calls");
     let json = RawJson::parse(body).ok()?;
     let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
+    let mut with_results = BTreeSet::new();
     let mut object = Object::begin(&mut out);
     json.for_each_field(|name, value| match &*unescaped_name(name) {
-        "functions" if functions.is_some() => object.tools(value),
-        "function_call" => object.choice(value),
-        "messages" if value.is_array() => object.messages(value),
-        "tools" => {}
+        "messages" if value.is_array() => {
+            with_results = calls_with_results(value);
+            object.messages(value, &with_results);
+        }
+        "functions" if is_asked && functions.is_some() => object.tools(value),
+        "function_call" if is_asked => object.choice(value),
+        "tools" if is_asked => {}
         _ => object.put(name, value.bytes()),
     });
-    if says_one && functions.is_some() && calls.is_none() {
+    if is_asked && says_one && functions.is_some() && calls.is_none() {
         object.put(b"parallel_tool_calls", b"false");
     }
     object.end();
-    Some(out)
+    Some(AsTools { body: out, is_asked, calls: with_results })
 }
 
 /// A JSON object that is being written.
@@ -89,10 +106,13 @@ impl<'o> Object<'o> {
         self.out.push(b'}');
     }
 
-    fn messages(&mut self, messages: RawJson<'_>) {
+    fn messages(&mut self, messages: RawJson<'_>, with_results: &BTreeSet<usize>) {
         self.name(b"messages");
-        let mut calls = 0;
-        self.list(messages, |out, message| write_message(out, message, &mut calls));
+        let (mut calls, mut at) = (0, 0);
+        self.list(messages, |out, message| {
+            write_message(out, message, with_results.contains(&at), &mut calls);
+            at += 1;
+        });
     }
 
     fn list(&mut self, list: RawJson<'_>, mut write: impl FnMut(&mut Vec<u8>, RawJson<'_>)) {
@@ -108,56 +128,85 @@ impl<'o> Object<'o> {
     }
 }
 
+/// The positions of the messages with a call after which its result comes. The old form needs none, tools do.
+fn calls_with_results(messages: RawJson<'_>) -> BTreeSet<usize> {
+    let (mut found, mut last_call, mut at) = (BTreeSet::new(), None, 0);
+    messages.for_each(|message| {
+        let [role, call, calls] = message.pick(["role", "function_call", "tool_calls"]);
+        if call.is_some_and(RawJson::is_object) && calls.is_none_or(RawJson::is_blank) {
+            last_call = Some(at);
+        } else if role.is_some_and(|role| role.is_text("function")) {
+            found.extend(last_call);
+        } else if role.is_some_and(|role| role.is_text("assistant")) {
+            last_call = None;
+        }
+        at += 1;
+    });
+    found
+}
+
 /// A message; `calls` is the number of calls before it. Tools know by an id whose result a message is, and functions by the order.
-fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, calls: &mut usize) {
+/// A call without a result stays as it is, for which no vendor has a counterpart.
+fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, has_result: bool, calls: &mut usize) {
     if !message.is_object() {
         return out.extend_from_slice(message.bytes());
     }
-    let [role, call] = message.pick(["role", "function_call"]);
-    let is_result = role.is_some_and(|role| role.is_text("function"));
+    let is_result = message.field("role").is_some_and(|role| role.is_text("function"));
     let mut object = Object::begin(out);
     message.for_each_field(|name, value| match &*unescaped_name(name) {
         "role" if is_result => {
             object.put(name, b"\"tool\"");
-            object.put(b"tool_call_id", format!("\"call_{calls}\"").as_bytes());
+            object.put(b"tool_call_id", format!("\"{ID}{calls}\"").as_bytes());
         }
         "name" if is_result => {}
         // assumed: a function without a result says null.
         "content" if is_result && value.is_null() => object.put(name, b"\"\""),
-        "function_call" if call.is_some_and(RawJson::is_object) => {
+        "function_call" if has_result => {
             *calls += 1;
             object.put(
                 b"tool_calls",
-                format!("[{{\"id\":\"call_{calls}\",\"type\":\"function\",\"function\":").as_bytes(),
+                format!("[{{\"id\":\"{ID}{calls}\",\"type\":\"function\",\"function\":").as_bytes(),
             );
             object.out.extend_from_slice(value.bytes());
             object.out.extend_from_slice(b"}]");
         }
         "function_call" if value.is_null() => {}
+        "tool_calls" if has_result => {}
         _ => object.put(name, value.bytes()),
     });
     object.end();
 }
 
-/// What was left out of the request, by the names that the client used.
-pub(crate) fn dropped(dropped: DroppedList) -> DroppedList {
-    dropped.renamed(old_name)
-}
+/// What the ids of calls that had none begin with.
+const ID: &str = "call_";
 
-/// What is wrong with the request, by the names that the client used.
-pub(crate) fn error(error: TranslateError) -> TranslateError {
-    match error {
-        TranslateError::Invalid { param, message } => TranslateError::Invalid { param: old_name(&param), message },
-        TranslateError::Unsupported(several) => TranslateError::Unsupported(dropped(several)),
+impl AsTools {
+    /// What was left out of the request, by the names that the client used.
+    pub(crate) fn dropped(&self, dropped: DroppedList) -> DroppedList {
+        dropped.renamed(|path| self.old_name(path))
     }
-}
 
-fn old_name(path: &str) -> String {
-    match path.strip_prefix("tools") {
-        Some(rest) => format!("functions{}", rest.replacen(".function", "", 1)),
-        None if path == "tool_choice" => "function_call".to_owned(),
-        None if path == "tool_choice.function.name" => "function_call.name".to_owned(),
-        None => path.replacen(".tool_calls[0].function", ".function_call", 1),
+    /// What is wrong with the request, by the names that the client used.
+    pub(crate) fn error(&self, error: TranslateError) -> TranslateError {
+        match error {
+            TranslateError::Invalid { param, message } => {
+                TranslateError::Invalid { param: self.old_name(&param), message }
+            }
+            TranslateError::Unsupported(several) => TranslateError::Unsupported(self.dropped(several)),
+        }
+    }
+
+    fn old_name(&self, path: &str) -> String {
+        let position = || path.strip_prefix("messages[")?.split_once(']')?.0.parse().ok();
+        match path.strip_prefix("tools") {
+            Some(rest) if self.is_asked => format!("functions{}", rest.replacen(".function", "", 1)),
+            None if self.is_asked && path == "tool_choice" => "function_call".to_owned(),
+            None if self.is_asked && path == "tool_choice.function.name" => "function_call.name".to_owned(),
+            None if position().is_some_and(|at| self.calls.contains(&at)) => {
+                path.replacen(".tool_calls[0].function", ".function_call", 1)
+            }
+            _ => path.to_owned(),
+        }
     }
 }
 

@@ -16,11 +16,14 @@ mod request_fields;
 
 use std::fmt;
 
+use serde_json::value::RawValue;
+
 pub(crate) use defaults::asks_for_nothing;
 pub(crate) use dropped::Drops;
 pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};
 pub use request_fields::RequestFields;
 
+use crate::json::{RawJson, without_mark};
 use crate::usage::TokenCounts;
 
 /// A request in the vendor's protocol, and what has to be known to read the answer to it.
@@ -74,8 +77,20 @@ impl TranslateError {
 #[error("the answer is broken: {0}")]
 pub struct BrokenAnswer(pub &'static str);
 
+/// The only value of a text, if all of it is JSON: what is copied from it is JSON again.
+fn checked_json(bytes: &[u8]) -> Option<RawJson<'_>> {
+    serde_json::from_slice::<&RawValue>(without_mark(bytes)).ok().map(RawJson::from)
+}
+
 /// A streamed answer on its way back into OpenAI's server-sent events. The output does not depend on how the input was cut.
 pub trait StreamTranslator: Send + Sync + fmt::Debug {
+    /// Whether these next bytes go to the client as they are, and nothing before them: then they are taken, and not to be pushed.
+    /// Spares the copies of translators that change almost nothing.
+    fn passes(&mut self, bytes: &[u8]) -> bool {
+        let _ = bytes;
+        false
+    }
+
     /// Takes the next bytes and appends what the client gets to `out`. An error that the vendor reports within the stream becomes
     /// an error event in OpenAI's form.
     ///

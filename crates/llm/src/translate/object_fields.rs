@@ -78,6 +78,12 @@ pub(super) fn pick_of<'a, const N: usize>(
     pick(&mut object.cursor(), names).unwrap_or_else(|SyntaxError| ([None; N], Others::default()))
 }
 
+/// Whether a call says by its `type` that it is none of a function: a custom tool's, or of a kind that is still to come. Only
+/// functions have a counterpart.
+pub(super) fn calls_no_function(kind: Option<RawJson<'_>>) -> bool {
+    kind.is_some_and(|kind| !kind.is_text("function") && kind.text().is_some_and(|kind| kind != "function"))
+}
+
 /// The fields of a message; `null` is as if it were not there.
 #[derive(Debug, Default)]
 pub(super) struct Message<'a> {

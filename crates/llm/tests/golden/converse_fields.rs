@@ -1,7 +1,7 @@
 //! Converse: no part of a request is lost without a word.
 
-use llm::translate::converse::AnswerContext;
-use llm::translate::{Unsupported, converse};
+use llm::translate::converse::{AnswerContext, AnswerIdentity};
+use llm::translate::{BrokenAnswer, Unsupported, converse};
 use serde_json::{Value, json};
 
 use super::converse::{frames, translate};
@@ -188,6 +188,74 @@ fn every_field_without_a_counterpart_is_named() {
     let escaped =
         r#"{"model":"m","messages":[{"r\u006fle":"user","content":[],"c\u006fntent":"hi","f\u006fo":1,"foo2":1}]}"#;
     assert_eq!(said(escaped), "messages[0].foo messages[0].foo2");
+}
+
+/// What a whole answer with this text for its content becomes.
+fn answered(content: &str, reason: &str) -> Result<String, BrokenAnswer> {
+    let body = format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{content}]}}}}{reason}}}"#);
+    let identity = AnswerIdentity { id: "chatcmpl-1", created: 1 };
+    let made = converse::answer(body.as_bytes(), &AnswerContext::default(), identity)?;
+    Ok(String::from_utf8(made).unwrap())
+}
+
+#[test]
+fn an_answer_that_is_not_what_converse_says_is_broken() {
+    let (end, calls) = (r#","stopReason":"end_turn""#, r#","stopReason":"tool_use""#);
+    for (content, reason, good) in [
+        (r#"{"text":"a"}"#, end, true),
+        (r#"{"text":"\u00e4\n\"\ud83d"}"#, end, true),
+        (r#"{"text":"a"}"#, "", false),
+        (r#"{"text":"a"}"#, r#","stopReason":null"#, false),
+        (r#"{"text":"a"}"#, r#","stopReason":"a word of tomorrow""#, true),
+        ("{\"text\":\"a\nb\"}", end, false),
+        ("{\"text\":\"a\u{1}b\"}", end, false),
+        (r#"{"text":"a\qb"}"#, end, false),
+        (
+            "{\"reasoningContent\":{\"reasoningText\":{\"text\":\"a\nb\",\"signature\":\"s\"}}},{\"text\":\"b\"}",
+            end,
+            false,
+        ),
+        (r#"{"toolUse":{"toolUseId":"a","name":"f","input":{}}}"#, calls, true),
+        (r#"{"toolUse":{"toolUseId":"a","name":"f"}}"#, calls, true),
+        (r#"{"toolUse":{"toolUseId":"a","name":"f","input":{"a":tru}}}"#, calls, false),
+        (r#"{"toolUse":{"toolUseId":"a","name":"f","input":null}}"#, calls, false),
+        (r#"{"toolUse":{"toolUseId":"a","name":"f","input":"x"}}"#, calls, false),
+        (r#"{"toolUse":{"toolUseId":"","name":"f","input":{}}}"#, calls, false),
+        (r#"{"toolUse":{"name":"f","input":{}}}"#, calls, false),
+        (r#"{"toolUse":{"toolUseId":"a","name":"","input":{}}}"#, calls, false),
+        (r#"{"toolUse":{"toolUseId":"a","input":{}}}"#, calls, false),
+    ] {
+        let made = answered(content, reason);
+        assert_eq!(made.is_ok(), good, "{content} {reason}: {made:?}");
+        if let Ok(made) = made {
+            serde_json::from_str::<&serde_json::value::RawValue>(&made).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_is_not_what_converse_says_is_broken() {
+    let call = |start: &str| {
+        format!(
+            "contentBlockStart {{\"contentBlockIndex\":0,\"start\":{{\"toolUse\":{start}}}}}\ncontentBlockStop {{}}\nmessageStop {{\"stopReason\":\"tool_use\"}}"
+        )
+    };
+    let text = |text: &str| {
+        format!("contentBlockDelta {{\"delta\":{{\"text\":\"{text}\"}}}}\nmessageStop {{\"stopReason\":\"end_turn\"}}")
+    };
+    for (events, good) in [
+        (text("a"), true),
+        (text(r#"\u00e4\n\"\ud83d"#), true),
+        (text("a\u{1}b"), false),
+        (text(r"a\qb"), false),
+        ("contentBlockDelta {\"delta\":{\"text\":\"a\"}}\nmessageStop {}".to_owned(), false),
+        (call(r#"{"toolUseId":"a","name":"f"}"#), true),
+        (call(r#"{"toolUseId":"","name":"f"}"#), false),
+        (call(r#"{"toolUseId":"a","name":""}"#), false),
+    ] {
+        let (chunks, result, _) = translate(AnswerContext::default(), [&frames(&events)[..]]);
+        assert_eq!(result.is_ok(), good, "{events}: {chunks}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{AnswerContext, usage, write};
 use crate::json::RawJson;
-use crate::translate::BrokenAnswer;
+use crate::translate::{BrokenAnswer, checked_json};
 use crate::usage::of_answer;
 
 /// Translates a whole answer with a good status. `created` is in seconds since 1970.
@@ -10,7 +10,7 @@ use crate::usage::of_answer;
 /// # Errors
 /// It is cut, or no message: another target may answer.
 pub fn answer(body: &[u8], context: &AnswerContext, created: u64) -> Result<Vec<u8>, BrokenAnswer> {
-    let message = write::checked(body).filter(|message| message.is_object());
+    let message = checked_json(body).filter(|message| message.is_object());
     let message = message.ok_or(BrokenAnswer("it is no JSON object, or cut"))?;
     let content = message.field("content").filter(|content| content.is_array());
     let content = content.ok_or(BrokenAnswer("it has no content"))?;

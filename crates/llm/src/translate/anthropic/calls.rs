@@ -2,12 +2,13 @@
 
 use std::fmt::Display;
 
-use super::conversation::Conversation;
+use super::content::{self, Block, Part};
+use super::conversation::{Conversation, ToolResult};
 use super::request::{Draft, invalid};
 use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
-use crate::translate::TranslateError;
-use crate::translate::object_fields::{Message, Others};
+use crate::translate::object_fields::{Message, Others, calls_no_function};
+use crate::translate::{Content, TranslateError, checked_json};
 
 #[derive(Debug)]
 pub(super) struct Call<'a> {
@@ -23,6 +24,7 @@ pub(super) struct Call<'a> {
 #[derive(Debug, Default)]
 struct CallFields<'a> {
     id: Option<RawJson<'a>>,
+    kind: Option<RawJson<'a>>,
     function: Option<RawJson<'a>>,
     /// The function's name.
     name: Option<RawJson<'a>>,
@@ -39,7 +41,8 @@ impl<'a> CallFields<'a> {
         call.fields(|name, value| {
             match &*unescaped_bytes(name) {
                 b"id" => read.id = Some(value.raw()?),
-                b"type" | b"index" => {}
+                b"type" => read.kind = Some(value.raw()?),
+                b"index" => {}
                 b"function" => {
                     (read.name, read.arguments) = (None, None);
                     let mut others = Others::default();
@@ -76,14 +79,23 @@ impl<'a> Conversation<'a> {
             let number = position;
             position += 1;
             let path = format_args!("messages[{index}].tool_calls[{number}]");
-            let CallFields { id, function, name, arguments, others } = CallFields::read(call)?;
+            let CallFields { id, kind, function, name, arguments, others } = CallFields::read(call)?;
+            if calls_no_function(kind) {
+                draft.drops_of("messages").push_content(path.to_string(), Some(Content::Tool));
+                self.left_out.extend(id.and_then(RawJson::text));
+                return Ok(());
+            }
             let Some(function) = function.filter(|function| function.is_object()) else {
                 result = Err(invalid(&format!("{path}.function"), "it is missing or no object"));
                 return Err(SyntaxError);
             };
             draft.drops_of("messages").push_fields(|| path.to_string(), &others);
+            let mut is_lost = false;
             result =
-                self.call(draft, id, name, Some(function), &path, |out, path| write_arguments(out, arguments, path));
+                self.call(draft, id, name, Some(function), &path, |out| is_lost = !write_arguments(out, arguments));
+            if is_lost {
+                draft.leave_out("messages", format!("{path}.function.arguments"));
+            }
             if result.is_err() { Err(SyntaxError) } else { Ok(()) }
         });
         result
@@ -97,7 +109,7 @@ impl<'a> Conversation<'a> {
         name: Option<RawJson<'a>>,
         function: Option<RawJson<'a>>,
         path: &dyn Display,
-        write_input: impl FnOnce(&mut Vec<u8>, &dyn Display) -> Result<(), TranslateError>,
+        write_input: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), TranslateError> {
         let filled = |value: Option<RawJson<'a>>| value.and_then(RawJson::text).filter(|text| !text.is_empty());
         let Some(id) = filled(id) else {
@@ -123,13 +135,43 @@ impl<'a> Conversation<'a> {
         write::text(out, "id", &vendor_id);
         write::text(out, "name", name);
         write::name(out, "input");
-        write_input(out, path)?;
+        write_input(out);
         out.push(b'}');
         if !self.called.contains(name) {
             self.called.insert(name.to_owned());
         }
         self.calls.insert(id, Call { id: vendor_id, function, result: None });
         Ok(())
+    }
+
+    /// Whether anything of it was read: the result of a call that is left out is left out as well.
+    pub(super) fn tool_result(
+        &mut self,
+        draft: &mut Draft<'a, '_>,
+        message: &Message<'a>,
+        index: usize,
+    ) -> Result<bool, TranslateError> {
+        let id = message.tool_call_id.and_then(RawJson::text);
+        let is_left_out = id.as_ref().is_some_and(|id| self.left_out.contains(id));
+        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else {
+            if is_left_out {
+                draft.drops_of("messages").push_content(format!("messages[{index}]"), Some(Content::Tool));
+                return Ok(false);
+            }
+            let message = "the assistant's turn before it has no tool call with this id";
+            return Err(invalid(&format!("messages[{index}].tool_call_id"), message));
+        };
+        let position = *call.result.get_or_insert(self.results.len());
+        if position == self.results.len() {
+            self.results.push(ToolResult { id: call.id.clone(), blocks: Vec::new(), mark: None });
+        }
+        let (Some(result), Some(content)) = (self.results.get_mut(position), message.content) else { return Ok(true) };
+        content::parts(content, index, |part, path| match part {
+            Part::Text(text, fields) => content::text(draft, &mut result.blocks, text, fields, path, false).map(|_| ()),
+            Part::Other(part) => content::block(draft, &mut result.blocks, part, path, Block::User),
+        })?;
+        result.mark = message.cache_control.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
+        Ok(true)
     }
 
     /// OpenAI refuses it too, as does the vendor: it is unknown what a call without a result did.
@@ -147,18 +189,12 @@ impl<'a> Conversation<'a> {
     }
 }
 
-/// Writes the arguments of a call: a JSON object in a text, its keys in their order. No arguments are an empty object.
-fn write_arguments(out: &mut Vec<u8>, text: Option<RawJson<'_>>, path: &dyn Display) -> Result<(), TranslateError> {
-    let param = || format!("{path}.function.arguments");
-    let text =
-        text.filter(|text| !text.is_null()).map(|text| text.text().ok_or_else(|| invalid(&param(), "it is no text")));
-    let text = text.transpose()?.unwrap_or_default();
-    if text.trim().is_empty() {
-        out.extend_from_slice(b"{}");
-        return Ok(());
-    }
-    let object = write::checked(text.as_bytes()).filter(|object| object.is_object());
-    let object = object.ok_or_else(|| invalid(&param(), "the text is no JSON object"))?;
-    out.extend_from_slice(object.bytes());
-    Ok(())
+/// Writes the arguments of a call: a JSON object in a text, its keys in their order. No arguments are an empty object, and so is
+/// what is no object: a model wrote it, and the conversation must be able to go on. Returns whether nothing is lost.
+fn write_arguments(out: &mut Vec<u8>, arguments: Option<RawJson<'_>>) -> bool {
+    let arguments = arguments.filter(|arguments| !arguments.is_null());
+    let text = arguments.and_then(RawJson::text);
+    let object = text.as_deref().and_then(|text| checked_json(text.as_bytes())).filter(|object| object.is_object());
+    out.extend_from_slice(object.map_or(b"{}", RawJson::bytes));
+    object.is_some() || arguments.is_none_or(write::is_blank_string)
 }

@@ -148,6 +148,11 @@ pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<Othe
     None
 }
 
+/// Notes that a part is left out.
+pub(super) fn leave_out(draft: &mut Draft<'_, '_>, part: RawJson<'_>, path: Path) {
+    draft.leave_out_part(path, &part.field("type").and_then(RawJson::text).unwrap_or_default());
+}
+
 /// Writes a part that is no text, or notes that it is left out.
 pub(super) fn block(
     draft: &mut Draft<'_, '_>,
@@ -160,8 +165,10 @@ pub(super) fn block(
     match (&*kind, whose) {
         ("image_url", Block::User) => image(draft, out, part, path),
         ("file", Block::User) => file(draft, out, part, path),
+        // The vendor takes none of them in the assistant's turns.
         ("image_url" | "file", Block::Assistant) => {
-            Err(invalid(&path.to_string(), "the assistant's content is text and nothing else"))
+            draft.leave_out_part(path, &kind);
+            Ok(())
         }
         // The vendor's own blocks.
         (kind @ "document", Block::Assistant) if !draft.options.rules().assistant_documents => {
@@ -189,8 +196,10 @@ fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: 
     let source = match data_url(&url) {
         Some(Ok(("image/jpg", data))) => Source::Bytes("image/jpeg", data),
         Some(Ok((kind @ ("image/jpeg" | "image/png" | "image/gif" | "image/webp"), data))) => Source::Bytes(kind, data),
+        // The vendor takes no others.
         Some(Ok(_)) => {
-            return Err(invalid(&param(), "it is none of the types image/jpeg, image/png, image/gif, image/webp"));
+            draft.leave_out_part(path, "image_url");
+            return Ok(());
         }
         Some(Err(message)) => return Err(invalid(&param(), message)),
         None if is_address(&url) => Source::Address(&url),

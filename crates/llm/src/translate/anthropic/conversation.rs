@@ -39,22 +39,25 @@ pub(super) struct Conversation<'a> {
     pub(super) blocks: Vec<u8>,
     /// Where the JSON string of the assistant's last text is in `blocks`.
     last_text: Option<std::ops::Range<usize>>,
-    results: Vec<ToolResult>,
+    pub(super) results: Vec<ToolResult>,
     /// Memory for a turn of the user's; empty between two.
     user_turn: Vec<u8>,
     /// The calls of the assistant's last turn, by the client's ids.
     pub(super) calls: BTreeMap<Cow<'a, str>, Call<'a>>,
-    /// Where they were made, for messages about them.
+    /// The client's ids of its calls that are left out.
+    pub(super) left_out: BTreeSet<Cow<'a, str>>,
+    /// Where the calls were made, for messages about them.
     pub(super) calling: usize,
     has_thinking: bool,
     pub(super) ids: Ids,
 }
 
 #[derive(Debug)]
-struct ToolResult {
-    id: String,
-    blocks: Vec<u8>,
-    mark: Option<Vec<u8>>,
+pub(super) struct ToolResult {
+    /// The vendor's id of the call.
+    pub(super) id: String,
+    pub(super) blocks: Vec<u8>,
+    pub(super) mark: Option<Vec<u8>>,
 }
 
 impl<'a> Conversation<'a> {
@@ -62,16 +65,25 @@ impl<'a> Conversation<'a> {
         let list = draft.fields.get("messages").filter(|list| list.is_array());
         let list = list.ok_or_else(|| invalid("messages", "it is missing or no array"))?;
         let mut conversation = Self { turns: Vec::with_capacity(list.bytes().len() + 128), ..Self::default() };
-        let mut result = Ok(());
-        let mut index = 0;
+        let (mut result, mut index) = (Ok(()), 0);
+        let mut answered = draft.drops_of("messages").contents();
         // Nothing here can break off: the body has been checked. An error ends the reading.
         let _ = list.cursor().elements(|message| {
             result = conversation.message(draft, &Message::read(message)?, index);
             index += 1;
+            if conversation.side == Some(Side::Assistant) {
+                answered = draft.drops_of("messages").contents();
+            }
             if result.is_err() { Err(SyntaxError) } else { Ok(()) }
         });
         result?;
         conversation.finish()?;
+        // Without what the model is to answer, it would answer something else, or go on with its last answer.
+        let drops = draft.drops_of("messages");
+        if conversation.written != Some(Side::User) && drops.contents() > answered {
+            drops.take_refusal()?;
+        }
+        conversation.need_a_turn()?;
         Ok(conversation)
     }
 
@@ -95,7 +107,9 @@ impl<'a> Conversation<'a> {
             }
             Some(b"tool") => {
                 self.begin(Side::User)?;
-                self.tool_result(draft, message, index)?;
+                if !self.tool_result(draft, message, index)? {
+                    return Ok(());
+                }
             }
             _ => {
                 let message = "it is none of `system`, `developer`, `user`, `assistant` and `tool`";
@@ -123,7 +137,10 @@ impl<'a> Conversation<'a> {
         let before = system.len();
         content::parts(content, index, |part, path| match part {
             Part::Text(text, fields) => content::text(draft, system, text, fields, path, false).map(|_| ()),
-            Part::Other(_) => Err(invalid(&path.to_string(), "the system prompt is text and nothing else")),
+            Part::Other(part) => {
+                content::leave_out(draft, part, path);
+                Ok(())
+            }
         })?;
         if system.len() > before {
             mark_last(system, message.cache_control);
@@ -189,9 +206,8 @@ impl<'a> Conversation<'a> {
         self.openai_calls(draft, message, index)?;
         for (block, path) in native_calls {
             let [id, name, input] = ["id", "name", "input"].map(|name| block.field(name));
-            self.call(draft, id, name, None, &path, |out, _| {
+            self.call(draft, id, name, None, &path, |out| {
                 out.extend_from_slice(input.map_or(b"{}", RawJson::bytes));
-                Ok(())
             })?;
         }
         if self.blocks.len() > before {
@@ -219,30 +235,6 @@ impl<'a> Conversation<'a> {
             at += 1;
         });
         gives_thinking
-    }
-
-    fn tool_result(
-        &mut self,
-        draft: &mut Draft<'a, '_>,
-        message: &Message<'a>,
-        index: usize,
-    ) -> Result<(), TranslateError> {
-        let id = message.tool_call_id.and_then(RawJson::text);
-        let Some(call) = id.and_then(|id| self.calls.get_mut(&id)) else {
-            let message = "the assistant's turn before it has no tool call with this id";
-            return Err(invalid(&format!("messages[{index}].tool_call_id"), message));
-        };
-        let position = *call.result.get_or_insert(self.results.len());
-        if position == self.results.len() {
-            self.results.push(ToolResult { id: call.id.clone(), blocks: Vec::new(), mark: None });
-        }
-        let (Some(result), Some(content)) = (self.results.get_mut(position), message.content) else { return Ok(()) };
-        content::parts(content, index, |part, path| match part {
-            Part::Text(text, fields) => content::text(draft, &mut result.blocks, text, fields, path, false).map(|_| ()),
-            Part::Other(part) => content::block(draft, &mut result.blocks, part, path, Block::User),
-        })?;
-        result.mark = message.cache_control.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
-        Ok(())
     }
 
     /// The next message is of this side.
@@ -275,6 +267,7 @@ impl<'a> Conversation<'a> {
     fn end_user_turn(&mut self) -> Result<(), TranslateError> {
         self.all_calls_are_answered()?;
         self.calls.clear();
+        self.left_out.clear();
         let mut blocks = std::mem::take(&mut self.user_turn);
         for result in self.results.drain(..) {
             write::comma(&mut blocks);
@@ -328,7 +321,11 @@ impl<'a> Conversation<'a> {
             self.all_calls_are_answered()?;
             self.trim_prefill();
         }
-        self.end_turn()?;
+        self.end_turn()
+    }
+
+    /// The system prompt is a turn where there is no other.
+    fn need_a_turn(&mut self) -> Result<(), TranslateError> {
         if self.turns.is_empty() {
             if self.system.is_empty() {
                 return Err(invalid("messages", "no message has content"));

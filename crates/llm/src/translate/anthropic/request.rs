@@ -99,7 +99,7 @@ impl Draft<'_, '_> {
     fn refuse_several_answers(&self) -> Result<(), TranslateError> {
         match self.fields.get("n") {
             None => Ok(()),
-            Some(n) if n.unsigned() == Some(1) => Ok(()),
+            Some(n) if asks_for_nothing("n", n) => Ok(()),
             Some(_) => Err(invalid("n", "the model gives one answer for each request; leave `n` out or set it to 1")),
         }
     }

@@ -187,8 +187,13 @@ impl Settings {
     }
 
     fn user(&mut self, draft: &mut Draft<'_, '_>) {
-        let both = [draft.fields.get("user"), draft.fields.get("safety_identifier")];
-        let [user, identifier] = both.map(|value| value.and_then(RawJson::text).filter(|text| !text.is_empty()));
+        let [user, identifier] = ["user", "safety_identifier"].map(|name| {
+            let value = draft.fields.get(name)?;
+            if value.text().is_none() && !value.is_blank() {
+                draft.leave_out(name, name);
+            }
+            value.text().filter(|text| !text.is_empty())
+        });
         if user.is_some() && identifier.is_some() && user != identifier {
             draft.leave_out("safety_identifier", "safety_identifier");
         }

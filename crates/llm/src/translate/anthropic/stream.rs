@@ -8,7 +8,7 @@ use crate::error_body::ErrorBody;
 use crate::json::RawJson;
 use crate::sse::{Event, Parser};
 use crate::translate::json_progress::JsonProgress;
-use crate::translate::{BrokenAnswer, StreamTranslator};
+use crate::translate::{BrokenAnswer, StreamTranslator, checked_json};
 use crate::usage::TokenCounts;
 
 /// A streamed answer on its way back.
@@ -114,7 +114,7 @@ impl Events {
         if self.end.is_some() {
             return Ok(());
         }
-        let data = write::checked(event.data).filter(|data| data.is_object());
+        let data = checked_json(event.data).filter(|data| data.is_object());
         let Some(data) = data else {
             // Vendors' proxies send it with any data or none.
             if event.name == b"ping" {
@@ -188,8 +188,9 @@ impl Events {
             }
             b"thinking" => {
                 self.thoughts += 1;
-                if let Some(text) = filled("thinking") {
-                    self.chunks.thinking(self.thoughts.saturating_sub(1), Some(text), filled("signature"), out);
+                let (text, signature) = (filled("thinking"), filled("signature"));
+                if text.is_some() || signature.is_some() {
+                    self.chunks.thinking(self.thoughts.saturating_sub(1), text, signature, out);
                 }
                 Block::Thinking
             }

@@ -248,6 +248,11 @@ impl Tools {
             }
         };
         if self.definitions.is_empty() && choice == Choice::Any {
+            // Those that there are have no counterpart, or are not allowed.
+            if draft.fields.get("tools").is_some_and(|tools| tools.first().is_some()) {
+                draft.leave_out("tool_choice", "tool_choice");
+                return Ok(None);
+            }
             return Err(invalid("tool_choice", "a call is required and there is no tool that may be called"));
         }
         Ok(Some(choice))

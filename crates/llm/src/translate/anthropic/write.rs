@@ -1,8 +1,6 @@
-//! Writes JSON piece by piece, and reads JSON that has been checked as a whole.
+//! Writes JSON piece by piece, from values that have been checked.
 
-use serde_json::value::RawValue;
-
-use crate::json::{RawJson, without_mark};
+use crate::json::RawJson;
 
 /// The text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
@@ -40,11 +38,6 @@ pub(super) fn raw(out: &mut Vec<u8>, field: &str, value: RawJson<'_>) {
 pub(super) fn text(out: &mut Vec<u8>, field: &str, value: &str) {
     name(out, field);
     string(out, value);
-}
-
-/// The only value of a text, if all of it is JSON: what is copied from it is JSON again.
-pub(super) fn checked(bytes: &[u8]) -> Option<RawJson<'_>> {
-    serde_json::from_slice::<&RawValue>(without_mark(bytes)).ok().map(RawJson::from)
 }
 
 /// Whether a string says nothing but white space; other values are no blank strings.

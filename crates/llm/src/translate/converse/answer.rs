@@ -3,22 +3,26 @@
 use super::{AnswerContext, AnswerIdentity, text};
 use crate::json::RawJson;
 use crate::prices::ServiceTier;
-use crate::translate::BrokenAnswer;
+use crate::translate::{BrokenAnswer, checked_json};
 
 /// Translates a whole answer with a good status.
 ///
 /// # Errors
 /// It is no answer of Converse's, or one that says of itself that it is malformed.
 pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>) -> Result<Vec<u8>, BrokenAnswer> {
-    let body = std::str::from_utf8(body).ok().and_then(|text| RawJson::parse(text.as_bytes()).ok());
-    let Some(body) = body.filter(|body| body.is_object()) else { return Err(BrokenAnswer("it is no JSON object")) };
+    let body = checked_json(body).filter(|body| body.is_object()).ok_or(BrokenAnswer("it is no JSON object"))?;
     let message = body.field("output").and_then(|output| output.field("message"));
     let content = message.and_then(|message| message.field("content")).filter(|content| content.is_array());
     let Some(content) = content else { return Err(BrokenAnswer("it has no message")) };
     let mut blocks = Blocks::default();
-    content.for_each(|block| blocks.take(block, context));
-    let reason = body.field("stopReason").and_then(RawJson::text).unwrap_or_default();
-    let finish = finish_reason(&reason, blocks.called)?;
+    let mut result = Ok(());
+    content.for_each(|block| {
+        if result.is_ok() {
+            result = blocks.take(block, context);
+        }
+    });
+    result?;
+    let finish = finish_reason(body.field("stopReason"), blocks.called)?;
     let mut out = Vec::with_capacity(body.bytes().len() + 256);
     begin(&mut out, "chat.completion", context, identity);
     out.extend_from_slice(b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"");
@@ -51,8 +55,9 @@ pub(super) struct Called {
 }
 
 /// Why an answer ended, in OpenAI's words.
-pub(super) fn finish_reason(reason: &str, called: Called) -> Result<&'static str, BrokenAnswer> {
-    Ok(match reason {
+pub(super) fn finish_reason(reason: Option<RawJson<'_>>, called: Called) -> Result<&'static str, BrokenAnswer> {
+    let reason = reason.and_then(RawJson::text).ok_or(BrokenAnswer("it does not say why it ended"))?;
+    Ok(match &*reason {
         "max_tokens" | "model_context_window_exceeded" => "length",
         "content_filtered" | "guardrail_intervened" => "content_filter",
         "malformed_model_output" | "malformed_tool_use" => return Err(BrokenAnswer("the model's output is malformed")),
@@ -77,7 +82,8 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn take(&mut self, block: RawJson<'_>, context: &AnswerContext) {
+    fn take(&mut self, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
+        let mut result = Ok(());
         let add = |place: &mut Option<Vec<u8>>, text: RawJson<'_>| {
             place.get_or_insert_default().extend_from_slice(text.quoted().unwrap_or_default());
         };
@@ -93,9 +99,10 @@ impl Blocks {
                 }
             }
             b"reasoningContent" => self.reasoning(value, add),
-            b"toolUse" => self.tool_call(value, context),
+            b"toolUse" => result = self.tool_call(value, context),
             _ => {}
         });
+        result
     }
 
     fn reasoning(&mut self, reasoning: RawJson<'_>, add: impl Fn(&mut Option<Vec<u8>>, RawJson<'_>)) {
@@ -114,22 +121,26 @@ impl Blocks {
         }
     }
 
-    fn tool_call(&mut self, call: RawJson<'_>, context: &AnswerContext) {
+    fn tool_call(&mut self, call: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
         if call.field("type").is_some_and(|kind| kind.is_text("server_tool_use")) {
             self.called.vendors_own = true;
-            return;
+            return Ok(());
         }
-        let word = |name| call.field(name).and_then(RawJson::text).unwrap_or_default();
+        let (id, name) = call_id_and_name(call)?;
+        let input = call.field("input");
+        if input.is_some_and(|input| !input.is_object()) {
+            return Err(BrokenAnswer("a tool call's input is no object"));
+        }
         text::comma(&mut self.calls);
         self.calls.extend_from_slice(b"{\"id\":");
-        text::write(&mut self.calls, &word("toolUseId"));
+        self.calls.extend_from_slice(id.bytes());
         self.calls.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
-        text::write(&mut self.calls, context.tool_name(&word("name")));
+        text::write(&mut self.calls, context.tool_name(&name));
         self.calls.extend_from_slice(b",\"arguments\":");
-        let input = call.field("input").map_or(&b"{}"[..], RawJson::bytes);
-        text::write(&mut self.calls, &String::from_utf8_lossy(input));
+        text::write(&mut self.calls, &String::from_utf8_lossy(input.map_or(b"{}", RawJson::bytes)));
         self.calls.extend_from_slice(b"}}");
         self.called.tools += 1;
+        Ok(())
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -150,6 +161,16 @@ impl Blocks {
             }
         }
     }
+}
+
+/// The id, which is copied, and the name of a call.
+pub(super) fn call_id_and_name(call: RawJson<'_>) -> Result<(RawJson<'_>, String), BrokenAnswer> {
+    let id = call.field("toolUseId").filter(|id| id.quoted().is_some_and(|id| !id.is_empty()));
+    let name = call.field("name").and_then(RawJson::text).filter(|name| !name.is_empty());
+    Ok((
+        id.ok_or(BrokenAnswer("a tool call in it has no id"))?,
+        name.ok_or(BrokenAnswer("a tool call in it has no name"))?.into_owned(),
+    ))
 }
 
 fn write_inside(out: &mut Vec<u8>, inside: Option<&[u8]>) {

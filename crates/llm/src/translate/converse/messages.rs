@@ -3,6 +3,7 @@
 //! Converse wants turns of user and assistant that alternate, and the results of all tool calls of a turn together in the next
 //! one, so neighbours of one role become one turn, and tool messages become blocks of the user's turn that follows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::IgnoredAny;
@@ -11,7 +12,7 @@ use super::content::{self, BlockRole, DocumentNames, Outcome};
 use super::fields::Part;
 use super::text;
 use crate::json::{Cursor, RawJson, SyntaxError};
-use crate::translate::object_fields::{Message, pick, pick_of};
+use crate::translate::object_fields::{Message, calls_no_function, pick, pick_of};
 use crate::translate::{Content, Drops, TranslateError};
 
 /// What the messages became.
@@ -28,6 +29,8 @@ pub(super) struct Conversation {
     calls: Vec<Call>,
     /// Where among them the call of an id is.
     call_of_id: BTreeMap<String, usize>,
+    /// The ids of its calls that are left out.
+    left_out: BTreeSet<String>,
     documents: DocumentNames,
     /// Memory for the blocks of one content; empty between two.
     blocks: Vec<u8>,
@@ -52,18 +55,30 @@ impl Conversation {
             return Err(invalid("messages".to_owned(), "must be an array of messages"));
         }
         let mut read = Self { turns: Vec::with_capacity(messages.bytes().len() + 256), ..Self::default() };
-        let mut at = 0;
+        let (mut at, mut answered) = (0, drops.contents());
         each(messages, |message| {
-            read.message(at, &Message::read(message)?, drops)?;
+            let message = Message::read(message)?;
+            read.message(at, &message, drops)?;
             at += 1;
+            if message.role.is_some_and(|role| role.is_text("assistant")) {
+                answered = drops.contents();
+            }
             Ok(())
         })?;
         read.end_results(|| "messages".to_owned())?;
-        if read.role.is_some() {
-            read.turns.extend_from_slice(b"]}");
-        } else {
-            return Err(invalid("messages".to_owned(), "must have a message with content beside the system's"));
+        // Without what the model is to answer, it would answer something else.
+        if read.role != Some("user") && drops.contents() > answered {
+            drops.take_refusal()?;
         }
+        if read.role.is_none() {
+            // A turn of the user's is demanded. assumed: what was meant as an instruction is one there too.
+            let system = std::mem::take(&mut read.system);
+            if system.is_empty() {
+                return Err(invalid("messages".to_owned(), "must have a message with content"));
+            }
+            read.turn("user").extend_from_slice(&system);
+        }
+        read.turns.extend_from_slice(b"]}");
         Ok(read)
     }
 
@@ -75,6 +90,10 @@ impl Conversation {
         let is_assistant = role == "assistant";
         if is_assistant || role == "user" {
             self.end_results(path)?;
+        }
+        if role == "tool" && self.is_left_out(message) {
+            drops.push_content(path(), Some(Content::Tool));
+            return Ok(());
         }
         let gives_thinking = is_assistant && self.reasoning(message, drops, &path);
         message.note_lost(drops, path, role.as_bytes(), gives_thinking);
@@ -195,14 +214,15 @@ impl Conversation {
     }
 
     fn tool_call(&mut self, call: &mut Cursor<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> Result<(), Stop> {
-        let ([function, id, custom, ..], mut others) = pick(call, ["function", "id", "custom", "type", "index"])?;
+        let ([function, id, kind, _], others) = pick(call, ["function", "id", "type", "index"])?;
+        if calls_no_function(kind) {
+            drops.push_content(path(), Some(Content::Tool));
+            self.left_out.extend(id.and_then(RawJson::text).map(Cow::into_owned));
+            return Ok(());
+        }
         let ([name, arguments], function_others) =
             function.map(|function| pick_of(function, ["name", "arguments"])).unwrap_or_default();
         let Some(name) = name.and_then(RawJson::text) else {
-            if custom.is_some() {
-                drops.push_content(path(), Some(Content::Tool));
-                return Ok(());
-            }
             return Err(invalid(path(), "must be a function's call, with `function.name`").into());
         };
         let Some(id) = id.and_then(RawJson::text) else { return Err(invalid(path(), "has no `id`").into()) };
@@ -211,7 +231,6 @@ impl Conversation {
             drops.push(path());
             return Ok(());
         }
-        others.note("custom", custom);
         drops.push_fields(path, &others);
         drops.push_fields(|| format!("{}.function", path()), &function_others);
         let is_blank = arguments.is_none_or(|text| text.quoted().is_some() && text::is_blank(text));
@@ -235,6 +254,12 @@ impl Conversation {
         self.call_of_id.insert(id.clone().into_owned(), self.calls.len());
         self.calls.push(Call { id: id.into_owned(), result: None });
         Ok(())
+    }
+
+    /// Whether it is the result of a call that is left out.
+    fn is_left_out(&self, result: &Message<'_>) -> bool {
+        let id = result.tool_call_id.filter(|_| !self.left_out.is_empty()).and_then(RawJson::text);
+        id.is_some_and(|id| self.left_out.contains(id.as_ref()) && !self.call_of_id.contains_key(id.as_ref()))
     }
 
     /// Traps 1 and 3: all results of a turn stand together in the next one, and each call has one.
@@ -261,6 +286,7 @@ impl Conversation {
     /// The tool messages are over: writes their results into the user's turn.
     fn end_results(&mut self, path: impl Fn() -> String) -> Result<(), TranslateError> {
         self.call_of_id.clear();
+        self.left_out.clear();
         for Call { id, result } in std::mem::take(&mut self.calls) {
             let Some(blocks) = result else {
                 return Err(invalid(

@@ -135,7 +135,7 @@ impl<'a> Fields<'a> {
             "stream_options" => {
                 self.include_usage = value.field("include_usage").is_some_and(RawJson::is_true);
             }
-            "n" if value.unsigned() != Some(1) => {
+            "n" if !asks_for_nothing(name, value) => {
                 return Err(invalid("n", "must be 1: this model gives one answer to a request"));
             }
             "n" => {}

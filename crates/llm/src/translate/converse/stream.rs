@@ -169,9 +169,8 @@ impl State {
             self.called.vendors_own = true;
             return Ok(());
         }
-        let id = call.field("toolUseId").ok_or(BrokenAnswer("a tool call in it has no id"))?;
-        let id = text::one_line(id)?;
-        let name = call.field("name").and_then(RawJson::text).ok_or(BrokenAnswer("a tool call in it has no name"))?;
+        let (id, name) = answer::call_id_and_name(call)?;
+        let id = text::inside(id)?;
         self.begin_delta(out);
         out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.called.tools).as_bytes());
         out.extend_from_slice(id);
@@ -202,7 +201,7 @@ impl State {
     }
 
     fn text(&mut self, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        let inside = text::one_line(value)?;
+        let inside = text::inside(value)?;
         if inside.is_empty() {
             return Ok(());
         }
@@ -217,7 +216,7 @@ impl State {
     fn input(&mut self, call: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let Block::Call(arguments) = &mut self.block else { return Ok(()) };
         let Some(input) = call.field("input") else { return Ok(()) };
-        let inside = text::one_line(input)?;
+        let inside = text::inside(input)?;
         if !inside.is_empty() {
             let text = input.text().ok_or(BrokenAnswer("a piece of a tool call's arguments is no text"))?;
             arguments.push(text.as_bytes()).map_err(|_| BrokenAnswer("a tool call's arguments are no JSON"))?;
@@ -248,7 +247,7 @@ impl State {
         let pieces = reasoning.pick(["text", "signature", "redactedContent"]);
         for (name, value) in ["thinking", "signature", "data"].into_iter().zip(pieces) {
             let Some(value) = value else { continue };
-            if text::one_line(value)?.is_empty() {
+            if text::inside(value)?.is_empty() {
                 continue;
             }
             let thought = if name == "data" { Thought::Redacted } else { Thought::Thinking };
@@ -290,8 +289,7 @@ impl State {
         if self.progress != Progress::Running {
             return Err(BrokenAnswer("it ended twice"));
         }
-        let reason = payload.field("stopReason").and_then(RawJson::text).unwrap_or_default();
-        let reason = answer::finish_reason(&reason, self.called)?;
+        let reason = answer::finish_reason(payload.field("stopReason"), self.called)?;
         // An answer that is cut at its length, or by a filter, may end within a call.
         if self.cut_call && !matches!(reason, "length" | "content_filter") {
             return Err(BrokenAnswer("a tool call's arguments break off"));

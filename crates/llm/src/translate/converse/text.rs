@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr_iter, memchr2};
+use memchr::memchr_iter;
+use serde::de::IgnoredAny;
 
 use crate::json::RawJson;
 use crate::translate::BrokenAnswer;
@@ -44,11 +45,14 @@ pub(super) fn has_half_a_character(text: RawJson<'_>) -> bool {
     memchr_iter(b'\\', bytes).any(|at| bytes.get(at + 1) == Some(&b'u')) && text.text().is_none()
 }
 
-/// The inside of a JSON string of an answer, for a copy into a line of a server-sent event.
-pub(super) fn one_line(text: RawJson<'_>) -> Result<&[u8], BrokenAnswer> {
+/// The inside of a JSON string of an answer, for a copy into a line of a server-sent event. That it has an end was all that was
+/// checked of it.
+pub(super) fn inside(text: RawJson<'_>) -> Result<&[u8], BrokenAnswer> {
     let inside = text.quoted().ok_or(BrokenAnswer("a text in it is none"))?;
-    if memchr2(b'\n', b'\r', inside).is_some() {
-        return Err(BrokenAnswer("a text in it has a line end that is not escaped"));
+    // Nothing but escapes and control letters, among them ends of lines, can be wrong in it.
+    let may_be_wrong = inside.iter().fold(false, |may_be, byte| may_be | (*byte < b' ') | (*byte == b'\\'));
+    if may_be_wrong && serde_json::from_slice::<IgnoredAny>(text.bytes()).is_err() {
+        return Err(BrokenAnswer("a text in it is no JSON"));
     }
     Ok(inside)
 }

@@ -1,0 +1,479 @@
+//! Conversations that OpenAI's API takes, at vendors that speak another protocol: what has no counterpart there is left out and
+//! named, and what is left of the conversation is one that the vendor takes. None ends as a 400 of ours.
+
+use llm::provider::{
+    ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel, prepare,
+};
+use llm::translate::{Content, TranslateError, Unsupported};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const TARGETS: [(&str, Provider, &str); 4] = [
+    ("anthropic", Provider::Anthropic, "claude-opus-4-6"),
+    ("vertex claude", Provider::Vertex, "claude-opus-4-6"),
+    ("bedrock claude", Provider::Bedrock, "anthropic.claude-opus-4-6-v1"),
+    ("converse", Provider::Bedrock, "meta.llama3-1-70b-instruct-v1:0"),
+];
+
+/// What becomes of a request: its body, the names of what was left out, the first content among that.
+type Made = Result<(Value, Vec<String>, Option<Content>), TranslateError>;
+
+fn made((_, provider, model): (&str, Provider, &str), request: &Value, unsupported: Unsupported) -> Made {
+    let settings =
+        Settings { region: Some("eu-central-1"), project: Some("p"), location: Some("global"), ..Settings::default() };
+    let mut request = request.clone();
+    request["model"] = model.into();
+    let body = request.to_string();
+    let asked = ClientRequest {
+        operation: Operation::Chat,
+        path: "chat/completions",
+        body: body.as_bytes(),
+        anthropic_version: None,
+        anthropic_beta: Vec::new(),
+    };
+    match prepare(&TargetModel { provider, settings, unsupported }, &asked, |_| ModelFacts::default()) {
+        Ok(Prepared { body, dropped, .. }) => {
+            let named = dropped.iter().map(ToString::to_string).collect();
+            Ok((serde_json::from_slice(&body).unwrap(), named, dropped.content()))
+        }
+        Err(PrepareError::Translate(error)) => Err(error),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+/// The ids of a turn's calls, or of its results, at either vendor.
+fn ids<'a>(turn: &'a Value, kind: &str, field: &str, converse: &str) -> Vec<&'a str> {
+    let blocks = turn["content"].as_array().unwrap().iter();
+    let found = blocks.filter_map(|block| match block.get(converse) {
+        Some(block) => block["toolUseId"].as_str(),
+        None => block[field].as_str().filter(|_| block["type"] == kind),
+    });
+    let mut ids: Vec<_> = found.collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// What both vendors ask of a conversation: turns that alternate and are not empty, no blank texts, each call with its result at the
+/// beginning of the next turn, and tools where there are calls.
+fn check(name: &str, body: &Value) {
+    let turns = body["messages"].as_array().unwrap();
+    let mut open: Vec<&str> = Vec::new();
+    for (number, turn) in turns.iter().enumerate() {
+        assert_eq!(turn["role"], if number % 2 == 0 { "user" } else { "assistant" }, "{name}: {body}");
+        assert_ne!(turn["content"], json!([]), "{name}: {body}");
+        assert_eq!(ids(turn, "tool_result", "tool_use_id", "toolResult"), open, "{name}: {body}");
+        open = ids(turn, "tool_use", "id", "toolUse");
+        assert!(open.is_empty() || turn["role"] == "assistant", "{name}: {body}");
+        let has_tools = body["tools"].is_array() || body["toolConfig"]["tools"].is_array();
+        assert!(open.is_empty() || has_tools, "{name}: {body}");
+        for block in turn["content"].as_array().unwrap() {
+            let is_blank = |text: &Value| text.as_str().unwrap().trim().is_empty();
+            assert!(!block.get("text").is_some_and(is_blank), "{name}: {body}");
+        }
+    }
+    assert_eq!(turns.last().unwrap()["role"], "user", "{name}: {body}");
+}
+
+fn function_call(id: &str, name: &str, arguments: &str) -> Value {
+    json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}})
+}
+
+fn custom_call(id: &str) -> Value {
+    json!({"id": id, "type": "custom", "custom": {"name": "shell", "input": "ls"}})
+}
+
+fn result(id: &str) -> Value {
+    json!({"role": "tool", "tool_call_id": id, "content": "ok"})
+}
+
+fn user(content: impl Into<Value>) -> Value {
+    json!({"role": "user", "content": content.into()})
+}
+
+fn assistant(content: impl Into<Value>) -> Value {
+    json!({"role": "assistant", "content": content.into()})
+}
+
+fn calling(content: impl Into<Value>, calls: &[Value]) -> Value {
+    json!({"role": "assistant", "content": content.into(), "tool_calls": calls})
+}
+
+/// What a conversation becomes everywhere: these names are left out, and these texts, calls and results stay.
+fn expect(more: &[Value], named: &[&str], content: Option<Content>, stays: &[&str]) {
+    let mut messages = vec![user("first")];
+    messages.extend(more.iter().cloned());
+    let request = json!({"messages": messages});
+    for target in TARGETS {
+        let (body, mut dropped, lost) = made(target, &request, Unsupported::Drop)
+            .unwrap_or_else(|error| panic!("{}: {error}: {request}", target.0));
+        check(target.0, &body);
+        let mut named = named.to_vec();
+        named.sort_unstable();
+        dropped.sort_unstable();
+        assert_eq!(
+            (&dropped[..], lost),
+            (&named.iter().map(ToString::to_string).collect::<Vec<_>>()[..], content),
+            "{}: {request}",
+            target.0
+        );
+        let mut left = Vec::new();
+        for turn in body["messages"].as_array().unwrap() {
+            for block in turn["content"].as_array().unwrap() {
+                let word =
+                    [&block["text"], &block["name"], &block["toolUse"]["name"]].into_iter().find_map(Value::as_str);
+                left.push(word.unwrap_or("(result)"));
+            }
+        }
+        assert_eq!(left, [&["first"], stays].concat(), "{}: {request}", target.0);
+        let refused = made(target, &request, Unsupported::Refuse);
+        match named.first() {
+            None => assert!(refused.is_ok(), "{}: {request}", target.0),
+            Some(first) => assert!(refused.unwrap_err().to_string().contains(first), "{}: {request}", target.0),
+        }
+    }
+}
+
+#[test]
+fn calls_of_tools_that_are_no_functions_are_left_out_together_with_their_results() {
+    let tool = Some(Content::Tool);
+    let other = |kind: &str| json!({"id": "x", "type": kind, kind: {"name": "shell"}});
+    for (more, named, stays) in [
+        (
+            vec![calling(Value::Null, &[custom_call("a")]), result("a")],
+            &["messages[1].tool_calls[0]", "messages[2]"][..],
+            &[][..],
+        ),
+        (
+            vec![calling(Value::Null, &[custom_call("a")]), result("a"), user("go")],
+            &["messages[1].tool_calls[0]", "messages[2]"],
+            &["go"],
+        ),
+        (
+            vec![calling("hm", &[custom_call("a")]), result("a"), user("go")],
+            &["messages[1].tool_calls[0]", "messages[2]"],
+            &["hm", "go"],
+        ),
+        // Among functions, whose results stay, in whatever order they come.
+        (
+            vec![
+                calling("hm", &[custom_call("a"), function_call("b", "f", "{}"), custom_call("c")]),
+                result("c"),
+                result("b"),
+                result("a"),
+            ],
+            &["messages[1].tool_calls[0]", "messages[1].tool_calls[2]", "messages[2]", "messages[4]"],
+            &["hm", "f", "(result)"],
+        ),
+        // Twice the same, and two results of one.
+        (
+            vec![calling(Value::Null, &[custom_call("a"), custom_call("a")]), result("a"), result("a"), user("go")],
+            &["messages[1].tool_calls[0]", "messages[1].tool_calls[1]", "messages[2]", "messages[3]"],
+            &["go"],
+        ),
+        // The answer after it stays, and the same id may come again for a function.
+        (
+            vec![
+                calling(Value::Null, &[custom_call("a")]),
+                result("a"),
+                calling("so", &[function_call("a", "f", "{}")]),
+                result("a"),
+            ],
+            &["messages[1].tool_calls[0]", "messages[2]"],
+            &["so", "f", "(result)"],
+        ),
+        // Without a result, without an id.
+        (vec![calling("hm", &[custom_call("a")]), user("go")], &["messages[1].tool_calls[0]"], &["hm", "go"]),
+        (
+            vec![calling("hm", &[json!({"type": "custom", "custom": {"name": "s", "input": ""}})]), user("go")],
+            &["messages[1].tool_calls[0]"],
+            &["hm", "go"],
+        ),
+        // Kinds that are still to come.
+        (
+            vec![calling("hm", &[other("mcp")]), result("x"), user("go")],
+            &["messages[1].tool_calls[0]", "messages[2]"],
+            &["hm", "go"],
+        ),
+    ] {
+        expect(&more, named, tool, stays);
+    }
+    // They are OpenAI's own, so there is nothing to pass.
+    let request = json!({"messages": [user("first"), calling("hm", &[custom_call("a")]), result("a"), user("go")]});
+    for target in TARGETS {
+        assert_eq!(
+            made(target, &request, Unsupported::Pass),
+            made(target, &request, Unsupported::Drop),
+            "{}",
+            target.0
+        );
+    }
+    // A result with fields that are lost as well is named once, as a whole.
+    let mut named = result("a");
+    named["name"] = json!("shell");
+    named["foo"] = json!(1);
+    expect(
+        &[calling("hm", &[custom_call("a")]), named, user("go")],
+        &["messages[1].tool_calls[0]", "messages[2]"],
+        tool,
+        &["hm", "go"],
+    );
+}
+
+#[test]
+fn what_an_assistant_said_in_another_form_than_text_is_left_out_and_named() {
+    let image = json!({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}});
+    let file = json!({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}});
+    let text = json!({"type": "text", "text": "hm"});
+    for (message, named, content, stays) in [
+        (assistant(json!([image, text])), &["messages[1].content[0]"][..], Some(Content::Image), &["hm"][..]),
+        (assistant(json!([text, file])), &["messages[1].content[1]"], Some(Content::File), &["hm"]),
+        (
+            assistant(json!([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}])),
+            &["messages[1].content[0]"],
+            Some(Content::Audio),
+            &[],
+        ),
+        (assistant(json!([{"type": "reasoning", "text": "t"}, text])), &["messages[1].content[0]"], None, &["hm"]),
+        (
+            json!({"role": "assistant", "content": null, "audio": {"id": "audio_1"}}),
+            &["messages[1].audio"],
+            Some(Content::Audio),
+            &[],
+        ),
+        (
+            json!({"role": "assistant", "content": "hm", "annotations": [{"type": "url_citation"}], "name": "bob", "reasoning_content": "t"}),
+            &["messages[1].annotations", "messages[1].name", "messages[1].reasoning_content"],
+            None,
+            &["hm"],
+        ),
+        (assistant(json!([{"type": "refusal", "refusal": "no"}])), &[], None, &["no"]),
+        (assistant(""), &[], None, &[]),
+        (assistant(Value::Null), &[], None, &[]),
+        (json!({"role": "assistant"}), &[], None, &[]),
+        (json!({"role": "system", "content": [text, image]}), &["messages[1].content[1]"], Some(Content::Image), &[]),
+    ] {
+        expect(&[message, user("go")], named, content, &[stays, &["go"]].concat());
+    }
+}
+
+#[test]
+fn arguments_that_are_no_object_are_sent_as_an_empty_one_and_named() {
+    for (arguments, is_lost) in [
+        ("{\"a\":1}", false),
+        ("", false),
+        ("  ", false),
+        ("{\"a\"", true),
+        ("[1]", true),
+        ("null", true),
+        ("ls -l", true),
+    ] {
+        let named = if is_lost { &["messages[1].tool_calls[0].function.arguments"][..] } else { &[] };
+        expect(
+            &[calling(Value::Null, &[function_call("a", "f", arguments)]), result("a")],
+            named,
+            None,
+            &["f", "(result)"],
+        );
+    }
+}
+
+#[test]
+fn the_form_of_2023_is_read_in_histories_of_requests_with_tools() {
+    let tools =
+        json!([{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]);
+    let old = json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}});
+    let answered = json!({"role": "function", "name": "f", "content": "1"});
+    let new = calling(Value::Null, &[function_call("call_1", "f", "{}")]);
+    for (messages, named) in [
+        (json!([user("first"), old, answered, user("go")]), &[][..]),
+        (json!([user("first"), old, answered, new, result("call_1"), user("go")]), &[]),
+        (
+            json!([user("first"), {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "[1]", "foo": 1}}, answered, user("go")]),
+            &["messages[1].function_call.foo", "messages[1].function_call.arguments"],
+        ),
+        (
+            json!([
+                user("first"),
+                calling(Value::Null, &[function_call("a", "f", "[1]")]),
+                result("a"),
+                old,
+                answered,
+                user("go")
+            ]),
+            &["messages[1].tool_calls[0].function.arguments"],
+        ),
+        // No result came, as where the call itself was the answer: nothing can be sent.
+        (json!([user("first"), old, user("go")]), &["messages[1].function_call"]),
+    ] {
+        for request in [json!({"messages": messages}), json!({"messages": messages, "tools": tools})] {
+            for target in TARGETS {
+                let (body, dropped, _) = made(target, &request, Unsupported::Drop)
+                    .unwrap_or_else(|error| panic!("{}: {error}: {request}", target.0));
+                check(target.0, &body);
+                assert_eq!(dropped, named, "{}: {request}", target.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_choice_that_only_tools_without_a_counterpart_could_meet_is_left_out_with_them() {
+    let custom = json!([{"type": "custom", "custom": {"name": "shell"}}]);
+    let both =
+        json!([{"type": "function", "function": {"name": "f"}}, {"type": "custom", "custom": {"name": "shell"}}]);
+    let allowed = json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [{"type": "custom", "custom": {"name": "shell"}}]}});
+    for (tools, choice, named) in [
+        (&custom, json!("required"), ["tool_choice", "tools[0]"]),
+        (&custom, json!({"type": "custom", "custom": {"name": "shell"}}), ["tool_choice", "tools[0]"]),
+        (&both, allowed, ["tool_choice", "tools[1]"]),
+    ] {
+        let request = json!({"messages": [user("go")], "tools": tools, "tool_choice": choice});
+        for target in TARGETS {
+            let (body, mut dropped, content) = made(target, &request, Unsupported::Drop)
+                .unwrap_or_else(|error| panic!("{}: {error}: {request}", target.0));
+            check(target.0, &body);
+            dropped.sort_unstable();
+            assert_eq!(
+                (dropped, content),
+                (named.map(str::to_owned).to_vec(), Some(Content::Tool)),
+                "{}: {request}",
+                target.0
+            );
+            assert_eq!(
+                (body.get("tool_choice"), body["toolConfig"].get("toolChoice")),
+                (None, None),
+                "{}: {request}",
+                target.0
+            );
+        }
+    }
+}
+
+/// Where nothing is left of what the model is to answer, it is not asked something else.
+#[test]
+fn a_conversation_of_whose_end_nothing_is_left_is_refused_by_the_names_of_what_is_missing() {
+    let video = json!([{"type": "video_url", "video_url": {"url": "https://h/a.mp4"}}]);
+    for (messages, named) in [
+        (json!([user(video.clone())]), "messages[0].content[0]"),
+        (json!([user("first"), assistant("hm"), user(video)]), "messages[2].content[0]"),
+        (json!([user("first"), calling("hm", &[custom_call("a")]), result("a")]), "messages[2]"),
+    ] {
+        for target in TARGETS {
+            let refused = made(target, &json!({"messages": messages}), Unsupported::Drop).unwrap_err();
+            assert!(matches!(refused, TranslateError::Unsupported(_)), "{}: {refused}", target.0);
+            assert!(refused.to_string().contains(&format!("`{named}`")), "{}: {refused}", target.0);
+        }
+    }
+}
+
+#[test]
+fn a_system_prompt_alone_is_what_the_user_says() {
+    for role in ["system", "developer"] {
+        for target in TARGETS {
+            let request = json!({"messages": [{"role": role, "content": "say hi"}]});
+            let (body, dropped, _) = made(target, &request, Unsupported::Drop).unwrap();
+            check(target.0, &body);
+            assert_eq!(
+                (dropped.len(), &body["messages"][0]["content"][0]["text"]),
+                (0, &json!("say hi")),
+                "{}",
+                target.0
+            );
+            assert_eq!(body.get("system"), None, "{}", target.0);
+        }
+    }
+}
+
+/// A user's message, as OpenAI's API takes it.
+fn user_message() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(user("hi")),
+        Just(user("")),
+        Just(user(" \n")),
+        Just(json!({"role": "user", "content": "hi", "name": "ann"})),
+        Just(user(json!([]))),
+        Just(user(json!([{"type": "text", "text": "hi"}, {"type": "text", "text": ""}]))),
+        Just(user(json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA", "detail": "low"}}]))),
+        Just(user(json!([{"type": "image_url", "image_url": {"url": "https://h/a.png"}}]))),
+        Just(user(json!([{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]))),
+        Just(user(json!([{"type": "file", "file": {"file_id": "file-1"}}]))),
+        Just(user(
+            json!([{"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA", "filename": "a.pdf"}}])
+        )),
+    ]
+}
+
+/// A message of the assistant's with up to three calls, and a result of each in some order.
+fn assistant_messages() -> impl Strategy<Value = Vec<Value>> {
+    let content = prop_oneof![
+        Just(json!({"content": null})),
+        Just(json!({})),
+        Just(json!({"content": "ho"})),
+        Just(json!({"content": ""})),
+        Just(json!({"content": [{"type": "text", "text": "ho"}, {"type": "refusal", "refusal": "no"}]})),
+        Just(json!({"content": null, "refusal": "no"})),
+        Just(json!({"content": "ho", "refusal": "no", "annotations": [{"type": "url_citation"}]})),
+        Just(json!({"content": null, "audio": {"id": "audio_1"}})),
+        Just(json!({"content": "ho", "reasoning_content": "hm", "name": "bob"})),
+    ];
+    let call = prop_oneof![
+        Just(custom_call("x")),
+        Just(function_call("x", "f", "{}")),
+        Just(function_call("x", "a.b c", "{\"a\":[1]}")),
+        Just(function_call("x", "f", "{\"a\":")),
+        Just(function_call("x", "f", "")),
+    ];
+    let results = prop_oneof![
+        Just(json!("ok")),
+        Just(json!("")),
+        Just(json!([{"type": "text", "text": "ok"}])),
+        Just(json!([{"type": "image_url", "image_url": {"url": "https://h/a.png"}}])),
+    ];
+    let calls = proptest::collection::vec((call, results), 0..4);
+    (content, calls, any::<bool>(), any::<u16>()).prop_map(|(mut message, calls, reversed, turn)| {
+        message["role"] = json!("assistant");
+        let (mut made, mut results) = (Vec::new(), Vec::new());
+        for (number, (mut call, content)) in calls.into_iter().enumerate() {
+            let id = format!("call_{turn}_{number}");
+            call["id"] = json!(id);
+            made.push(call);
+            results.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+        }
+        if !made.is_empty() {
+            message["tool_calls"] = json!(made);
+        }
+        if reversed {
+            results.reverse();
+        }
+        let mut all = vec![message];
+        all.append(&mut results);
+        all
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_conversation_of_openais_becomes_one_that_the_vendors_take(
+        rounds in proptest::collection::vec(
+            (user_message(), proptest::option::of(assistant_messages()), any::<bool>()), 0..5),
+    ) {
+        let mut messages = vec![user("first")];
+        for (asked, answered, has_system) in rounds {
+            messages.push(asked);
+            if has_system {
+                messages.push(json!({"role": "developer", "content": "be brief"}));
+            }
+            messages.extend(answered.unwrap_or_default());
+        }
+        messages.push(user("last"));
+        let request = json!({"messages": messages});
+        for target in TARGETS {
+            let (body, dropped, _) = made(target, &request, Unsupported::Drop).unwrap_or_else(|error| panic!("{}: {error}: {request}", target.0));
+            check(target.0, &body);
+            let refused = made(target, &request, Unsupported::Refuse);
+            prop_assert_eq!(refused.is_err(), !dropped.is_empty(), "{}: {}", target.0, request);
+        }
+    }
+}
