@@ -20,7 +20,7 @@ pub struct ParentSpan {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallContext {
     /// When it came; `None` where only its end and its milliseconds are known.
-    pub came: Option<BrokerTime>,
+    pub received_at: Option<BrokerTime>,
     pub parent: Option<ParentSpan>,
     /// The end user that the request names: `user`.
     pub user: Option<String>,

@@ -31,7 +31,7 @@ const MAX_ANSWER: usize = 32 << 20;
 ///
 /// # Errors
 /// No answer, or not alive or ready.
-pub fn ask(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<String> {
+pub fn probe(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<String> {
     get(address, tls, if ready { "/readyz" } else { "/livez" })
 }
 

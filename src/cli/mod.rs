@@ -20,7 +20,7 @@ use types::mode::OperatingMode;
 
 pub use check::{CheckArgs, check};
 pub use explain::{Explain, explain};
-pub use health::ask;
+pub use health::probe;
 pub use init::{InitArgs, init};
 pub use settings::{SettingsArgs, settings};
 

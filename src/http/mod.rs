@@ -48,7 +48,7 @@ pub enum Settings {
 
 impl Settings {
     /// Where this process can be asked from its own machine.
-    pub fn ask(self) -> Option<SocketAddr> {
+    pub fn probe_address(self) -> Option<SocketAddr> {
         match self {
             Self::Off => None,
             Self::Default => Some(DEFAULT_ADDRESS),

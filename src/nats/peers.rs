@@ -97,7 +97,7 @@ pub(super) fn by(headers: Option<&HeaderMap>) -> String {
 ///
 /// # Errors
 /// No replica answers, or an answer is incomplete.
-async fn ask(
+async fn request(
     client: &Client,
     subject: String,
     headers: HeaderMap,
@@ -161,7 +161,7 @@ pub async fn order(
         None => HeaderMap::new(),
     };
     headers.insert(SENDER_HEADER, who);
-    let answers = ask(client, subject, headers, body.into(), MOST_OF_ORDERS).await?;
+    let answers = request(client, subject, headers, body.into(), MOST_OF_ORDERS).await?;
     Ok(answers.iter().map(done).collect())
 }
 
@@ -191,7 +191,7 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
 /// No replica answers, or what one answers cannot be read.
 pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
     let body = serde_json::to_vec(query).unwrap_or_default();
-    let answers = ask(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
+    let answers = request(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
     let pages = answers.iter().map(read);
     pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
 }
@@ -202,7 +202,7 @@ pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> R
 /// No replica answers, or what one answers cannot be read.
 pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
     let body = serde_json::to_vec(ids).unwrap_or_default();
-    let answers = ask(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
+    let answers = request(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
     let records = answers.iter().map(read::<Vec<CallRecord>>).collect::<Result<Vec<_>, _>>();
     let records = records.map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))?;
     Ok(records.into_iter().flatten().collect())
@@ -214,7 +214,7 @@ pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Re
 /// No replica answers, or one does not answer with a document, which would be missing silently.
 pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, PeerError> {
     let subject = subject(settings, word);
-    let answers = ask(client, subject, HeaderMap::new(), Bytes::new(), MOST_OF_DOCUMENTS).await?;
+    let answers = request(client, subject, HeaderMap::new(), Bytes::new(), MOST_OF_DOCUMENTS).await?;
     let documents = answers.iter().map(read);
     documents.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
 }

@@ -147,15 +147,15 @@ impl Operator {
 pub(super) fn weighted<'w>(root: &Target, weights: impl Iterator<Item = &'w Weight>) -> Target {
     let mut root = root.clone();
     for weight in weights {
-        weigh(&mut root, &weight.router, weight.weight);
+        set_weight(&mut root, &weight.router, weight.weight);
     }
     root
 }
 
-fn weigh(target: &mut Target, router: &RouterPath, weight: f64) {
+fn set_weight(target: &mut Target, router: &RouterPath, weight: f64) {
     match &mut target.kind {
         TargetKind::Router(path) if path == router => target.weight = weight,
         TargetKind::Router(_) => {}
-        TargetKind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| weigh(inner, router, weight)),
+        TargetKind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| set_weight(inner, router, weight)),
     }
 }

@@ -156,7 +156,7 @@ impl Prices {
         }
         let mut sum = 0_u128;
         for (kind, tokens) in parts.into_iter().filter(|(_, tokens)| *tokens > 0) {
-            sum = sum.saturating_add(self.rate(kind, tier, input)?.of(tokens));
+            sum = sum.saturating_add(self.rate(kind, tier, input)?.for_tokens(tokens));
         }
         Some(Cost::of_femto_dollars(sum))
     }
