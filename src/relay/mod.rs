@@ -331,3 +331,6 @@ impl Relay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
