@@ -240,7 +240,7 @@ pub struct PriceRow {
 
 impl PriceRow {
     /// `openai/gpt-4o`.
-    pub fn name_of(provider: &str, model: &str) -> Arc<str> {
+    pub(crate) fn name_of(provider: &str, model: &str) -> Arc<str> {
         if provider.is_empty() { model.into() } else { format!("{provider}/{model}").into() }
     }
 }

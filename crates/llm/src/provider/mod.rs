@@ -68,11 +68,6 @@ impl Provider {
         self.row().apis
     }
 
-    /// How a key of this provider's is sent.
-    pub const fn key_header(self) -> KeyHeader {
-        self.row().key
-    }
-
     /// The settings without which there is no address, beside those that are there.
     pub(crate) fn missing_settings(self, settings: &Settings<'_>) -> Vec<&'static str> {
         if settings.base.is_some() && !self.row().placeholders_in_paths {

@@ -85,11 +85,6 @@ impl ErrorClass {
         matches!(self, ContextTooLong | ContentFiltered | InvalidRequest)
     }
 
-    /// Whether the answer counts against the target that gave it.
-    pub const fn is_targets_fault(self) -> bool {
-        !self.is_callers_fault() && !matches!(self, Unsupported)
-    }
-
     /// The class by the status alone; `None` below 400.
     pub const fn of_status(status: u16) -> Option<Self> {
         Some(match status {

@@ -27,7 +27,8 @@ mod usage;
 mod write;
 
 pub use answer::answer;
-pub use error::{error, own_error};
+pub use error::error;
+pub(crate) use error::own_error;
 pub use request::request;
 pub(crate) use request::request_of;
 pub use stream::Stream;
