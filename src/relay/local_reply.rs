@@ -267,7 +267,7 @@ fn anthropic_kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// The names of models; so many are named at most.
+/// This many models are named at most.
 fn listed(models: &[String]) -> String {
     const MOST_MODELS: usize = 100;
     let names = models.iter().take(MOST_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");

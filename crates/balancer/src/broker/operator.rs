@@ -121,7 +121,7 @@ impl Operator {
         let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
         let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| ExpiredOverride::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
-        // A hash map's order is nobody's: replicas and replays report the same in the same order.
+        // A hash map has no order of its own: replicas and replays report the same in the same order.
         ended.sort_by_key(|ended| if let ExpiredOverride::Drain(id, _) = ended { id.0 } else { u16::MAX });
         if self.weights.iter().any(|weight| over(&weight.hold)) {
             let weights = Arc::make_mut(&mut self.weights).extract_if(.., |weight| over(&weight.hold));
