@@ -16,7 +16,6 @@ pub struct ParentSpan {
     pub sampled: bool,
 }
 
-/// Of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallContext {
     /// When it came; `None` where only its end and its milliseconds are known.
@@ -30,7 +29,6 @@ pub struct CallContext {
     pub price_row: Option<Arc<str>>,
 }
 
-/// Of an attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AttemptContext {
     pub sent: Option<BrokerTime>,

@@ -33,12 +33,10 @@ pub enum Key {
     Aws(AwsKey),
 }
 
-/// A key of AWS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AwsKey {
     /// Its id, which is no secret.
     pub id: String,
-    /// The secret.
     pub secret: String,
     /// What temporary keys have besides.
     pub session_token: Option<String>,

@@ -171,7 +171,6 @@ impl LocalReply {
         }
     }
 
-    /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
         let nobody = [Self::NobodyLeft(String::new(), None), Self::RateLimited(String::new(), None)];
         let own = [

@@ -37,7 +37,6 @@ const AMAZON_STREAM: &str = "application/vnd.amazon.eventstream";
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) request: Request<Full<Bytes>>,
-    /// Its body.
     pub(super) body: Bytes,
     /// What a provider that is known by name makes of it.
     pub(super) translation: Option<Box<Translation>>,

@@ -34,7 +34,6 @@ pub enum BaseFault {
     /// A user or password before an @.
     #[error("must not carry a user or password: put them into a header")]
     User,
-    /// A query.
     #[error("must not carry a query")]
     Query,
 }
@@ -73,7 +72,6 @@ impl Default for Base {
 }
 
 impl Base {
-    /// The host.
     pub fn host(&self) -> &str {
         self.authority.host()
     }
@@ -143,7 +141,6 @@ impl Target<'_> {
         }
     }
 
-    /// The headers.
     pub(super) fn headers(&self, onward: ForwardedRequest<'_>) -> HeaderMap {
         let mut headers = headers::forwarded(onward.headers);
         match self {

@@ -17,7 +17,6 @@ pub(crate) const MAX_WEIGHT_OVERRIDES: usize = 1_024;
 /// That something holds, by whose word.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Override {
-    /// Since when.
     pub since: BrokerTime,
     /// Until when; none: until an operator ends it.
     pub until: Option<BrokerTime>,
@@ -32,7 +31,6 @@ pub struct Override {
 pub struct Weight {
     /// The pool's ingress.
     pub pool: RouterPath,
-    /// The router.
     pub router: RouterPath,
     /// What it weighs.
     pub weight: f64,

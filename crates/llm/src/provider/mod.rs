@@ -26,7 +26,6 @@ pub enum Provider {
     OpenAi,
     /// Azure OpenAI, in both of its forms: `/openai/v1/`, and deployments with an `api-version`.
     Azure,
-    /// Anthropic.
     Anthropic,
     /// Google's Gemini API, through its OpenAI-shaped endpoint.
     Gemini,
@@ -34,7 +33,6 @@ pub enum Provider {
     Vertex,
     /// Amazon Bedrock.
     Bedrock,
-    /// Ollama.
     Ollama,
     /// Anything that speaks OpenAI's protocol at an address of its own: vLLM, Groq, Mistral, DeepSeek, OpenRouter …
     OpenAiCompatible,
