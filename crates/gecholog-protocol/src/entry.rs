@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::patch;
+use crate::upstream_body::GATEWAY_ERROR;
 use types::request::Patch;
 use types::time::BrokerTime;
 
@@ -19,8 +20,6 @@ use types::time::BrokerTime;
 pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
 /// A timer that never started, as the gateway writes it.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-/// What the gateway answers where there was no upstream.
-const UNREACHABLE_BODY: &[u8] = br#"{"error":"failure making request"}"#;
 
 /// A header's name in small letters, and one of its values. Values of the same name follow each other.
 pub type Header<'a> = (&'a str, Cow<'a, str>);
@@ -63,7 +62,7 @@ pub struct Entry<'a> {
 
 /// The entry, in bytes.
 pub fn write(entry: &Entry<'_>) -> Vec<u8> {
-    let inbound = entry.inbound_payload.unwrap_or(UNREACHABLE_BODY);
+    let inbound = entry.inbound_payload.unwrap_or(GATEWAY_ERROR);
     let payloads = [entry.ingress_payload, entry.outbound_payload, inbound, inbound];
     let length: usize =
         payloads.iter().map(|payload| payload.len()).filter(|length| *length <= MAX_PAYLOAD_BYTES).sum();
