@@ -61,6 +61,20 @@ fn says_of(remaining: RateLimitHeaders, (decision, usage): (Option<u64>, Usage))
 }
 
 #[test]
+fn the_largest_numbers_saturate() {
+    let mut limits = limits(None, Some(5));
+    for number in 0..6_000 {
+        limits.take(number, A, u32::MAX, at(number * 10));
+        limits.learn(&seen(B, None, Some(u64::MAX)), at(number * 10));
+    }
+    assert!(limits.limiter.is_consistent());
+    for router in [A, B] {
+        assert_eq!(lack_at(&mut limits, router, u32::MAX, 60_000), Some(LimitExceeded::Tpm), "{router:?}");
+        assert_eq!(lack_at(&mut limits, router, 1, 200_000), None, "{router:?}: a minute later all is free");
+    }
+}
+
+#[test]
 fn requests_count_for_a_minute_and_no_second_less() {
     let mut limits = limits(Some(2), None);
     limits.take(0, A, 0, at(0));
