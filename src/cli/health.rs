@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read, in bytes.
-const MAX_ANSWER: usize = 32 << 20;
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 /// Asks at an address; the answer's text.
 ///
@@ -70,7 +70,8 @@ where
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(anyhow::Error::from_boxed)?;
+    let body =
+        Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(anyhow::Error::from_boxed)?;
     Ok((status, String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()))
 }
 

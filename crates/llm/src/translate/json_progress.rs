@@ -3,7 +3,7 @@
 //! The arguments of a tool call come so. The memory it takes does not depend on their length.
 
 /// Deeper objects and arrays count as malformed; no parser of the vendors' SDKs takes them.
-const DEEPEST: u32 = 128;
+const MAX_DEPTH: u32 = 128;
 
 /// The next piece cannot follow what came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -152,7 +152,7 @@ impl JsonProgress {
     }
 
     fn open(&mut self, is_object: bool) -> Result<State, Malformed> {
-        if self.depth == DEEPEST {
+        if self.depth == MAX_DEPTH {
             return Err(Malformed);
         }
         self.depth += 1;
