@@ -17,7 +17,7 @@ pub(super) const CHUNK_HEADER: &str = "Broker-Part";
 const CHUNK_HEADERS_BYTES: usize = 1_024;
 /// The least that a part has, however little the bus takes.
 const MIN_CHUNK_BYTES: usize = 256;
-/// So many replicas may have begun to answer in parts; more than anybody runs.
+/// The most replicas that may have begun to answer in parts: more than are run together.
 const MAX_BEGUN: usize = 1_000;
 /// The longest name of a replica that answers in parts, in bytes.
 const MAX_NAME_BYTES: usize = 64;

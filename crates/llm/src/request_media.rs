@@ -1,4 +1,4 @@
-//! TokenCounts the images, sounds and files in the messages of a request, in every vendor's form.
+//! Counts the images, sounds and files in the messages of a request, in every vendor's form.
 
 use crate::json::RawJson;
 
@@ -17,12 +17,12 @@ pub struct Media {
 }
 
 impl Media {
-    /// TokenCounts what lies in a list of messages, items, or parts.
+    /// Counts what lies in a list of messages, items, or parts.
     pub(crate) fn count(&mut self, list: RawJson<'_>) {
         list.for_each(|message| self.message(message, 0));
     }
 
-    /// TokenCounts a file by its media type.
+    /// Counts a file by its media type.
     pub(crate) fn add(&mut self, media_type: &str) {
         let kind = media_type.split('/').next().unwrap_or_default().trim();
         if kind.eq_ignore_ascii_case("image") {

@@ -227,7 +227,7 @@ pub struct PriceRow {
     pub provider: Box<str>,
     /// As its provider calls it, in lower case.
     pub model: Box<str>,
-    /// Both of them: see [`Self::name_of`].
+    /// Both of them, as `openai/gpt-4o`.
     pub name: Arc<str>,
     /// Empty if nothing is known.
     pub prices: Prices,
@@ -239,7 +239,6 @@ pub struct PriceRow {
 }
 
 impl PriceRow {
-    /// `openai/gpt-4o`.
     pub(crate) fn name_of(provider: &str, model: &str) -> Arc<str> {
         if provider.is_empty() { model.into() } else { format!("{provider}/{model}").into() }
     }

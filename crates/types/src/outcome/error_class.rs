@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub enum ErrorClass {
     /// The target takes no more from us for now (429).
     RateLimited,
-    /// The target has no room for anybody for now (503, 529).
+    /// The target has no room for any call for now (503, 529).
     Overloaded,
     /// Our account at the target has no quota, credit or budget left (402, and vendors' words with other statuses).
     QuotaExhausted,

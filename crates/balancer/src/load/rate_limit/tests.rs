@@ -1,4 +1,4 @@
-//! RateLimiter on a stopped clock: by table, and by property against a plain list of calls.
+//! Rate limits on a stopped clock: by table, and by property against a plain list of calls.
 
 use std::time::Duration;
 
