@@ -69,7 +69,7 @@ pub(super) enum LocalReply {
     /// No target could be sent this request.
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story, and when the first may be back.
-    NoTargetLeft(String, Option<Duration>),
+    NobodyLeft(String, Option<Duration>),
     /// Every target that was tried is asked too often, and said so where no status could. With the same.
     RateLimited(String, Option<Duration>),
 }
@@ -103,7 +103,7 @@ impl LocalReply {
                 NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },
             Self::RateLimited(..) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
-            Self::NoTargetLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
+            Self::NobodyLeft(..) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
 
@@ -138,7 +138,7 @@ impl LocalReply {
             Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
-            Self::NoTargetLeft(story, _) | Self::RateLimited(story, _) => format!("No target could serve this request: {story}."),
+            Self::NobodyLeft(story, _) | Self::RateLimited(story, _) => format!("No target could serve this request: {story}."),
         }
     }
 
@@ -166,13 +166,13 @@ impl LocalReply {
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) => Some(Duration::from_secs(1)),
-            Self::NoTargetLeft(_, wait) | Self::RateLimited(_, wait) => *wait,
+            Self::NobodyLeft(_, wait) | Self::RateLimited(_, wait) => *wait,
             _ => None,
         }
     }
 
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-        let nobody = [Self::NoTargetLeft(String::new(), None), Self::RateLimited(String::new(), None)];
+        let nobody = [Self::NobodyLeft(String::new(), None), Self::RateLimited(String::new(), None)];
         let own = [
             Self::NoPool,
             Self::Method,
@@ -326,8 +326,8 @@ mod tests {
     fn an_error_of_ours_has_the_form_that_clients_know() {
         for (own, status, wait) in [
             (LocalReply::Busy, 503, Some("1")),
-            (LocalReply::NoTargetLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
-            (LocalReply::NoTargetLeft("a".to_owned(), None), 503, None),
+            (LocalReply::NobodyLeft("a".to_owned(), Some(Duration::from_millis(1_001))), 503, Some("2")),
+            (LocalReply::NobodyLeft("a".to_owned(), None), 503, None),
             (LocalReply::NoPool, 404, None),
             (LocalReply::Method, 405, None),
             (LocalReply::Upgrade, 501, None),

@@ -45,8 +45,8 @@ pub(super) struct ProxyBody {
 enum CutState {
     /// All that was given is to be written first: the connection forgets it when it is cut.
     Writing,
-    /// The connection is cut at the next poll.
-    Due,
+    /// The connection is cut.
+    Done,
 }
 
 /// What is still to come, and what becomes of it.
@@ -170,7 +170,7 @@ impl ProxyBody {
 
     /// The connection writes what it has, and polls again at once.
     fn finish_writing(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        self.cut = Some(CutState::Due);
+        self.cut = Some(CutState::Done);
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -326,7 +326,7 @@ impl Body for ProxyBody {
         }
         match this.cut {
             Some(CutState::Writing) => return this.finish_writing(context),
-            Some(CutState::Due) => return Poll::Ready(Some(Err(BodyCut))),
+            Some(CutState::Done) => return Poll::Ready(Some(Err(BodyCut))),
             None => {}
         }
         let Some(rest) = this.rest.as_mut() else { return Poll::Ready(None) };

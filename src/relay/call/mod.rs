@@ -368,7 +368,7 @@ impl Call<'_> {
                 let is_limited = matches!(stop, GiveUp::Announced(_, AnnouncedWait::RateLimited));
                 let reply = match is_limited || self.running.attempts.ended_rate_limited() {
                     true => LocalReply::RateLimited,
-                    false => LocalReply::NoTargetLeft,
+                    false => LocalReply::NobodyLeft,
                 };
                 let mut response = reply(story, wait).response(self.head);
                 self.set_own_headers(response.headers_mut(), None);

@@ -76,7 +76,7 @@ use types::transition::{BrokerEvent, HealthState, IgnoreReason, Transition};
 
 /// The soonest that a decision or an outcome sets a deadline, other than that of a router: a log or a message waits for its
 /// partner, rounded down to a quarter of a second.
-const MIN_DEADLINE: Duration = Duration::from_millis(9_750);
+const SOONEST: Duration = Duration::from_millis(9_750);
 
 /// What a path means to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl Broker {
             Decision::Pass(pass) => self.count_pass(pass),
         }
         self.refresh();
-        self.nothing_due_before = self.nothing_due_before.min(now.after(MIN_DEADLINE));
+        self.nothing_due_before = self.nothing_due_before.min(now.after(SOONEST));
         if !self.effects.is_empty() {
             changes.append(&mut self.effects);
         }
@@ -206,7 +206,7 @@ impl Broker {
         self.refresh();
         self.nothing_due_before = if is_call {
             let due = self.in_flight.next_deadline().unwrap_or(BrokerTime::MAX);
-            self.nothing_due_before.min(now.after(MIN_DEADLINE)).min(due)
+            self.nothing_due_before.min(now.after(SOONEST)).min(due)
         } else {
             self.next_deadline().unwrap_or(BrokerTime::MAX)
         };

@@ -99,21 +99,19 @@ impl Health {
         if settings.disabled_time.is_zero() || (self.is_ejected() && outcome.evidence.is_probe()) {
             return self.on_neutral(outcome.evidence);
         }
-        let retry_after = settings.retry_after.effective_wait(outcome);
-        let rate_limited = retry_after.is_some() && outcome.class == Class::RateLimited;
+        let hint = settings.retry_after.effective_wait(outcome);
+        let rate_limited = hint.is_some() && outcome.class == Class::RateLimited;
         let at_once = rate_limited || ejects_alone(outcome, settings);
         if !rate_limited {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
         match self.state {
-            HealthState::Cooling { until, .. } if self.is_ejected() => {
-                self.extend(outcome, retry_after, settings, until, now)
-            }
-            HealthState::Probing { .. } => self.trip(outcome, retry_after, settings, now),
+            HealthState::Cooling { until, .. } if self.is_ejected() => self.extend(outcome, hint, settings, until, now),
+            HealthState::Probing { .. } => self.trip(outcome, hint, settings, now),
             _ if !at_once && self.consecutive_failures < settings.consecutive => Effect::Counted,
-            _ => match retry_after.map(|retry_after| cooldown::pause(retry_after, self.pauses)) {
+            _ => match hint.map(|hint| cooldown::pause(hint, self.pauses)) {
                 Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
-                retry_after => self.trip(outcome, retry_after, settings, now),
+                hint => self.trip(outcome, hint, settings, now),
             },
         }
     }
@@ -122,24 +120,23 @@ impl Health {
     fn trip(
         &mut self,
         outcome: &Outcome,
-        retry_after: Option<Duration>,
+        hint: Option<Duration>,
         settings: &HealthSettings,
         now: BrokerTime,
     ) -> Effect {
         let before = self.trip_undo();
         self.credit_service_time(settings, now);
         let failed_returns = if self.recovered { 0 } else { self.failed_returns.saturating_add(1) };
-        let time = match retry_after {
-            Some(retry_after) => cooldown::hinted(retry_after, failed_returns, settings),
+        let time = match hint {
+            Some(hint) => cooldown::hinted(hint, failed_returns, settings),
             None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => self.next_cooldown(settings, outcome.jitter_seed),
         };
         self.epoch = self.epoch.wrapping_add(1);
         self.failed_returns = failed_returns;
         self.recovered = false;
-        let skip_probe = retry_after.is_some() && outcome.class != Class::Overloaded;
-        let (stopped, upstream_hinted, announced) =
-            (outcome.stopped, retry_after.is_some(), is_announced(outcome, retry_after));
+        let skip_probe = hint.is_some() && outcome.class != Class::Overloaded;
+        let (stopped, upstream_hinted, announced) = (outcome.stopped, hint.is_some(), is_announced(outcome, hint));
         let trip = Trip { at: now, stopped, upstream_hinted, announced, skip_probe, pause: false, undo: before };
         self.trip = Some(Box::new(trip));
         self.start_cooldown(now.after(time), outcome.cause);
@@ -207,18 +204,18 @@ impl Health {
     fn extend(
         &mut self,
         outcome: &Outcome,
-        retry_after: Option<Duration>,
+        hint: Option<Duration>,
         settings: &HealthSettings,
         before: BrokerTime,
         now: BrokerTime,
     ) -> Effect {
-        let time = match retry_after {
-            Some(retry_after) => cooldown::hinted(retry_after, self.failed_returns, settings),
+        let time = match hint {
+            Some(hint) => cooldown::hinted(hint, self.failed_returns, settings),
             None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => cooldown::length(settings, self.backoff_step.saturating_sub(1), outcome.jitter_seed),
         };
         if let Some(trip) = self.trip.as_mut() {
-            trip.skip_probe &= retry_after.is_some() && outcome.class == Class::RateLimited;
+            trip.skip_probe &= hint.is_some() && outcome.class == Class::RateLimited;
         }
         if now.after(time) <= before {
             return Effect::None;
@@ -272,8 +269,8 @@ impl Health {
 }
 
 /// Whether the wait is the answer's own, and not assumed.
-fn is_announced(outcome: &Outcome, retry_after: Option<Duration>) -> bool {
-    retry_after.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
+fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
+    hint.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
 }
 
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.

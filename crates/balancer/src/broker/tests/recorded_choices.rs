@@ -5,12 +5,24 @@
 use rand::RngExt as _;
 
 use super::*;
-use crate::fixtures::Body;
 use crate::load::rate_limit::RateLimit;
 use crate::strategy::{Condition, Field, Query, Test};
 
 const TREES: u64 = 160;
 const STEPS: usize = 400;
+
+/// A request for a model, of a user.
+struct TestRequest(serde_json::Value);
+
+impl Request for TestRequest {
+    fn path(&self) -> &str {
+        INGRESS
+    }
+
+    fn param(&self, names: &[String]) -> Option<types::request::Found> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::Found::Value)
+    }
+}
 
 /// `turns`: with round robins, whose turns in the tiers beyond the first are another matter.
 fn policy(dice: &mut SmallRng, children: u16, turns: bool) -> Policy {
@@ -88,7 +100,7 @@ fn play(seed: u64) -> String {
             "model": format!("m{}", dice.random_range(0..5)), "user": format!("u{}", dice.random_range(0..9)),
         });
         match dice.random_range(0..10) {
-            0..=3 => match decide(&mut harness.broker, &Body(asked, Vec::new()), at(millis), &mut harness.rng).0 {
+            0..=3 => match decide(&mut harness.broker, &TestRequest(asked), at(millis), &mut harness.rng).0 {
                 Decision::Route(route) => {
                     note(&mut said, &route);
                     sent.push(route);
@@ -101,7 +113,7 @@ fn play(seed: u64) -> String {
                 let mut history = AttemptHistory::default();
                 said.push_str(" (");
                 for _ in 0..dice.random_range(1..5) {
-                    match harness.broker.next_target(&Body(asked.clone(), Vec::new()), &mut history, &mut harness.rng) {
+                    match harness.broker.next_target(&TestRequest(asked.clone()), &mut history, &mut harness.rng) {
                         NextTarget::Untried(route) | NextTarget::Retry(route) => {
                             note(&mut said, &route);
                             history.note(route.router(), dice.random_bool(0.5));
