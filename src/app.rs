@@ -11,7 +11,6 @@ use anyhow::Context;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use rand::RngExt;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,7 +29,7 @@ use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
 use crate::traces::Traces;
-use crate::{http, nats, prices, relay, reload, telemetry, traces};
+use crate::{http, nats, prices, relay, reload, replica_id, telemetry, traces};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
@@ -59,7 +58,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let room = config.relay.room.within(descriptors::for_clients(descriptors));
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
-    let replica = replica();
+    let replica = replica_id::random();
     let signature = ReplicaIdentity::new(&replica, broker.settings().fingerprint(), config.mode);
     log_start(&config, &signature, room, descriptors);
     let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
@@ -129,7 +128,7 @@ fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLim
 
 /// Finished calls have prices and go where the settings say.
 fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
-    prices::begin(handle.prices(), config, handle.now());
+    prices::begin(handle.prices(), config.relay.rules.prices.clone(), config.prices.as_ref(), handle.now());
     handle.know_models();
     let start = |settings: &traces::Settings| -> std::io::Result<Arc<dyn CallSink>> {
         let counts = Arc::clone(&handle.counts().traced);
@@ -361,20 +360,4 @@ async fn serve_http(
     let routes = http::routes(state, access);
     tokio::join!(http::serve(listener, tls, &handle, routes, probes), feed.run(&handle));
     Ok(())
-}
-
-/// The letters of replicas' ids.
-const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// The length of such an id.
-const ID_LENGTH: usize = 8;
-
-/// An id that no other replica has.
-fn replica() -> String {
-    let mut rng = rand::rng();
-    (0..ID_LENGTH).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
-}
-
-/// Whether a name has the form of a replica's id, in letters of either case.
-pub(crate) fn is_replica_id(name: &str) -> bool {
-    name.len() == ID_LENGTH && name.bytes().all(|letter| LETTERS.contains(&letter.to_ascii_lowercase()))
 }

@@ -10,6 +10,7 @@ pub mod calls;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fault;
 #[cfg(test)]
 mod fixtures;
 pub mod guesses;
@@ -21,6 +22,7 @@ pub mod provider_auth;
 pub mod recent_decisions;
 pub mod relay;
 pub mod reload;
+pub mod replica_id;
 pub mod server;
 pub mod shared_broker;
 pub mod stamping;

@@ -69,7 +69,7 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         Command::Run => Ok(start(sources)),
         Command::Health { ready } => {
             let (http, tls) = config::http_of(sources).map_err(Faults)?;
-            health(http.ask(), tls, ready)
+            health(http.probe_address(), tls, ready)
         }
         Command::Schema => print(&config::file::schema::schema()),
         Command::Completions { shell } => print(&cli::completions(shell)),
@@ -173,7 +173,7 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 
 fn health(address: Option<SocketAddr>, tls: bool, ready: bool) -> anyhow::Result<ExitCode> {
     let address = address.context("BROKER_HTTP is off: set it to an address to have the health asked for")?;
-    print(&(cli::ask(address, tls, ready)? + "\n"))
+    print(&(cli::probe(address, tls, ready)? + "\n"))
 }
 
 fn run(config: Config) -> anyhow::Result<()> {

@@ -16,7 +16,7 @@ use llm::Usage;
 use llm::prices::{PriceTable, PricedCall, Prices, Quote};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::config::{Config, Fault};
+use crate::fault::Fault;
 use crate::system::files;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -32,8 +32,8 @@ static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
 
 /// Puts the prices of the settings in force. The shipped table, which takes some milliseconds to read, is read on a thread of
 /// its own, so that no call has to wait for it; a warning follows if it is old and the only one.
-pub fn begin(prices: &LivePrices, config: &Config, now: BrokerTime) {
-    prices.configure(config);
+pub fn begin(prices: &LivePrices, targets: TargetPrices, file: Option<&PricesFile>, now: BrokerTime) {
+    prices.configure(targets, file);
     let prices = prices.clone();
     let load = move || {
         if let Some(old) = staleness(&prices.book(), day(now)) {
@@ -51,12 +51,15 @@ pub async fn follow(file: Option<PricesFile>, prices: &LivePrices) {
     }
 }
 
+/// The `price` of each target that has one.
+pub type TargetPrices = BTreeMap<RouterPath, Arc<Prices>>;
+
 /// All prices at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct PriceBook {
     /// The user's file and below it the shipped table; `None` without a file.
     table: Option<PriceTable>,
-    targets: BTreeMap<RouterPath, Arc<Prices>>,
+    targets: TargetPrices,
 }
 
 impl PriceBook {
@@ -101,15 +104,15 @@ impl LivePrices {
     }
 
     /// Puts all prices of the settings in force.
-    pub fn configure(&self, config: &Config) {
-        self.set_targets(config.relay.rules.prices.clone());
-        if let Some(file) = &config.prices {
+    pub fn configure(&self, targets: TargetPrices, file: Option<&PricesFile>) {
+        self.set_targets(targets);
+        if let Some(file) = file {
             self.set_table(file.table.clone());
         }
     }
 
     /// Puts the prices of targets in force.
-    pub fn set_targets(&self, targets: BTreeMap<RouterPath, Arc<Prices>>) {
+    pub fn set_targets(&self, targets: TargetPrices) {
         self.change(|book| book.targets.clone_from(&targets));
     }
 

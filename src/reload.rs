@@ -45,7 +45,7 @@ pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option
             Some(()) = touches.recv() => false,
             _ = hangup.recv() => true,
         };
-        if file.look().await || asked {
+        if file.has_changed().await || asked {
             take(&file, &handle, relay.as_deref());
         }
     }
@@ -89,7 +89,7 @@ fn watch(
 }
 
 fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
-    let came = match file.load_all() {
+    let result = match file.load_all() {
         Ok((settings, rules)) => {
             handle.prices().set_targets(rules.prices.clone());
             // First the targets' addresses, then the pools that use them.
@@ -106,7 +106,7 @@ fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
             if file.seen.is_ok() { ReloadResult::Refused } else { ReloadResult::Unreadable }
         }
     };
-    handle.counts().reload(came, handle.now());
+    handle.counts().reload(result, handle.now());
 }
 
 #[cfg(test)]

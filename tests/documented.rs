@@ -122,3 +122,23 @@ fn every_variable_that_is_read_stands_in_the_settings() {
         .collect();
     assert_eq!(described, known, "docs/settings.md and the fields of RawSettings");
 }
+
+/// The names in the first cells of a page's tables.
+fn rows(page: &str) -> BTreeSet<String> {
+    let cells = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_mode_and_every_error_class_has_its_row() {
+    let schema: Value = serde_json::from_str(&file("broker.schema.json")).unwrap();
+    let modes = schema["$defs"]["Mode"]["oneOf"].as_array().unwrap().iter();
+    let modes: Vec<_> = modes.map(|mode| mode["const"].as_str().unwrap()).collect();
+    assert!(modes.contains(&"loadbalance"), "{modes:?}");
+    let described = rows(&file("docs/configuration.md"));
+    let missing: Vec<_> = modes.into_iter().filter(|mode| !described.contains(*mode)).collect();
+    assert!(missing.is_empty(), "docs/configuration.md has no row of the modes {missing:?}: {described:?}");
+    let described = rows(&file("docs/relay.md"));
+    let missing: Vec<_> = types::outcome::ErrorClass::all().filter(|class| !described.contains(class.name())).collect();
+    assert!(missing.is_empty(), "docs/relay.md has no row of the error classes {missing:?}: {described:?}");
+}

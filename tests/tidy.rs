@@ -1,6 +1,7 @@
-//! What neither the compiler nor clippy checks: documents name files that exist, files are short and say what they are.
+//! What neither the compiler nor clippy checks: documents name files that exist, files are short and say what they are, and
+//! the modules of the process depend on each other in one direction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,101 @@ fn a_pure_crate_can_do_no_io() {
             assert!(!dependencies.contains(library), "{name} depends on {library}");
         }
         assert!(folder.join("clippy.toml").exists(), "{name} has no clippy.toml");
+        for path in sources().iter().filter(|path| path.starts_with(folder.join("src"))) {
+            let code = code(path);
+            for part in ["std::fs", "std::net", "std::env", "std::io", "std::thread", "rand::rng()", "async fn"] {
+                assert!(!code.contains(part), "{} names {part}", path.display());
+            }
+        }
+    }
+}
+
+/// The code of a file, without comments and unit tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]");
+    lines.map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+}
+
+/// The code of each module of the process, by the module's name.
+fn modules() -> BTreeMap<String, String> {
+    let mut modules = BTreeMap::<String, String>::new();
+    for path in files(&root().join("src"), ".rs") {
+        let name = path.strip_prefix(root().join("src")).unwrap().iter().next().unwrap().to_str().unwrap();
+        let name = name.trim_end_matches(".rs");
+        if !["lib", "main", "fixtures"].contains(&name) && sources().contains(&path) {
+            *modules.entry(name.to_owned()).or_default() += &code(&path);
+        }
+    }
+    modules
+}
+
+/// The modules behind `crate::` in code: `crate::a::B` and `crate::{a, b::{C, D}}`.
+fn named_modules(code: &str) -> BTreeSet<&str> {
+    let mut named = BTreeSet::new();
+    for rest in code.split("crate::").skip(1) {
+        let Some(list) = rest.strip_prefix('{') else {
+            named.insert(rest);
+            continue;
+        };
+        let mut depth = 1;
+        named.insert(list);
+        for (place, letter) in list.char_indices() {
+            depth += i32::from(letter == '{') - i32::from(letter == '}');
+            match (letter, depth) {
+                (_, 0) => break,
+                (',', 1) => drop(named.insert(list[place + 1..].trim_start())),
+                _ => {}
+            }
+        }
+    }
+    let end = |c: char| !c.is_alphanumeric() && c != '_';
+    named.into_iter().filter_map(|text| text.split(end).next()).collect()
+}
+
+#[test]
+fn the_modules_behind_a_prefix_are_found() {
+    let code = "use crate::a::B;\nuse crate::{c::{D, e}, f, g::h::{I}};\nlet x = crate::j(crate::k::L);";
+    assert_eq!(named_modules(code).into_iter().collect::<Vec<_>>(), ["a", "c", "f", "g", "j", "k"]);
+}
+
+#[test]
+fn the_modules_of_the_process_name_each_other_without_a_circle() {
+    let modules = modules();
+    let mut names: BTreeMap<&str, BTreeSet<&str>> = modules
+        .iter()
+        .map(|(module, code)| {
+            let named = named_modules(code).into_iter().filter(|name| name != module && modules.contains_key(*name));
+            (module.as_str(), named.collect())
+        })
+        .collect();
+    assert!(names["app"].len() > 10, "what a module names is found");
+    // Modules that name none are taken away until none is left.
+    while !names.is_empty() {
+        let lowest: Vec<_> = names.iter().filter(|(_, named)| named.is_empty()).map(|(name, _)| *name).collect();
+        assert!(!lowest.is_empty(), "these modules name each other in a circle, or lead to one: {names:?}");
+        names.retain(|name, _| !lowest.contains(name));
+        names.values_mut().for_each(|named| named.retain(|name| !lowest.contains(name)));
+    }
+}
+
+#[test]
+fn a_library_is_named_only_by_the_modules_that_it_is_for() {
+    let modules = modules();
+    for (library, its) in [
+        ("async_nats", &["nats", "config", "telemetry", "cli"][..]),
+        ("axum", &["http"]),
+        ("hyper_util", &["relay", "http", "cli"]),
+        ("rustls", &["relay", "server", "provider_auth", "cli"]),
+        ("prometheus_client", &["status"]),
+        ("envy", &["config"]),
+        ("notify", &["reload"]),
+        ("opentelemetry", &["traces"]),
+    ] {
+        let users = modules.iter().filter(|(_, code)| code.contains(&format!("{library}::"))).map(|(name, _)| name);
+        let users: Vec<_> = users.collect();
+        assert!(!users.is_empty(), "{library} is not used");
+        assert!(users.iter().all(|user| its.contains(&user.as_str())), "{library} is named by {users:?}");
     }
 }
 

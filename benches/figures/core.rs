@@ -64,7 +64,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
     rows.push(row.target(Target::AtMost(Figure::Time(200.0))));
     let row = Row::new("merging an override into a request of 4 KB", Figure::Time(merge(effort)));
     rows.push(row.target(Target::AtMost(Figure::Time(5_000.0))));
-    rows.push(Row::new("from message to answer, 3 routers, with lock, clock and dice", Figure::Time(answer(effort)?)));
+    rows.push(Row::new(
+        "from message to answer, 3 routers, with lock, clock and random generator",
+        Figure::Time(answer(effort)?),
+    ));
     Ok(rows)
 }
 

@@ -23,9 +23,9 @@ use crate::stats::{self, Latencies};
 use crate::table::{Figure, Row, Target};
 
 /// The longest time of 99 in a hundred, in nanoseconds.
-const MOST: f64 = 1_000.0;
+const MAX_NANOS: f64 = 1_000.0;
 /// The same for a probe of the most routers.
-const MOST_OF_PROBE: f64 = 5_000.0;
+const MAX_PROBE_NANOS: f64 = 5_000.0;
 
 /// All rows of the lock.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
@@ -34,10 +34,10 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
         for (size, shown) in [(4_000, "4 KB"), (900_000, "900 KB")] {
             let took = Figure::Time(decide(effort, routers, size)?);
             let what = format!("under the lock: a decision on a request of {shown}, {routers} routers: p99");
-            rows.push(Row::new(what, took).target(Target::AtMost(Figure::Time(MOST))));
+            rows.push(Row::new(what, took).target(Target::AtMost(Figure::Time(MAX_NANOS))));
         }
     }
-    for (routers, most) in [(3, MOST), (1_000, MOST), (60_000, MOST_OF_PROBE)] {
+    for (routers, most) in [(3, MAX_NANOS), (1_000, MAX_NANOS), (60_000, MAX_PROBE_NANOS)] {
         let [sent, returned] = probe(effort, routers)?;
         for (what, took) in [("sent", sent), ("given back", returned)] {
             let what = format!("under the lock: a probe {what}, {routers} routers: p99");

@@ -177,7 +177,8 @@ impl Hops<'_> {
 /// As fast as it goes.
 async fn at(effort: Effort, connections: usize, hops: Hops<'_>) -> Result<Vec<Row>> {
     let rounds = hops.rounds(effort, connections, None).await?;
-    let name = |what: &str| format!("relay, {connections} connections: {what}");
+    let plural = if connections == 1 { "" } else { "s" };
+    let name = |what: &str| format!("relay, {connections} connection{plural}: {what}");
     let relay = |value: fn(&Sample) -> f64| median(rounds.iter().map(|round| value(&round.relay)));
     let alone = |value: fn(&Sample) -> f64| median(rounds.iter().map(|round| value(&round.alone)));
     let nginx = |value: fn(&Sample) -> f64| {

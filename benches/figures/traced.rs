@@ -17,7 +17,7 @@ use crate::watched::{address, ask};
 
 const CONNECTIONS: usize = 64;
 /// How traces are set.
-const WAYS: [&str; 4] = ["off", "on", "nobody listens", "no answer"];
+const WAYS: [&str; 4] = ["off", "on", "refused", "no answer"];
 
 /// The rows.
 pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
@@ -30,13 +30,13 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
     let collector = Hop::of(Process::alone("the collector", &["upstream"])?, "upstream listens", "").await?;
     // It takes connections and reads nothing.
     let silent = TcpListener::bind("127.0.0.1:0")?;
-    let nobody = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let file = std::env::temp_dir().join(format!("figures-traced-{}.json", std::process::id()));
     let target = format!(r#"{{"name": "a", "url": "http://{}"}}"#, upstream.addr());
     std::fs::write(&file, format!(r#"{{"pools": [{{"ingress": "/llm/", "targets": [{target}]}}]}}"#))?;
     let path = file.display().to_string();
     let mut relays = Vec::new();
-    for endpoint in [None, Some(collector.addr()), Some(nobody), Some(silent.local_addr()?)] {
+    for endpoint in [None, Some(collector.addr()), Some(closed), Some(silent.local_addr()?)] {
         let endpoint = endpoint.map(|addr: SocketAddr| format!("http://{addr}"));
         let mut settings = vec![("BROKER_CONFIG", path.as_str()), ("BROKER_RELAY", "127.0.0.1:0")];
         settings.extend(endpoint.as_deref().map(|endpoint| ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)));

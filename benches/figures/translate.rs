@@ -112,7 +112,7 @@ pub(crate) fn stream(vendor: Vendor) -> Result<(Box<dyn StreamTranslator>, Vec<u
     Ok((stream, out))
 }
 
-/// Translates the request so many times.
+/// Translates the request this many times.
 pub(crate) fn repeat_request(vendor: Vendor, times: u64) -> Result<()> {
     let body = request(vendor)?;
     for _ in 0..times {
@@ -121,7 +121,7 @@ pub(crate) fn repeat_request(vendor: Vendor, times: u64) -> Result<()> {
     Ok(())
 }
 
-/// Translates the event so many times.
+/// Translates the event this many times.
 pub(crate) fn repeat_event(vendor: Vendor, times: u64) -> Result<()> {
     let (mut stream, mut out) = stream(vendor)?;
     for _ in 0..times {

@@ -12,7 +12,7 @@ use types::time::BrokerTime;
 
 /// How far the sender's clock may be from this one.
 pub const SIGNATURE_WINDOW: Duration = Duration::from_secs(30);
-/// So many nonces are remembered; more orders than that within the window are refused.
+/// The most nonces that are remembered; more orders than that within the window are refused.
 const MAX_NONCES: usize = 10_000;
 /// The longest nonce, in bytes.
 const MAX_NONCE_CHARS: usize = 64;
@@ -58,7 +58,6 @@ pub enum AuthError {
     /// Signed before this replica started: it may have been taken then, and whether it was is forgotten.
     #[error("signed before this replica started: give the order again (if it is new, are the clocks right?)")]
     BeforeStart,
-    /// More orders than anybody gives.
     #[error("too many orders within a minute")]
     TooMany,
 }

@@ -16,11 +16,10 @@ pub struct ParentSpan {
     pub sampled: bool,
 }
 
-/// Of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallContext {
     /// When it came; `None` where only its end and its milliseconds are known.
-    pub came: Option<BrokerTime>,
+    pub received_at: Option<BrokerTime>,
     pub parent: Option<ParentSpan>,
     /// The end user that the request names: `user`.
     pub user: Option<String>,
@@ -30,7 +29,6 @@ pub struct CallContext {
     pub price_row: Option<Arc<str>>,
 }
 
-/// Of an attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AttemptContext {
     pub sent: Option<BrokerTime>,

@@ -236,7 +236,7 @@ pub(crate) fn short<'a>(text: impl Into<Cow<'a, str>>) -> String {
     within(text.into(), MAX_TEXT_BYTES)
 }
 
-/// The same, of at most so many bytes.
+/// The same, of at most this many bytes.
 pub(super) fn within(text: Cow<'_, str>, most: usize) -> String {
     // Without an early end, so that many bytes are looked at at once.
     let is_plain = |text: &str| text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'));

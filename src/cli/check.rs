@@ -103,7 +103,7 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
 /// What the tables of prices say of the models that the pools name.
 fn models(config: &Config) -> Vec<lint::Finding> {
     let prices = LivePrices::default();
-    prices.configure(config);
+    prices.configure(config.relay.rules.prices.clone(), config.prices.as_ref());
     let book = prices.book();
     let direct = &config.relay.rules.direct;
     let today = prices::day(Clock::start().now());

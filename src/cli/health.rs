@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read, in bytes.
-const MAX_ANSWER: usize = 32 << 20;
+const MAX_ANSWER_BYTES: usize = 32 << 20;
 
 /// Asks at an address; the answer's text.
 ///
@@ -31,7 +31,7 @@ const MAX_ANSWER: usize = 32 << 20;
 ///
 /// # Errors
 /// No answer, or not alive or ready.
-pub fn ask(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<String> {
+pub fn probe(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<String> {
     get(address, tls, if ready { "/readyz" } else { "/livez" })
 }
 
@@ -70,7 +70,8 @@ where
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(anyhow::Error::from_boxed)?;
+    let body =
+        Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await.map_err(anyhow::Error::from_boxed)?;
     Ok((status, String::from_utf8_lossy(&body.to_bytes()).trim().to_owned()))
 }
 

@@ -20,7 +20,7 @@ use types::mode::OperatingMode;
 
 pub use check::{CheckArgs, check};
 pub use explain::{Explain, explain};
-pub use health::ask;
+pub use health::probe;
 pub use init::{InitArgs, init};
 pub use settings::{SettingsArgs, settings};
 
@@ -34,10 +34,12 @@ pub struct BadArgument(pub String);
 #[error("cannot write to the standard output: {0}")]
 pub struct OutputError(#[from] pub std::io::Error);
 
-/// Load balancer for LLM deployments behind the gecholog gateway.
+/// Load balancer for LLM deployments, behind the gecholog gateway or without it.
 ///
-/// Chooses, over NATS, the router that serves each call, and leaves out those that fail. Every flag is also an environment
-/// variable: --disabled-time is DISABLED_TIME. Secrets are read from the environment only: NATS_TOKEN, NATS_URL.
+/// Tells the gateway, over NATS, which router serves each call, and leaves out those that fail. With --broker-relay it carries calls
+/// itself and retries them elsewhere; --config names its targets. Every flag is also an environment variable: --disabled-time is
+/// DISABLED_TIME, --config is BROKER_CONFIG. Only from the environment come secrets (NATS_TOKEN, NATS_URL, BROKER_ADMIN_TOKEN), the
+/// proxy's variables and those of OpenTelemetry (docs/settings.md).
 #[derive(Debug, Clone, Parser)]
 #[command(name = "broker", version)]
 pub struct Cli {

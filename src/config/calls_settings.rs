@@ -18,7 +18,7 @@ pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, 
     let mut check = Resolver { sources, faults: Vec::new() };
     check.telemetry();
     let bus = check.bus();
-    let address = if bus { None } else { check.http().ask() };
+    let address = if bus { None } else { check.http().probe_address() };
     if !bus && address.is_none() && check.faults.is_empty() {
         check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be asked");
     }

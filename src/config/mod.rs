@@ -18,13 +18,12 @@ mod tls;
 mod tokens;
 mod trace_settings;
 
+pub use crate::fault::Fault;
 pub use calls_settings::http_without_bus;
 pub use check::{http_of, operator_of, resolve};
 pub use names::names;
 pub use raw::{RawSettings, Sources};
 pub use shown::{Setting, settings};
-
-use std::fmt;
 
 use crate::admin::Token;
 use crate::prices::PricesFile;
@@ -69,26 +68,6 @@ pub struct Operator {
     pub token: Option<Token>,
     /// A header of trace ids besides the well-known ones, in small letters: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The variable or flag; or file, line, column and the path in it.
-    pub place: String,
-    /// What was written there, unless it is secret.
-    pub value: Option<String>,
-    /// What is wrong with it, and what would be right.
-    pub problem: String,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "{}={value:?}: {}", self.place, self.problem),
-            None => write!(f, "{}: {}", self.place, self.problem),
-        }
-    }
 }
 
 /// A config or its faults, and warnings in either case.

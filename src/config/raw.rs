@@ -40,7 +40,7 @@ pub struct RawSettings {
     /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
     #[arg(long, global = true, value_name = "MINUTES", allow_hyphen_values = true)]
     pub(super) disabled_time: Option<String>,
-    /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool from the two below]
+    /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool, of BROKER_INGRESS and BROKER_ROUTERS]
     #[arg(long = "config", global = true, value_name = "FILE")]
     pub(super) broker_config: Option<String>,
     /// File with prices of models over those that are shipped, in our own form or LiteLLM's; read again when it changes

@@ -42,13 +42,13 @@ const KEY_PREFIXES: [&str; 18] = [
     "r8_",
 ];
 /// Changes between small letters, capitals and digits in a word that a person wrote, at most: two in `gpt4o`.
-const MOST_CHANGES: usize = 3;
+const MAX_CHANGES: usize = 3;
 /// Letters and digits of a word on end, at most.
-const LONGEST_RUN: usize = 24;
+const MAX_RUN_CHARS: usize = 24;
 /// The longest value that is shown where one of a few names belongs, in bytes.
-const LONGEST_CHOICE: usize = 40;
+const MAX_CHOICE_BYTES: usize = 40;
 /// The longest name that is shown of a header or a parameter, in bytes; longer ones are no names.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// Whether something of this name may be a secret.
 pub(super) fn is_name_of_secret(name: &str) -> bool {
@@ -76,7 +76,7 @@ pub(super) fn shown(value: String) -> Option<String> {
 /// A value where one of a few names belongs, if it may be shown: only what could be such a name, misspelt.
 pub(super) fn shown_choice(value: &str) -> Option<&str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    (value.len() <= LONGEST_CHOICE && value.bytes().all(plain) && !has_key(value)).then_some(value)
+    (value.len() <= MAX_CHOICE_BYTES && value.bytes().all(plain) && !has_key(value)).then_some(value)
 }
 
 /// Whether a part of a text looks like a key: it begins as vendors' keys do, or is drawn at random rather than written.
@@ -93,7 +93,7 @@ fn is_random(word: &str) -> bool {
     let runs = word.split(['-', '_']);
     let longest = runs.clone().map(str::len).max().unwrap_or_default();
     let changes = runs.map(|run| run.as_bytes().windows(2).filter(|pair| is_change(pair)).count()).sum::<usize>();
-    changes > MOST_CHANGES || longest > LONGEST_RUN
+    changes > MAX_CHANGES || longest > MAX_RUN_CHARS
 }
 
 /// A capital that begins a word is no change.
@@ -108,7 +108,7 @@ const fn is_change(pair: &[u8]) -> bool {
 /// The name of a header or a parameter, if it is one: a whole header in place of a name may contain its value.
 pub(super) fn shown_name(name: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b' ');
-    if name.len() <= LONGEST_NAME && name.bytes().all(plain) { name } else { "…" }
+    if name.len() <= MAX_NAME_BYTES && name.bytes().all(plain) { name } else { "…" }
 }
 
 /// A key of the file: what stands in its place by mistake may be a secret.

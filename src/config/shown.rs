@@ -13,7 +13,6 @@ use super::raw::{RawSettings, Sources};
 /// Stands for what is secret.
 const MASK: &str = "***";
 
-/// One setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The name of its variable.

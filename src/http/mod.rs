@@ -3,7 +3,7 @@
 //! - `limits`: number, duration and size of connections and requests.
 //! - `host`: the host names it answers to, so that no foreign page can use it.
 //! - `page`: what people see in a browser.
-//! - `api`: documents and metrics. `orders`: what operators may change. `events`: what happens, as it happens.
+//! - `api`: documents and metrics. `admin`: what operators may change. `events`: what happens, as it happens.
 //!
 //! Away from the bus means not ready, never dead: a restart would not bring the bus back, and would lose what was learnt.
 
@@ -48,7 +48,7 @@ pub enum Settings {
 
 impl Settings {
     /// Where this process can be asked from its own machine.
-    pub fn ask(self) -> Option<SocketAddr> {
+    pub fn probe_address(self) -> Option<SocketAddr> {
         match self {
             Self::Off => None,
             Self::Default => Some(DEFAULT_ADDRESS),

@@ -17,10 +17,10 @@ pub(super) const CHUNK_HEADER: &str = "Broker-Part";
 const CHUNK_HEADERS_BYTES: usize = 1_024;
 /// The least that a part has, however little the bus takes.
 const MIN_CHUNK_BYTES: usize = 256;
-/// So many replicas may have begun to answer in parts; more than anybody runs.
-const MOST_BEGUN: usize = 1_000;
+/// The most replicas that may have begun to answer in parts: more than are run together.
+const MAX_BEGUN: usize = 1_000;
 /// The longest name of a replica that answers in parts, in bytes.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_BYTES: usize = 64;
 
 /// Cuts an answer into parts that a bus takes whose messages have at most `largest` bytes; each with its headers.
 pub(super) fn split(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(Bytes, HeaderMap)> {
@@ -67,7 +67,7 @@ impl Reassembler {
     pub(super) fn take(&mut self, message: Message) -> Option<Message> {
         let (number, count) = part(&message)?;
         let replica = text(&message, REPLICA);
-        if replica.len() > LONGEST_NAME || (self.begun.len() >= MOST_BEGUN && !self.begun.contains_key(&replica)) {
+        if replica.len() > MAX_NAME_BYTES || (self.begun.len() >= MAX_BEGUN && !self.begun.contains_key(&replica)) {
             return None;
         }
         self.bytes = self.bytes.saturating_add(message.payload.len());
@@ -206,7 +206,7 @@ mod tests {
             assert!(gather.take(first).is_none());
         }
         let held: usize = gather.begun.values().flatten().map(|begun| begun.bytes.len()).sum();
-        assert!(held <= 1_000 && gather.begun.len() <= MOST_BEGUN, "{held} bytes of {}", gather.begun.len());
+        assert!(held <= 1_000 && gather.begun.len() <= MAX_BEGUN, "{held} bytes of {}", gather.begun.len());
         assert!(gather.take(messages(&"x".repeat(65), &[7; 2_000], 0).remove(0)).is_none());
     }
 

@@ -27,12 +27,12 @@ const QUIET_TIMEOUT: Duration = Duration::from_millis(250);
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// Timeout of all answers together.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// More replicas than anybody runs.
+/// More replicas than are run together.
 const MAX_REPLICAS: usize = 1_000;
 /// The answers to an order are a few hundred bytes from each replica; in bytes, all of them.
-const MOST_OF_ORDERS: usize = 4 << 20;
+const MAX_ORDERS_BYTES: usize = 4 << 20;
 /// Ten times the largest documents of a few replicas, in bytes.
-const MOST_OF_DOCUMENTS: usize = 256 << 20;
+const MAX_DOCUMENTS_BYTES: usize = 256 << 20;
 
 /// When it was signed.
 const TIME_HEADER: &str = "Broker-Time";
@@ -97,7 +97,7 @@ pub(super) fn by(headers: Option<&HeaderMap>) -> String {
 ///
 /// # Errors
 /// No replica answers, or an answer is incomplete.
-async fn ask(
+async fn request(
     client: &Client,
     subject: String,
     headers: HeaderMap,
@@ -161,7 +161,7 @@ pub async fn order(
         None => HeaderMap::new(),
     };
     headers.insert(SENDER_HEADER, who);
-    let answers = ask(client, subject, headers, body.into(), MOST_OF_ORDERS).await?;
+    let answers = request(client, subject, headers, body.into(), MAX_ORDERS_BYTES).await?;
     Ok(answers.iter().map(done).collect())
 }
 
@@ -191,7 +191,8 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
 /// No replica answers, or what one answers cannot be read.
 pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
     let body = serde_json::to_vec(query).unwrap_or_default();
-    let answers = ask(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
+    let answers =
+        request(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
     let pages = answers.iter().map(read);
     pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
 }
@@ -202,7 +203,8 @@ pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> R
 /// No replica answers, or what one answers cannot be read.
 pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
     let body = serde_json::to_vec(ids).unwrap_or_default();
-    let answers = ask(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MOST_OF_DOCUMENTS).await?;
+    let answers =
+        request(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
     let records = answers.iter().map(read::<Vec<CallRecord>>).collect::<Result<Vec<_>, _>>();
     let records = records.map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))?;
     Ok(records.into_iter().flatten().collect())
@@ -214,7 +216,7 @@ pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Re
 /// No replica answers, or one does not answer with a document, which would be missing silently.
 pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, PeerError> {
     let subject = subject(settings, word);
-    let answers = ask(client, subject, HeaderMap::new(), Bytes::new(), MOST_OF_DOCUMENTS).await?;
+    let answers = request(client, subject, HeaderMap::new(), Bytes::new(), MAX_DOCUMENTS_BYTES).await?;
     let documents = answers.iter().map(read);
     documents.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
 }

@@ -20,7 +20,7 @@ use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
 /// The wait for the first answer that counts.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// The wait for one more, or for its next part.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(100);
 /// Timeout of the whole takeover.
@@ -28,9 +28,9 @@ const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Limit of all answers together in bytes, and what each router that this replica knows adds to it: a router's path,
 /// its state, and orders with their reasons.
 const MAX_ANSWERS_BYTES: usize = 4 << 20;
-const MOST_OF_ROUTER: usize = 2 << 10;
+const MAX_ROUTER_BYTES: usize = 2 << 10;
 /// The longest nonce that is signed, in bytes.
-const LONGEST_NONCE: usize = 64;
+const MAX_NONCE_BYTES: usize = 64;
 
 /// What a state is signed as; its parts each with their number and their replica, so that none can replace another.
 fn signed_as(headers: Option<&HeaderMap>) -> String {
@@ -43,7 +43,7 @@ fn signed_as(headers: Option<&HeaderMap>) -> String {
 
 /// Signs the parts of an answer with the nonce of the request.
 pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8], now: BrokerTime) {
-    let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= LONGEST_NONCE);
+    let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= MAX_NONCE_BYTES);
     let Some(nonce) = nonce else { return };
     for (bytes, headers) in parts {
         let mac = token.sign(&signed_as(Some(headers)), now, nonce.to_owned(), bytes);
@@ -68,14 +68,14 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn new(token: Option<&'a Token>, nonce: String, routers: usize) -> Self {
-        let gather = Reassembler::up_to(MAX_ANSWERS_BYTES.saturating_add(routers.saturating_mul(MOST_OF_ROUTER)));
+        let gather = Reassembler::up_to(MAX_ANSWERS_BYTES.saturating_add(routers.saturating_mul(MAX_ROUTER_BYTES)));
         Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
     }
 
     /// Takes messages until the bus says that no replica is there, or no more come in time.
     async fn collect(&mut self, messages: &mut (impl Stream<Item = Message> + Unpin)) {
         let begin = Instant::now();
-        let mut end = begin + FIRST;
+        let mut end = begin + FIRST_ANSWER_TIMEOUT;
         while let Some(message) = next(messages, end).await {
             if message.status == Some(StatusCode::NO_RESPONDERS) {
                 break;
@@ -218,10 +218,14 @@ mod tests {
         let mut nobody = answer("a", "ours", NONCE, 0).remove(0);
         nobody.status = Some(StatusCode::NO_RESPONDERS);
         assert_eq!(waited(vec![(0, nobody)]).await, Duration::ZERO);
-        assert_eq!(waited(Vec::new()).await, FIRST);
+        assert_eq!(waited(Vec::new()).await, FIRST_ANSWER_TIMEOUT);
         let one = |token| answer("a", token, NONCE, 0).remove(0);
         assert_eq!(waited(vec![(300, one("ours"))]).await, Duration::from_millis(300) + QUIET_TIMEOUT);
-        assert_eq!(waited(vec![(300, one("another"))]).await, FIRST, "what does not count does not end the wait");
+        assert_eq!(
+            waited(vec![(300, one("another"))]).await,
+            FIRST_ANSWER_TIMEOUT,
+            "what does not count does not end the wait"
+        );
         assert_eq!(waited(vec![(90, one("ours")); 100]).await, TAKEOVER_TIMEOUT, "nor can answers without end hold it");
     }
 

@@ -30,7 +30,6 @@ pub enum FetchError {
     Status {
         /// Who was asked.
         host: String,
-        /// The status.
         status: u16,
     },
     /// An answer that has no key in it.

@@ -33,12 +33,10 @@ pub enum Key {
     Aws(AwsKey),
 }
 
-/// A key of AWS.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AwsKey {
     /// Its id, which is no secret.
     pub id: String,
-    /// The secret.
     pub secret: String,
     /// What temporary keys have besides.
     pub session_token: Option<String>,
@@ -89,7 +87,7 @@ struct Cached {
 
 /// What a look at the cached key shows.
 #[derive(Debug)]
-enum Look {
+enum Lookup {
     Valid(Arc<Key>),
     /// Good for now, and to be renewed.
     Ending(Arc<Key>),
@@ -140,42 +138,42 @@ impl KeySource {
         fetch: &F,
         now: impl Fn() -> Timestamp + Clone + Send + 'static,
     ) -> Option<Arc<Key>> {
-        match self.look(now()) {
-            Look::Valid(key) => return Some(key),
-            Look::Ending(key) => {
+        match self.lookup(now()) {
+            Lookup::Valid(key) => return Some(key),
+            Lookup::Ending(key) => {
                 if let Ok(turn) = Arc::clone(&self.fetching).try_lock_owned() {
                     self.renew(turn, fetch, now);
                 }
                 return Some(key);
             }
-            Look::Failed => return None,
+            Lookup::Failed => return None,
             // Nothing speaks for the next fetch, so one call waits for it and the others go on.
-            Look::FailedBefore => {
+            Lookup::FailedBefore => {
                 let turn = Arc::clone(&self.fetching).try_lock_owned().ok()?;
                 return self.renew(turn, fetch, now).await.ok().flatten();
             }
-            Look::Absent => {}
+            Lookup::Absent => {}
         }
         let turn = Arc::clone(&self.fetching).lock_owned().await;
         // Another call may have fetched meanwhile.
-        match self.look(now()) {
-            Look::Valid(key) | Look::Ending(key) => Some(key),
-            Look::Failed | Look::FailedBefore => None,
-            Look::Absent => self.renew(turn, fetch, now).await.ok().flatten(),
+        match self.lookup(now()) {
+            Lookup::Valid(key) | Lookup::Ending(key) => Some(key),
+            Lookup::Failed | Lookup::FailedBefore => None,
+            Lookup::Absent => self.renew(turn, fetch, now).await.ok().flatten(),
         }
     }
 
-    fn look(&self, now: Timestamp) -> Look {
+    fn lookup(&self, now: Timestamp) -> Lookup {
         let cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         let waits = cached.not_before.is_some_and(|moment| now < moment);
         match &cached.key {
             Some(ExpiringKey { key, expires }) if now < *expires => {
                 let ends = now.checked_add(RENEW_BEFORE).is_ok_and(|soon| soon >= *expires);
-                if ends && !waits { Look::Ending(Arc::clone(key)) } else { Look::Valid(Arc::clone(key)) }
+                if ends && !waits { Lookup::Ending(Arc::clone(key)) } else { Lookup::Valid(Arc::clone(key)) }
             }
-            _ if waits => Look::Failed,
-            _ if cached.not_before.is_some() => Look::FailedBefore,
-            _ => Look::Absent,
+            _ if waits => Lookup::Failed,
+            _ if cached.not_before.is_some() => Lookup::FailedBefore,
+            _ => Lookup::Absent,
         }
     }
 

@@ -224,10 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn path(text: &str) -> RouterPath {
-        RouterPath::parse(text).unwrap()
-    }
+    use crate::fixtures::path;
 
     fn all(target: &RouterPath) -> Option<RouterPath> {
         Some(target.clone())

@@ -53,7 +53,7 @@ pub(super) struct AttemptEnd {
     pub(super) broken: Option<TransportFailure>,
     pub(super) gateway_generated: bool,
     pub(super) missing: Option<NamedBy>,
-    pub(super) hint: Option<RetryAfter>,
+    pub(super) retry_after: Option<RetryAfter>,
     pub(super) html: bool,
     /// What is wrong with the answer.
     pub(super) error_class: Option<ErrorClass>,
@@ -73,7 +73,7 @@ impl AttemptEnd {
             broken: None,
             gateway_generated: false,
             missing: None,
-            hint: None,
+            retry_after: None,
             html: false,
             error_class: None,
             leaves_key_open: false,
@@ -211,7 +211,7 @@ impl AttemptGuard {
                 status: Some(end.status),
                 gateway_generated: end.gateway_generated,
                 html: end.html,
-                retry_after: end.hint,
+                retry_after: end.retry_after,
             },
             details: CallDetails {
                 // A disabled one that is tried because there is nothing else finds out too.

@@ -12,12 +12,12 @@ const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Whether the text of an answer with these headers can be read once all of it is here.
 pub(super) fn is_readable(headers: &AnswerHeaders<'_>) -> bool {
-    !headers.is_compressed() || Coding::of(headers).is_some()
+    !headers.is_compressed() || Coding::from_headers(headers).is_some()
 }
 
 /// The headers and the body of an answer as if it were not compressed, where that can be read; else as they are.
 pub(super) fn decoded<'a, 'b>(headers: AnswerHeaders<'a>, body: &'b [u8]) -> (AnswerHeaders<'a>, Cow<'b, [u8]>) {
-    match Coding::of(&headers).and_then(|coding| coding.decode(body)) {
+    match Coding::from_headers(&headers).and_then(|coding| coding.decode(body)) {
         Some(text) => (headers.decoded(), Cow::Owned(text)),
         None => (headers, Cow::Borrowed(body)),
     }
@@ -30,7 +30,7 @@ enum Coding {
 }
 
 impl Coding {
-    fn of(headers: &AnswerHeaders<'_>) -> Option<Self> {
+    fn from_headers(headers: &AnswerHeaders<'_>) -> Option<Self> {
         match headers.coding()?.to_ascii_lowercase().as_str() {
             "gzip" | "x-gzip" => Some(Self::Gzip),
             "deflate" => Some(Self::Deflate),

@@ -126,7 +126,7 @@ impl DirectUpstream {
 
     /// The path and the query below its address.
     pub(super) fn path_and_query(&self, onward: ForwardedRequest<'_>) -> (String, Option<String>) {
-        let path = format!("/{}", self.endpoint.as_deref().unwrap_or(onward.rest));
+        let path = format!("/{}", self.endpoint.as_deref().unwrap_or(onward.subpath));
         (path, self.query.merged(onward.query, self.forwards))
     }
 
@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn a_path_and_a_query_of_its_own() {
         let headers = HeaderMap::new();
-        let below = |direct: &DirectUpstream, rest, query| {
-            direct.path_and_query(ForwardedRequest { rest, query, headers: &headers })
+        let below = |direct: &DirectUpstream, subpath, query| {
+            direct.path_and_query(ForwardedRequest { subpath, query, headers: &headers })
         };
         let mut azure = direct("https://x.openai.azure.com/openai/deployments/gpt4/", None, false);
         azure.set_query("api-version", "2024-02-01");

@@ -6,7 +6,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 /// The largest head of a request or an answer, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 64 << 10;
 /// The most headers of a head: eight bytes each, `x-a: 1` and a line end. hyper sets aside 64 bytes for each of them at every
-/// head; up to so many that costs nothing that can be measured, for twice as many 2 µs.
+/// head, which is cheap up to this many.
 pub(super) const MAX_HEADERS: usize = MAX_HEAD_BYTES / 8;
 
 /// What belongs to one connection and never goes on (RFC 9110, 7.6.1), and what the next hop says anew.

@@ -28,7 +28,7 @@ use super::outgoing::Translation;
 use super::upstream_body::UpstreamBody;
 use types::outcome::{NamedBy, TransportFailure};
 
-/// So many bytes of an answer are held back at most.
+/// The most that is held back of an answer, in bytes.
 pub(super) const MAX_HELD_BYTES: usize = 64 << 10;
 
 /// For the rest of an error the wait after its head is this, or `hold` where that is less: servers write the head and the body of an

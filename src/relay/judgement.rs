@@ -31,15 +31,15 @@ pub(super) struct Judgement {
 /// What an attempt came to, in the words of the plan and of health. One that failed is reported here.
 pub(super) fn judge<'n>(
     target: &Target<'_>,
-    came: Result<UpstreamResponse, FailedAttempt>,
+    result: Result<UpstreamResponse, FailedAttempt>,
     naming: impl FnOnce() -> Naming<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
-    match came {
+    match result {
         Ok(answer) => {
             let (end, result) = ending(&answer, target, naming, guard.now());
             guard.answered(&answer.head.headers, &answer.held);
-            Judgement { result, retry_after: end.hint, answer: Some((answer, end)) }
+            Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
         Err(FailedAttempt { failure: breakage, error, .. }) => {
             let result = AttemptResult::Broken(breakage);
@@ -59,7 +59,7 @@ pub(super) fn judge<'n>(
             } else if breakage == TransportFailure::Stale {
                 guard.end_without_blame(breakage.as_str());
             } else {
-                guard.finish(AttemptEnd { hint: retry_after, ..AttemptEnd::broken(breakage) });
+                guard.finish(AttemptEnd { retry_after, ..AttemptEnd::broken(breakage) });
             }
             Judgement { result, retry_after, answer: None }
         }
@@ -85,7 +85,7 @@ fn ending<'n>(
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
     let missing = Missing::of_error(status, error_class, &body);
     let end = AttemptEnd {
-        hint: gateway::retry_after(status, &headers, &body, received),
+        retry_after: gateway::retry_after(status, &headers, &body, received),
         html: headers.is_html(),
         error_class,
         leaves_key_open: error_class::leaves_key_open(status, &headers, &body),

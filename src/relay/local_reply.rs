@@ -174,7 +174,6 @@ impl LocalReply {
         }
     }
 
-    /// The codes of all.
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
         let nobody = [Self::NobodyLeft(String::new()), Self::RateLimited(String::new())];
         let own = [
@@ -270,11 +269,11 @@ fn anthropic_kind(status: StatusCode) -> &'static str {
     }
 }
 
-/// The names of models; so many are named at most.
+/// This many models are named at most.
 fn listed(models: &[String]) -> String {
-    const MOST_MODELS: usize = 100;
-    let names = models.iter().take(MOST_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match models.len().saturating_sub(MOST_MODELS) {
+    const MAX_MODELS: usize = 100;
+    let names = models.iter().take(MAX_MODELS).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match models.len().saturating_sub(MAX_MODELS) {
         0 => names,
         more => format!("{names} and {more} more"),
     }
@@ -282,8 +281,8 @@ fn listed(models: &[String]) -> String {
 
 /// A name as a client wrote it, of a length that fits into an answer.
 fn shortened(name: &str) -> String {
-    const MAX_LETTERS: usize = 100;
-    let short: String = name.chars().take(MAX_LETTERS).collect();
+    const MAX_NAME_CHARS: usize = 100;
+    let short: String = name.chars().take(MAX_NAME_CHARS).collect();
     if short.len() < name.len() { format!("{short}…") } else { short }
 }
 

@@ -65,11 +65,11 @@ pub(super) fn count_local_reply(handle: &SharedBroker, stop: GiveUp) {
 }
 
 /// An attempt is over: with this status, or without a good answer; and what was wrong with it.
-pub(super) fn attempt(handle: &SharedBroker, came: Result<u16, TransportFailure>, error_class: Option<ErrorClass>) {
+pub(super) fn attempt(handle: &SharedBroker, result: Result<u16, TransportFailure>, error_class: Option<ErrorClass>) {
     if let Some(class) = error_class {
         handle.counts().relayed.errors.count(class.name(), handle.now());
     }
-    handle.counts().relayed.attempts.count(came.map_or_else(TransportFailure::as_str, answered), handle.now());
+    handle.counts().relayed.attempts.count(result.map_or_else(TransportFailure::as_str, answered), handle.now());
 }
 
 /// An attempt is over without anything that its router is to blame for: for this reason, or because the client went away.

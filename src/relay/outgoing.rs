@@ -37,7 +37,6 @@ const AMAZON_STREAM: &str = "application/vnd.amazon.eventstream";
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) request: Request<Full<Bytes>>,
-    /// Its body.
     pub(super) body: Bytes,
     /// What a provider that is known by name makes of it.
     pub(super) translation: Option<Box<Translation>>,
@@ -111,8 +110,8 @@ impl Outgoing {
         Means { handle, memory, keys, session }: Means<'_>,
     ) -> Result<Self, NotSent> {
         let book = handle.prices().book();
-        let operation = Operation::from_path(method.as_str(), onward.rest);
-        let mut prepared = provider.prepare((operation, onward.rest), onward.headers, body, book.table())?;
+        let operation = Operation::from_path(method.as_str(), onward.subpath);
+        let mut prepared = provider.prepare((operation, onward.subpath), onward.headers, body, book.table())?;
         if let Some(lost) = prepared.dropped.content().filter(|_| keeps_content) {
             return Err(NotSent::Incapable(MissingCapability::Form(lost)));
         }

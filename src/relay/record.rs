@@ -71,9 +71,9 @@ pub(super) struct Record {
     pub(super) session: Session,
     pub(super) ingress: RouterPath,
     pub(super) stamp: Bytes,
-    pub(super) rest: String,
+    pub(super) subpath: String,
     pub(super) uri: Uri,
-    pub(super) asked: HeaderMap,
+    pub(super) request_headers: HeaderMap,
     pub(super) ingress_payload: LoggedBody,
     pub(super) outbound_payload: LoggedBody,
     pub(super) patch: Arc<Patch>,
@@ -82,7 +82,7 @@ pub(super) struct Record {
     pub(super) traces: TraceIds,
     /// The model that was sent and the one that was asked for.
     pub(super) models: Vec<String>,
-    pub(super) came: BrokerTime,
+    pub(super) received_at: BrokerTime,
     /// What is known of the answer so far.
     pub(super) answer: Option<RecordedAnswer>,
 }
@@ -174,7 +174,7 @@ impl Record {
         let call = call_object(end, record.traces, cost);
         let error = end.broken.map(|broken| broken.to_string());
         let url = url_without_query(&record.uri);
-        let answered = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
+        let response_headers = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
         entry::write(&Entry {
             session: record.session.id(),
             transaction: &end.transaction,
@@ -182,17 +182,17 @@ impl Record {
             router: end.router.as_str(),
             stamp: &record.stamp,
             call: &call,
-            rest: &record.rest,
+            subpath: &record.subpath,
             url: &url,
-            asked: &logged_headers(&record.asked),
+            request_headers: &logged_headers(&record.request_headers),
             ingress_payload: &record.ingress_payload.shown(),
             outbound_payload: &record.outbound_payload.shown(),
             patch: Arc::unwrap_or_clone(record.patch),
             status: end.status,
-            answered: &answered,
+            response_headers: &response_headers,
             inbound_payload: inbound.as_deref(),
             error: error.as_deref(),
-            times: Some([record.came, end.sent, end.over]),
+            times: Some([record.received_at, end.sent, end.over]),
         })
     }
 }

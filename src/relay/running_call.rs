@@ -40,7 +40,7 @@ pub(super) struct RunningCall {
 #[derive(Debug)]
 struct Begun {
     record: CallRecord,
-    came: BrokerTime,
+    received_at: BrokerTime,
     traces: TraceIds,
     /// All of its request has come.
     is_read: bool,
@@ -82,12 +82,12 @@ impl RunningCall {
     }
 
     /// The head of its request is here.
-    pub(super) fn begin(&mut self, ingress: &RouterPath, session: &str, headers: &HeaderMap, came: BrokerTime) {
+    pub(super) fn begin(&mut self, ingress: &RouterPath, session: &str, headers: &HeaderMap, received_at: BrokerTime) {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
         let traces = TraceIds::from_headers(self.handle.calls().trace_header(), value).or_made(session);
         let record = CallRecord {
             id: session.to_owned(),
-            context: CallContext { came: Some(came), parent: traces.parent(), ..CallContext::default() },
+            context: CallContext { received_at: Some(received_at), parent: traces.parent(), ..CallContext::default() },
             via: Via::Relay,
             pool: ingress.to_string(),
             session: session.to_owned(),
@@ -95,7 +95,8 @@ impl RunningCall {
         };
         let content = self.handle.calls().wants_content().then(Box::default);
         let (is_read, request_bytes, priced_by, sent) = Default::default();
-        self.begun = Some(Box::new(Begun { record, came, traces, is_read, request_bytes, content, priced_by, sent }));
+        self.begun =
+            Some(Box::new(Begun { record, received_at, traces, is_read, request_bytes, content, priced_by, sent }));
     }
 
     /// All of its request is here.
@@ -211,7 +212,7 @@ impl RunningCall {
     fn record(&mut self, end: Option<StreamedEnd>) {
         let Some(begun) = self.begun.take() else { return };
         let now = self.handle.now();
-        let Begun { mut record, came, traces, is_read, sent, priced_by, content, .. } = *begun;
+        let Begun { mut record, received_at, traces, is_read, sent, priced_by, content, .. } = *begun;
         if let Some(sent) = sent {
             self.attempts.note(Attempt {
                 router: sent.router,
@@ -229,7 +230,7 @@ impl RunningCall {
         (record.attempts, record.attempts_left_out) = self.attempts.recorded(is_gone);
         (record.at, record.trace_ids) = (now, traces.into_vec());
         record.replica = Some(self.handle.replica().to_owned());
-        record.ms = Some(millis(now.since(came)));
+        record.ms = Some(millis(now.since(received_at)));
         let by = |router: &String| record.attempts.iter().rposition(|attempt| attempt.router == *router);
         let last = record.attempts.len().checked_sub(1);
         let place = record.router.as_ref().and_then(by).or(last);
@@ -239,7 +240,7 @@ impl RunningCall {
                 record.usage = end.usage;
             }
             record.class = if is_gone { CallClass::ClientGone } else { attempt.class };
-            let waited = now.since(came).saturating_sub(Duration::from_millis(attempt.ms.unwrap_or(0)));
+            let waited = now.since(received_at).saturating_sub(Duration::from_millis(attempt.ms.unwrap_or(0)));
             record.first_byte_ms = attempt.first_byte_ms.map(|first| first + millis(waited)).filter(|_| place == last);
         } else {
             record.class = match (is_gone, is_read) {

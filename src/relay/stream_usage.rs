@@ -67,6 +67,8 @@ pub(super) fn asking(memory: &BodyMemory, body: &[u8]) -> Result<Option<Bytes>, 
 }
 
 /// Whether a target's answer to a stream that was asked so says that it does not take that.
-pub(super) fn is_refused(came: &Result<UpstreamResponse, FailedAttempt>) -> bool {
-    came.as_ref().is_ok_and(|answer| stream_usage::refuses_include_usage(answer.head.status.as_u16(), &answer.start()))
+pub(super) fn is_refused(result: &Result<UpstreamResponse, FailedAttempt>) -> bool {
+    result
+        .as_ref()
+        .is_ok_and(|answer| stream_usage::refuses_include_usage(answer.head.status.as_u16(), &answer.start()))
 }

@@ -34,7 +34,6 @@ pub enum BaseFault {
     /// A user or password before an @.
     #[error("must not carry a user or password: put them into a header")]
     User,
-    /// A query.
     #[error("must not carry a query")]
     Query,
 }
@@ -73,7 +72,6 @@ impl Default for Base {
 }
 
 impl Base {
-    /// The host.
     pub fn host(&self) -> &str {
         self.authority.host()
     }
@@ -112,7 +110,7 @@ impl fmt::Debug for Base {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ForwardedRequest<'a> {
     /// What follows the ingress in the path.
-    pub(super) rest: &'a str,
+    pub(super) subpath: &'a str,
     pub(super) query: Option<&'a str>,
     pub(super) headers: &'a HeaderMap,
 }
@@ -135,7 +133,7 @@ impl Target<'_> {
     /// The address.
     pub(super) fn uri(&self, onward: ForwardedRequest<'_>) -> Option<Uri> {
         match self {
-            Self::Router { gateway, router, .. } => gateway.at(&format!("{router}{}", onward.rest), onward.query),
+            Self::Router { gateway, router, .. } => gateway.at(&format!("{router}{}", onward.subpath), onward.query),
             Self::Direct(direct) => {
                 let (path, query) = direct.path_and_query(onward);
                 direct.base().at(&path, query.as_deref())
@@ -143,7 +141,6 @@ impl Target<'_> {
         }
     }
 
-    /// The headers.
     pub(super) fn headers(&self, onward: ForwardedRequest<'_>) -> HeaderMap {
         let mut headers = headers::forwarded(onward.headers);
         match self {
@@ -211,7 +208,8 @@ mod tests {
         let router = path("/azure/gpt4/");
         let target = Target::Router { gateway: &gateway, router: &router, session: String::new() };
         let headers = HeaderMap::new();
-        let uri = |rest, query| target.uri(ForwardedRequest { rest, query, headers: &headers }).unwrap().to_string();
+        let uri =
+            |subpath, query| target.uri(ForwardedRequest { subpath, query, headers: &headers }).unwrap().to_string();
         assert_eq!(uri("", None), "http://gecholog:5380/azure/gpt4/");
         assert_eq!(uri("v1/chat", Some("a=b&c")), "http://gecholog:5380/azure/gpt4/v1/chat?a=b&c");
         assert_eq!(uri("@evil.example/", None), "http://gecholog:5380/azure/gpt4/@evil.example/");

@@ -110,7 +110,6 @@ pub struct Dispatch {
     pub retry_on: Option<Arc<FailureRule>>,
     /// The target has a budget of tokens.
     pub counts_tokens: bool,
-    /// Its stamp.
     pub stamp: WrittenStamp,
 }
 

@@ -130,9 +130,9 @@ impl Counts {
     }
 
     /// The pools file was read again.
-    pub fn reload(&self, came: ReloadResult, now: BrokerTime) {
-        self.last_reload_failed.store(came != ReloadResult::Applied, Ordering::Relaxed);
-        self.reloads.count(came, now);
+    pub fn reload(&self, result: ReloadResult, now: BrokerTime) {
+        self.last_reload_failed.store(result != ReloadResult::Applied, Ordering::Relaxed);
+        self.reloads.count(result, now);
     }
 
     /// How often it was, by what came of it.

@@ -119,7 +119,7 @@ impl Exporter {
         for call in &batch {
             self.counts.count(result, call.record.at);
         }
-        self.say(match sent {
+        self.log_losses(match sent {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(self.take_fault().unwrap_or_else(|| error.to_string())),
             Err(_) => Some("no answer in time".to_owned()),
@@ -132,7 +132,7 @@ impl Exporter {
     }
 
     /// Says what was lost since that was last said, if it is time.
-    fn say(&mut self, fault: Option<String>) {
+    fn log_losses(&mut self, fault: Option<String>) {
         let lost = self.counts.total(FAILED) + self.counts.total(QUEUE_FULL);
         let is_due = self.said.is_none_or(|said| said.elapsed() >= LOG_INTERVAL);
         if lost > self.lost && is_due {

@@ -190,7 +190,7 @@ impl Call<'_> {
     fn start(&self) -> SystemTime {
         let end = end_of(self.record);
         let by_length = || end.checked_sub(millis(self.record.ms)).unwrap_or(end);
-        self.record.context.came.map_or_else(by_length, wall)
+        self.record.context.received_at.map_or_else(by_length, wall)
     }
 
     fn span(

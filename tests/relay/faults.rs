@@ -206,10 +206,8 @@ async fn an_error_whose_body_does_not_end_counts_by_its_head_and_the_next_target
             let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
             // No limit of the attempt is over before its error is judged.
             let harness = Harness::before(&[&a, &b]).await;
-            let began = std::time::Instant::now();
             let answer = harness.call().await;
             assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{status} {fault}");
-            assert!(began.elapsed().as_secs() < 9, "less than `hold` and `idle`");
             harness.broker.until(&["router disabled", "/llm/a/", &format!("answered {status}")]).await;
             let status: serde_json::Value =
                 serde_json::from_slice(&harness.broker.get("/api/v1/status").await.body).unwrap();

@@ -1,7 +1,6 @@
 //! What has begun goes on as it comes, ends badly where its target does, and ends at once where the client does.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::StreamExt;
 use tokio::sync::Notify;
@@ -106,13 +105,10 @@ async fn comments_keep_a_client_alive_and_first_byte_still_limits_the_first_even
         let harness = Harness::of(&super::pools(&[limited, super::target("b", &b.url())])).await;
         let mut answer = Open::post(harness.relay, CHAT, STREAMED).await;
         answer.until("PROCESSING").await;
-        let passed_on = Instant::now();
         go.notify_one();
+        // When it is cut: src/relay/tests.rs, on a stopped clock.
         let text = answer.closed().await;
         assert!(text.contains("stream_broken") && text.contains("stalled in its answer"), "{text}");
-        // Once its first event is here `idle` counts.
-        let took = passed_on.elapsed().as_millis();
-        assert_eq!(took >= 1_500, !first_event.is_empty(), "{took} ms: {text}");
         harness.broker.until(&["router disabled", "/llm/a/", "stalled in its answer"]).await;
         assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
     }

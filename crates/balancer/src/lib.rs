@@ -14,6 +14,8 @@
 //! | [`retry`] | retries of one request: what to do next |
 
 pub mod broker;
+#[cfg(test)]
+mod fixtures;
 pub mod health;
 mod in_flight;
 pub mod load;

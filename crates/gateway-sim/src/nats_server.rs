@@ -56,12 +56,10 @@ impl NatsServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The port.
     pub const fn port(&self) -> u16 {
         self.port
     }
 
-    /// The token.
     pub fn token(&self) -> &str {
         &self.token
     }

@@ -7,7 +7,6 @@
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 
-/// A body as JSON.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyAsJson {
     /// It is JSON; untouched.

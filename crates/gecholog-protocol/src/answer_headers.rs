@@ -106,6 +106,15 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_another_shape_say_nothing() {
+        for text in ["{}", "null", "[1]", r#"{"Retry-After": 5}"#, r#"{"Retry-After": []}"#] {
+            let read = Headers::read(&mut Cursor::new(text.as_bytes()));
+            let wait = read.ok().and_then(|read| retry_after(429, &read.fields, b"", None));
+            assert_eq!(wait, None, "{text}");
+        }
+    }
+
+    #[test]
     fn headers_of_the_gateway_are_lists_of_which_the_first_counts() {
         let bytes = br#"{"Content-Type": ["text/html", "b"], "Retry-After": ["7"], "Server": ["x"], "Date": 7}"#;
         let read = Headers::read(&mut Cursor::new(bytes)).unwrap();

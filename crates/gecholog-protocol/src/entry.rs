@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::patch;
+use crate::upstream_body::GATEWAY_ERROR;
 use types::request::Patch;
 use types::time::BrokerTime;
 
@@ -19,8 +20,6 @@ use types::time::BrokerTime;
 pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
 /// A timer that never started, as the gateway writes it.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-/// What the gateway answers where there was no upstream.
-const UNREACHABLE_BODY: &[u8] = br#"{"error":"failure making request"}"#;
 
 /// A header's name in small letters, and one of its values. Values of the same name follow each other.
 pub type Header<'a> = (&'a str, Cow<'a, str>);
@@ -39,11 +38,11 @@ pub struct Entry<'a> {
     /// What stands beside the stamp as `broker_call`, a JSON object: the outcome in the broker's words. Empty: nothing.
     pub call: &'a [u8],
     /// What followed the ingress in the path.
-    pub rest: &'a str,
+    pub subpath: &'a str,
     /// Where it went, without a query.
     pub url: &'a str,
     /// The headers that went there.
-    pub asked: &'a [Header<'a>],
+    pub request_headers: &'a [Header<'a>],
     /// The body that came from the client.
     pub ingress_payload: &'a [u8],
     /// The body that went to the target.
@@ -52,7 +51,7 @@ pub struct Entry<'a> {
     pub patch: Patch,
     pub status: u16,
     /// The headers of the answer; none where there was no answer.
-    pub answered: &'a [Header<'a>],
+    pub response_headers: &'a [Header<'a>],
     /// The body of the answer.
     pub inbound_payload: Option<&'a [u8]>,
     /// How it came to no good end.
@@ -63,7 +62,7 @@ pub struct Entry<'a> {
 
 /// The entry, in bytes.
 pub fn write(entry: &Entry<'_>) -> Vec<u8> {
-    let inbound = entry.inbound_payload.unwrap_or(UNREACHABLE_BODY);
+    let inbound = entry.inbound_payload.unwrap_or(GATEWAY_ERROR);
     let payloads = [entry.ingress_payload, entry.outbound_payload, inbound, inbound];
     let length: usize =
         payloads.iter().map(|payload| payload.len()).filter(|length| *length <= MAX_PAYLOAD_BYTES).sum();
@@ -84,8 +83,8 @@ pub fn write(entry: &Entry<'_>) -> Vec<u8> {
 fn request(mut object: Object<'_>, entry: &Entry<'_>, [came, sent, _]: &[Moment; 3]) {
     object.text("gl_path", entry.router);
     object.text("original_gl_path", entry.ingress);
-    object.text("ingress_subpath", entry.rest);
-    object.text("outbound_subpath", entry.rest);
+    object.text("ingress_subpath", entry.subpath);
+    object.text("outbound_subpath", entry.subpath);
     let ingress_payload = object.payload("ingress_payload", entry.ingress_payload);
     if std::ptr::eq(entry.ingress_payload, entry.outbound_payload) {
         object.copy("outbound_payload", ingress_payload);
@@ -95,7 +94,7 @@ fn request(mut object: Object<'_>, entry: &Entry<'_>, [came, sent, _]: &[Moment;
     if !entry.patch.is_empty() {
         object.raw("broker_patch", &patch::write(&entry.patch));
     }
-    object.headers("outbound_headers", entry.asked);
+    object.headers("outbound_headers", entry.request_headers);
     object.text("url", entry.url);
     object.timer("ingress_outbound_timer", came, sent);
     if !entry.stamp.is_empty() {
@@ -111,7 +110,7 @@ fn response(mut object: Object<'_>, entry: &Entry<'_>, inbound: &[u8], [_, sent,
     object.text("gl_path", entry.router);
     object.json("inbound_status_code", &entry.status);
     object.json("egress_status_code", &entry.status);
-    let headers = object.headers("inbound_headers", entry.answered);
+    let headers = object.headers("inbound_headers", entry.response_headers);
     object.copy("egress_headers", headers);
     let inbound = object.payload("inbound_payload", inbound);
     object.copy("egress_payload", inbound);
@@ -273,7 +272,7 @@ mod tests {
             ingress: "/azure/",
             router: "/azure/openai/",
             stamp: br#"{"id":"ab-1","router":"/azure/openai/","why":"x"}"#,
-            rest: "chat/completions",
+            subpath: "chat/completions",
             url: "https://h/v1/chat/completions",
             ingress_payload: br#"{"model":"a"}"#,
             outbound_payload: br#"{"model":"b"}"#,
@@ -286,8 +285,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_like_the_gateways_own() {
-        let answered = vec![("retry-after", Cow::Borrowed("3"))];
-        let bytes = write(&Entry { answered: &answered, status: 429, ..entry() });
+        let response_headers = vec![("retry-after", Cow::Borrowed("3"))];
+        let bytes = write(&Entry { response_headers: &response_headers, status: 429, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
         assert_eq!((report.answer.served_path, report.routed_path), (Some("/azure/openai/"), Some("/azure/openai/")));
         assert_eq!((report.ingress, report.stamped_path), (Some("/azure/"), Some("/azure/openai/")));
@@ -309,13 +308,13 @@ mod tests {
     #[test]
     fn headers_are_spelled_as_the_gateway_spells_them() {
         let header = |name, value| (name, Cow::Borrowed(value));
-        let asked = [
+        let request_headers = [
             header("x-ratelimit-remaining-tokens", "5"),
             header("api_key", "a \"b\""),
             header("x-twice", "1"),
             header("x-twice", "2"),
         ];
-        let bytes = write(&Entry { asked: &asked, ..entry() });
+        let bytes = write(&Entry { request_headers: &request_headers, ..entry() });
         let value: Value = serde_json::from_slice(&bytes).unwrap();
         assert_eq!(
             value["request"]["outbound_headers"],

@@ -1,7 +1,7 @@
 //! What the body of an answer says about the gateway, where no log does.
 
 /// How the gateway answers when it could not reach the upstream (docs/gateway-protocol.md 4.7).
-const GATEWAY_ERROR: &[u8] = br#"{"error":"failure making request"}"#;
+pub(crate) const GATEWAY_ERROR: &[u8] = br#"{"error":"failure making request"}"#;
 
 /// Whether the gateway itself made an answer, because it could not reach the upstream.
 pub fn gateway_generated(body: &[u8]) -> bool {

@@ -35,7 +35,6 @@ pub enum FrameError {
     Truncated,
 }
 
-/// The value of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderValue<'a> {
     /// Types 0 and 1.

@@ -289,22 +289,18 @@ impl<'a> RawJson<'a> {
         self.unsigned().and_then(|number| u16::try_from(number).ok()).filter(|status| (100..=999).contains(status))
     }
 
-    /// Whether this is `null`.
     pub fn is_null(self) -> bool {
         self.0 == b"null"
     }
 
-    /// Whether this is `true`.
     pub fn is_true(self) -> bool {
         self.0 == b"true"
     }
 
-    /// Whether this is an object.
     pub fn is_object(self) -> bool {
         self.0.first() == Some(&b'{')
     }
 
-    /// Whether this is an array.
     pub fn is_array(self) -> bool {
         self.0.first() == Some(&b'[')
     }

@@ -18,7 +18,6 @@ pub use crate::request_media::Media;
 /// The number of fields of a body that are looked at; no API has a tenth of it.
 pub const MAX_FIELDS: usize = 1024;
 
-/// A request.
 #[derive(Debug, Clone, Default)]
 pub struct RequestView<'a> {
     /// The protocol, by the path.

@@ -68,9 +68,7 @@ pub struct RateLimitHeaders {
 /// What is left of a target's rate limits; of several the least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RateLimits {
-    /// Requests.
     pub requests: Option<RateLimitHeaders>,
-    /// Tokens.
     pub tokens: Option<RateLimitHeaders>,
 }
 

@@ -25,7 +25,6 @@ const ENCODED_IN_PATH: &AsciiSet = &ENCODED.remove(b'/');
 pub struct Credentials<'a> {
     /// The id of the key, which is no secret.
     pub access_key_id: &'a str,
-    /// The secret.
     pub secret_access_key: &'a str,
     /// What temporary credentials have beside their key.
     pub session_token: Option<&'a str>,
@@ -59,7 +58,6 @@ pub struct Request<'a> {
 /// The headers that a signed request has beside those that were signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// `Authorization`.
     pub authorization: String,
     /// `X-Amz-Date`.
     pub date: String,

@@ -11,7 +11,6 @@ pub const MAX_EVENT_BYTES: usize = 1 << 20;
 
 const BYTE_ORDER_MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
 
-/// One event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
     /// Its name; empty where it has none, which means `message`.

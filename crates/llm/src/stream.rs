@@ -201,7 +201,7 @@ impl StreamState {
         self.seen.counts.estimate(request_bytes, self.seen.content_bytes)
     }
 
-    /// The event that reports to the client, in its own protocol, that the stream was truncated; see [`broken_stream_event`].
+    /// The event that reports to the client, in its own protocol, that the stream was truncated.
     pub fn broken_event(&self, message: &str) -> Bytes {
         let ends_line = self.ended_within_event || !self.parser.is_between_events();
         broken_event(self.seen.protocol, message, self.seen.events, ends_line)
@@ -292,12 +292,8 @@ impl StreamSummary {
     }
 }
 
-/// The last event of a stream that broke off, in the form that clients of the protocol take for an error. It begins with an
-/// empty line, which ends an event that is half there and does nothing otherwise.
-pub fn broken_stream_event(protocol: Protocol, message: &str) -> Bytes {
-    broken_event(protocol, message, 0, true)
-}
-
+/// The last event of a stream that broke off, in the form that clients of the protocol take for an error. With `ends_line` it
+/// begins with an empty line, which ends an event that is half there.
 fn broken_event(protocol: Protocol, message: &str, events: u64, ends_line: bool) -> Bytes {
     let start = if ends_line { "\n\n" } else { "" };
     let openai = json!({"message": message, "type": "server_error", "param": null, "code": STREAM_BROKEN});

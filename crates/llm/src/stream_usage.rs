@@ -14,9 +14,9 @@ const WISH: &str = r#"{"include_usage":true}"#;
 const USAGE_NAME: &[u8] = b"\"usage\"";
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE_NAME));
 /// The event with the usage is some hundred bytes; what is larger is no such event and goes on without being held.
-const MAX_USAGE_EVENT: usize = 64 << 10;
+const MAX_USAGE_EVENT_BYTES: usize = 64 << 10;
 /// So much of an error answer is searched.
-const MAX_ERROR: usize = 64 << 10;
+const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// A request that asks for the usage of its stream, all other bytes as they are. `None` where nothing is to be changed: it asks
 /// already, is no stream, or is not what could be changed.
@@ -58,7 +58,7 @@ pub fn add_include_usage(body: &[u8]) -> Option<Vec<u8>> {
 /// Whether an answer says that the request must not have `stream_options`: the same request without it may be answered.
 pub fn refuses_include_usage(status: u16, body: &[u8]) -> bool {
     // Some servers answer 422 for fields that they do not know.
-    let body = body.get(..MAX_ERROR).unwrap_or(body);
+    let body = body.get(..MAX_ERROR_BYTES).unwrap_or(body);
     matches!(status, 400 | 422)
         && ["stream_options", "include_usage"].iter().any(|name| memmem::find(body, name.as_bytes()).is_some())
 }
@@ -139,7 +139,7 @@ impl UsageChunkFilter {
 
     fn take(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         self.begins = false;
-        if !self.passing && self.held.len() + bytes.len() > MAX_USAGE_EVENT {
+        if !self.passing && self.held.len() + bytes.len() > MAX_USAGE_EVENT_BYTES {
             self.passing = true;
             out.append(&mut self.held);
         }
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn an_event_that_is_too_large_goes_on_before_its_end() {
         let (mut filter, mut out) = (UsageChunkFilter::new(), Vec::new());
-        let large = vec![b'x'; 2 * MAX_USAGE_EVENT];
+        let large = vec![b'x'; 2 * MAX_USAGE_EVENT_BYTES];
         filter.push(b"data: ", &mut out);
         assert_eq!(out, b"");
         filter.push(&large, &mut out);

@@ -1020,7 +1020,6 @@ fn s1_1_names_are_stable_and_read_back() {
         assert_eq!(class.to_string().parse(), Ok(class));
         let json = serde_json::to_string(&class).unwrap();
         assert_eq!(serde_json::from_str::<ErrorClass>(&json).unwrap(), class);
-        assert!(!(class.is_callers_fault() && class.is_targets_fault()));
     }
     let error = "quota".parse::<ErrorClass>().unwrap_err().to_string();
     assert!(error.contains("\"quota\"") && error.contains("quota_exhausted, key_refused"), "{error}");

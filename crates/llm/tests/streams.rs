@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use llm::headers::AnswerHeaders;
 use llm::retry_after::{RetryAfter, retry_after};
-use llm::stream::{Progress, StreamEnd, StreamState, broken_stream_event};
+use llm::stream::{Progress, StreamEnd, StreamState};
 use llm::{ErrorClass, Protocol, Usage};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -308,7 +308,7 @@ fn s1_3_the_last_event_of_a_stream_that_broke() {
     for protocol in
         [Protocol::OpenAiChat, Protocol::OpenAiResponses, Protocol::Anthropic, Protocol::Gemini, Protocol::Generic]
     {
-        let event = broken_stream_event(protocol, message);
+        let mut text = String::new();
         for before in [
             "",
             "data: {\"cho",
@@ -318,10 +318,11 @@ fn s1_3_the_last_event_of_a_stream_that_broke() {
         ] {
             let mut state = StreamState::new(protocol);
             state.push(before.as_bytes());
+            let event = state.broken_event(message);
             state.push(&event);
+            text = String::from_utf8(event.to_vec()).unwrap();
             assert!(state.error().is_some(), "{protocol:?} after {before:?} is recognised as an error");
         }
-        let text = String::from_utf8(event.to_vec()).unwrap();
         let last = text.trim_start();
         let data: Value = serde_json::from_str(last.split_once("data: ").unwrap().1.trim()).unwrap();
         let (named, said) = match protocol {

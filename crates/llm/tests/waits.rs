@@ -111,6 +111,7 @@ fn s1_7_resets_of_empty_buckets() {
         ("-5s", Some(RetryAfter::Unreadable)),
         ("-1", Some(RetryAfter::Unreadable)),
         ("5 parsecs", Some(RetryAfter::Unreadable)),
+        ("1e309", Some(RetryAfter::Unreadable)),
         ("", Some(RetryAfter::Unreadable)),
     ] {
         let bucket = [("X-Ratelimit-Remaining-Requests", "0"), ("X-Ratelimit-Reset-Requests", reset)];

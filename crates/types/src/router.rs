@@ -61,7 +61,7 @@ impl RouterPath {
         Ok(Self(text.into()))
     }
 
-    /// The same path, which shares nothing with this one: whoever copies it often does not count references of a path that other
+    /// The same path, which shares nothing with this one: a copy of it does not count references of a path that other
     /// threads copy too.
     #[must_use]
     pub fn unshared(&self) -> Self {

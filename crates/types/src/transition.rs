@@ -30,7 +30,6 @@ pub enum HealthState {
 /// A change of one router's health.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// The router.
     pub router: RouterPath,
     /// The number of this router's ejection; its return carries the same number.
     pub epoch: u32,
@@ -49,7 +48,6 @@ pub enum BrokerEvent {
     Extended(Transition),
     /// No router behind this ingress is available.
     AllDisabled {
-        /// The ingress.
         ingress: RouterPath,
         /// Requests go to disabled routers; otherwise the gateway uses the ingress router's own endpoint.
         uses_disabled: bool,
@@ -76,7 +74,6 @@ impl BrokerEvent {
 /// An operator's command as it was applied.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperatorAction {
-    /// The router.
     pub router: RouterPath,
     /// What was done.
     pub action: ActionDone,

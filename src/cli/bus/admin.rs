@@ -80,7 +80,7 @@ pub(super) fn path(text: &str) -> Result<RouterPath, PathError> {
 }
 
 impl Orders {
-    fn ask(&self) -> (AdminAction, AdminRequest, bool) {
+    fn request(&self) -> (AdminAction, AdminRequest, bool) {
         let plain = |target: &Target| AdminRequest {
             router: Some(target.router.clone()),
             reason: target.reason.clone(),
@@ -114,7 +114,7 @@ impl Orders {
     /// # Errors
     /// The command is invalid, no replica answers, none carried it out, or it ended before the calls did.
     pub fn run(&self, operator: &Operator, out: &mut impl Write) -> anyhow::Result<()> {
-        let (verb, asked, wait) = self.ask();
+        let (verb, asked, wait) = self.request();
         // An invalid command is reported before a replica is asked.
         let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
         asked.clone().order(verb, String::new(), Clock::start().now()).map_err(fault)?;

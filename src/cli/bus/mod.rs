@@ -1,6 +1,6 @@
 //! The commands that ask running brokers over the bus: no port has to be open, and each replica answers for itself.
 //!
-//! `orders` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log;
+//! `admin` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log;
 //! `why` explains one that is over.
 
 mod admin;

@@ -129,16 +129,22 @@ impl Directs {
 
     fn header(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut DirectUpstream) -> Option<()> {
         if item.value.as_string_lit().is_some() {
-            return self.say(reader, name, item, direct);
+            return self.set_header_value(reader, name, item, direct);
         }
         if !reader.list(item, "values, such as \"Bearer ${OPENAI_API_KEY}\"") {
             return None;
         }
-        let said: Vec<_> = item.elements().map(|value| self.say(reader, name, &value, direct)).collect();
+        let said: Vec<_> = item.elements().map(|value| self.set_header_value(reader, name, &value, direct)).collect();
         said.into_iter().collect()
     }
 
-    fn say(&self, reader: &mut Reader<'_>, name: &str, item: &Item<'_>, direct: &mut DirectUpstream) -> Option<()> {
+    fn set_header_value(
+        &self,
+        reader: &mut Reader<'_>,
+        name: &str,
+        item: &Item<'_>,
+        direct: &mut DirectUpstream,
+    ) -> Option<()> {
         let value = self.text(reader, item)?;
         match direct.set_header(name, &value) {
             Ok(()) => Some(()),

@@ -92,7 +92,7 @@ impl PoolsFile {
     }
 
     /// Looks again, beside other tasks. True if it, or a file of a secret that it names, holds something else than before.
-    pub async fn look(&mut self) -> bool {
+    pub async fn has_changed(&mut self) -> bool {
         let now =
             files::read_beside(&self.path, MAX_FILE_BYTES).await.map_err(|fault| whole(&self.path, describe(&fault)));
         let changed = now != self.seen;

@@ -22,7 +22,7 @@ use types::request::Patch;
 use types::router::RouterPath;
 
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
-const LONGEST_NAME: usize = 80;
+const MAX_NAME_CHARS: usize = 80;
 
 /// What holds for the targets below.
 #[derive(Debug, Clone, Default)]
@@ -336,8 +336,8 @@ fn router(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RouterPath> {
 
 fn label<'p>(reader: &mut Reader<'_>, item: &Item<'p>) -> Option<&'p str> {
     let name = reader.word(item)?;
-    if name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) {
-        reader.fault(item, format!("must be a name of at most {LONGEST_NAME} characters in one line"));
+    if name.chars().count() > MAX_NAME_CHARS || name.chars().any(char::is_control) {
+        reader.fault(item, format!("must be a name of at most {MAX_NAME_CHARS} characters in one line"));
     }
     Some(name)
 }

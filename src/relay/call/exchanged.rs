@@ -37,7 +37,7 @@ pub(super) struct Sending<'a> {
 pub(super) struct Exchanged<'a> {
     pub(super) target: Target<'a>,
     pub(super) sent: Outgoing,
-    pub(super) came: Result<UpstreamResponse, FailedAttempt>,
+    pub(super) result: Result<UpstreamResponse, FailedAttempt>,
 }
 
 impl<'c> Call<'c> {
@@ -63,8 +63,8 @@ impl<'c> Call<'c> {
         self.running.goes_to(to.direct.and_then(DirectUpstream::provider_name));
         let mut client = &relay.clients.pooled;
         loop {
-            let came = self.exchange(client, &target, &sent, to.router).await;
-            if matches!(came, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
+            let result = self.exchange(client, &target, &sent, to.router).await;
+            if matches!(result, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
                 // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
                 self.unlogged += u32::from(to.direct.is_some());
                 let transaction = self.session.transaction(self.number());
@@ -72,11 +72,11 @@ impl<'c> Call<'c> {
                 guard.resent(TransportFailure::Stale.as_str(), transaction);
                 target = relay.target(to.direct, to.router, self.session.before(self.number()));
                 client = &relay.clients.unpooled;
-            } else if sent.adds_usage && stream_usage::is_refused(&came) {
+            } else if sent.adds_usage && stream_usage::is_refused(&result) {
                 relay.usage_refusals.note(to.router);
                 asks_usage = false;
             } else {
-                return Ok(Exchanged { target, sent, came });
+                return Ok(Exchanged { target, sent, result });
             }
             // Signed anew, where it is signed.
             sent = self.outgoing(&target, to.patched, asks_usage).await?;

@@ -10,15 +10,15 @@ impl Call<'_> {
     pub(super) fn accept(
         &mut self,
         mut response: AcceptedResponse,
-        lead: RetryDecision,
+        decision: RetryDecision,
         router: RouterPath,
     ) -> Option<AcceptedResponse> {
         let AcceptedResponse { answer, guard, end } = &mut response;
         // What is still to come can still break off.
-        if lead != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
+        if decision != RetryDecision::DoNotRetry || end.status >= 400 || answer.rest.is_none() {
             guard.finish(*end);
         }
-        if lead == RetryDecision::DoNotRetry {
+        if decision == RetryDecision::DoNotRetry {
             guard.teach(self.affinity, answer);
             return Some(response);
         }
@@ -29,10 +29,10 @@ impl Call<'_> {
     /// A stream that broke off before its content is a failure; if nothing better comes, the client is sent what there is of it.
     pub(super) fn keep_preamble(
         &mut self,
-        came: Result<UpstreamResponse, FailedAttempt>,
+        result: Result<UpstreamResponse, FailedAttempt>,
         router: &RouterPath,
     ) -> Result<UpstreamResponse, FailedAttempt> {
-        let answer = came?;
+        let answer = result?;
         let Some(failure) = answer.broken else { return Ok(answer) };
         let reason = answer.reason;
         self.last.get_or_insert_with(|| (answer, router.clone()));

@@ -65,7 +65,7 @@ struct Call<'a> {
     /// and where the body is right for them as it is.
     named: Option<Bytes>,
     session: Session,
-    came: BrokerTime,
+    received_at: BrokerTime,
     rules: Arc<RelayRules>,
     affinity: &'a CallAffinity,
     /// Chosen over instead of the pool's.
@@ -166,7 +166,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         changed: None,
         named: None,
         session,
-        came: now,
+        received_at: now,
         affinity: &affinity,
         client_tree,
         unlogged: 0,
@@ -247,7 +247,7 @@ impl Call<'_> {
             stamp: &stamp,
             counts_tokens,
         };
-        let Exchanged { target, sent, came } = match self.send(to, &mut guard).await {
+        let Exchanged { target, sent, result } = match self.send(to, &mut guard).await {
             Ok(exchanged) => exchanged,
             Err(reason) => {
                 self.pass_over(Attempt::new(router, None, guard.time(), stamp), id, reason);
@@ -257,10 +257,10 @@ impl Call<'_> {
         let Outgoing { request, body, translation, hides_usage, .. } = sent;
         let path = request.uri().path();
         let time = guard.time();
-        let first_byte = came.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
+        let first_byte = result.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
         guard.digest = self.digest();
-        let came = self.keep_preamble(came, &router);
-        let reason = came.as_ref().err().and_then(|failed| failed.reason);
+        let result = self.keep_preamble(result, &router);
+        let reason = result.as_ref().err().and_then(|failed| failed.reason);
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
@@ -272,19 +272,19 @@ impl Call<'_> {
             sent: changed_body::for_naming(headers, compared, &sent),
             patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
-        let Judgement { result: ended, retry_after, answer } = judge(&target, came, naming, &mut guard);
+        let Judgement { result: ended, retry_after, answer } = judge(&target, result, naming, &mut guard);
         self.running.note(Attempt {
             first_byte,
             reason,
             ..Attempt::new(router.clone(), Some(ended), time, stamp.clone())
         });
-        let lead = retry_decision(ended, target.key(), retry_on.as_deref());
-        self.history.note(id, lead == RetryDecision::AnyTarget);
+        let decision = retry_decision(ended, target.key(), retry_on.as_deref());
+        self.history.note(id, decision == RetryDecision::AnyTarget);
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
         self.running.answered(&answer, &mut end, &patch, direct.as_deref().and_then(DirectUpstream::host_provider));
-        self.accept(AcceptedResponse { answer, guard, end }, lead, router)
+        self.accept(AcceptedResponse { answer, guard, end }, decision, router)
     }
 
     /// The number of the attempt in its session.

@@ -28,7 +28,7 @@ impl Call<'_> {
         asks_usage: bool,
     ) -> Result<Outgoing, NotSent> {
         let query = self.head.uri.query();
-        let onward = ForwardedRequest { rest: subpath(self.head, self.ingress), query, headers: &self.head.headers };
+        let onward = ForwardedRequest { subpath: subpath(self.head, self.ingress), query, headers: &self.head.headers };
         let Relay { handle, bodies, keys, .. } = self.relay;
         let means = Means { handle, memory: bodies, keys, session: self.session.id() };
         let keeps_content = self.capability_check != CapabilityCheck::Off;
@@ -56,16 +56,16 @@ impl Call<'_> {
             session: self.session.clone(),
             ingress: self.ingress.clone(),
             stamp: to.stamp.bytes.clone(),
-            rest: subpath(self.head, self.ingress).to_owned(),
+            subpath: subpath(self.head, self.ingress).to_owned(),
             uri: sent.request.uri().clone(),
-            asked: sent.request.headers().clone(),
+            request_headers: sent.request.headers().clone(),
             ingress_payload: LoggedBody::new(self.body),
             outbound_payload: LoggedBody::new(&sent.body),
             models: self.running.models(to.patch),
             patch: to.patch.clone(),
             priced_by: direct.host_provider(),
             traces: self.running.traces(),
-            came: self.came,
+            received_at: self.received_at,
             answer: None,
         }
     }
@@ -108,7 +108,7 @@ impl Call<'_> {
 
     pub(super) fn times(&self, router: &RouterPath) -> AttemptTimeouts {
         let times = self.rules.times_of(self.ingress, router);
-        let deadline = self.came.after(times.timeout).min(self.plan.deadline());
+        let deadline = self.received_at.after(times.timeout).min(self.plan.deadline());
         AttemptTimeouts {
             connect: times.connect,
             first_byte: times.first_byte_of(self.view.asks_for_stream()),

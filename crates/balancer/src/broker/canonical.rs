@@ -167,12 +167,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::fixtures::path;
     use crate::load::rate_limit::RateLimit;
-    use types::router::RouterPath;
-
-    fn path(text: &str) -> RouterPath {
-        RouterPath::parse(text).unwrap()
-    }
 
     /// Settings in which something of every kind stands.
     fn full() -> BrokerSettings {

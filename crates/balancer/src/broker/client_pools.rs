@@ -149,19 +149,17 @@ mod tests {
     use rand::rngs::SmallRng;
 
     use super::*;
+    use crate::broker::tests::fixture::flat;
     use crate::broker::tests::report::{Report, Source};
     use crate::broker::{BrokerInput, BrokerSettings, NextTarget, Route, RouterSettings};
+    use crate::fixtures::path;
     use crate::strategy::{Policy, TargetKind};
     use types::time::BrokerTime;
 
     const NOW: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
-    fn path(text: &str) -> RouterPath {
-        RouterPath::parse(text).unwrap()
-    }
-
     fn broker() -> Broker {
-        Broker::new(BrokerSettings::flat(path("/in/"), vec![path("/a/"), path("/b/")], RouterSettings::default()))
+        flat("/in/", &["/a/", "/b/"])
     }
 
     fn tree(broker: &Broker, digest: &str, routers: &[&str]) -> Arc<ClientTree> {

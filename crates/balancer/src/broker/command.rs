@@ -24,7 +24,6 @@ pub enum Command {
     SetWeight {
         /// The pool's ingress.
         pool: RouterPath,
-        /// The router.
         router: RouterPath,
         /// Finite and not negative; `None` restores the configured weight.
         weight: Option<f64>,
@@ -44,7 +43,6 @@ impl Command {
 /// A command with its context.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OperatorCommand {
-    /// The command.
     pub command: Command,
     /// When it expires; `None`: never. Disabling needs one.
     pub until: Option<BrokerTime>,

@@ -85,7 +85,6 @@ impl RouteKind {
 }
 
 impl Route {
-    /// The router.
     pub const fn router(&self) -> RouterId {
         self.chosen.router
     }

@@ -17,7 +17,6 @@ pub(crate) const MAX_WEIGHT_OVERRIDES: usize = 1_024;
 /// That something holds, by whose word.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Override {
-    /// Since when.
     pub since: BrokerTime,
     /// Until when; none: until an operator ends it.
     pub until: Option<BrokerTime>,
@@ -32,7 +31,6 @@ pub struct Override {
 pub struct Weight {
     /// The pool's ingress.
     pub pool: RouterPath,
-    /// The router.
     pub router: RouterPath,
     /// What it weighs.
     pub weight: f64,
@@ -121,7 +119,7 @@ impl Operator {
         let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
         let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| ExpiredOverride::Drain(id, hold));
         let mut ended: Vec<_> = drained.collect();
-        // A hash map's order is nobody's: replicas and replays report the same in the same order.
+        // A hash map has no order of its own: replicas and replays report the same in the same order.
         ended.sort_by_key(|ended| if let ExpiredOverride::Drain(id, _) = ended { id.0 } else { u16::MAX });
         if self.weights.iter().any(|weight| over(&weight.hold)) {
             let weights = Arc::make_mut(&mut self.weights).extract_if(.., |weight| over(&weight.hold));
@@ -147,15 +145,15 @@ impl Operator {
 pub(super) fn weighted<'w>(root: &Target, weights: impl Iterator<Item = &'w Weight>) -> Target {
     let mut root = root.clone();
     for weight in weights {
-        weigh(&mut root, &weight.router, weight.weight);
+        set_weight(&mut root, &weight.router, weight.weight);
     }
     root
 }
 
-fn weigh(target: &mut Target, router: &RouterPath, weight: f64) {
+fn set_weight(target: &mut Target, router: &RouterPath, weight: f64) {
     match &mut target.kind {
         TargetKind::Router(path) if path == router => target.weight = weight,
         TargetKind::Router(_) => {}
-        TargetKind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| weigh(inner, router, weight)),
+        TargetKind::Branch { targets, .. } => targets.iter_mut().for_each(|inner| set_weight(inner, router, weight)),
     }
 }

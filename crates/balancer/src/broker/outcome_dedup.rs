@@ -248,7 +248,6 @@ impl OutcomeDedup {
         self.messages += 1;
     }
 
-    /// The next deadline.
     pub(super) fn next_deadline(&self) -> Option<BrokerTime> {
         self.queue.front().map(|(due, _)| *due)
     }

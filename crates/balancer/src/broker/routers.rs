@@ -116,7 +116,7 @@ impl Routers {
         self.all.push(Router { path, stats, settings, relayed, health, leaves })
     }
 
-    /// Makes room for so many more.
+    /// Makes room for this many more.
     pub(super) fn reserve(&mut self, more: usize) {
         self.all.reserve(more);
     }

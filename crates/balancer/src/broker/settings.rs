@@ -9,7 +9,6 @@ use crate::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
 use types::router::RouterPath;
 
-/// The settings of one pool.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
     /// The router that clients call.
@@ -27,7 +26,6 @@ pub struct RouterSettings {
     pub failures: FailureRule,
     /// How it is ejected and readmitted.
     pub health: health::HealthSettings,
-    /// Its rate limits.
     pub rate_limit: Option<RateLimit>,
 }
 

@@ -35,7 +35,6 @@ pub struct Snapshot {
     pub routers: Vec<RouterStatus>,
 }
 
-/// One pool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PoolStatus {
     /// The router that clients call.
@@ -68,7 +67,6 @@ pub enum PublicState {
     Enabled,
     /// Ejected.
     Disabled,
-    /// On probation.
     Probation,
 }
 
@@ -95,7 +93,6 @@ impl PublicState {
     }
 }
 
-/// One router.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RouterStatus {
     /// Its path.
@@ -142,7 +139,6 @@ pub struct RouterStatus {
     pub tokens: u64,
     /// The upstream's latency.
     pub latency: Histogram,
-    /// The last failure.
     pub last_failure: Option<LastFailure>,
     /// What its health allows; nothing while it is drained.
     #[serde(skip)]

@@ -83,7 +83,6 @@ struct TripUndo {
 /// What the passing of time did to a router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TickEffect {
-    /// Nothing.
     Nothing,
     /// A probe slot expired, the share grew, or a pause ended.
     Changed,
@@ -139,7 +138,6 @@ impl Default for Health {
 }
 
 impl Health {
-    /// The state.
     pub const fn state(&self) -> HealthState {
         self.state
     }

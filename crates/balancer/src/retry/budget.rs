@@ -63,14 +63,14 @@ impl RetryBudget {
     }
 
     /// A request that was counted at this time was not sent.
-    pub fn undo_deposit(&mut self, counted: BrokerTime) {
+    pub(crate) fn undo_deposit(&mut self, counted: BrokerTime) {
         if let Some(second) = self.counted_in(counted) {
             second.requests = second.requests.saturating_sub(1);
         }
     }
 
     /// A retry that was counted at this time was not sent.
-    pub fn undo_withdraw(&mut self, counted: BrokerTime) {
+    pub(crate) fn undo_withdraw(&mut self, counted: BrokerTime) {
         if let Some(second) = self.counted_in(counted) {
             second.retries = second.retries.saturating_sub(1);
         }

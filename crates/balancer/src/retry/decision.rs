@@ -9,9 +9,7 @@ use types::outcome::{ErrorClass, FailureRule, NamedBy, TransportFailure};
 /// How an attempt ended before anything was sent to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptResult {
-    /// With an answer.
     Answered {
-        /// Its status.
         status: u16,
         /// What is wrong with it; `None` if nothing is.
         error_class: Option<ErrorClass>,

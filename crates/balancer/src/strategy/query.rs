@@ -207,24 +207,8 @@ fn compare(one: &Value, other: &Value) -> Option<std::cmp::Ordering> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fixtures::Body;
     use serde_json::json;
-
-    struct Body(Value, Vec<(&'static str, &'static str)>);
-
-    impl Request for Body {
-        fn path(&self) -> &str {
-            "/azure/"
-        }
-
-        fn param(&self, names: &[String]) -> Option<types::request::Found> {
-            names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::Found::Value)
-        }
-
-        fn header(&self, name: &str) -> Vec<String> {
-            let same = self.1.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-            same.map(|(_, value)| (*value).to_owned()).collect()
-        }
-    }
 
     #[test]
     fn every_test_and_what_it_says_of_the_missing_and_the_mistyped() {

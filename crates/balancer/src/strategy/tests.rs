@@ -5,28 +5,11 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::*;
+use crate::fixtures::Body;
 use types::router::{RouterId, RouterPath};
-
-/// A request with a JSON body and headers.
-struct Body(Value, Vec<(String, String)>);
-
-impl Request for Body {
-    fn path(&self) -> &str {
-        "/azure/"
-    }
-
-    fn param(&self, names: &[String]) -> Option<types::request::Found> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::Found::Value)
-    }
-
-    fn header(&self, name: &str) -> Vec<String> {
-        let same = self.1.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-        same.map(|(_, value)| value.clone()).collect()
-    }
-}
 
 fn user(name: &str) -> Body {
     Body(json!({"user": name}), Vec::new())

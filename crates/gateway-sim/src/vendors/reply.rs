@@ -24,7 +24,6 @@ pub(super) struct Reply {
     pub(super) calls: Vec<ToolCall>,
 }
 
-/// A call of a tool.
 #[derive(Debug)]
 pub(super) struct ToolCall {
     pub(super) id: String,

@@ -45,7 +45,7 @@ impl Rate {
     }
 
     /// The price of this many tokens, in femto-dollars: a product of two 64-bit numbers fits into 128 bits.
-    pub(super) fn of(self, tokens: u64) -> u128 {
+    pub(super) fn for_tokens(self, tokens: u64) -> u128 {
         u128::from(self.0) * u128::from(tokens)
     }
 }

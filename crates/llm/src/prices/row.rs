@@ -156,7 +156,7 @@ impl Prices {
         }
         let mut sum = 0_u128;
         for (kind, tokens) in parts.into_iter().filter(|(_, tokens)| *tokens > 0) {
-            sum = sum.saturating_add(self.rate(kind, tier, input)?.of(tokens));
+            sum = sum.saturating_add(self.rate(kind, tier, input)?.for_tokens(tokens));
         }
         Some(Cost::of_femto_dollars(sum))
     }
@@ -227,7 +227,7 @@ pub struct PriceRow {
     pub provider: Box<str>,
     /// As its provider calls it, in lower case.
     pub model: Box<str>,
-    /// Both of them: see [`Self::name_of`].
+    /// Both of them, as `openai/gpt-4o`.
     pub name: Arc<str>,
     /// Empty if nothing is known.
     pub prices: Prices,
@@ -239,8 +239,7 @@ pub struct PriceRow {
 }
 
 impl PriceRow {
-    /// `openai/gpt-4o`.
-    pub fn name_of(provider: &str, model: &str) -> Arc<str> {
+    pub(crate) fn name_of(provider: &str, model: &str) -> Arc<str> {
         if provider.is_empty() { model.into() } else { format!("{provider}/{model}").into() }
     }
 }

@@ -11,7 +11,6 @@ use crate::usage::TokenCounts;
 /// The largest whole answer that is translated, in bytes; the longest texts of models have half a megabyte.
 const MAX_WHOLE_BYTES: usize = 16 << 20;
 
-/// The form of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnswerForm {
     /// OpenAI's, and it passes; errors may be wrapped.

@@ -27,7 +27,6 @@ pub enum Provider {
     OpenAi,
     /// Azure OpenAI, in both of its forms: `/openai/v1/`, and deployments with an `api-version`.
     Azure,
-    /// Anthropic.
     Anthropic,
     /// Google's Gemini API, through its OpenAI-shaped endpoint.
     Gemini,
@@ -35,7 +34,6 @@ pub enum Provider {
     Vertex,
     /// Amazon Bedrock.
     Bedrock,
-    /// Ollama.
     Ollama,
     /// Anything that speaks OpenAI's protocol at an address of its own: vLLM, Groq, Mistral, DeepSeek, OpenRouter …
     OpenAiCompatible,
@@ -67,11 +65,6 @@ impl Provider {
     /// The protocols that a target's `api` can name.
     pub const fn apis(self) -> &'static [Api] {
         self.row().apis
-    }
-
-    /// How a key of this provider's is sent.
-    pub const fn key_header(self) -> KeyHeader {
-        self.row().key
     }
 
     /// The settings without which there is no address, beside those that are there.

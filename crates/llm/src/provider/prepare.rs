@@ -26,7 +26,6 @@ pub struct ModelFacts {
     pub reasoning: Option<bool>,
 }
 
-/// A target.
 #[derive(Debug, Clone, Copy)]
 pub struct TargetModel<'a> {
     /// Whose it is.

@@ -120,7 +120,7 @@ impl DroppedList {
         self.content
     }
 
-    /// The names with commas between them, at most so many; `and 12 more` says how many others there are. `name` writes one.
+    /// The names with commas between them, at most this many; `and 12 more` says how many others there are. `name` writes one.
     pub fn names(&self, most: usize, name: impl Fn(&Dropped) -> String) -> String {
         let shown = self.named.len().min(most);
         let names = self.iter().take(shown).map(name).collect::<Vec<_>>().join(", ");

@@ -3,16 +3,16 @@
 //! The arguments of a tool call come so. The memory it takes does not depend on their length.
 
 /// Deeper objects and arrays count as malformed; no parser of the vendors' SDKs takes them.
-const DEEPEST: u32 = 128;
+const MAX_DEPTH: u32 = 128;
 
 /// The next piece cannot follow what came before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the JSON is malformed")]
-pub struct Malformed;
+pub(crate) struct Malformed;
 
 /// How far an object has come.
 #[derive(Debug, Clone, Default)]
-pub struct JsonProgress {
+pub(crate) struct JsonProgress {
     state: State,
     depth: u32,
     /// One bit for each open bracket, the innermost the lowest: 1 is an object.
@@ -69,17 +69,17 @@ impl JsonProgress {
     ///
     /// # Errors
     /// No object can begin like this.
-    pub fn push(&mut self, piece: &[u8]) -> Result<(), Malformed> {
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Result<(), Malformed> {
         piece.iter().try_for_each(|byte| self.byte(*byte))
     }
 
     /// Whether nothing but white space came.
-    pub const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         matches!(self.state, State::Start)
     }
 
     /// Whether the object has ended.
-    pub const fn is_complete(&self) -> bool {
+    pub(crate) const fn is_complete(&self) -> bool {
         matches!(self.state, State::End)
     }
 
@@ -152,7 +152,7 @@ impl JsonProgress {
     }
 
     fn open(&mut self, is_object: bool) -> Result<State, Malformed> {
-        if self.depth == DEEPEST {
+        if self.depth == MAX_DEPTH {
             return Err(Malformed);
         }
         self.depth += 1;

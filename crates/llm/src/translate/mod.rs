@@ -10,7 +10,7 @@ mod defaults;
 mod dropped;
 pub mod embeddings;
 pub mod functions;
-pub mod json_progress;
+pub(crate) mod json_progress;
 mod object_fields;
 mod request_fields;
 

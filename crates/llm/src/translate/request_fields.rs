@@ -39,7 +39,7 @@ impl<'a> RequestFields<'a> {
     }
 
     /// The same of a body of which parts become another body, so that all of it must be JSON.
-    pub fn read_checked(body: &'a [u8]) -> Option<Self> {
+    pub(crate) fn read_checked(body: &'a [u8]) -> Option<Self> {
         let mut json = serde_json::Deserializer::from_slice(without_mark(body));
         let mut read = Self { is_checked: true, ..Self::new(body) };
         json.deserialize_map(FieldVisitor(&mut read)).and_then(|()| json.end()).is_ok().then_some(read)

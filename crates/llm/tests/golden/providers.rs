@@ -109,7 +109,9 @@ fn keys_are_sent_as_each_provider_reads_them() {
         (Provider::Ollama, "k", ("authorization", "Bearer k")),
         (Provider::OpenAiCompatible, "k", ("authorization", "Bearer k")),
     ] {
-        assert_eq!(provider.key_header().header(key), (header.0, header.1.to_owned()), "{provider:?}");
+        let settings = json!({"url": "https://h", "region": "r", "project": "p", "location": "l"});
+        let sent = place(provider, &settings).unwrap().key.header(key);
+        assert_eq!(sent, (header.0, header.1.to_owned()), "{provider:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub enum ErrorClass {
     /// The target takes no more from us for now (429).
     RateLimited,
-    /// The target has no room for anybody for now (503, 529).
+    /// The target has no room for any call for now (503, 529).
     Overloaded,
     /// Our account at the target has no quota, credit or budget left (402, and vendors' words with other statuses).
     QuotaExhausted,
@@ -83,11 +83,6 @@ impl ErrorClass {
     /// Whether the request is to blame, so that the answer must never count against a target.
     pub const fn is_callers_fault(self) -> bool {
         matches!(self, ContextTooLong | ContentFiltered | InvalidRequest)
-    }
-
-    /// Whether the answer counts against the target that gave it.
-    pub const fn is_targets_fault(self) -> bool {
-        !self.is_callers_fault() && !matches!(self, Unsupported)
     }
 
     /// The class by the status alone; `None` below 400.

@@ -195,7 +195,6 @@ impl Cause {
 /// What one finished request says about its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// The router.
     pub router: RouterId,
     /// The class of the answer.
     pub class: Class,

@@ -63,7 +63,6 @@ pub struct CallDetails {
 /// A message of the gateway to a response processor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ResponseMessage<'a> {
-    /// The answer.
     pub answer: CallAnswer<'a>,
     /// The status sent to the client (`egress_status_code`).
     pub egress_status: Option<u16>,
@@ -78,7 +77,6 @@ pub struct ResponseMessage<'a> {
 /// An entry of the gateway's log.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LogEntry<'a> {
-    /// The answer.
     pub answer: CallAnswer<'a>,
     /// What the answer's body and the timers show.
     pub details: CallDetails,
@@ -147,7 +145,6 @@ impl CallDetails {
 }
 
 impl<'a> CallObservation<'a> {
-    /// The answer.
     pub const fn answer(&self) -> &'a CallAnswer<'a> {
         match *self {
             Self::Message(message) | Self::OneRow(message) => &message.answer,

@@ -138,7 +138,6 @@ impl FailureRule {
 /// What [`FailureRule::classify`] looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct JudgedAnswer {
-    /// The status.
     pub status: u16,
     /// The error class by headers and body; `None` where they were not read: then the status decides.
     pub error_class: Option<ErrorClass>,

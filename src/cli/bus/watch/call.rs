@@ -36,8 +36,8 @@ pub(super) struct Call {
     took: Option<u64>,
     used: CallUsage,
     over: String,
-    came: Option<Timestamp>,
-    left: Option<Timestamp>,
+    started: Option<Timestamp>,
+    stopped: Option<Timestamp>,
 }
 
 impl Call {
@@ -65,8 +65,8 @@ impl Call {
             took: response["outbound_inbound_timer"]["duration"].as_u64(),
             used: CallUsage::default(),
             over: text(&timer["stop"]),
-            came: moment(&timer["start"]),
-            left: moment(&timer["stop"]),
+            started: moment(&timer["start"]),
+            stopped: moment(&timer["stop"]),
         }
     }
 
@@ -159,9 +159,9 @@ impl fmt::Display for CallUsage {
 
 /// From the first that came to the last that left.
 pub(super) fn span<'a>(calls: impl Iterator<Item = &'a Call> + Clone) -> Option<Duration> {
-    let came = calls.clone().filter_map(|call| call.came).min()?;
-    let left = calls.filter_map(|call| call.left).max()?;
-    Duration::try_from(left.duration_since(came)).ok()
+    let started = calls.clone().filter_map(|call| call.started).min()?;
+    let stopped = calls.filter_map(|call| call.stopped).max()?;
+    Duration::try_from(stopped.duration_since(started)).ok()
 }
 
 /// The ingress that a call came to, if no router of its own says so.

@@ -91,6 +91,10 @@ fn limits() {
     let TimeLimits { connect, first_byte, idle, timeout, hold } = defaults.times;
     assert_eq!([connect, idle, timeout, hold].map(|time| time.as_secs()), [5, 120, 600, 10]);
     assert_eq!(first_byte, None);
+    assert_eq!((defaults.limits.attempts, defaults.limits.timeout), (4, timeout));
+    let bounds = defaults.limits.backoff;
+    assert_eq!((bounds.base, bounds.cap), (Duration::from_millis(500), Duration::from_secs(8)));
+    assert_eq!((defaults.spending.ratio, defaults.spending.per_second), (0.2, 10));
     assert_eq!(
         [true, false].map(|stream| defaults.times.first_byte_of(stream)),
         [Some(Duration::from_secs(120)), None]

@@ -46,7 +46,7 @@ fn fallback(mode: Policy) -> Harness {
     let mut settings = settings(3);
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
     settings.pools[0].root = Target::plain(TargetKind::Branch { mode, targets });
-    Harness { broker: Broker::new(settings), ..Harness::new(0) }
+    Harness::of(settings)
 }
 
 #[test]

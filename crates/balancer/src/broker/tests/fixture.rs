@@ -7,6 +7,7 @@ use rand::{Rng, SeedableRng};
 
 use super::super::*;
 use super::report::{Report, Source};
+pub(crate) use crate::fixtures::path;
 use crate::health;
 use crate::strategy::Target;
 use types::outcome::FailureRule;
@@ -14,10 +15,6 @@ use types::time::GatewayTime;
 
 pub(crate) const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 pub(crate) const INGRESS: &str = "/azure/";
-
-pub(crate) fn path(text: &str) -> RouterPath {
-    RouterPath::parse(text).unwrap()
-}
 
 pub(crate) fn router(place: usize) -> String {
     format!("/azure/r{place}/")

@@ -66,7 +66,7 @@ fn hint() -> impl Strategy<Value = Option<types::outcome::RetryAfter>> {
     prop::option::of(prop_oneof![millis.clone().prop_map(RetryAfter::Delay), millis.prop_map(RetryAfter::QuotaReset)])
 }
 
-/// BrokerSettings that differ in everything that has a rule of its own.
+/// Settings that differ in everything that has a rule of its own.
 pub(super) fn any_settings() -> impl Strategy<Value = BrokerSettings> {
     let policies = [WhenAllDisabled::Pass, WhenAllDisabled::Soonest, WhenAllDisabled::Any];
     let rate_limit = prop::option::of((prop::option::of(1_u32..9), prop::option::of(1_u32..900)));

@@ -44,11 +44,7 @@ fn settings_of(mode: &Policy, weights: &[f64]) -> BrokerSettings {
 
 impl Calls {
     fn weighted(mode: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
-        let harness = |seed| Harness {
-            broker: Broker::new(settings_of(mode, weights)),
-            rng: SmallRng::seed_from_u64(seed),
-            emitted: Vec::new(),
-        };
+        let harness = |seed| Harness { rng: SmallRng::seed_from_u64(seed), ..Harness::of(settings_of(mode, weights)) };
         let worlds = (0..replicas).map(harness).collect();
         Self { worlds, routers: routers.to_vec(), millis: 0, ends: BinaryHeap::new(), seen: 0 }
     }

@@ -758,7 +758,7 @@ mod proving {
     fn two_failures_in_a_row_where_two_are_asked_for_and_a_message_and_its_log_are_one() {
         let mut settings = settings(2);
         settings.defaults.health.consecutive = 2;
-        let mut harness = Harness { broker: Broker::new(settings), ..Harness::new(2) };
+        let mut harness = Harness::of(settings);
         let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
         harness.learn(&fresh("A_1_1_0"), START);
         harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));

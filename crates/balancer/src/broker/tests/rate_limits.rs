@@ -1,4 +1,4 @@
-//! RateLimiter: who is passed over for whom, in which mode, and what is said of it; on a stopped clock.
+//! Rate limits: which router is passed over for which, in which mode, and what is said of it; on a stopped clock.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! RateLimiter on a stopped clock: by table, and by property against a plain list of calls.
+//! Rate limits on a stopped clock: by table, and by property against a plain list of calls.
 
 use std::time::Duration;
 
@@ -58,6 +58,20 @@ fn says(requests: Option<u64>, tokens: Option<u64>, seconds: u64) -> RateLimitHe
 
 fn says_of(remaining: RateLimitHeaders, (decision, usage): (Option<u64>, Usage)) -> (Option<u64>, Usage) {
     (decision, Usage { remaining, ..usage })
+}
+
+#[test]
+fn the_largest_numbers_saturate() {
+    let mut limits = limits(None, Some(5));
+    for number in 0..6_000 {
+        limits.take(number, A, u32::MAX, at(number * 10));
+        limits.learn(&seen(B, None, Some(u64::MAX)), at(number * 10));
+    }
+    assert!(limits.limiter.is_consistent());
+    for router in [A, B] {
+        assert_eq!(lack_at(&mut limits, router, u32::MAX, 60_000), Some(LimitExceeded::Tpm), "{router:?}");
+        assert_eq!(lack_at(&mut limits, router, 1, 200_000), None, "{router:?}: a minute later all is free");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub fn error(status: u16, body: &[u8]) -> Vec<u8> {
 
 /// The body of an error answer in the vendor's own form, for a client that speaks its protocol; `None` if it has that form, or is
 /// no error. The clouds answer in forms of their own where the model was not asked.
-pub fn own_error(status: u16, body: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn own_error(status: u16, body: &[u8]) -> Option<Vec<u8>> {
     let parsed = RawJson::parse(body).ok();
     let has_form = parsed.is_some_and(|body| {
         body.field("type").is_some_and(|kind| kind.is_text("error"))

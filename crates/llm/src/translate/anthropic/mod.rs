@@ -5,7 +5,7 @@
 //! | [`request()`] | a request in OpenAI's form becomes one in Anthropic's |
 //! | [`answer()`] | a whole answer becomes a chat completion |
 //! | [`error()`] | an error answer becomes one in OpenAI's form |
-//! | [`own_error()`] | an error answer of a cloud becomes one in Anthropic's form |
+//! | `own_error` | an error answer of a cloud becomes one in Anthropic's form |
 //! | [`Stream`] | a streamed answer becomes chunks |
 //!
 //! Sources of the rules: the types and comments of the vendor's SDK (`anthropic` 2.14.0, PyPI), platform.claude.com/docs, and
@@ -27,7 +27,8 @@ mod usage;
 mod write;
 
 pub use answer::answer;
-pub use error::{error, own_error};
+pub use error::error;
+pub(crate) use error::own_error;
 pub use request::request;
 pub(crate) use request::request_of;
 pub use stream::Stream;

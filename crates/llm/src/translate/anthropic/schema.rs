@@ -18,7 +18,7 @@ use crate::json::{RawJson, unescaped_name};
 use crate::translate::Drops;
 
 /// Deeper schemas are copied as they are.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
 /// The formats of strings that are enforced.
 const FORMATS: [&str; 10] =
@@ -74,7 +74,7 @@ enum Fate {
 
 impl Writer<'_> {
     fn object(&mut self, schema: RawJson<'_>, is_untyped: bool, depth: usize) {
-        if depth > DEEPEST || !schema.is_object() {
+        if depth > MAX_DEPTH || !schema.is_object() {
             return self.out.extend_from_slice(schema.bytes());
         }
         self.out.push(b'{');
@@ -223,12 +223,12 @@ impl Writer<'_> {
     /// Goes to a schema within this one, and returns where this one's path ends.
     fn enter(&mut self, keyword: &str, name: &str) -> usize {
         /// Of a longer path nothing more is said.
-        const MAX_PATH: usize = 128;
+        const MAX_PATH_CHARS: usize = 128;
         let Some(Enforced { path, .. }) = &mut self.enforced else { return 0 };
         let end = path.len();
-        for part in [keyword, name].into_iter().filter(|part| !part.is_empty() && end < MAX_PATH) {
+        for part in [keyword, name].into_iter().filter(|part| !part.is_empty() && end < MAX_PATH_CHARS) {
             path.push('.');
-            path.extend(part.chars().take(MAX_PATH));
+            path.extend(part.chars().take(MAX_PATH_CHARS));
         }
         end
     }

@@ -9,12 +9,12 @@ use crate::translate::object_fields::pick_of;
 use crate::translate::{Content, TranslateError};
 
 /// The least that may be thought (`ThinkingConfigEnabledParam` of the vendor's SDK).
-const MIN_BUDGET: u64 = 1024;
+const MIN_BUDGET_TOKENS: u64 = 1024;
 /// The most that is thought without being asked for more by name.
 const BUDGETS: [(&str, u64); 6] =
     [("minimal", 1024), ("low", 1024), ("medium", 2048), ("high", 4096), ("xhigh", 8192), ("max", 16384)];
 /// A longer `metadata.user_id` is refused.
-const LONGEST_USER: usize = 256;
+const MAX_USER_ID_BYTES: usize = 256;
 
 /// The settings of a request.
 pub(super) struct Settings {
@@ -111,7 +111,7 @@ impl Settings {
                 // Half of the limit stays for the answer. A turn that called tools must begin with its thinking if the next one
                 // shall think, and clients may not have kept it.
                 let budget = (*budget).min(self.max_tokens / 2);
-                if budget >= MIN_BUDGET && !tools.forces_a_call() && !conversation.calls_without_thinking {
+                if budget >= MIN_BUDGET_TOKENS && !tools.forces_a_call() && !conversation.calls_without_thinking {
                     write::name(&mut self.fields, "thinking");
                     self.fields.extend_from_slice(b"{\"type\":\"enabled\",\"budget_tokens\":");
                     write::number(&mut self.fields, budget);
@@ -200,7 +200,7 @@ impl Settings {
         let Some(user) = user.or(identifier) else { return };
         write::name(&mut self.fields, "metadata");
         self.fields.push(b'{');
-        if is_personal(&user) || user.len() > LONGEST_USER {
+        if is_personal(&user) || user.len() > MAX_USER_ID_BYTES {
             write::text(&mut self.fields, "user_id", &format!("user_{:032x}", hash(&user)));
         } else {
             write::text(&mut self.fields, "user_id", &user);

@@ -76,7 +76,6 @@ impl EmbeddingModel {
 pub struct AnswerContext {
     /// The model's name in the request.
     pub model: String,
-    /// Its family.
     pub family: EmbeddingModel,
     /// How many texts were sent: as many vectors come back.
     pub inputs: usize,

@@ -1,0 +1,134 @@
+//! The time limits of an answer, on a stopped clock: what a target sends comes over a connection in memory, so each limit is
+//! exact, and minutes take no time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use llm::Protocol;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::time::{Instant, sleep};
+use types::outcome::TransportFailure;
+
+use super::attempt_guard::AttemptEnd;
+use super::exchange::AttemptTimeouts;
+use super::hold::{AskedFor, FailedAttempt, UpstreamResponse};
+use super::proxy_body::ProxyBody;
+use super::upstream_body::UpstreamBody;
+
+const SECOND: Duration = Duration::from_secs(1);
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+const JSON: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
+const ERROR: &str = "HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\n\r\n";
+const COMMENT: &str = ": still here\n\n";
+const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+
+/// What a target sends: after so many seconds this text. After the last one it neither sends nor closes.
+type Script = &'static [(u32, &'static str)];
+
+/// When the attempt was over, in seconds since the request was sent, and how; then when and how the client's answer was.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    /// It never began for the client.
+    Failed(u64, TransportFailure),
+    /// Passed on to the client, and cut after these parts, which show why.
+    Cut(u64, u64, String),
+    /// Passed on to the client as a whole.
+    Whole(u64),
+}
+
+/// Sends a request at 0 s and reads its answer to the end, as a call to this relay does. The call's time is over at 600 s.
+async fn answered(script: Script, first_byte: Option<u32>) -> Ended {
+    let (near, mut far) = duplex(1 << 16);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
+    tokio::spawn(connection);
+    tokio::spawn(async move {
+        let _request = far.read(&mut [0; 1024]).await;
+        for (pause, text) in script {
+            sleep(*pause * SECOND).await;
+            far.write_all(text.as_bytes()).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    });
+    let began = Instant::now();
+    let seconds = || began.elapsed().as_secs();
+    let times = AttemptTimeouts {
+        connect: 5 * SECOND,
+        first_byte: first_byte.map(|seconds| seconds * SECOND),
+        idle: 120 * SECOND,
+        hold: 10 * SECOND,
+        deadline: began + 600 * SECOND,
+    };
+    let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.unwrap();
+    let (head, body) = response.into_parts();
+    let asked = AskedFor { protocol: Protocol::OpenAiChat, creates: true, key: None };
+    let held = UpstreamResponse::hold(head, UpstreamBody::unchanged(body), asked, times, Some(began)).await;
+    let answer = match held {
+        Err(FailedAttempt { failure, .. }) => return Ended::Failed(seconds(), failure),
+        Ok(answer) => answer,
+    };
+    let passed_on = seconds();
+    let UpstreamResponse { held, rest, stream, first_event_by, .. } = answer;
+    let Some(rest) = rest else { return Ended::Whole(passed_on) };
+    let limits = (times.idle, first_event_by);
+    let mut body = ProxyBody::streaming(held, rest, limits, stream, None, AttemptEnd::with(200));
+    let mut text = String::new();
+    loop {
+        match body.frame().await {
+            Some(Ok(frame)) => text += str::from_utf8(&frame.into_data().unwrap()).unwrap(),
+            Some(Err(_)) => return Ended::Cut(passed_on, seconds(), text),
+            None => return Ended::Whole(seconds()),
+        }
+    }
+}
+
+fn is_cut(ended: &Ended, at: (u64, u64), words: &[&str]) -> bool {
+    matches!(ended, Ended::Cut(passed_on, cut, text)
+        if (*passed_on, *cut) == at && words.iter().all(|words| text.contains(words)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_byte_counts_from_the_sent_request_and_idle_from_the_last_part() {
+    use Ended::Failed;
+    for (script, first_byte, expected) in [
+        (&[(7, STREAM)][..], Some(30), Failed(30, TransportFailure::FirstByteTimeout)),
+        (&[(7, STREAM)], None, Failed(600, TransportFailure::DeadlineExceeded)),
+        (&[(7, JSON)], Some(30), Failed(30, TransportFailure::FirstByteTimeout)),
+        (&[(7, JSON)], Some(600), Failed(600, TransportFailure::DeadlineExceeded)),
+        (&[(7, JSON)], Some(700), Failed(600, TransportFailure::DeadlineExceeded)),
+    ] {
+        assert_eq!(answered(script, first_byte).await, expected, "{script:?}, {first_byte:?}");
+    }
+    let stalled = ["Hello", "stream_broken", "stalled in its answer"];
+    let once = answered(&[(7, STREAM), (2, HELLO)], Some(30)).await;
+    assert!(is_cut(&once, (9, 129), &stalled), "{once:?}");
+    let again = answered(&[(7, STREAM), (2, HELLO), (119, HELLO), (119, COMMENT)], Some(30)).await;
+    assert!(is_cut(&again, (9, 367), &stalled), "each part begins the time anew: {again:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preamble_is_held_for_its_time_and_comments_do_not_put_off_the_first_event() {
+    let late = answered(&[(7, STREAM), (1, ROLE), (20, HELLO)], Some(30)).await;
+    assert!(is_cut(&late, (17, 148), &["assistant", "Hello"]), "held for 10 s from its head: {late:?}");
+    let comments = &[(7, STREAM), (1, COMMENT), (9, COMMENT), (9, COMMENT), (9, COMMENT)];
+    let limited = answered(comments, Some(30)).await;
+    assert!(is_cut(&limited, (17, 30), &["still here", "stalled in its answer"]), "{limited:?}");
+    let unlimited = answered(comments, None).await;
+    assert!(is_cut(&unlimited, (17, 155), &["still here"]), "{unlimited:?}");
+    let event = &[(7, STREAM), (1, COMMENT), (20, HELLO)];
+    let event = answered(event, Some(30)).await;
+    assert!(is_cut(&event, (17, 148), &["Hello"]), "after the first event only idle counts: {event:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn json_without_a_length_is_held_for_its_time_and_an_error_for_three_seconds() {
+    let json = answered(&[(7, JSON), (1, "{\"choices\": [")], None).await;
+    assert!(is_cut(&json, (17, 137), &["choices"]), "idle counts from when it is passed on: {json:?}");
+    for script in [&[(7, ERROR), (1, "{\"error\": {\"mess")][..], &[(7, ERROR), (1, " ")], &[(7, ERROR)]] {
+        assert_eq!(answered(script, Some(300)).await, Ended::Whole(10), "{script:?}: 3 s from its head");
+    }
+}
