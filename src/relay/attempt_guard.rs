@@ -221,7 +221,8 @@ impl AttemptGuard {
                 latency: Some(self.time()),
                 completion_tokens: usage.map(|usage| usage.output),
                 total_tokens: usage.map(|usage| usage.total()),
-                quota: end.quota,
+                // What is left of one client's account is not what is left for the others.
+                quota: if self.key == Some(NamedBy::Client) { RateLimitHeaders::default() } else { end.quota },
             },
             decision: self.route.number,
             sent_at: self.began,
@@ -237,6 +238,7 @@ impl AttemptGuard {
                 transaction: std::mem::take(&mut self.transaction),
                 status: end.status,
                 makes_nothing: !self.is_generation,
+                clients_key: self.key == Some(NamedBy::Client),
                 broken: end.broken,
                 error_class,
                 usage: end.usage,

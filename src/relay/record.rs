@@ -144,6 +144,8 @@ pub(super) struct RecordEnd {
     pub(super) status: u16,
     /// See [`LogEntry::makes_nothing`](types::outcome::LogEntry).
     pub(super) makes_nothing: bool,
+    /// The client's own key was sent.
+    pub(super) clients_key: bool,
     pub(super) broken: Option<TransportFailure>,
     pub(super) error_class: Option<ErrorClass>,
     pub(super) usage: Option<Usage>,
@@ -203,8 +205,8 @@ fn call_object(ending: &RecordEnd, traces: TraceIds, cost: Option<Cost>) -> Vec<
         Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
         None => ending.error_class.into(),
     };
-    let (makes_nothing, usage) = (ending.makes_nothing, ending.usage);
-    let object = CallObject { class, makes_nothing, trace_ids: traces.into_vec(), usage, cost };
+    let RecordEnd { makes_nothing, clients_key, usage, .. } = *ending;
+    let object = CallObject { class, makes_nothing, clients_key, trace_ids: traces.into_vec(), usage, cost };
     // All of its keys are texts: it cannot fail.
     serde_json::to_vec(&object).unwrap_or_default()
 }
@@ -215,6 +217,9 @@ struct CallObject {
     /// Its success shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     makes_nothing: bool,
+    /// A refusal or a rate limit shows nothing about its target.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    clients_key: bool,
     trace_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,

@@ -9,7 +9,6 @@ mod state;
 use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rand::SeedableRng;
@@ -21,23 +20,22 @@ use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::prices::LivePrices;
 use crate::recent_decisions::RecentDecisions;
-use crate::stamping::WrittenStamp;
 use crate::telemetry::Counts;
 use balancer::broker::{
     Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Ingresses, Route, Snapshot,
 };
-use balancer::retry::{GiveUp, RetryPlan};
+use balancer::retry::RetryPlan;
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::Degradation;
-use types::outcome::{CallObservation, FailureRule};
-use types::request::{Patch, Request};
+use types::outcome::CallObservation;
+use types::request::Request;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, IgnoreReason};
 
-pub use state::{Routed, SharedState};
+pub use state::{Dispatch, NextStep, Routed, SharedState, Stop};
 
 /// How many routers of a snapshot, or recent entries, are copied under one lock at most.
 pub const MAX_COPIED: usize = 64;
@@ -67,51 +65,6 @@ struct Inner {
 /// bytes, because processors fetch them in pairs.
 #[repr(align(128))]
 struct OwnCacheLines<T>(T);
-
-/// The next step of a request that may be sent more than once.
-#[derive(Debug)]
-pub enum NextStep {
-    /// Send it; the attempt is counted already.
-    Send(Box<Dispatch>),
-    /// Wait for this time, then ask again.
-    Pause(Duration),
-    /// Wait until a target may serve ([`SharedBroker::target_back`] with `seen`), then for `spread`; then ask again.
-    AwaitTarget {
-        /// At most so long.
-        at_most: Duration,
-        /// So that all who wait do not come in the same moment.
-        spread: Duration,
-        /// How often the eligibility of targets had changed.
-        seen: u64,
-    },
-    /// Give up.
-    Stop(Stop),
-}
-
-/// There is no further attempt.
-#[derive(Debug)]
-pub struct Stop {
-    /// The reason.
-    pub why: GiveUp,
-    /// When the client may come back: when one of the request's targets may serve; `None` if that is unknown.
-    pub retry_at: Option<BrokerTime>,
-    /// In words, where no target was left.
-    pub explanation: Option<String>,
-}
-
-/// One attempt, ready to be made.
-#[derive(Debug)]
-pub struct Dispatch {
-    pub route: Route,
-    pub router: RouterPath,
-    /// What the target changes in the request's body.
-    pub patch: Arc<Patch>,
-    /// The answers after which the request may be sent to another target, where the user lists them.
-    pub retry_on: Option<Arc<FailureRule>>,
-    /// The target has a budget of tokens.
-    pub counts_tokens: bool,
-    pub stamp: WrittenStamp,
-}
 
 impl fmt::Debug for SharedBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -405,6 +358,8 @@ impl SharedBroker {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use balancer::broker::{Command, OperatorCommand, RouterSettings};
     use gecholog_protocol::Message;
     use types::mode::OperatingMode;

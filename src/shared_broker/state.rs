@@ -1,19 +1,22 @@
 //! What the broker's lock guards, and what is done with it while a decision is made.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::rngs::SmallRng;
 
-use super::{Dispatch, NextStep, Stop};
 use crate::admin::AdminCommand;
 use crate::recent_decisions::RecentDecisions;
-use crate::stamping;
+use crate::stamping::{self, WrittenStamp};
 use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, Outage, Route};
 use balancer::retry::{GiveUp, RetryPlan, Step};
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::{Degradation, RouteReply};
+use types::outcome::FailureRule;
+use types::request::Patch;
+use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::BrokerEvent;
 
@@ -26,6 +29,51 @@ pub struct SharedState {
     pub(super) recent: RecentDecisions,
     /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
     pub(super) mode_order: Option<(AdminCommand, BrokerTime)>,
+}
+
+/// The next step of a request that may be sent more than once.
+#[derive(Debug)]
+pub enum NextStep {
+    /// Send it; the attempt is counted already.
+    Send(Box<Dispatch>),
+    /// Wait for this time, then ask again.
+    Pause(Duration),
+    /// Wait until a target may serve ([`target_back`](super::SharedBroker::target_back) with `seen`), then for `spread`; then ask again.
+    AwaitTarget {
+        /// At most so long.
+        at_most: Duration,
+        /// So that all who wait do not come in the same moment.
+        spread: Duration,
+        /// How often the eligibility of targets had changed.
+        seen: u64,
+    },
+    /// Give up.
+    Stop(Stop),
+}
+
+/// There is no further attempt.
+#[derive(Debug)]
+pub struct Stop {
+    /// The reason.
+    pub why: GiveUp,
+    /// When the client may come back: when one of the request's targets may serve; `None` if that is unknown.
+    pub retry_at: Option<BrokerTime>,
+    /// In words, where no target was left.
+    pub explanation: Option<String>,
+}
+
+/// One attempt, ready to be made.
+#[derive(Debug)]
+pub struct Dispatch {
+    pub route: Route,
+    pub router: RouterPath,
+    /// What the target changes in the request's body.
+    pub patch: Arc<Patch>,
+    /// The answers after which the request may be sent to another target, where the user lists them.
+    pub retry_on: Option<Arc<FailureRule>>,
+    /// The target has a budget of tokens.
+    pub counts_tokens: bool,
+    pub stamp: WrittenStamp,
 }
 
 /// The answer to a request of the gateway, as far as it is made under the lock.

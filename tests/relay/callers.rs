@@ -271,3 +271,21 @@ async fn a_body_is_sent_again_and_changed_for_each_target() {
         assert_eq!(upstream.last().body, large.replace("gpt-4o", model).as_str());
     }
 }
+
+/// Other replicas are told so.
+#[tokio::test]
+async fn what_a_clients_own_key_has_used_up_is_there_for_other_clients() {
+    let limited = answer(429, &[("Retry-After", "60"), ("x-ratelimit-remaining-requests", "0")], "{}");
+    let a = Scripted::start(limited).await;
+    let b = Scripted::start(good()).await;
+    let forwarding = format!(r#"{{"name": "a", "url": "{}", "forward_credentials": true}}"#, a.url());
+    let harness = Harness::of(&pools(&[forwarding, target("b", &b.url())])).await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    let answer = harness.send(CHAT, &[("Authorization", "Bearer of-one-client")], HI).await;
+    assert_eq!((answer.status, a.calls(), b.calls()), (200, 1, 1), "another target may take it");
+    let entry = soon("an entry", entries.next()).await.unwrap();
+    let entry = String::from_utf8_lossy(&entry.payload).into_owned();
+    assert!(entry.contains(r#""clients_key":true"#), "{entry}");
+    let answer = harness.send(CHAT, &[("Authorization", "Bearer of-another")], HI).await;
+    assert_eq!((answer.status, a.calls(), b.calls()), (200, 2, 2), "the first target is still asked first");
+}

@@ -301,8 +301,10 @@ mod tests {
         );
         assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
         assert!(report.started < report.stopped && !report.makes_nothing);
-        let listing = write(&Entry { call: br#"{"class":"success","makes_nothing":true}"#, ..entry() });
-        assert!(log_entry::read(&listing).unwrap().makes_nothing);
+        let listing =
+            write(&Entry { call: br#"{"class":"success","makes_nothing":true,"clients_key":true}"#, ..entry() });
+        let listing = log_entry::read(&listing).unwrap();
+        assert!(listing.makes_nothing && listing.clients_key && !report.clients_key);
     }
 
     #[test]

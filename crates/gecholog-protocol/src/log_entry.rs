@@ -116,7 +116,8 @@ impl<'a> Parts<'a> {
                 b"url" => self.request.url = Some(value.raw()?),
                 b"broker_call" => {
                     let call = value.raw()?;
-                    entry.makes_nothing = call.field("makes_nothing").is_some_and(RawJson::is_true);
+                    let says = |name| call.field(name).is_some_and(RawJson::is_true);
+                    (entry.makes_nothing, entry.clients_key) = (says("makes_nothing"), says("clients_key"));
                     self.details.call = Some(call);
                 }
                 b"broker" => {

@@ -359,6 +359,18 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_a_rate_limit_of_the_clients_own_key_shows_none_of_its_router() {
+        for (clients_key, out) in [(true, 0), (false, 1)] {
+            let mut broker = broker(&[A, B]);
+            let answer = CallAnswer { served_path: Some(A), status: Some(429), ..CallAnswer::default() };
+            let entry = LogEntry { answer, clients_key, ..LogEntry::default() };
+            broker.apply(BrokerInput::Observed(&CallObservation::Log { entry: &entry, decision: None }), START);
+            let is_out = |(_, state, _): &(_, HealthState, _)| *state != HealthState::Serving;
+            assert_eq!(broker.routers().filter(is_out).count(), out, "{clients_key}");
+        }
+    }
+
+    #[test]
     fn an_attempt_from_before_the_trip_is_old_news_and_a_later_one_is_not() {
         let mut broker = broker(&[A]);
         let until = |broker: &Broker| match broker.routers().next().unwrap().1 {

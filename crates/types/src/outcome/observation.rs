@@ -95,6 +95,8 @@ pub struct LogEntry<'a> {
     /// A relay says that the call makes nothing: the opposite of
     /// [`Request::is_generation`](crate::request::Request::is_generation).
     pub makes_nothing: bool,
+    /// The client's own key was sent; only an entry of the relay says so.
+    pub clients_key: bool,
     /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
     pub filtered: Option<&'static str>,
     /// The gateway's report on processors that failed, as JSON.

@@ -160,7 +160,9 @@ impl JudgedAnswer {
     }
 
     fn is_standard_failure(self) -> bool {
-        use ErrorClass::{ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted};
+        use ErrorClass::{
+            ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
+        };
         // 401 and 403 are about an account: only where that is ours, too.
         let own_key = self.key == Some(NamedBy::Target);
         let says_missing = matches!(self.status, 400 | 404) || own_key && matches!(self.status, 401 | 403);
@@ -172,9 +174,11 @@ impl JudgedAnswer {
                 false
             }
             Some(KeyRefused) => own_key,
+            // What one client's account has used up says nothing about the others'.
+            Some(RateLimited) => self.key != Some(NamedBy::Client),
             // A log does not show whose account it is: a 429 is a rate limit until its router's own settings are known.
             Some(QuotaExhausted) => match self.key {
-                None => ErrorClass::of_status(self.status) == Some(ErrorClass::RateLimited),
+                None => ErrorClass::of_status(self.status) == Some(RateLimited),
                 Some(by) => by == NamedBy::Target,
             },
             Some(_) => true,
@@ -213,6 +217,9 @@ mod tests {
             (400, QuotaExhausted, ours, Class::Refused),
             (429, QuotaExhausted, ours, Class::Refused),
             (429, QuotaExhausted, theirs, Class::Neutral),
+            (429, RateLimited, ours, Class::RateLimited),
+            (429, RateLimited, None, Class::RateLimited),
+            (429, RateLimited, theirs, Class::Neutral),
             (429, QuotaExhausted, None, Class::RateLimited),
             (402, QuotaExhausted, None, Class::Neutral),
             (400, RateLimited, None, Class::RateLimited),

@@ -2,7 +2,7 @@
 
 use crate::broker::RouterSettings;
 use types::outcome::{
-    CallObservation, Cause, Class, ErrorClass, FailureRule, JudgedAnswer, RetryAfter, TransportFailure,
+    CallObservation, Cause, Class, ErrorClass, FailureRule, JudgedAnswer, NamedBy, RetryAfter, TransportFailure,
 };
 use types::time::BrokerTime;
 
@@ -18,6 +18,7 @@ pub(super) fn judge(
     let (seen, details) = (report.answer(), report.details());
     let (key, failure, leaves_key_open) = match report {
         CallObservation::Attempt(attempt) => (attempt.key, attempt.transport_failure, attempt.leaves_key_open),
+        CallObservation::Log { entry, .. } => (entry.clients_key.then_some(NamedBy::Client), None, false),
         _ => (None, None, false),
     };
     let failure_class = failure.and_then(TransportFailure::error_class);
