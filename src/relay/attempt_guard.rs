@@ -221,8 +221,7 @@ impl AttemptGuard {
                 latency: Some(self.time()),
                 completion_tokens: usage.map(|usage| usage.output),
                 total_tokens: usage.map(|usage| usage.total()),
-                // What is left of one client's account is not what is left for the others.
-                quota: if self.key == Some(NamedBy::Client) { RateLimitHeaders::default() } else { end.quota },
+                quota: end.quota,
             },
             decision: self.route.number,
             sent_at: self.began,

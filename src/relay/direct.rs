@@ -120,8 +120,8 @@ impl DirectUpstream {
     }
 
     /// Whether it is called with a key of its own.
-    pub(super) const fn has_own_key(&self) -> bool {
-        !self.forwards
+    pub(super) fn has_own_key(&self) -> bool {
+        !self.forwards || self.headers.keys().any(|name| is_credential(name.as_str()))
     }
 
     /// The path and the query below its address.

@@ -22,6 +22,9 @@ use super::upstream_body::UpstreamBody;
 use llm::Protocol;
 use types::outcome::{NamedBy, TransportFailure};
 
+/// A 408 with which a target ends a connection that it took to be idle comes this soon after a request that it crossed.
+const CROSSED_WITHIN: Duration = Duration::from_secs(1);
+
 /// When what must be here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AttemptTimeouts {
@@ -99,7 +102,8 @@ async fn send(
             Ok(response) => {
                 if let Some(usage) = response.extensions().get::<Usage>() {
                     usage.answered();
-                    if usage.is_reused() && ends_idle_connection(&response) {
+                    let crossed = at.is_none_or(|written| written.elapsed() < CROSSED_WITHIN);
+                    if usage.is_reused() && crossed && ends_idle_connection(&response) {
                         return Err(TransportFailure::Stale);
                     }
                 }

@@ -143,10 +143,18 @@ impl ProxyBody {
         Self { _place: Some(place), ..self }
     }
 
-    /// Resets the connection where it breaks off and no last event says so.
+    /// Resets the connection where it breaks off and no last event says so: whatever ends it, from now until it has ended well.
     #[must_use]
     pub(super) fn reset_if_broken(self, reset: Option<ResetFlag>) -> Self {
+        let may_break = self.rest.is_some() || self.cut.is_some();
+        reset.iter().for_each(|reset| reset.set(may_break));
         Self { reset, ..self }
+    }
+
+    /// What the client has of it is whole, or says itself that it is not.
+    fn ended(&mut self) {
+        self.rest = None;
+        self.reset.iter().for_each(|reset| reset.set(false));
     }
 
     /// The call is recorded: now, or at the end of what is still to come.
@@ -172,9 +180,9 @@ impl ProxyBody {
             rest.stream.as_deref().map(|stream| broken_event(stream, breakage))
         });
         if let Some(event) = event {
+            self.ended();
             return Poll::Ready(Some(Ok(Frame::data(event))));
         }
-        self.reset.iter().for_each(ResetFlag::set);
         self.finish_writing(context)
     }
 
@@ -350,7 +358,7 @@ impl Body for ProxyBody {
                     // A length that was said is not read beyond.
                     if rest.stream.is_none() && rest.body.is_end_stream() {
                         rest.report(None, None);
-                        this.rest = None;
+                        this.ended();
                     }
                     if line.is_empty() {
                         return Poll::Ready(Some(Ok(Frame::data(part))));
@@ -364,7 +372,7 @@ impl Body for ProxyBody {
                     if let Some(failure) = rest.finish() {
                         return this.cut((failure, None), context);
                     }
-                    this.rest = None;
+                    this.ended();
                     return Poll::Ready(last.map(|part| Ok(Frame::data(part))));
                 }
                 Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {

@@ -159,7 +159,7 @@ impl Target<'_> {
     }
 
     /// Whose key it is called with: with one of its own, the client has no part in a refusal. What the gateway adds is unknown.
-    pub(super) const fn key(&self) -> Option<NamedBy> {
+    pub(super) fn key(&self) -> Option<NamedBy> {
         match self {
             Self::Router { .. } => None,
             Self::Direct(direct) if direct.has_own_key() => Some(NamedBy::Target),

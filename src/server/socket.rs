@@ -15,8 +15,8 @@ use tokio::net::TcpStream;
 pub struct ResetFlag(Arc<AtomicBool>);
 
 impl ResetFlag {
-    pub fn set(&self) {
-        self.0.store(true, Relaxed);
+    pub fn set(&self, resets: bool) {
+        self.0.store(resets, Relaxed);
     }
 }
 

@@ -236,6 +236,7 @@ impl SharedBroker {
                 self.publish_ingresses(&state, ingresses.generation());
                 return done;
             }
+            self.publish_ingresses(&state, ingresses.generation());
         }
     }
 
@@ -288,12 +289,14 @@ impl SharedBroker {
         config
     }
 
-    /// Waits until a target is back, of whatever pool; it returns at once if the eligibility of targets has changed more often
-    /// than `seen`.
-    pub async fn target_back(&self, seen: u64) {
-        let mut back = pin!(self.0.target_back.notified());
-        back.as_mut().enable();
-        if self.lock().broker.eligibility_changes() == seen {
+    /// Waits until a target of this pool may be back: until the eligibility of its targets has changed since `seen`.
+    pub async fn target_back(&self, ingress: &RouterPath, seen: u64) {
+        loop {
+            let mut back = pin!(self.0.target_back.notified());
+            back.as_mut().enable();
+            if self.lock().broker.last_change(ingress.as_str()) != seen {
+                return;
+            }
             back.await;
         }
     }

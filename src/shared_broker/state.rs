@@ -15,7 +15,7 @@ use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::{Degradation, RouteReply};
 use types::outcome::FailureRule;
-use types::request::Patch;
+use types::request::{Patch, Request as _};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::BrokerEvent;
@@ -44,7 +44,7 @@ pub enum NextStep {
         at_most: Duration,
         /// So that all who wait do not come in the same moment.
         spread: Duration,
-        /// How often the eligibility of targets had changed.
+        /// Which change of the pool's targets was the last one.
         seen: u64,
     },
     /// Give up.
@@ -131,7 +131,7 @@ impl SharedState {
         let next = match plan.next(target, now, rng) {
             Step::Pause(pause) => NextStep::Pause(pause),
             Step::AwaitTarget { at_most, spread } => {
-                NextStep::AwaitTarget { at_most, spread, seen: broker.eligibility_changes() }
+                NextStep::AwaitTarget { at_most, spread, seen: broker.last_change(read.path()) }
             }
             Step::Stop(stop) => NextStep::Stop(Stop {
                 why: stop,

@@ -227,7 +227,15 @@ impl<'a> Object<'a> {
             return self.json(name, &format!("left out: {} bytes", body.len()));
         }
         if serde_json::from_slice::<IgnoredAny>(body).is_err() {
-            return self.json(name, &String::from_utf8_lossy(body));
+            // Bytes that are no text are up to six times as long when they are quoted.
+            let (empty, start) = (self.is_empty, self.out.len());
+            let quoted = self.json(name, &String::from_utf8_lossy(body));
+            if quoted.len() <= MAX_PAYLOAD_BYTES {
+                return quoted;
+            }
+            self.out.truncate(start);
+            self.is_empty = empty;
+            return self.json(name, &format!("left out: {} bytes", body.len()));
         }
         self.raw(name, body);
         self.out.len() - body.len()..self.out.len()
@@ -338,12 +346,15 @@ mod tests {
     #[test]
     fn payloads_of_every_kind_keep_the_entry_json_and_short() {
         let long = vec![b'a'; MAX_PAYLOAD_BYTES + 1];
+        // Six times as long when it is quoted.
+        let controls = vec![1; MAX_PAYLOAD_BYTES / 2];
         for (body, shown) in [
             (&b"data: {}\n\n"[..], json!("data: {}\n\n")),
             (b"", json!("")),
             (b"[1, 2]", json!([1, 2])),
             (b"\xff", json!("\u{fffd}")),
             (&long, json!(format!("left out: {} bytes", long.len()))),
+            (&controls, json!(format!("left out: {} bytes", controls.len()))),
         ] {
             let bytes = write(&Entry { inbound_payload: Some(body), ..entry() });
             let value: Value = serde_json::from_slice(&bytes).unwrap();

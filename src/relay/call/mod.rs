@@ -196,7 +196,7 @@ impl Call<'_> {
                 NextStep::AwaitTarget { at_most, spread, seen } => {
                     tokio::select! {
                         () = tokio::time::sleep(at_most) => {}
-                        () = self.relay.handle.target_back(seen) => {}
+                        () = self.relay.handle.target_back(self.ingress, seen) => {}
                     }
                     tokio::time::sleep(spread).await;
                 }

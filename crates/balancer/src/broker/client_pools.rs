@@ -140,7 +140,8 @@ impl Broker {
 fn refresh(pool: &mut Pool, routers: &Routers, operator: &Operator) {
     pool.refresh(|id| operator.readiness(routers, id));
     // What becomes of all targets of a pool is reported for the pool of the settings.
-    let _ = pool.settle();
+    // Who waits is woken by the base pool's.
+    let _ = pool.settle(0);
 }
 
 #[cfg(test)]

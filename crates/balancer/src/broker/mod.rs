@@ -300,9 +300,13 @@ impl Broker {
         self.config_generation
     }
 
-    /// How often the eligibility of routers has changed.
-    pub const fn eligibility_changes(&self) -> u64 {
-        self.eligibility_changes
+    /// Which change of eligibility was the last one of the pool at this ingress; of any pool, where there is none.
+    pub fn last_change(&self, ingress: &str) -> u64 {
+        match self.path_roles.get(ingress) {
+            Some(PathRole::Ingress(id) | PathRole::Relayed(id)) => self.pools.get(*id).map(Pool::changed_at),
+            _ => None,
+        }
+        .unwrap_or(self.eligibility_changes)
     }
 
     /// Messages whose logs did not come in time, or for which there is no room any more.
@@ -370,11 +374,12 @@ impl Broker {
         self.eligibility_changes = self.eligibility_changes.wrapping_add(1);
         self.nothing_due_before =
             self.routers.next_deadline().map_or(self.nothing_due_before, |due| due.min(self.nothing_due_before));
+        let change = self.eligibility_changes;
         let Self { routers, operator, pools, effects, .. } = self;
         if routers.take_stale() {
             for pool in pools.values_mut() {
                 pool.refresh(|id| operator.readiness(routers, id));
-                effects.extend(pool.settle());
+                effects.extend(pool.settle(change));
             }
         } else {
             let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
@@ -390,7 +395,7 @@ impl Broker {
             touched.sort_unstable();
             touched.dedup();
             for pool in touched {
-                effects.extend(pools.get_mut(pool).and_then(Pool::settle));
+                effects.extend(pools.get_mut(pool).and_then(|pool| pool.settle(change)));
             }
         }
     }

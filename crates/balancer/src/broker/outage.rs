@@ -62,7 +62,14 @@ impl Broker {
             let back = if is_out { self.back(router)? } else { now };
             Some(asked_to_wait.map_or(back, |asked| asked.max(back)))
         };
-        pool.tree().reachable(request).filter_map(ready).min()
+        let mut soonest: Option<BrokerTime> = None;
+        for at in pool.tree().reachable(request).filter_map(ready) {
+            if at <= now {
+                return Some(at);
+            }
+            soonest = soonest.into_iter().chain([at]).min();
+        }
+        soonest
     }
 
     /// When a router that is ejected or drained by an operator is back; `None` if it is neither, or does not come back by

@@ -237,7 +237,7 @@ impl Broker {
             }
             // No request makes a rate limit by what it says, nor the wait of a target that is overloaded.
             Class::Neutral | Class::RateLimited => false,
-            Class::Overloaded if outcome.retry_after.and_then(RetryAfter::wait).is_some() => false,
+            Class::Overloaded if outcome.retry_after.and_then(RetryAfter::named_wait).is_some() => false,
             // A refusal may be of what the request asks for, and not say so.
             Class::Failure | Class::Overloaded | Class::Refused => {
                 let Some(payload) = digest() else { return false };

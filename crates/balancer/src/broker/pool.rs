@@ -44,6 +44,8 @@ pub struct Pool {
     limits: RateLimitScope,
     /// Whether it was available at the last event.
     served: bool,
+    /// When the eligibility of its routers changed last, counted by the broker's changes.
+    changed_at: u64,
     passes: PassCounts,
 }
 
@@ -56,7 +58,7 @@ impl Pool {
         (served, passes): (bool, PassCounts),
     ) -> Self {
         let limits = RateLimitScope::Nothing;
-        Self { ingress, tree, when_all_disabled, limits, served, passes }
+        Self { ingress, tree, when_all_disabled, limits, served, changed_at: 0, passes }
     }
 
     /// The same over other targets, before its first refresh.
@@ -64,7 +66,7 @@ impl Pool {
         let passes = PassCounts::default();
         let Self { ingress, when_all_disabled, limits, .. } = self;
         let (ingress, when_all_disabled, limits) = (ingress.clone(), *when_all_disabled, *limits);
-        Self { ingress, tree, when_all_disabled, limits, served: true, passes }
+        Self { ingress, tree, when_all_disabled, limits, served: true, changed_at: 0, passes }
     }
 
     /// The router that clients call.
@@ -123,7 +125,7 @@ impl Pool {
     /// Whether no router serves a request that this leaf can get, except perhaps the leaf's own.
     pub(super) fn has_no_other(&self, leaf: NodeId, serves: impl Fn(RouterId) -> bool) -> bool {
         let own = self.tree.router(leaf);
-        !self.tree.serving_beside(leaf).any(|other| Some(other) != own && serves(other))
+        !self.tree.has_alternative(leaf, &|other| Some(other) != own && serves(other))
     }
 
     /// The eligibility of one of its routers may have changed.
@@ -137,8 +139,14 @@ impl Pool {
         self.tree.refresh(|id| when_all_disabled.eligibility(router(id)));
     }
 
-    /// Ends a change; an event if the pool became unavailable or available by it.
-    pub(super) fn settle(&mut self) -> Option<BrokerEvent> {
+    /// When the eligibility of its routers changed last, counted by the broker's changes.
+    pub(super) const fn changed_at(&self) -> u64 {
+        self.changed_at
+    }
+
+    /// Ends a change of this number; an event if the pool became unavailable or available by it.
+    pub(super) fn settle(&mut self, change: u64) -> Option<BrokerEvent> {
+        self.changed_at = change;
         self.tree.settle();
         let serves = self.is_available();
         let (ingress, uses_disabled) = (self.ingress.clone(), self.tree.has_eligible(Tier::Disabled));

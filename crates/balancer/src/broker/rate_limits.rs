@@ -11,7 +11,7 @@ use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, When
 use crate::in_flight::Call;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
-use types::outcome::{CallDetails, CallObservation, Outcome};
+use types::outcome::{CallDetails, CallObservation, Outcome, RateLimitHeaders};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -104,7 +104,8 @@ impl Broker {
         now: BrokerTime,
     ) {
         let Some(limits) = &mut self.limits else { return };
-        let CallDetails { total_tokens: used, quota: remaining, .. } = *report.details();
+        let CallDetails { total_tokens: used, quota, .. } = *report.details();
+        let remaining = if report.is_of_clients_key() { RateLimitHeaders::default() } else { quota };
         let foreign = match report {
             CallObservation::Log { entry, decision } => match entry.stamp_id {
                 Some(_) => decision.is_none(),

@@ -291,7 +291,7 @@ fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
 
 /// Whether an answer says itself for how long its upstream is not to be called; a quota that is refilled then is a guess.
 fn names_wait(outcome: &Outcome) -> bool {
-    matches!(outcome.retry_after, Some(RetryAfter::Delay(wait)) if !wait.is_zero())
+    outcome.retry_after.and_then(RetryAfter::named_wait).is_some()
 }
 
 /// Whether one failure of this kind ejects a router, whatever `consecutive` is.

@@ -58,7 +58,9 @@ impl HealthSettings {
     #[must_use]
     pub(crate) fn sparing(&self, outcome: &Outcome) -> Self {
         let retry_after = RetryAfterSettings { assume: None, ..self.retry_after };
-        if retry_after.effective_wait(outcome).is_some() {
+        let is_named =
+            outcome.class != Class::Overloaded || outcome.retry_after.and_then(RetryAfter::named_wait).is_some();
+        if is_named && retry_after.effective_wait(outcome).is_some() {
             return *self;
         }
         Self { consecutive: u32::MAX, timeout_ejects: false, retry_after, ..*self }

@@ -38,6 +38,8 @@ pub struct RetryPlan {
     backed_off: bool,
     /// Nothing was sent so far but to disabled targets.
     found_none: bool,
+    /// How long it waits after a target is back; the same each time, so that a wake-up for nothing takes no time from it.
+    spread: Option<Duration>,
     /// Targets that asked not to be called before a moment.
     hints: SmallVec<[(RouterId, BrokerTime); 4]>,
 }
@@ -115,6 +117,7 @@ impl RetryPlan {
             pauses: 0,
             backed_off: false,
             found_none: true,
+            spread: None,
             hints: SmallVec::new(),
         }
     }
@@ -178,7 +181,8 @@ impl RetryPlan {
                 Step::Stop(GiveUp::NoTarget(outage))
             }
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
-            _ if !self.is_paid => Step::Stop(GiveUp::Budget),
+            // To wait takes nothing of the budget.
+            NextTarget::Untried(_) | NextTarget::Retry(_) if !self.is_paid => Step::Stop(GiveUp::Budget),
             NextTarget::Untried(route) => self.send(route),
             NextTarget::Retry(route) if self.backed_off => self.send(route),
             NextTarget::Retry(route) => {
@@ -192,7 +196,8 @@ impl RetryPlan {
             }
             NextTarget::None { outage, .. } => {
                 let at_most = outage.until.map_or(Duration::ZERO, |until| until.since(now));
-                let spread = self.limits.backoff.sample(0, rng).max(MIN_PAUSE);
+                let Self { spread, limits, .. } = self;
+                let spread = *spread.get_or_insert_with(|| limits.backoff.sample(0, rng).max(MIN_PAUSE));
                 let step = Step::AwaitTarget { at_most, spread };
                 self.wait(at_most.saturating_add(spread), step, GiveUp::NoTarget(outage), now)
             }
@@ -220,6 +225,7 @@ impl RetryPlan {
         self.is_paid = false;
         self.sent += 1;
         self.backed_off = false;
+        self.spread = None;
         self.found_none &= route.kind == RouteKind::Panic;
         Step::Send(route)
     }

@@ -7,13 +7,13 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::broker::tests::report::{Report, Source};
 use crate::broker::{
-    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, Outage, PoolSettings, Route, RouterSettings,
+    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, Outage, Pass, PoolSettings, Route, RouterSettings,
     WhenAllDisabled,
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
 use types::outcome::{ErrorClass, NamedBy, RetryAfter, TransportFailure};
-use types::router::{RouterId, RouterPath};
+use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
 
@@ -442,6 +442,10 @@ fn what_is_reserved_and_not_sent_goes_back() {
     plan.reserve(&mut budget, later);
     let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1));
     assert_eq!(plan.next(offer.clone(), later, &mut SmallRng::seed_from_u64(1)), Step::Stop(GiveUp::Budget));
+    let until = Some(later.after(millis(100)));
+    let none = NextTarget::None { why: Pass::AllDisabled(PoolId(0)), outage: Outage { until, ..Outage::default() } };
+    let step = plan.next(none, later, &mut SmallRng::seed_from_u64(1));
+    assert!(matches!(step, Step::AwaitTarget { .. }), "to wait takes nothing of it: {step:?}");
     other.reserve(&mut budget, later);
     let step = other.next(offer, later, &mut SmallRng::seed_from_u64(1));
     assert!(matches!(step, Step::Send(_)), "the first attempt is never limited: {step:?}");

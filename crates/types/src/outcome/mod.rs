@@ -84,6 +84,14 @@ impl RetryAfter {
             Self::Unparsable => None,
         }
     }
+
+    /// The wait that the upstream itself asks for: when a quota is refilled is a guess, and no time at all is none.
+    pub fn named_wait(self) -> Option<Duration> {
+        match self {
+            Self::Delay(wait) if !wait.is_zero() => Some(wait),
+            _ => None,
+        }
+    }
 }
 
 /// Who gave a part of a request: the name of the deployment or model that it asks for, or the key that it carries.

@@ -155,6 +155,15 @@ impl<'a> CallObservation<'a> {
         }
     }
 
+    /// Whether the client's own key was sent, so that what the answer says of a limit is about that one's account.
+    pub fn is_of_clients_key(&self) -> bool {
+        match *self {
+            Self::Attempt(attempt) => attempt.key == Some(NamedBy::Client),
+            Self::Log { entry, .. } => entry.clients_key,
+            Self::Message(_) | Self::OneRow(_) => false,
+        }
+    }
+
     /// What the answer's body shows; nothing where it was not read.
     pub const fn details(&self) -> &'a CallDetails {
         match *self {

@@ -12,7 +12,7 @@ use super::{Broker, PathRole};
 use crate::health::Effect;
 use crate::in_flight::Call;
 use crate::strategy::{NodeId, Tier, hash};
-use types::outcome::{Attempt, CallObservation, Class, Evidence, LogEntry, Outcome, ResponseMessage};
+use types::outcome::{Attempt, CallObservation, Class, Evidence, LogEntry, Outcome, ResponseMessage, RetryAfter};
 use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::IgnoreReason;
@@ -161,6 +161,8 @@ impl Broker {
             CallObservation::Log { entry, .. } => entry.makes_nothing,
             _ => false,
         };
+        let is_of_clients_key = report.is_of_clients_key();
+        let clients_quota = |said| is_of_clients_key && matches!(said, RetryAfter::QuotaReset(_));
         let shows_nothing = makes_nothing && matches!(class, Class::Success | Class::Refused);
         // What is refused may be the request: that shows as much as any failure.
         let is_open = matches!(report, CallObservation::Attempt(Attempt { leaves_key_open: true, .. }));
@@ -183,7 +185,8 @@ impl Broker {
             cause,
             evidence: self.evidence(report, router),
             jitter_seed,
-            retry_after: answer.retry_after,
+            // When one client's quota is refilled says nothing about the others'.
+            retry_after: answer.retry_after.filter(|said| !clients_quota(*said)),
             started,
             stopped,
             latency: details.latency,

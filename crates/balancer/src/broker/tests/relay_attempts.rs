@@ -3,7 +3,7 @@
 use super::*;
 use crate::health::{HealthSettings, Preset};
 use crate::load::rate_limit::RateLimit;
-use types::outcome::{ErrorClass, NamedBy, PayloadDigest, TransportFailure};
+use types::outcome::{ErrorClass, NamedBy, PayloadDigest, QuotaRemaining, RateLimitHeaders, TransportFailure};
 
 /// Routers whose settings are these, and whose ingress only the relay serves.
 fn relayed(routers: usize, health: HealthSettings) -> Harness {
@@ -323,6 +323,47 @@ fn s1_6_a_wait_that_targets_ask_for_is_no_requests_fault() {
     assert_eq!(harness.out(), [router(0), router(1)]);
 }
 
+/// No time at all is no wait, and when a quota is refilled is a guess: such answers are the request's fault as any other.
+#[test]
+fn s1_6_an_overload_that_names_no_wait_may_be_the_requests_fault() {
+    for said in [RetryAfter::Delay(Duration::ZERO), RetryAfter::QuotaReset(Duration::from_secs(30))] {
+        let mut harness = relayed(3, HealthSettings { consecutive: 1, ..resilient() });
+        for (place, seconds) in [(0, 10), (1, 11)] {
+            ended(&mut harness, place, seconds, |report| Report {
+                status: Some(503),
+                retry_after: Some(said),
+                payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
+                ..report
+            });
+        }
+        attempt(&mut harness, 0, 200, "another", 13);
+        assert_eq!(harness.out(), Vec::<String>::new(), "{said:?}");
+    }
+}
+
+/// What one client's account has left is not what the others have.
+#[test]
+fn a_quota_of_the_clients_own_key_limits_no_other_client() {
+    for key in [NamedBy::Client, NamedBy::Target] {
+        let mut settings = settings(2);
+        settings.relayed = (0..2).map(|place| path(&router(place))).collect();
+        settings.defaults.rate_limit = Some(RateLimit { rpm: Some(100), tpm: None });
+        settings.defaults.health.retry_after.preempt = true;
+        let mut harness = Harness::of(settings);
+        let empty = Some(QuotaRemaining { amount: 0, reset: Duration::from_secs(60) });
+        ended(&mut harness, 0, 1, |report| Report {
+            status: Some(200),
+            key: Some(key),
+            quota: RateLimitHeaders { requests: empty, tokens: None },
+            retry_after: Some(RetryAfter::QuotaReset(Duration::from_secs(60))),
+            ..report
+        });
+        let is_limited = harness.broker.limits.as_ref().unwrap().exceeded(RouterId(0), 1).is_some();
+        let is_ours = key == NamedBy::Target;
+        assert_eq!((is_limited, harness.out().is_empty()), (is_ours, !is_ours), "{key:?}");
+    }
+}
+
 /// What serves other requests is no reason to take out the last that serves these.
 #[test]
 fn s1_8_the_last_target_that_conditions_lead_to_is_the_last() {
@@ -339,7 +380,13 @@ fn s1_8_the_last_target_that_conditions_lead_to_is_the_last() {
     let nested = by_model(vec![branch(Policy::LoadBalance, vec![leaf(0), leaf(2)]), leaf(1)]);
     // Where it gets no calls, it is not the last that serves some.
     let drained = branch(Policy::Fallback, vec![Target { drained: true, ..alone.clone() }, leaf(0), leaf(2)]);
-    for (root, is_last) in [(alone, true), (fallback, false), (nested, false), (drained, false)] {
+    // Only some requests, or each of them, can go elsewhere.
+    let beside = |below| branch(Policy::LoadBalance, vec![leaf(0), below]);
+    let only_some = [Condition { query: query.clone(), then: 0 }].into();
+    let some = beside(branch(Policy::Conditional { conditions: only_some, default: None }, vec![leaf(1)]));
+    let each = beside(by_model(vec![leaf(1), leaf(2)]));
+    let cases = [(alone, true), (fallback, false), (nested, false), (drained, false), (some, true), (each, false)];
+    for (root, is_last) in cases {
         let mut settings = BrokerSettings { pools: vec![pool(root.clone())], ..settings(0) };
         settings.defaults.health = resilient();
         let mut harness = Harness::of(settings);

@@ -373,3 +373,21 @@ fn a_message_from_before_the_return_does_not_trip_after_it() {
     harness.tick(at(620_000));
     assert!(serves(&harness, 0), "proven at 602 s, out again for a call of 601 s");
 }
+
+/// Nodes have other ids in another tree: what a round robin inherits must not name those of the old one.
+#[test]
+fn a_reload_that_moves_branches_ends() {
+    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
+    let turns = || branch(Policy::RoundRobin, vec![branch(Policy::Fallback, vec![leaf(1), leaf(2)]), leaf(3)]);
+    let of = |targets| BrokerSettings { pools: vec![pool(branch(Policy::Fastest, targets))], ..settings(0) };
+    let mut harness = Harness::of(of(vec![leaf(0), turns()]));
+    for place in 0..4 {
+        let served = router(place);
+        let report = Report { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "", 0, 1_000) };
+        harness.learn(&report, at(1_000));
+    }
+    harness.broker.apply(BrokerInput::Configured(&of(vec![leaf(0), leaf(4), turns()])), at(2_000));
+    assert_eq!(invariants::broken(&harness.broker), None);
+    assert!((0..50).all(|_| matches!(harness.decide(at(3_000)), Decision::Route(_))));
+}

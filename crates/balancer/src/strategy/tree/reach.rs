@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Branch, Ineligible, Node, NodeId, NodeKind, Policy, Tier, Tree};
-use crate::strategy::conditional;
+use crate::strategy::{EligibleChild, conditional};
 use types::request::Request;
 use types::router::RouterId;
 
@@ -46,20 +46,37 @@ impl Tree {
         !matches!(self.ineligibility(leaf, Tier::Serving), Some(Ineligible::Drained | Ineligible::WeightZero))
     }
 
-    /// The routers of those leaves that may serve a request which another leaf can get too: where they part, no condition decides.
-    pub(crate) fn serving_beside(&self, leaf: NodeId) -> impl Iterator<Item = RouterId> {
-        let above: SmallVec<[NodeId; 8]> = self.ancestors(leaf).collect();
-        let serving = self.leaves().filter(move |(other, _)| *other != leaf && self.offers(*other, Tier::Serving));
-        let is_beside = move |other: NodeId| {
-            let fork = self.ancestors(other).find(|id| above.contains(id)).and_then(|id| self.branch(id));
-            fork.is_some_and(|branch| !matches!(branch.mode, Policy::Conditional { .. }))
-        };
-        serving.filter(move |(other, _)| is_beside(*other)).map(|(_, router)| router)
+    /// Whether another router serves each request that a leaf can get, as far as no condition decides.
+    pub(crate) fn has_alternative(&self, leaf: NodeId, serves: &impl Fn(RouterId) -> bool) -> bool {
+        let mut at = leaf;
+        while let Some((above, place)) = self.node(at).and_then(|node| node.parent) {
+            if let Some(branch) = self.branch(above)
+                && !matches!(branch.mode, Policy::Conditional { .. })
+                && branch
+                    .eligible(Tier::Serving)
+                    .iter()
+                    .any(|open| open.child != place && self.serves_all(open, serves))
+            {
+                return true;
+            }
+            at = above;
+        }
+        false
     }
 
-    /// The branches above a node, the nearest first.
-    fn ancestors(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
-        let above = |id: NodeId| self.node(id)?.parent.map(|(above, _)| above);
-        std::iter::successors(above(id), move |id| above(*id))
+    /// Whether some router below a child serves, whatever the request.
+    fn serves_all(&self, open: &EligibleChild, serves: &impl Fn(RouterId) -> bool) -> bool {
+        if let Some(router) = open.router {
+            return serves(router);
+        }
+        let Some(branch) = self.branch(open.node) else { return false };
+        let eligible = branch.eligible(Tier::Serving);
+        match &branch.mode {
+            Policy::Conditional { default, .. } => {
+                let whole = default.is_some() && eligible.count() == branch.children.len();
+                whole && eligible.iter().all(|child| self.serves_all(child, serves))
+            }
+            _ => eligible.iter().any(|child| self.serves_all(child, serves)),
+        }
     }
 }

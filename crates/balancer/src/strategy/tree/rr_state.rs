@@ -104,7 +104,11 @@ impl Branch {
         }
         let places: FxHashMap<u16, u16> = matched.into_iter().map(|(now, then)| (then, now)).collect();
         let then = before.eligible(Tier::Serving);
-        let stay = then.iter().filter_map(|open| Some(EligibleChild { child: *places.get(&open.child)?, ..*open }));
+        let stay = then.iter().filter_map(|open| {
+            let child = *places.get(&open.child)?;
+            // The ids of nodes are others in each tree.
+            Some(EligibleChild { child, node: *self.children.get(usize::from(child))?, ..*open })
+        });
         let mut stay: Vec<_> = stay.collect();
         stay.sort_by_key(|open| open.child);
         let mut now = Eligible::new(stay.into_iter());
