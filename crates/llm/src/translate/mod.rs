@@ -21,6 +21,7 @@ use serde_json::value::RawValue;
 pub(crate) use defaults::asks_for_nothing;
 pub(crate) use dropped::Drops;
 pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};
+pub(crate) use object_fields::calls_no_function;
 pub use request_fields::RequestFields;
 
 use crate::json::{RawJson, without_mark};
