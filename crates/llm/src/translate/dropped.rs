@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::object_fields::Others;
 use super::{TranslateError, Unsupported};
+use crate::json::RawJson;
 
 /// Something of a request that a vendor cannot take: a field's path, such as `logit_bias` or `messages[2].content[0]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -255,6 +256,50 @@ impl Drops {
             return Err(TranslateError::Unsupported(list));
         }
         Ok(list)
+    }
+}
+
+/// Where in a conversation content was left out: without what the model is to answer, it would answer something else, or go on with
+/// its last answer; and one that begins with an answer is refused.
+#[derive(Debug)]
+pub(super) struct LostContent {
+    /// How much there was up to the assistant's last message.
+    answered: usize,
+    /// How much there was before the last message that was read.
+    before: usize,
+    is_answered: bool,
+    /// Some is missing of what the user said before the assistant did.
+    in_question: bool,
+}
+
+impl LostContent {
+    pub(super) const fn new(drops: &Drops) -> Self {
+        Self { answered: drops.contents, before: drops.contents, is_answered: false, in_question: false }
+    }
+
+    /// A message of this role was read.
+    pub(super) fn note(&mut self, drops: &Drops, role: Option<RawJson<'_>>) {
+        let is = |name| role.is_some_and(|role| role.is_text(name));
+        if is("assistant") {
+            self.answered = drops.contents;
+            self.is_answered = true;
+        }
+        let is_instruction = is("system") || is("developer");
+        self.in_question |= !self.is_answered && !is_instruction && drops.contents > self.before;
+        self.before = drops.contents;
+    }
+
+    /// # Errors
+    /// Too little is left of the conversation: it begins or ends with the assistant because of what was left out.
+    pub(super) fn refuse_a_rest(
+        self,
+        drops: &mut Drops,
+        begins_with_answer: bool,
+        ends_with_answer: bool,
+    ) -> Result<(), TranslateError> {
+        let has_no_question = begins_with_answer && self.in_question;
+        let has_no_end = ends_with_answer && drops.contents > self.answered;
+        if has_no_question || has_no_end { drops.take_refusal() } else { Ok(()) }
     }
 }
 
