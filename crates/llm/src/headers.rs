@@ -109,7 +109,7 @@ impl<'a> AnswerHeaders<'a> {
     }
 
     /// Whether the body has problem details by RFC 9457.
-    pub fn is_problem(&self) -> bool {
+    pub(crate) fn is_problem(&self) -> bool {
         self.is("application/problem+json")
     }
 

@@ -429,6 +429,21 @@ fn the_input_of_a_call_in_anthropics_form_is_an_object_of_whole_characters() {
     }
 }
 
+#[test]
+fn thinking_with_half_a_character_is_left_out_and_named() {
+    for (text, is_lost) in [(r"\ud83d", true), (r"\ud83d\udca9", false)] {
+        let mut said = assistant("so");
+        said["thinking_blocks"] = json!([{"type": "thinking", "thinking": "TEXT", "signature": "c2ln"}]);
+        for target in TARGETS {
+            let request = json!({"model": target.2, "messages": [user("first"), said, user("go")]}).to_string();
+            let (body, dropped, _) = made_of_text(target, &request.replace("TEXT", text), Unsupported::Drop).unwrap();
+            check(target.0, &body);
+            let named = if is_lost { &["messages[1].thinking_blocks[0]"][..] } else { &[] };
+            assert_eq!(dropped, named, "{}: {text}", target.0);
+        }
+    }
+}
+
 /// OpenAI takes either without the other: a history is cut at its beginning, or others speak between the two.
 #[test]
 fn calls_and_results_of_the_form_of_2023_that_are_no_pair_are_left_out_and_named() {

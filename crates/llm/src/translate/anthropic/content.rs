@@ -131,8 +131,11 @@ pub(super) fn text(
 }
 
 /// Writes a block of the assistant's thinking as the vendor gave it, and returns where it is with the comma before it, and its fields
-/// without a counterpart; `None` of what is no such block, or has no signature: without that it cannot be given back.
+/// without a counterpart; `None` of what is no such block, has no signature or half a character: that cannot be given back.
 pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<(Range<usize>, Others<'a>)> {
+    if has_half_a_character(block.bytes()) {
+        return None;
+    }
     let begin = out.len();
     let ([kind, thinking, signature, data, _], others) =
         pick_of(block, ["type", "thinking", "signature", "data", "index"]);

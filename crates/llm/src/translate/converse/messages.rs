@@ -12,7 +12,7 @@ use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::{Message, calls_no_function, pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError, arguments_object};
+use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character};
 
 /// What the messages became.
 #[derive(Debug, Default)]
@@ -198,6 +198,9 @@ impl Conversation {
             let ([text, signature, data, ..], others) =
                 pick_of(block, ["thinking", "signature", "data", "type", "index"]);
             let filled = |text: &RawJson<'_>| text.quoted().is_some_and(|inside| !inside.is_empty());
+            if has_half_a_character(block.bytes()) {
+                return drops.push(path);
+            }
             if let Some(signature) = signature.filter(filled) {
                 text::comma(blocks);
                 blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
