@@ -670,21 +670,33 @@ fn assistant_messages() -> impl Strategy<Value = Vec<Value>> {
     )
 }
 
+/// A call or a result in the form of functions, which stand in any order.
+fn message_of_2023() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}})),
+        Just(json!({"role": "assistant", "content": "ho", "function_call": {"name": "g", "arguments": "{\"a\":"}})),
+        Just(json!({"role": "function", "name": "f", "content": "1"})),
+        Just(json!({"role": "function", "name": "g", "content": null})),
+        Just(user("and")),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn every_conversation_of_openais_becomes_one_that_the_vendors_take(
         rounds in proptest::collection::vec(
-            (user_message(), proptest::option::of(assistant_messages()), any::<bool>()), 0..5),
+            (user_message(), proptest::option::of(assistant_messages()), any::<bool>(), proptest::collection::vec(message_of_2023(), 0..4)), 0..5),
     ) {
         let mut messages = vec![user("first")];
-        for (asked, answered, has_system) in rounds {
+        for (asked, answered, has_system, of_2023) in rounds {
             messages.push(asked);
             if has_system {
                 messages.push(json!({"role": "developer", "content": "be brief"}));
             }
             messages.extend(answered.unwrap_or_default());
+            messages.extend(of_2023);
         }
         messages.push(user("last"));
         let request = json!({"messages": messages});
