@@ -41,7 +41,7 @@ pub fn judge(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body:
         return is_page.then_some(ErrorClass::BrokenAnswer);
     }
     let Some(value) = whole(body) else { return Some(ErrorClass::BrokenAnswer) };
-    judge_value(protocol, value)
+    judge_value(protocol, value, headers.is_problem())
 }
 
 /// The first value of a body, if all that is there is whole: one JSON text, or several of objects and arrays in a row.
@@ -64,7 +64,7 @@ fn whole(body: &[u8]) -> Option<RawJson<'_>> {
     }
 }
 
-fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
+fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
     if value.is_array() {
         // Gemini's stream as one array: an error ends it.
         let mut class = None;
@@ -84,14 +84,16 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>) -> Option<ErrorClass> {
     if answer.may_be_coded && vendor_codes::reports_error(value) {
         return Some(class_of(value));
     }
-    let foreign = || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value));
+    let foreign =
+        || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value, is_problem));
     answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
 }
 
 /// The error in an answer of a form of its own (FastAPI's, DashScope's, Baidu's, Cloudflare's, problem details by RFC 9457 with the
 /// `traceId` of ASP.NET) that has nothing but the fields of one: not any other field, nor an object in one of these, nor a result or
-/// a word of success. In doubt an answer is good.
-fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
+/// a word of success. In doubt an answer is good. `is_problem`: the type says that it has problem details, which may have any other
+/// field.
+fn foreign_error(value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
     let (mut only, mut says_why, mut failed) = (true, false, false);
     value.for_each_field(|name, field| {
         let is_failure = match name {
@@ -115,7 +117,7 @@ fn foreign_error(value: RawJson<'_>) -> Option<ErrorClass> {
             _ => vendor_codes::FIELDS.contains(&name) && !field.is_object(),
         };
     });
-    (only && says_why && failed).then(|| class_of(value))
+    ((only || is_problem) && says_why && failed).then(|| class_of(value))
 }
 
 /// A code for machines that is no number and no success, such as `InvalidApiKey`, or the status of an error.

@@ -108,6 +108,11 @@ impl<'a> AnswerHeaders<'a> {
         })
     }
 
+    /// Whether the body has problem details by RFC 9457.
+    pub(crate) fn is_problem(&self) -> bool {
+        self.is("application/problem+json")
+    }
+
     /// Whether the body is a page for people: no API answers so, but many a proxy in front of one.
     pub fn is_html(&self) -> bool {
         self.is("text/html")

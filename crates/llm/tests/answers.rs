@@ -196,6 +196,26 @@ fn s1_4_answers_that_are_fine() {
     }
 }
 
+/// RFC 9457 lets a problem have any other field.
+#[test]
+fn s1_4_problem_details_by_their_type_may_have_fields_of_their_own() {
+    for (body, class) in [
+        (
+            json!({"title": "Slow down", "status": 429, "balance": 30, "accounts": [{"id": 1}]}),
+            Some(ErrorClass::RateLimited),
+        ),
+        (json!({"type": "https://h/p", "detail": "Internal error", "debug": {"a": 1}}), Some(ErrorClass::ServerError)),
+        (json!({"title": "Fine", "status": 200, "balance": 30}), None),
+        (chat(json!({"content": "hi"}), json!("stop")), None),
+    ] {
+        let sent = body.to_string();
+        for kind in ["application/problem+json", "Application/Problem+JSON; charset=utf-8"] {
+            assert_eq!(typed(Protocol::OpenAiChat, kind, sent.as_bytes()), class, "{body}");
+        }
+        assert_eq!(typed(Protocol::OpenAiChat, "application/json", sent.as_bytes()), None, "{body}");
+    }
+}
+
 #[test]
 fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
     let json = "application/json";

@@ -18,12 +18,16 @@ const TARGETS: [(&str, Provider, &str); 4] = [
 /// What becomes of a request: its body, the names of what was left out, the first content among that.
 type Made = Result<(Value, Vec<String>, Option<Content>), TranslateError>;
 
-fn made((_, provider, model): (&str, Provider, &str), request: &Value, unsupported: Unsupported) -> Made {
+fn made(target: (&str, Provider, &str), request: &Value, unsupported: Unsupported) -> Made {
+    let mut request = request.clone();
+    request["model"] = target.2.into();
+    made_of_text(target, &request.to_string(), unsupported)
+}
+
+/// The same of a body as it stands.
+fn made_of_text((_, provider, _): (&str, Provider, &str), body: &str, unsupported: Unsupported) -> Made {
     let settings =
         Settings { region: Some("eu-central-1"), project: Some("p"), location: Some("global"), ..Settings::default() };
-    let mut request = request.clone();
-    request["model"] = model.into();
-    let body = request.to_string();
     let asked = ClientRequest {
         operation: Operation::Chat,
         path: "chat/completions",
@@ -53,7 +57,7 @@ fn ids<'a>(turn: &'a Value, kind: &str, field: &str, converse: &str) -> Vec<&'a 
     ids
 }
 
-/// What both vendors ask of a conversation: turns that alternate and are not empty, no blank texts, each call with its result at the
+/// What both vendors ask of a conversation: turns that alternate, are not empty and end in no thinking, no blank texts, each call with its result at the
 /// beginning of the next turn, and tools where there are calls.
 fn check(name: &str, body: &Value) {
     let turns = body["messages"].as_array().unwrap();
@@ -66,12 +70,19 @@ fn check(name: &str, body: &Value) {
         assert!(open.is_empty() || turn["role"] == "assistant", "{name}: {body}");
         let has_tools = body["tools"].is_array() || body["toolConfig"]["tools"].is_array();
         assert!(open.is_empty() || has_tools, "{name}: {body}");
+        let last = turn["content"].as_array().unwrap().last().unwrap();
+        assert!(!is_thinking(last), "{name}: {body}");
         for block in turn["content"].as_array().unwrap() {
             let is_blank = |text: &Value| text.as_str().unwrap().trim().is_empty();
             assert!(!block.get("text").is_some_and(is_blank), "{name}: {body}");
         }
     }
     assert_eq!(turns.last().unwrap()["role"], "user", "{name}: {body}");
+}
+
+fn is_thinking(block: &Value) -> bool {
+    block.get("reasoningContent").is_some()
+        || ["thinking", "redacted_thinking"].iter().any(|kind| block["type"] == *kind)
 }
 
 fn function_call(id: &str, name: &str, arguments: &str) -> Value {
@@ -121,7 +132,7 @@ fn expect(more: &[Value], named: &[&str], content: Option<Content>, stays: &[&st
             for block in turn["content"].as_array().unwrap() {
                 let word =
                     [&block["text"], &block["name"], &block["toolUse"]["name"]].into_iter().find_map(Value::as_str);
-                left.push(word.unwrap_or("(result)"));
+                left.push(word.unwrap_or(if is_thinking(block) { "(thinking)" } else { "(result)" }));
             }
         }
         assert_eq!(left, [&["first"], stays].concat(), "{}: {request}", target.0);
@@ -256,6 +267,123 @@ fn what_an_assistant_said_in_another_form_than_text_is_left_out_and_named() {
     }
 }
 
+/// tailcallhq/forgecode#2107, NousResearch/hermes-agent#13010.
+#[test]
+fn thinking_after_which_the_assistant_says_nothing_that_goes_out_is_left_out_and_named() {
+    let thought = json!({"type": "thinking", "thinking": "hm", "signature": "c2ln"});
+    let redacted = json!({"type": "redacted_thinking", "data": "AAAA"});
+    let thinking = |blocks: &[&Value], mut message: Value| {
+        message["thinking_blocks"] = json!(blocks);
+        message
+    };
+    let (tool, audio) = (Some(Content::Tool), Some(Content::Audio));
+    for (more, named, content, stays) in [
+        // The answer was cut at its length, or is of 2023's form without a result.
+        (vec![thinking(&[&thought], assistant(Value::Null))], &["messages[1].thinking_blocks[0]"][..], None, &[][..]),
+        (vec![thinking(&[&redacted], assistant(""))], &["messages[1].thinking_blocks[0]"], None, &[]),
+        (
+            vec![thinking(&[&thought, &redacted], assistant(" "))],
+            &["messages[1].thinking_blocks[0]", "messages[1].thinking_blocks[1]"],
+            None,
+            &[],
+        ),
+        (vec![assistant(json!([thought]))], &["messages[1].content[0]"], None, &[]),
+        (
+            vec![thinking(
+                &[&thought],
+                json!({"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}),
+            )],
+            &["messages[1].function_call", "messages[1].thinking_blocks[0]"],
+            tool,
+            &[],
+        ),
+        // What stood behind it is left out.
+        (
+            vec![thinking(&[&thought], calling(Value::Null, &[custom_call("a")])), result("a")],
+            &["messages[1].thinking_blocks[0]", "messages[1].tool_calls[0]", "messages[2]"],
+            tool,
+            &[],
+        ),
+        (
+            vec![thinking(&[&thought], json!({"role": "assistant", "content": null, "audio": {"id": "audio_1"}}))],
+            &["messages[1].audio", "messages[1].thinking_blocks[0]"],
+            audio,
+            &[],
+        ),
+        // Something stays behind it.
+        (vec![thinking(&[&thought, &redacted], assistant("so"))], &[], None, &["(thinking)", "(thinking)", "so"]),
+        (
+            vec![
+                thinking(&[&thought], calling(Value::Null, &[custom_call("a"), function_call("b", "f", "{}")])),
+                result("a"),
+                result("b"),
+            ],
+            &["messages[1].tool_calls[0]", "messages[2]"],
+            tool,
+            &["(thinking)", "f", "(result)"],
+        ),
+        (vec![thinking(&[&thought], assistant(Value::Null)), assistant("so")], &[], None, &["(thinking)", "so"]),
+        // Behind what was said, in the same turn and in another.
+        (
+            vec![assistant("so"), thinking(&[&thought], assistant(Value::Null))],
+            &["messages[2].thinking_blocks[0]"],
+            None,
+            &["so"],
+        ),
+        (
+            vec![
+                thinking(&[&thought], calling(Value::Null, &[function_call("b", "f", "{}")])),
+                result("b"),
+                thinking(&[&redacted], assistant(Value::Null)),
+            ],
+            &["messages[3].thinking_blocks[0]"],
+            None,
+            &["(thinking)", "f", "(result)"],
+        ),
+    ] {
+        // A user's turn after a user's is more of it.
+        expect(&[&more[..], &[user("go")]].concat(), named, content, &[stays, &["go"]].concat());
+    }
+    // A mark stays off it, and what is to be continued ends with its text.
+    let mut marked = thinking(&[&thought], assistant(Value::Null));
+    marked["cache_control"] = json!({"type": "ephemeral"});
+    for target in &TARGETS[..3] {
+        let request =
+            json!({"messages": [user("first"), marked, assistant("so \n"), thinking(&[&redacted], assistant(""))]});
+        let (body, dropped, _) = made(*target, &request, Unsupported::Drop).unwrap();
+        let left = json!([thought, {"type": "text", "text": "so"}]);
+        assert_eq!(
+            (&body["messages"][1]["content"], &dropped[..]),
+            (&left, &["messages[3].thinking_blocks[0]".to_owned()][..])
+        );
+    }
+}
+
+#[test]
+fn a_conversation_of_whose_beginning_nothing_is_left_is_refused_by_the_names_of_what_is_missing() {
+    let video = || user(json!([{"type": "video_url", "video_url": {"url": "https://h/a.mp4"}}]));
+    let mut named = video();
+    named["name"] = json!("ann");
+    for target in TARGETS {
+        for first in [video(), named.clone()] {
+            let request = json!({"messages": [{"role": "system", "content": "be brief"}, first, assistant("hm"), user("go")], "seed": 1});
+            let refused = made(target, &request, Unsupported::Drop).unwrap_err().to_string();
+            assert_eq!(refused, "the model cannot take `messages[1].content[0]`", "{}", target.0);
+        }
+        // Something else is left to begin with.
+        for messages in [
+            json!([video(), user("first"), assistant("hm"), user("go")]),
+            json!([video(), {"role": "assistant", "content": null, "audio": {"id": "audio_1"}}, user("go")]),
+        ] {
+            let (body, dropped, _) = made(target, &json!({"messages": messages}), Unsupported::Drop).unwrap();
+            check(target.0, &body);
+            assert_eq!(dropped[0], "messages[0].content[0]", "{}", target.0);
+        }
+        // The client's own beginning.
+        assert!(made(target, &json!({"messages": [assistant("hm"), user("go")]}), Unsupported::Drop).is_ok());
+    }
+}
+
 #[test]
 fn arguments_that_are_no_object_are_sent_as_an_empty_one_and_named() {
     for (arguments, is_lost) in [
@@ -266,6 +394,10 @@ fn arguments_that_are_no_object_are_sent_as_an_empty_one_and_named() {
         ("[1]", true),
         ("null", true),
         ("ls -l", true),
+        // Half a character is a 400 of Anthropic's.
+        (r#"{"a":"\ud83d"}"#, true),
+        (r#"{"a":[{"\udca9":1}]}"#, true),
+        (r#"{"a":"\ud83d\udca9","b":"\\ud83d","c":"\u00e4"}"#, false),
     ] {
         let named = if is_lost { &["messages[1].tool_calls[0].function.arguments"][..] } else { &[] };
         expect(
@@ -274,6 +406,82 @@ fn arguments_that_are_no_object_are_sent_as_an_empty_one_and_named() {
             None,
             &["f", "(result)"],
         );
+    }
+}
+
+#[test]
+fn the_input_of_a_call_in_anthropics_form_is_an_object_of_whole_characters() {
+    for (input, sent, is_lost) in [
+        (r#"{"a":"\ud83d\udca9"}"#, json!({"a": "\u{1f4a9}"}), false),
+        (r#"{"a":"\ud83d"}"#, json!({}), true),
+        ("[1]", json!({}), true),
+        ("null", json!({}), false),
+    ] {
+        let call = json!([{"type": "tool_use", "id": "a", "name": "f", "input": "INPUT"}]);
+        for target in &TARGETS[..3] {
+            let request = json!({"model": target.2, "messages": [user("first"), assistant(call.clone()), result("a")]});
+            let body = request.to_string().replace("\"INPUT\"", input);
+            let (body, dropped, _) = made_of_text(*target, &body, Unsupported::Drop).unwrap();
+            assert_eq!(body["messages"][1]["content"][0]["input"], sent, "{input}");
+            let named = if is_lost { &["messages[1].content[0].input"][..] } else { &[] };
+            assert_eq!(dropped, named, "{input}");
+        }
+    }
+}
+
+#[test]
+fn thinking_with_half_a_character_is_left_out_and_named() {
+    for (text, is_lost) in [(r"\ud83d", true), (r"\ud83d\udca9", false)] {
+        let mut said = assistant("so");
+        said["thinking_blocks"] = json!([{"type": "thinking", "thinking": "TEXT", "signature": "c2ln"}]);
+        for target in TARGETS {
+            let request = json!({"model": target.2, "messages": [user("first"), said, user("go")]}).to_string();
+            let (body, dropped, _) = made_of_text(target, &request.replace("TEXT", text), Unsupported::Drop).unwrap();
+            check(target.0, &body);
+            let named = if is_lost { &["messages[1].thinking_blocks[0]"][..] } else { &[] };
+            assert_eq!(dropped, named, "{}: {text}", target.0);
+        }
+    }
+}
+
+/// OpenAI takes either without the other: a history is cut at its beginning, or others speak between the two.
+#[test]
+fn calls_and_results_of_the_form_of_2023_that_are_no_pair_are_left_out_and_named() {
+    let called = || json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}});
+    let answered = || json!({"role": "function", "name": "f", "content": "1"});
+    let tool = Some(Content::Tool);
+    for (more, named, stays) in [
+        (vec![answered()], &["messages[1]"][..], &[][..]),
+        (vec![answered(), assistant("hm")], &["messages[1]"], &["hm"]),
+        (vec![called()], &["messages[1].function_call"], &[]),
+        (vec![called(), assistant("hm"), answered()], &["messages[1].function_call", "messages[3]"], &["hm"]),
+        (vec![called(), user("wait"), answered()], &["messages[1].function_call", "messages[3]"], &["wait"]),
+        (vec![called(), called(), answered()], &["messages[1].function_call"], &["f", "(result)"]),
+        (vec![called(), answered(), assistant("so"), answered()], &["messages[4]"], &["f", "(result)", "so"]),
+        (
+            vec![calling("hm", &[function_call("a", "g", "{}")]), result("a"), answered()],
+            &["messages[3]"],
+            &["hm", "g", "(result)"],
+        ),
+        (vec![called(), json!({"role": "developer", "content": "be brief"}), answered()], &[], &["f", "(result)"]),
+        (vec![called(), answered(), answered()], &[], &["f", "(result)"]),
+    ] {
+        let content = tool.filter(|_| !named.is_empty());
+        expect(&[&more[..], &[user("go")]].concat(), named, content, &[stays, &["go"]].concat());
+    }
+    for target in TARGETS {
+        let cut = json!({"messages": [answered(), user("go")]});
+        assert_eq!(made(target, &cut, Unsupported::Drop).unwrap().1, ["messages[0]"], "{}", target.0);
+        let unanswered = json!({"messages": [user("first"), assistant("hm"), answered()]});
+        let refused = made(target, &unanswered, Unsupported::Drop).unwrap_err().to_string();
+        assert_eq!(refused, "the model cannot take `messages[2]`", "{}", target.0);
+    }
+    // In a request, it is a wish.
+    let tools = json!([{"type": "function", "function": {"name": "f"}}]);
+    let wish = json!({"messages": [user("go")], "tools": tools, "function_call": {"name": "f"}});
+    for target in TARGETS {
+        let (_, dropped, content) = made(target, &wish, Unsupported::Drop).unwrap();
+        assert_eq!((&dropped[..], content), (&["function_call".to_owned()][..], None), "{}", target.0);
     }
 }
 
@@ -430,25 +638,47 @@ fn assistant_messages() -> impl Strategy<Value = Vec<Value>> {
         Just(json!([{"type": "image_url", "image_url": {"url": "https://h/a.png"}}])),
     ];
     let calls = proptest::collection::vec((call, results), 0..4);
-    (content, calls, any::<bool>(), any::<u16>()).prop_map(|(mut message, calls, reversed, turn)| {
-        message["role"] = json!("assistant");
-        let (mut made, mut results) = (Vec::new(), Vec::new());
-        for (number, (mut call, content)) in calls.into_iter().enumerate() {
-            let id = format!("call_{turn}_{number}");
-            call["id"] = json!(id);
-            made.push(call);
-            results.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
-        }
-        if !made.is_empty() {
-            message["tool_calls"] = json!(made);
-        }
-        if reversed {
-            results.reverse();
-        }
-        let mut all = vec![message];
-        all.append(&mut results);
-        all
-    })
+    let block = prop_oneof![
+        Just(json!({"type": "thinking", "thinking": "hm", "signature": "c2ln"})),
+        Just(json!({"type": "thinking", "thinking": "hm"})),
+        Just(json!({"type": "redacted_thinking", "data": "AAAA"})),
+    ];
+    let thinking = proptest::collection::vec(block, 0..3);
+    (content, thinking, calls, any::<bool>(), any::<u16>()).prop_map(
+        |(mut message, thinking, calls, reversed, turn)| {
+            message["role"] = json!("assistant");
+            if !thinking.is_empty() {
+                message["thinking_blocks"] = json!(thinking);
+            }
+            let (mut made, mut results) = (Vec::new(), Vec::new());
+            for (number, (mut call, content)) in calls.into_iter().enumerate() {
+                let id = format!("call_{turn}_{number}");
+                call["id"] = json!(id);
+                made.push(call);
+                results.push(json!({"role": "tool", "tool_call_id": id, "content": content}));
+            }
+            if !made.is_empty() {
+                message["tool_calls"] = json!(made);
+            }
+            if reversed {
+                results.reverse();
+            }
+            let mut all = vec![message];
+            all.append(&mut results);
+            all
+        },
+    )
+}
+
+/// A call or a result in the form of functions, which stand in any order.
+fn message_of_2023() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}})),
+        Just(json!({"role": "assistant", "content": "ho", "function_call": {"name": "g", "arguments": "{\"a\":"}})),
+        Just(json!({"role": "function", "name": "f", "content": "1"})),
+        Just(json!({"role": "function", "name": "g", "content": null})),
+        Just(user("and")),
+    ]
 }
 
 proptest! {
@@ -457,15 +687,16 @@ proptest! {
     #[test]
     fn every_conversation_of_openais_becomes_one_that_the_vendors_take(
         rounds in proptest::collection::vec(
-            (user_message(), proptest::option::of(assistant_messages()), any::<bool>()), 0..5),
+            (user_message(), proptest::option::of(assistant_messages()), any::<bool>(), proptest::collection::vec(message_of_2023(), 0..4)), 0..5),
     ) {
         let mut messages = vec![user("first")];
-        for (asked, answered, has_system) in rounds {
+        for (asked, answered, has_system, of_2023) in rounds {
             messages.push(asked);
             if has_system {
                 messages.push(json!({"role": "developer", "content": "be brief"}));
             }
             messages.extend(answered.unwrap_or_default());
+            messages.extend(of_2023);
         }
         messages.push(user("last"));
         let request = json!({"messages": messages});

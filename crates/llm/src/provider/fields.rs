@@ -146,21 +146,29 @@ fn at_google(
     let (mut within, mut has_no_tools) = (Vec::with_capacity(spans.len()), false);
     for (at, span) in spans.iter().enumerate() {
         drops.at = at;
+        if span.value.is_null() {
+            // Refused: floneum/kalosm#354.
+            within.push(Within::Gone);
+            continue;
+        }
         let written = google::rewrite(&span.name, span.value, others, drops)?;
         has_no_tools |= span.name == "tools" && written.as_deref() == Some(b"[]");
         within.push(written.map_or(Within::Kept, Within::Written));
     }
-    if has_no_tools {
-        // An empty list is refused, and with it what says which of them to call.
-        for (at, (span, within)) in spans.iter().zip(&mut within).enumerate() {
-            let asks = span.name == "tool_choice" && !span.value.is_text("auto") && !span.value.is_text("none");
-            if asks {
-                drops.at = at;
-                drops.push_field(&span.name);
-            }
-            if matches!(&*span.name, "tools" | "tool_choice") {
-                *within = Within::Gone;
-            }
+    for (at, (span, within)) in spans.iter().zip(&mut within).enumerate() {
+        let is_gone = match &*span.name {
+            // An empty list is refused, and with it what says which of them to call.
+            "tools" => has_no_tools,
+            "tool_choice" => has_no_tools || google::is_choice_of_no_function(span.value, passes_all),
+            _ => false,
+        };
+        let asks = span.name == "tool_choice" && !["auto", "none"].iter().any(|text| span.value.is_text(text));
+        if is_gone && asks && *within != Within::Gone {
+            drops.at = at;
+            drops.push_field(&span.name);
+        }
+        if is_gone {
+            *within = Within::Gone;
         }
     }
     Ok(within)

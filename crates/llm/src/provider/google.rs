@@ -4,72 +4,16 @@
 //! (inference-gateway/inference-gateway#181, NousResearch/hermes-agent#16478).
 //!
 //! Which fields they know is what ai.google.dev/gemini-api/docs/openai shows, as for those of the request itself; that Vertex is
-//! alike is assumed. Parts, tools and calls of kinds that are not listed here pass as they are.
+//! alike is assumed. Parts, tools and calls of kinds that are not listed pass as they are.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::google_fields::{AUDIO, CALL, IMAGE, Inner, MESSAGE, STREAM_OPTIONS, Shape, TEXT, TOOL};
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
-use crate::translate::{Content, Drops, TranslateError};
+use crate::translate::{Content, Drops, TranslateError, calls_no_function};
 
-/// The known fields of an object, each with what is in it.
-#[derive(Debug)]
-struct Shape(&'static [(&'static str, Inner)]);
-
-#[derive(Debug, Clone, Copy)]
-enum Inner {
-    /// It passes, whatever it is.
-    Any,
-    Object(&'static Shape),
-    /// A text, or a list of parts.
-    Content,
-    /// A list of calls.
-    Calls,
-    /// A name, which is none if it is empty.
-    Name,
-}
-
-const TEXT: Shape = Shape(&[("type", Inner::Any), ("text", Inner::Any), ("extra_content", Inner::Any)]);
-const IMAGE: Shape = Shape(&[
-    ("type", Inner::Any),
-    ("image_url", Inner::Object(&Shape(&[("url", Inner::Any), ("detail", Inner::Any)]))),
-    ("extra_content", Inner::Any),
-]);
-const AUDIO: Shape = Shape(&[
-    ("type", Inner::Any),
-    ("input_audio", Inner::Object(&Shape(&[("data", Inner::Any), ("format", Inner::Any)]))),
-    ("extra_content", Inner::Any),
-]);
-const CALL: Shape = Shape(&[
-    ("id", Inner::Any),
-    ("type", Inner::Any),
-    ("function", Inner::Object(&Shape(&[("name", Inner::Any), ("arguments", Inner::Any)]))),
-    ("extra_content", Inner::Any),
-]);
-const MESSAGE: Shape = Shape(&[
-    ("role", Inner::Any),
-    ("content", Inner::Content),
-    ("name", Inner::Name),
-    ("tool_calls", Inner::Calls),
-    ("tool_call_id", Inner::Any),
-    ("refusal", Inner::Any),
-    ("extra_content", Inner::Any),
-]);
-const TOOL: Shape = Shape(&[
-    ("type", Inner::Any),
-    (
-        "function",
-        Inner::Object(&Shape(&[
-            ("name", Inner::Any),
-            ("description", Inner::Any),
-            ("parameters", Inner::Any),
-            ("strict", Inner::Any),
-        ])),
-    ),
-]);
-const STREAM_OPTIONS: Shape = Shape(&[("include_usage", Inner::Any)]);
-
-/// Which fields pass that are not in the tables here.
+/// Which fields pass that are not in the tables.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Others {
     /// `function_call` in messages.
@@ -91,7 +35,7 @@ pub(super) fn rewrite(
     if !matches!(name, "messages" | "tools" | "stream_options") {
         return Ok(None);
     }
-    let answered = drops.contents();
+    let (answered, before) = (drops.contents(), drops.mark());
     let mut writer = Writer {
         drops,
         others,
@@ -100,6 +44,7 @@ pub(super) fn rewrite(
         names: BTreeMap::new(),
         left_out: BTreeSet::new(),
         has_parts: false,
+        has_calls: false,
         ends_with_answer: true,
         answered,
     };
@@ -109,12 +54,22 @@ pub(super) fn rewrite(
         "tools" => writer.list(&mut cursor, Writer::tool),
         _ => writer.object(&mut cursor, &STREAM_OPTIONS, &|| "stream_options".to_owned(), &mut |_, _| {}),
     };
-    // What is no JSON passes, for the vendor to say so.
     let rewritten = writer.is_changed && written.is_ok();
+    if !rewritten {
+        // What is no JSON passes, for the vendor to say so.
+        writer.drops.back_to(before);
+    }
     if rewritten && name == "messages" && writer.ends_with_answer && writer.drops.contents() > writer.answered {
         writer.drops.take_refusal()?;
     }
     Ok(rewritten.then_some(writer.out))
+}
+
+/// Whether a `tool_choice` is of a kind that only OpenAI has, or none that is known unless those pass.
+pub(super) fn is_choice_of_no_function(choice: RawJson<'_>, passes_unknown: bool) -> bool {
+    let kind = choice.field("type");
+    let is_openai = is(kind, "custom") || is(kind, "allowed_tools");
+    choice.is_object() && calls_no_function(kind) && (is_openai || !passes_unknown)
 }
 
 /// The kind of a part, a tool or a call, of which no more is read than that.
@@ -128,7 +83,15 @@ fn kind<'a>(object: &Cursor<'a>) -> Option<RawJson<'a>> {
         kind = value.raw().ok();
         Err(SyntaxError)
     });
-    kind
+    kind.filter(|kind| !kind.is_null())
+}
+
+/// Whether a tool or a call of this kind is a function's. Without a kind it is one that says what function.
+fn is_function(object: &Cursor<'_>, kind: Option<RawJson<'_>>) -> bool {
+    match kind {
+        Some(_) => !calls_no_function(kind),
+        None => matches!(object.clone().pick(["function"]), Ok([Some(function)]) if function.is_object()),
+    }
 }
 
 fn is(kind: Option<RawJson<'_>>, text: &str) -> bool {
@@ -145,9 +108,10 @@ struct Writer<'a, 'd> {
     names: BTreeMap<Cow<'a, str>, RawJson<'a>>,
     /// The ids of calls that are left out.
     left_out: BTreeSet<Cow<'a, str>>,
-    /// The message that is being written has a part or a call.
+    /// The message that is being written has a part, or a call.
     has_parts: bool,
-    /// The last message that goes out is the assistant's, or there is none.
+    has_calls: bool,
+    /// The last message that goes out is the assistant's, or there is none, instructions aside.
     ends_with_answer: bool,
     /// How much content was left out up to the assistant's last message.
     answered: usize,
@@ -226,9 +190,7 @@ impl<'a> Writer<'a, '_> {
             match inner {
                 Some(Inner::Object(shape)) => return self.object(value, shape, &path, see),
                 Some(Inner::Content) if value.peek() == Some(b'[') => {
-                    self.list(value, |writer, part, at| writer.part(part, &|| format!("{}[{at}]", path())))?;
-                    self.has_parts |= !self.out.ends_with(b"[]");
-                    return Ok(());
+                    return self.parts(value, &path);
                 }
                 Some(Inner::Calls) if value.peek() == Some(b'[') => {
                     let length = self.out.len();
@@ -238,7 +200,7 @@ impl<'a> Writer<'a, '_> {
                         self.is_changed = true;
                         self.out.truncate(before);
                     } else {
-                        self.has_parts = true;
+                        self.has_calls = true;
                     }
                     return Ok(());
                 }
@@ -254,7 +216,7 @@ impl<'a> Writer<'a, '_> {
             self.is_changed = true;
             // The place in a list says the same.
             if inner.is_none() && name != "index" && !raw.is_blank() {
-                self.drops.push_content(path(), Content::of_field(&name));
+                self.drops.push_content(path(), Content::of_inner_field(&name));
             }
             Ok(())
         })?;
@@ -264,7 +226,7 @@ impl<'a> Writer<'a, '_> {
 
     fn message(&mut self, message: &mut Cursor<'a>, at: usize) -> Read {
         let path = || format!("messages[{at}]");
-        let begin = self.out.len();
+        let (begin, before) = (self.out.len(), self.drops.mark());
         if !self.left_out.is_empty() {
             let [role, id] = message.clone().pick(["role", "tool_call_id"])?;
             let id = id.filter(|_| is(role, "tool")).and_then(RawJson::text);
@@ -272,18 +234,24 @@ impl<'a> Writer<'a, '_> {
                 return self.leave_out(path());
             }
         }
-        let (mut role, mut id, mut has_name, mut says) = (None, None, false, false);
-        self.has_parts = false;
+        let (mut role, mut id, mut refusal) = (None, None, false);
+        let (mut has_name, mut has_text, mut says_more) = (false, false, false);
+        (self.has_parts, self.has_calls) = (false, false);
         self.object(message, &MESSAGE, &path, &mut |name, value| match name {
             "role" => role = Some(value),
             "tool_call_id" => id = Some(value),
             "name" => has_name = true,
-            _ => says |= !value.is_blank(),
+            "content" => has_text = !value.is_blank(),
+            "refusal" if value.quoted().is_some() => refusal = !value.is_blank(),
+            _ => says_more |= !value.is_blank(),
         })?;
+        let has_content = has_text || self.has_parts;
         if is(role, "assistant") {
             self.answered = self.drops.contents();
         }
-        if is(role, "assistant") && !says && !self.has_parts {
+        if is(role, "assistant") && refusal && !has_content {
+            self.refusal_as_content(begin);
+        } else if is(role, "assistant") && !has_content && !self.has_calls && !says_more {
             // "contents.parts must not be empty": evalstate/fast-agent#6.
             self.is_changed = true;
             self.out.truncate(begin);
@@ -292,9 +260,13 @@ impl<'a> Writer<'a, '_> {
         // The result of a call that is not known there.
         if is(role, "function") && !self.others.function_call && !self.others.unknown {
             self.out.truncate(begin);
+            // As a whole, and not by its fields as well.
+            self.drops.back_to(before);
             return self.leave_out(path());
         }
-        self.ends_with_answer = is(role, "assistant");
+        if !is(role, "system") && !is(role, "developer") {
+            self.ends_with_answer = is(role, "assistant");
+        }
         let id = id.filter(|_| is(role, "tool") && !has_name).and_then(RawJson::text);
         if let Some(name) = id.and_then(|id| self.names.get(&id)) {
             self.is_changed = true;
@@ -306,9 +278,67 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
+    /// Where the assistant said nothing else, its refusal is what it said.
+    fn refusal_as_content(&mut self, begin: usize) {
+        self.is_changed = true;
+        let written = self.out.split_off(begin);
+        self.out.push(b'{');
+        let Ok(message) = RawJson::parse(&written) else { return };
+        message.for_each_field(|name, value| {
+            let is_refusal = unescaped_name(name) == "refusal";
+            if !is_refusal && unescaped_name(name) == "content" {
+                return;
+            }
+            self.comma(b'{');
+            self.out.push(b'"');
+            self.out.extend_from_slice(if is_refusal { b"content" } else { name });
+            self.out.extend_from_slice(b"\":");
+            self.out.extend_from_slice(value.bytes());
+        });
+        self.out.push(b'}');
+    }
+
+    /// The parts of a content. Of one whose parts say nothing an empty text is left.
+    fn parts(&mut self, parts: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+        let (begin, mut count) = (self.out.len(), 0);
+        self.list(parts, |writer, part, at| {
+            count += 1;
+            writer.part(part, &|| format!("{}[{at}]", path()))
+        })?;
+        let is_empty = self.out.get(begin..) == Some(b"[]");
+        self.has_parts |= !is_empty;
+        if is_empty && count > 0 {
+            self.out.truncate(begin);
+            self.out.extend_from_slice(b"\"\"");
+        }
+        Ok(())
+    }
+
     fn part(&mut self, part: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
         let kind = kind(part);
-        let shapes = [("text", &TEXT), ("image_url", &IMAGE), ("input_audio", &AUDIO)];
+        if is(kind, "refusal") {
+            let [refusal] = part.pick(["refusal"])?;
+            self.is_changed = true;
+            if let Some(text) = refusal.filter(|text| !text.is_blank()) {
+                self.out.extend_from_slice(b"{\"type\":\"text\",\"text\":");
+                self.out.extend_from_slice(text.bytes());
+                self.out.push(b'}');
+            }
+            return Ok(());
+        }
+        if is(kind, "text") {
+            let (begin, mut says) = (self.out.len(), false);
+            self.object(part, &TEXT, path, &mut |name, value| {
+                says |= matches!(name, "text" | "extra_content") && !value.is_blank();
+            })?;
+            if !says {
+                // "it has an empty text parameter": microsoft/autogen#5762.
+                self.is_changed = true;
+                self.out.truncate(begin);
+            }
+            return Ok(());
+        }
+        let shapes = [("image_url", &IMAGE), ("input_audio", &AUDIO)];
         match shapes.into_iter().find(|(known, _)| is(kind, known)) {
             Some((_, shape)) => self.object(part, shape, path, &mut |_, _| {}),
             None => self.copy(part),
@@ -322,7 +352,7 @@ impl<'a> Writer<'a, '_> {
             self.left_out.extend(id.and_then(RawJson::text));
             return self.leave_out(path());
         }
-        if !is(kind, "function") {
+        if !is_function(call, kind) {
             return self.copy(call);
         }
         let (mut id, mut called) = (None, None);
@@ -344,7 +374,7 @@ impl<'a> Writer<'a, '_> {
         if is(kind, "custom") {
             return self.leave_out(path());
         }
-        if !is(kind, "function") {
+        if !is_function(tool, kind) {
             return self.copy(tool);
         }
         self.object(tool, &TOOL, &path, &mut |_, _| {})

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod error;
 pub mod fields;
 mod google;
+mod google_fields;
 mod path;
 mod prepare;
 mod table;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::object_fields::Others;
 use super::{TranslateError, Unsupported};
+use crate::json::RawJson;
 
 /// Something of a request that a vendor cannot take: a field's path, such as `logit_bias` or `messages[2].content[0]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +68,17 @@ impl Content {
         }
     }
 
-    /// By the name of a field of the request or of a message; `None` of those that hold no content.
-    pub(crate) fn of_field(name: &str) -> Option<Self> {
+    /// By the name of a field within the request; `None` of those that hold no content.
+    pub(crate) fn of_inner_field(name: &str) -> Option<Self> {
+        match name {
+            // In a message it is a call that was made; in the request, a wish for one.
+            "function_call" => Some(Self::Tool),
+            _ => Self::of_field(name),
+        }
+    }
+
+    /// By the name of a field of the request itself; `None` of those that hold no content.
+    fn of_field(name: &str) -> Option<Self> {
         match name {
             "images" => Some(Self::Image),
             "audio" => Some(Self::Audio),
@@ -142,27 +152,59 @@ impl DroppedList {
 pub(crate) struct Drops {
     /// The place in the request of the field that is being read.
     pub(crate) at: usize,
-    list: Vec<(usize, Dropped)>,
+    list: Vec<Entry>,
     unnamed: usize,
     /// The first content, and how much there is in all.
     content: Option<Content>,
     contents: usize,
 }
 
+#[derive(Debug)]
+struct Entry {
+    /// The place in the request of the field that it is in.
+    at: usize,
+    dropped: Dropped,
+    is_content: bool,
+}
+
+/// How much was left out up to some point; see [`Drops::mark`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    named: usize,
+    unnamed: usize,
+    content: Option<Content>,
+    contents: usize,
+}
+
 impl Drops {
     pub(crate) fn push(&mut self, path: impl Into<String>) {
-        if self.list.len() < MAX_DROPPED {
-            self.list.push((self.at, Dropped::new(path)));
-        } else {
-            self.unnamed += 1;
-        }
+        self.push_content(path, None);
     }
 
     /// The same of something that may be content.
     pub(crate) fn push_content(&mut self, path: impl Into<String>, content: Option<Content>) {
-        self.push(path);
+        // Content has room of its own, for a refusal to name it.
+        let contents = self.contents.min(MAX_DROPPED);
+        let others = self.list.len() - contents;
+        let is_content = content.is_some();
+        if (if is_content { contents } else { others }) < MAX_DROPPED {
+            self.list.push(Entry { at: self.at, dropped: Dropped::new(path), is_content });
+        } else {
+            self.unnamed += 1;
+        }
         self.content = self.content.or(content);
-        self.contents += usize::from(content.is_some());
+        self.contents += usize::from(is_content);
+    }
+
+    /// How much was left out so far, for [`Self::back_to`].
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { named: self.list.len(), unnamed: self.unnamed, content: self.content, contents: self.contents }
+    }
+
+    /// Takes back what was noted since: it goes out after all, or is said by another name.
+    pub(crate) fn back_to(&mut self, mark: Mark) {
+        self.list.truncate(mark.named);
+        (self.unnamed, self.content, self.contents) = (mark.unnamed, mark.content, mark.contents);
     }
 
     /// A field of the request itself.
@@ -183,7 +225,7 @@ impl Drops {
         is_said: impl Fn(&str) -> bool,
     ) {
         for name in others.iter().filter(|name| !is_said(name)) {
-            self.push_content(format!("{}.{name}", path()), Content::of_field(name));
+            self.push_content(format!("{}.{name}", path()), Content::of_inner_field(name));
         }
         self.unnamed += others.unnamed();
     }
@@ -193,9 +235,12 @@ impl Drops {
         self.contents
     }
 
-    /// Why a request is refused of which nothing is left that could be answered. Takes what was left out.
+    /// Why a request is refused of which nothing is left that could be answered: the content that was left out. Takes it.
     pub(crate) fn take_refusal(&mut self) -> Result<(), TranslateError> {
-        std::mem::take(self).into_list(Unsupported::Refuse).map(|_| ())
+        let mut lost = std::mem::take(self);
+        lost.list.retain(|entry| entry.is_content);
+        lost.unnamed = lost.contents - lost.list.len();
+        lost.into_list(Unsupported::Refuse).map(|_| ())
     }
 
     /// In the order of the request.
@@ -203,13 +248,58 @@ impl Drops {
     /// # Errors
     /// Something was left out, and the settings say to refuse that.
     pub(crate) fn into_list(mut self, unsupported: Unsupported) -> Result<DroppedList, TranslateError> {
-        self.list.sort_by_key(|(at, _)| *at);
-        let named = self.list.into_iter().map(|(_, dropped)| dropped).collect();
-        let list = DroppedList { named, unnamed: self.unnamed, content: self.content };
+        self.list.sort_by_key(|entry| entry.at);
+        let unnamed = self.unnamed + self.list.len().saturating_sub(MAX_DROPPED);
+        let named = self.list.into_iter().take(MAX_DROPPED).map(|entry| entry.dropped).collect();
+        let list = DroppedList { named, unnamed, content: self.content };
         if unsupported == Unsupported::Refuse && !list.is_empty() {
             return Err(TranslateError::Unsupported(list));
         }
         Ok(list)
+    }
+}
+
+/// Where in a conversation content was left out: without what the model is to answer, it would answer something else, or go on with
+/// its last answer; and one that begins with an answer is refused.
+#[derive(Debug)]
+pub(super) struct LostContent {
+    /// How much there was up to the assistant's last message.
+    answered: usize,
+    /// How much there was before the last message that was read.
+    before: usize,
+    is_answered: bool,
+    /// Some is missing of what the user said before the assistant did.
+    in_question: bool,
+}
+
+impl LostContent {
+    pub(super) const fn new(drops: &Drops) -> Self {
+        Self { answered: drops.contents, before: drops.contents, is_answered: false, in_question: false }
+    }
+
+    /// A message of this role was read.
+    pub(super) fn note(&mut self, drops: &Drops, role: Option<RawJson<'_>>) {
+        let is = |name| role.is_some_and(|role| role.is_text(name));
+        if is("assistant") {
+            self.answered = drops.contents;
+            self.is_answered = true;
+        }
+        let is_instruction = is("system") || is("developer");
+        self.in_question |= !self.is_answered && !is_instruction && drops.contents > self.before;
+        self.before = drops.contents;
+    }
+
+    /// # Errors
+    /// Too little is left of the conversation: it begins or ends with the assistant because of what was left out.
+    pub(super) fn refuse_a_rest(
+        self,
+        drops: &mut Drops,
+        begins_with_answer: bool,
+        ends_with_answer: bool,
+    ) -> Result<(), TranslateError> {
+        let has_no_question = begins_with_answer && self.in_question;
+        let has_no_end = ends_with_answer && drops.contents > self.answered;
+        if has_no_question || has_no_end { drops.take_refusal() } else { Ok(()) }
     }
 }
 
@@ -257,5 +347,40 @@ mod tests {
         let refused = drops().into_list(Unsupported::Refuse).unwrap_err().to_string();
         assert_eq!(refused, "the model cannot take `a`, `b`, `c`, `d`");
         assert!(Drops::default().into_list(Unsupported::Refuse).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_refusal_names_the_content_among_what_is_left_out() {
+        for (wishes, contents, said) in [
+            (1, 1, "`c0`"),
+            (0, 2, "`c0`, `c1`"),
+            (MAX_DROPPED + 7, 1, "`c0`"),
+            (MAX_DROPPED + 7, MAX_DROPPED + 2, "`c99` and 2 more"),
+        ] {
+            let mut drops = Drops::default();
+            (0..wishes).for_each(|number| drops.push(format!("f{number}")));
+            (0..contents).for_each(|number| drops.push_content(format!("c{number}"), Some(Content::Image)));
+            let refused = drops.take_refusal().unwrap_err().to_string();
+            assert!(refused.ends_with(said) && !refused.contains("`f"), "{refused}");
+            (0..wishes).for_each(|number| drops.push(format!("f{number}")));
+            (0..contents).for_each(|number| drops.push_content(format!("c{number}"), Some(Content::Image)));
+            let list = drops.into_list(Unsupported::Drop).unwrap();
+            assert_eq!((list.total(), list.content()), (wishes + contents, Some(Content::Image)));
+            assert_eq!(list.iter().count(), (wishes + contents).min(MAX_DROPPED));
+        }
+    }
+
+    #[test]
+    fn what_was_noted_since_a_mark_is_taken_back() {
+        for before in [0, 1, MAX_DROPPED + 1] {
+            let mut drops = Drops::default();
+            (0..before).for_each(|number| drops.push(format!("f{number}")));
+            let mark = drops.mark();
+            drops.push("a");
+            drops.push_content("b", Some(Content::Tool));
+            drops.back_to(mark);
+            let (contents, list) = (drops.contents(), drops.into_list(Unsupported::Drop).unwrap());
+            assert_eq!((contents, list), (0, self::list(before)));
+        }
     }
 }

@@ -18,8 +18,8 @@ pub(crate) struct AsTools {
     pub(crate) body: Vec<u8>,
     /// Whether the client asked in the old form, and so reads its answer in it; else only its history had it.
     pub(crate) is_asked: bool,
-    /// The positions of the messages whose calls were in the old form.
-    calls: BTreeSet<usize>,
+    /// The positions of the messages that were calls or results in the old form.
+    pairs: BTreeSet<usize>,
 }
 
 /// The request with tools instead of functions; `None` where it has nothing of the old form. What a request with `tools` asks for
@@ -36,12 +36,12 @@ pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<AsT
     let calls = fields.get("parallel_tool_calls");
     let json = RawJson::parse(body).ok()?;
     let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
-    let mut with_results = BTreeSet::new();
+    let mut pairs = BTreeSet::new();
     let mut object = Object::begin(&mut out);
     json.for_each_field(|name, value| match &*unescaped_name(name) {
         "messages" if value.is_array() => {
-            with_results = calls_with_results(value);
-            object.messages(value, &with_results);
+            pairs = calls_and_results(value);
+            object.messages(value, &pairs);
         }
         "functions" if is_asked && functions.is_some() => object.tools(value),
         "function_call" if is_asked => object.choice(value),
@@ -52,7 +52,7 @@ pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<AsT
         object.put(b"parallel_tool_calls", b"false");
     }
     object.end();
-    Some(AsTools { body: out, is_asked, calls: with_results })
+    Some(AsTools { body: out, is_asked, pairs })
 }
 
 /// A JSON object that is being written.
@@ -106,11 +106,11 @@ impl<'o> Object<'o> {
         self.out.push(b'}');
     }
 
-    fn messages(&mut self, messages: RawJson<'_>, with_results: &BTreeSet<usize>) {
+    fn messages(&mut self, messages: RawJson<'_>, pairs: &BTreeSet<usize>) {
         self.name(b"messages");
         let (mut calls, mut at) = (0, 0);
         self.list(messages, |out, message| {
-            write_message(out, message, with_results.contains(&at), &mut calls);
+            write_message(out, message, pairs.contains(&at), &mut calls);
             at += 1;
         });
     }
@@ -128,17 +128,20 @@ impl<'o> Object<'o> {
     }
 }
 
-/// The positions of the messages with a call after which its result comes. The old form needs none, tools do.
-fn calls_with_results(messages: RawJson<'_>) -> BTreeSet<usize> {
+/// The positions of the calls whose result follows, and of these results. In the old form either may be without the other, as where a
+/// history lost its beginning, and others may speak between them; tools take neither.
+fn calls_and_results(messages: RawJson<'_>) -> BTreeSet<usize> {
     let (mut found, mut last_call, mut at) = (BTreeSet::new(), None, 0);
     messages.for_each(|message| {
         let [role, call, calls] = message.pick(["role", "function_call", "tool_calls"]);
-        if call.is_some_and(RawJson::is_object) && calls.is_none_or(RawJson::is_blank) {
-            last_call = Some(at);
-        } else if role.is_some_and(|role| role.is_text("function")) {
-            found.extend(last_call);
-        } else if role.is_some_and(|role| role.is_text("assistant")) {
+        let is = |name| role.is_some_and(|role| role.is_text(name));
+        if is("assistant") {
+            let is_call = call.is_some_and(RawJson::is_object) && calls.is_none_or(RawJson::is_blank);
+            last_call = is_call.then_some(at);
+        } else if is("user") {
             last_call = None;
+        } else if let (true, Some(call)) = (is("function"), last_call) {
+            found.extend([call, at]);
         }
         at += 1;
     });
@@ -146,12 +149,13 @@ fn calls_with_results(messages: RawJson<'_>) -> BTreeSet<usize> {
 }
 
 /// A message; `calls` is the number of calls before it. Tools know by an id whose result a message is, and functions by the order.
-/// A call without a result stays as it is, for which no vendor has a counterpart.
-fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, has_result: bool, calls: &mut usize) {
+/// A call or a result that is no part of a pair stays as it is, for which no vendor has a counterpart.
+fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, is_paired: bool, calls: &mut usize) {
     if !message.is_object() {
         return out.extend_from_slice(message.bytes());
     }
-    let is_result = message.field("role").is_some_and(|role| role.is_text("function"));
+    let is_result = is_paired && message.field("role").is_some_and(|role| role.is_text("function"));
+    let is_call = is_paired && !is_result;
     let mut object = Object::begin(out);
     message.for_each_field(|name, value| match &*unescaped_name(name) {
         "role" if is_result => {
@@ -161,7 +165,7 @@ fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, has_result: bool, call
         "name" if is_result => {}
         // assumed: a function without a result says null.
         "content" if is_result && value.is_null() => object.put(name, b"\"\""),
-        "function_call" if has_result => {
+        "function_call" if is_call => {
             *calls += 1;
             object.put(
                 b"tool_calls",
@@ -171,7 +175,7 @@ fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, has_result: bool, call
             object.out.extend_from_slice(b"}]");
         }
         "function_call" if value.is_null() => {}
-        "tool_calls" if has_result => {}
+        "tool_calls" if is_call => {}
         _ => object.put(name, value.bytes()),
     });
     object.end();
@@ -202,7 +206,7 @@ impl AsTools {
             Some(rest) if self.is_asked => format!("functions{}", rest.replacen(".function", "", 1)),
             None if self.is_asked && path == "tool_choice" => "function_call".to_owned(),
             None if self.is_asked && path == "tool_choice.function.name" => "function_call.name".to_owned(),
-            None if position().is_some_and(|at| self.calls.contains(&at)) => {
+            None if position().is_some_and(|at| self.pairs.contains(&at)) => {
                 path.replacen(".tool_calls[0].function", ".function_call", 1)
             }
             _ => path.to_owned(),

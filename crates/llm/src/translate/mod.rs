@@ -13,6 +13,7 @@ pub mod functions;
 pub(crate) mod json_progress;
 mod object_fields;
 mod request_fields;
+mod surrogates;
 
 use std::fmt;
 
@@ -21,7 +22,9 @@ use serde_json::value::RawValue;
 pub(crate) use defaults::asks_for_nothing;
 pub(crate) use dropped::Drops;
 pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};
+pub(crate) use object_fields::calls_no_function;
 pub use request_fields::RequestFields;
+use surrogates::has_half_a_character;
 
 use crate::json::{RawJson, without_mark};
 use crate::usage::TokenCounts;
@@ -80,6 +83,12 @@ pub struct BrokenAnswer(pub &'static str);
 /// The only value of a text, if all of it is JSON: what is copied from it is JSON again.
 fn checked_json(bytes: &[u8]) -> Option<RawJson<'_>> {
     serde_json::from_slice::<&RawValue>(without_mark(bytes)).ok().map(RawJson::from)
+}
+
+/// The arguments of a call, if their text is a JSON object that can be copied. Vendors refuse half a character within it, as Anthropic
+/// does with 400, and with it every later request of the conversation.
+fn arguments_object(text: &str) -> Option<RawJson<'_>> {
+    checked_json(text.as_bytes()).filter(|object| object.is_object() && !has_half_a_character(object.bytes()))
 }
 
 /// A streamed answer on its way back into OpenAI's server-sent events. The output does not depend on how the input was cut.

@@ -80,7 +80,7 @@ pub(super) fn pick_of<'a, const N: usize>(
 
 /// Whether a call says by its `type` that it is none of a function: a custom tool's, or of a kind that is still to come. Only
 /// functions have a counterpart.
-pub(super) fn calls_no_function(kind: Option<RawJson<'_>>) -> bool {
+pub(crate) fn calls_no_function(kind: Option<RawJson<'_>>) -> bool {
     kind.is_some_and(|kind| !kind.is_text("function") && kind.text().is_some_and(|kind| kind != "function"))
 }
 

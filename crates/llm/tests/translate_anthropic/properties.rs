@@ -122,7 +122,8 @@ fn conversation() -> impl Strategy<Value = Value> {
     let calls = prop::collection::vec(("[a-c.:]{1,3}", "[a-zä. ]{1,70}"), 0..4);
     let turn = (content(), content(), calls, any::<bool>(), any::<u8>());
     prop::collection::vec(turn, 0..5).prop_map(|turns| {
-        let mut messages = Vec::new();
+        // Without anything that the user said first, it would be refused.
+        let mut messages = vec![json!({"role": "user", "content": "first"})];
         for (user, assistant, calls, thinks, order) in turns {
             messages.push(json!({"role": if order % 5 == 0 { "developer" } else { "user" }, "content": "go"}));
             messages.push(json!({"role": "user", "content": user}));

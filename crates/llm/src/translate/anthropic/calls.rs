@@ -8,7 +8,7 @@ use super::request::{Draft, invalid};
 use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::object_fields::{Message, Others, calls_no_function};
-use crate::translate::{Content, TranslateError, checked_json};
+use crate::translate::{Content, TranslateError, arguments_object};
 
 #[derive(Debug)]
 pub(super) struct Call<'a> {
@@ -194,7 +194,7 @@ impl<'a> Conversation<'a> {
 fn write_arguments(out: &mut Vec<u8>, arguments: Option<RawJson<'_>>) -> bool {
     let arguments = arguments.filter(|arguments| !arguments.is_null());
     let text = arguments.and_then(RawJson::text);
-    let object = text.as_deref().and_then(|text| checked_json(text.as_bytes())).filter(|object| object.is_object());
+    let object = text.as_deref().and_then(arguments_object);
     out.extend_from_slice(object.map_or(b"{}", RawJson::bytes));
     object.is_some() || arguments.is_none_or(write::is_blank_string)
 }

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{RawJson, unescaped_name};
-use crate::translate::TranslateError;
+use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::translate::object_fields::{Others, pick_of};
+use crate::translate::{TranslateError, has_half_a_character};
 
 /// A part of a content.
 pub(super) enum Part<'a> {
@@ -21,12 +21,25 @@ pub(super) enum Part<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Path {
     message: usize,
+    /// The message's field.
+    field: &'static str,
     part: Option<usize>,
+}
+
+impl Path {
+    /// The block of this number in a message's `thinking_blocks`.
+    pub(super) const fn thinking(message: usize, block: usize) -> Self {
+        Self { message, field: "thinking_blocks", part: Some(block) }
+    }
+
+    const fn content(message: usize, part: Option<usize>) -> Self {
+        Self { message, field: "content", part }
+    }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "messages[{}].content", self.message)?;
+        write!(f, "messages[{}].{}", self.message, self.field)?;
         self.part.map_or(Ok(()), |part| write!(f, "[{part}]"))
     }
 }
@@ -45,14 +58,14 @@ pub(super) fn parts<'a>(
     mut visit: impl FnMut(Part<'a>, Path) -> Result<(), TranslateError>,
 ) -> Result<(), TranslateError> {
     if content.quoted().is_some() {
-        return visit(Part::Text(content, None), Path { message, part: None });
+        return visit(Part::Text(content, None), Path::content(message, None));
     }
     if !content.is_array() {
         return Err(invalid(&format!("messages[{message}].content"), "it is neither a text nor an array"));
     }
     let (mut index, mut result) = (0, Ok(()));
     content.for_each(|part| {
-        let path = Path { message, part: Some(index) };
+        let path = Path::content(message, Some(index));
         index += 1;
         if result.is_ok() {
             result = one_part(part, path, &mut visit);
@@ -92,7 +105,7 @@ pub(super) fn text(
     citations: bool,
 ) -> Result<Option<Range<usize>>, TranslateError> {
     // The body has been checked; only this escape can still be half a character.
-    if has_code_escape(text.bytes()) && text.text().is_none() {
+    if has_half_a_character(text.bytes()) {
         return Err(invalid(&path.to_string(), "the text has an escape that is no character"));
     }
     if write::is_blank_string(text) {
@@ -117,14 +130,13 @@ pub(super) fn text(
     Ok(Some(written))
 }
 
-/// Whether a backslash is followed by a `u`.
-fn has_code_escape(text: &[u8]) -> bool {
-    memchr::memchr_iter(b'\\', text).any(|at| text.get(at + 1) == Some(&b'u'))
-}
-
-/// Writes a block of the assistant's thinking as the vendor gave it, and returns its fields without a counterpart; `None` of what
-/// is no such block, or has no signature: without that it cannot be given back.
-pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<Others<'a>> {
+/// Writes a block of the assistant's thinking as the vendor gave it, and returns where it is with the comma before it, and its fields
+/// without a counterpart; `None` of what is no such block, has no signature or half a character: that cannot be given back.
+pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<(Range<usize>, Others<'a>)> {
+    if has_half_a_character(block.bytes()) {
+        return None;
+    }
+    let begin = out.len();
     let ([kind, thinking, signature, data, _], others) =
         pick_of(block, ["type", "thinking", "signature", "data", "index"]);
     let is = |name| kind.is_some_and(|kind| kind.is_text(name));
@@ -136,14 +148,14 @@ pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<Othe
         out.extend_from_slice(text(thinking).map_or(b"\"\"", RawJson::bytes));
         write::raw(out, "signature", signature);
         out.push(b'}');
-        return Some(others);
+        return Some((begin..out.len(), others));
     }
     if let (true, Some(data)) = (is("redacted_thinking"), text(data)) {
         write::comma(out);
         out.extend_from_slice(b"{\"type\":\"redacted_thinking\"");
         write::raw(out, "data", data);
         out.push(b'}');
-        return Some(others);
+        return Some((begin..out.len(), others));
     }
     None
 }
@@ -185,6 +197,26 @@ pub(super) fn block(
             Ok(())
         }
     }
+}
+
+/// Puts a message's `cache_control` at the end of its last block, unless that has one.
+pub(super) fn mark_last(blocks: &mut Vec<u8>, mark: Option<RawJson<'_>>) {
+    let Some(mark) = mark.filter(|mark| mark.is_object()) else { return };
+    if blocks.last() == Some(&b'}') && !is_marked(blocks) {
+        blocks.pop();
+        write::raw(blocks, "cache_control", mark);
+        blocks.push(b'}');
+    }
+}
+
+/// Whether the last field of the last block is a mark. Marks are short; a text cannot contain the unescaped quotes.
+fn is_marked(blocks: &[u8]) -> bool {
+    let end = blocks.get(blocks.len().saturating_sub(256)..).unwrap_or_default();
+    let name = b",\"cache_control\":";
+    memchr::memmem::rfind(end, name).and_then(|at| end.get(at + name.len()..)).is_some_and(|rest| {
+        let mut value = Cursor::new(rest);
+        value.skip().is_ok() && value.rest() == b"}"
+    })
 }
 
 fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: Path) -> Result<(), TranslateError> {

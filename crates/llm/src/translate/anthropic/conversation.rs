@@ -5,15 +5,17 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::calls::Call;
-use super::content::{self, Block, Part};
+use super::content::{self, Block, Part, Path};
 use super::names::Ids;
 use super::request::{Draft, invalid};
 use super::write;
-use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
-use crate::translate::TranslateError;
+use crate::json::{RawJson, SyntaxError, unescaped_bytes};
+use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::Message;
+use crate::translate::{Content, TranslateError, has_half_a_character};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -38,7 +40,7 @@ pub(super) struct Conversation<'a> {
     /// The blocks of the current turn, results aside.
     pub(super) blocks: Vec<u8>,
     /// Where the JSON string of the assistant's last text is in `blocks`.
-    last_text: Option<std::ops::Range<usize>>,
+    last_text: Option<Range<usize>>,
     pub(super) results: Vec<ToolResult>,
     /// Memory for a turn of the user's; empty between two.
     user_turn: Vec<u8>,
@@ -48,7 +50,8 @@ pub(super) struct Conversation<'a> {
     pub(super) left_out: BTreeSet<Cow<'a, str>>,
     /// Where the calls were made, for messages about them.
     pub(super) calling: usize,
-    has_thinking: bool,
+    /// Where the thinking of the assistant's current turn is in `blocks`, with the comma before it, and where the client has it.
+    thinking: Vec<(Range<usize>, Path)>,
     pub(super) ids: Ids,
 }
 
@@ -66,23 +69,20 @@ impl<'a> Conversation<'a> {
         let list = list.ok_or_else(|| invalid("messages", "it is missing or no array"))?;
         let mut conversation = Self { turns: Vec::with_capacity(list.bytes().len() + 128), ..Self::default() };
         let (mut result, mut index) = (Ok(()), 0);
-        let mut answered = draft.drops_of("messages").contents();
+        let mut lost = LostContent::new(draft.drops_of("messages"));
         // Nothing here can break off: the body has been checked. An error ends the reading.
         let _ = list.cursor().elements(|message| {
-            result = conversation.message(draft, &Message::read(message)?, index);
+            let message = Message::read(message)?;
+            result = conversation.message(draft, &message, index);
             index += 1;
-            if conversation.side == Some(Side::Assistant) {
-                answered = draft.drops_of("messages").contents();
-            }
+            lost.note(draft.drops_of("messages"), message.role);
             if result.is_err() { Err(SyntaxError) } else { Ok(()) }
         });
         result?;
-        conversation.finish()?;
-        // Without what the model is to answer, it would answer something else, or go on with its last answer.
-        let drops = draft.drops_of("messages");
-        if conversation.written != Some(Side::User) && drops.contents() > answered {
-            drops.take_refusal()?;
-        }
+        conversation.finish(draft)?;
+        let begins_with_answer = conversation.turns.starts_with(b"{\"role\":\"assistant\"");
+        let ends_with_answer = conversation.written != Some(Side::User);
+        lost.refuse_a_rest(draft.drops_of("messages"), begins_with_answer, ends_with_answer)?;
         conversation.need_a_turn()?;
         Ok(conversation)
     }
@@ -98,18 +98,23 @@ impl<'a> Conversation<'a> {
         match role.as_deref() {
             Some(b"system" | b"developer") => self.system(draft, message, index)?,
             Some(b"user") => {
-                self.begin(Side::User)?;
+                self.begin(draft, Side::User)?;
                 self.user(draft, message, index)?;
             }
             Some(b"assistant") => {
-                self.begin(Side::Assistant)?;
+                self.begin(draft, Side::Assistant)?;
                 gives_thinking = self.assistant(draft, message, index)?;
             }
             Some(b"tool") => {
-                self.begin(Side::User)?;
+                self.begin(draft, Side::User)?;
                 if !self.tool_result(draft, message, index)? {
                     return Ok(());
                 }
+            }
+            // What is left of the form of 2023 is a result without its call.
+            Some(b"function") => {
+                draft.drops_of("messages").push_content(format!("messages[{index}]"), Some(Content::Tool));
+                return Ok(());
             }
             _ => {
                 let message = "it is none of `system`, `developer`, `user`, `assistant` and `tool`";
@@ -143,7 +148,7 @@ impl<'a> Conversation<'a> {
             }
         })?;
         if system.len() > before {
-            mark_last(system, message.cache_control);
+            content::mark_last(system, message.cache_control);
         }
         Ok(())
     }
@@ -158,7 +163,7 @@ impl<'a> Conversation<'a> {
             Part::Other(part) => content::block(draft, blocks, part, path, Block::User),
         })?;
         if self.blocks.len() > before {
-            mark_last(&mut self.blocks, message.cache_control);
+            content::mark_last(&mut self.blocks, message.cache_control);
         }
         Ok(())
     }
@@ -172,13 +177,12 @@ impl<'a> Conversation<'a> {
     ) -> Result<bool, TranslateError> {
         let before = self.blocks.len();
         let gives_thinking = message.thinking_blocks.is_some_and(|blocks| self.thinking_blocks(draft, blocks, index));
-        self.has_thinking |= gives_thinking;
         // Blocks with calls of Anthropic's own form come after the texts, as the calls of OpenAI's do.
         let mut native_calls = Vec::new();
         let said = if says_only_its_refusal(message) { message.refusal } else { message.content };
         if let Some(content) = said {
             let (blocks, last_text) = (&mut self.blocks, &mut self.last_text);
-            let has_thinking = &mut self.has_thinking;
+            let thinking = &mut self.thinking;
             content::parts(content, index, |part, path| match part {
                 Part::Text(text, fields) => {
                     if let Some(written) = content::text(draft, blocks, text, fields, path, false)? {
@@ -191,8 +195,8 @@ impl<'a> Conversation<'a> {
                     Ok(())
                 }
                 Part::Other(part) => match content::thinking(blocks, part) {
-                    Some(others) => {
-                        *has_thinking = true;
+                    Some((range, others)) => {
+                        thinking.push((range, path));
                         draft.drops_of("messages").push_fields(|| path.to_string(), &others);
                         Ok(())
                     }
@@ -205,13 +209,18 @@ impl<'a> Conversation<'a> {
         }
         self.openai_calls(draft, message, index)?;
         for (block, path) in native_calls {
-            let [id, name, input] = ["id", "name", "input"].map(|name| block.field(name));
+            let [id, name, input] = block.pick(["id", "name", "input"]);
+            let object = input.filter(|input| input.is_object() && !has_half_a_character(input.bytes()));
+            if object.is_none() && input.is_some_and(|input| !input.is_blank()) {
+                draft.leave_out("messages", format!("{path}.input"));
+            }
             self.call(draft, id, name, None, &path, |out| {
-                out.extend_from_slice(input.map_or(b"{}", RawJson::bytes));
+                out.extend_from_slice(object.map_or(b"{}", RawJson::bytes));
             })?;
         }
-        if self.blocks.len() > before {
-            mark_last(&mut self.blocks, message.cache_control);
+        // The vendor refuses a mark at thinking.
+        if self.blocks.len() > before && !self.ends_in_thinking() {
+            content::mark_last(&mut self.blocks, message.cache_control);
         }
         Ok(gives_thinking)
     }
@@ -224,13 +233,14 @@ impl<'a> Conversation<'a> {
         }
         let (mut gives_thinking, mut at) = (false, 0);
         list.for_each(|block| {
-            let path = || format!("messages[{index}].thinking_blocks[{at}]");
+            let path = Path::thinking(index, at);
             match content::thinking(&mut self.blocks, block) {
-                Some(others) => {
+                Some((range, others)) => {
                     gives_thinking = true;
-                    drops.push_fields(path, &others);
+                    self.thinking.push((range, path));
+                    drops.push_fields(|| path.to_string(), &others);
                 }
-                None => drops.push(path()),
+                None => drops.push(path.to_string()),
             }
             at += 1;
         });
@@ -238,21 +248,43 @@ impl<'a> Conversation<'a> {
     }
 
     /// The next message is of this side.
-    fn begin(&mut self, side: Side) -> Result<(), TranslateError> {
+    fn begin(&mut self, draft: &mut Draft<'_, '_>, side: Side) -> Result<(), TranslateError> {
         if self.side == Some(side) {
             return Ok(());
         }
-        self.end_turn()?;
+        self.end_turn(draft)?;
         self.side = Some(side);
         Ok(())
     }
 
-    fn end_turn(&mut self) -> Result<(), TranslateError> {
+    fn ends_in_thinking(&self) -> bool {
+        self.thinking.last().is_some_and(|(range, _)| range.end == self.blocks.len())
+    }
+
+    /// Leaves out thinking after which the assistant said nothing that goes out, such as before a custom tool's call: the vendor
+    /// answers 400 (tailcallhq/forgecode#2107).
+    fn cut_last_thinking(&mut self, draft: &mut Draft<'_, '_>) {
+        let mut kept = self.thinking.len();
+        let mut length = self.blocks.len();
+        while let Some((range, _)) = kept.checked_sub(1).and_then(|last| self.thinking.get(last)) {
+            if range.end != length {
+                break;
+            }
+            (kept, length) = (kept - 1, range.start);
+        }
+        self.blocks.truncate(length);
+        for (_, path) in self.thinking.drain(kept..) {
+            draft.leave_out("messages", path.to_string());
+        }
+    }
+
+    fn end_turn(&mut self, draft: &mut Draft<'_, '_>) -> Result<(), TranslateError> {
         match self.side {
             Some(Side::User) => self.end_user_turn()?,
             Some(Side::Assistant) => {
-                self.calls_without_thinking = !self.calls.is_empty() && !self.has_thinking;
-                self.has_thinking = false;
+                self.cut_last_thinking(draft);
+                self.calls_without_thinking = !self.calls.is_empty() && self.thinking.is_empty();
+                self.thinking.clear();
                 let blocks = std::mem::take(&mut self.blocks);
                 self.write_turn(Side::Assistant, &blocks);
                 self.blocks = blocks;
@@ -316,12 +348,13 @@ impl<'a> Conversation<'a> {
         self.written = Some(side);
     }
 
-    fn finish(&mut self) -> Result<(), TranslateError> {
+    fn finish(&mut self, draft: &mut Draft<'_, '_>) -> Result<(), TranslateError> {
         if self.side == Some(Side::Assistant) {
             self.all_calls_are_answered()?;
+            self.cut_last_thinking(draft);
             self.trim_prefill();
         }
-        self.end_turn()
+        self.end_turn(draft)
     }
 
     /// The system prompt is a turn where there is no other.
@@ -359,24 +392,4 @@ fn says_only_its_refusal(message: &Message<'_>) -> bool {
 
 fn missing_content(index: usize) -> TranslateError {
     invalid(&format!("messages[{index}].content"), "it is missing")
-}
-
-/// Puts a message's `cache_control` at the end of its last block, unless that has one.
-fn mark_last(blocks: &mut Vec<u8>, mark: Option<RawJson<'_>>) {
-    let Some(mark) = mark.filter(|mark| mark.is_object()) else { return };
-    if blocks.last() == Some(&b'}') && !is_marked(blocks) {
-        blocks.pop();
-        write::raw(blocks, "cache_control", mark);
-        blocks.push(b'}');
-    }
-}
-
-/// Whether the last field of the last block is a mark. Marks are short; a text cannot contain the unescaped quotes.
-fn is_marked(blocks: &[u8]) -> bool {
-    let end = blocks.get(blocks.len().saturating_sub(256)..).unwrap_or_default();
-    let name = b",\"cache_control\":";
-    memchr::memmem::rfind(end, name).and_then(|at| end.get(at + name.len()..)).is_some_and(|rest| {
-        let mut value = Cursor::new(rest);
-        value.skip().is_ok() && value.rest() == b"}"
-    })
 }

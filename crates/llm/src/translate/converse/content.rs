@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::fields::Part;
 use super::text;
 use crate::json::RawJson;
+use crate::translate::has_half_a_character;
 use crate::translate::object_fields::pick_of;
 
 /// What becomes of a part.
@@ -62,7 +63,7 @@ pub(super) fn write_text(out: &mut Vec<u8>, value: RawJson<'_>) -> Outcome {
     if value.quoted().is_none() {
         return Outcome::Invalid("must be a string");
     }
-    if text::has_half_a_character(value) {
+    if has_half_a_character(value.bytes()) {
         return Outcome::Invalid(text::HALF_A_CHARACTER);
     }
     if text::is_blank(value) {

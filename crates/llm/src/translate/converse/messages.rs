@@ -6,14 +6,13 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::de::IgnoredAny;
-
 use super::content::{self, BlockRole, DocumentNames, Outcome};
-use super::fields::Part;
+use super::fields::{Part, Stop, each};
 use super::text;
-use crate::json::{Cursor, RawJson, SyntaxError};
+use crate::json::{Cursor, RawJson};
+use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::{Message, calls_no_function, pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError};
+use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character};
 
 /// What the messages became.
 #[derive(Debug, Default)]
@@ -32,6 +31,10 @@ pub(super) struct Conversation {
     /// The ids of its calls that are left out.
     left_out: BTreeSet<String>,
     documents: DocumentNames,
+    /// The assistant's thinking after which it has said nothing yet, as blocks, and where the client has it. A turn must not end in
+    /// it (assumed: Claude's own API answers 400).
+    waiting: Vec<u8>,
+    waiting_paths: Vec<String>,
     /// Memory for the blocks of one content; empty between two.
     blocks: Vec<u8>,
 }
@@ -55,21 +58,18 @@ impl Conversation {
             return Err(invalid("messages".to_owned(), "must be an array of messages"));
         }
         let mut read = Self { turns: Vec::with_capacity(messages.bytes().len() + 256), ..Self::default() };
-        let (mut at, mut answered) = (0, drops.contents());
+        let (mut at, mut lost) = (0, LostContent::new(drops));
         each(messages, |message| {
             let message = Message::read(message)?;
             read.message(at, &message, drops)?;
             at += 1;
-            if message.role.is_some_and(|role| role.is_text("assistant")) {
-                answered = drops.contents();
-            }
+            lost.note(drops, message.role);
             Ok(())
         })?;
         read.end_results(|| "messages".to_owned())?;
-        // Without what the model is to answer, it would answer something else.
-        if read.role != Some("user") && drops.contents() > answered {
-            drops.take_refusal()?;
-        }
+        read.leave_out_waiting(drops);
+        let begins_with_answer = read.turns.starts_with(b"{\"role\":\"assistant\"");
+        lost.refuse_a_rest(drops, begins_with_answer, read.role != Some("user"))?;
         if read.role.is_none() {
             // A turn of the user's is demanded. assumed: what was meant as an instruction is one there too.
             let system = std::mem::take(&mut read.system);
@@ -91,7 +91,8 @@ impl Conversation {
         if is_assistant || role == "user" {
             self.end_results(path)?;
         }
-        if role == "tool" && self.is_left_out(message) {
+        // What is left of the form of 2023 is a result without its call.
+        if role == "function" || (role == "tool" && self.is_left_out(message)) {
             drops.push_content(path(), Some(Content::Tool));
             return Ok(());
         }
@@ -130,6 +131,11 @@ impl Conversation {
             self.turns.extend_from_slice(b"\",\"content\":[");
             self.role = Some(role);
         }
+        if role == "assistant" && !self.waiting.is_empty() {
+            text::comma(&mut self.turns);
+            self.turns.append(&mut self.waiting);
+            self.waiting_paths.clear();
+        }
         &mut self.turns
     }
 
@@ -145,6 +151,9 @@ impl Conversation {
         let mut blocks = std::mem::take(&mut self.blocks);
         let written = write_content(&mut blocks, content, place, &mut self.documents, drops, path);
         if !blocks.is_empty() {
+            if role == "user" {
+                self.leave_out_waiting(drops);
+            }
             let turn = self.turn(role);
             text::comma(turn);
             turn.extend_from_slice(&blocks);
@@ -181,22 +190,26 @@ impl Conversation {
         if !thinking.is_array() {
             drops.push(format!("{}.thinking_blocks", path()));
         }
-        let (mut blocks, mut at) = (Vec::new(), 0);
+        let blocks = &mut self.waiting;
+        let (before, mut at) = (blocks.len(), 0);
         thinking.for_each(|block| {
             let path = format!("{}.thinking_blocks[{at}]", path());
             at += 1;
             let ([text, signature, data, ..], others) =
                 pick_of(block, ["thinking", "signature", "data", "type", "index"]);
             let filled = |text: &RawJson<'_>| text.quoted().is_some_and(|inside| !inside.is_empty());
+            if has_half_a_character(block.bytes()) {
+                return drops.push(path);
+            }
             if let Some(signature) = signature.filter(filled) {
-                text::comma(&mut blocks);
+                text::comma(blocks);
                 blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
                 blocks.extend_from_slice(text.filter(filled).map_or(b"\"\"", RawJson::bytes));
                 blocks.extend_from_slice(b",\"signature\":");
                 blocks.extend_from_slice(signature.bytes());
                 blocks.extend_from_slice(b"}}}");
             } else if let Some(data) = data.filter(filled) {
-                text::comma(&mut blocks);
+                text::comma(blocks);
                 blocks.extend_from_slice(b"{\"reasoningContent\":{\"redactedContent\":");
                 blocks.extend_from_slice(data.bytes());
                 blocks.extend_from_slice(b"}}");
@@ -204,13 +217,15 @@ impl Conversation {
                 return drops.push(path);
             }
             drops.push_fields(|| path.clone(), &others);
+            self.waiting_paths.push(path);
         });
-        if !blocks.is_empty() {
-            let turn = self.turn("assistant");
-            text::comma(turn);
-            turn.extend_from_slice(&blocks);
-        }
-        !blocks.is_empty()
+        blocks.len() > before
+    }
+
+    /// The assistant's turn is over.
+    fn leave_out_waiting(&mut self, drops: &mut Drops) {
+        self.waiting.clear();
+        self.waiting_paths.drain(..).for_each(|path| drops.push(path));
     }
 
     fn tool_call(&mut self, call: &mut Cursor<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> Result<(), Stop> {
@@ -235,9 +250,8 @@ impl Conversation {
         drops.push_fields(|| format!("{}.function", path()), &function_others);
         let is_blank = arguments.is_none_or(|text| text.quoted().is_some() && text::is_blank(text));
         let arguments = arguments.and_then(RawJson::text);
-        let arguments = arguments.as_deref().unwrap_or_default().trim();
-        let is_object = arguments.starts_with('{') && serde_json::from_str::<IgnoredAny>(arguments).is_ok();
-        if !is_object && !is_blank {
+        let arguments = arguments.as_deref().and_then(arguments_object);
+        if arguments.is_none() && !is_blank {
             // A model wrote them, and the conversation must be able to go on.
             drops.push(format!("{}.function.arguments", path()));
         }
@@ -248,7 +262,7 @@ impl Conversation {
         turn.extend_from_slice(b",\"name\":");
         text::write(turn, &text::tool_name(&name));
         turn.extend_from_slice(b",\"input\":");
-        turn.extend_from_slice(if is_object { arguments.as_bytes() } else { b"{}" });
+        turn.extend_from_slice(arguments.map_or(b"{}", RawJson::bytes));
         turn.extend_from_slice(b"}}");
         self.called.insert(name.into_owned());
         self.call_of_id.insert(id.clone().into_owned(), self.calls.len());
@@ -305,44 +319,6 @@ impl Conversation {
         }
         Ok(())
     }
-}
-
-/// Why an element of a list is the last that is read.
-#[derive(Debug)]
-pub(super) enum Stop {
-    /// The request's mistake.
-    Invalid(TranslateError),
-    /// The list breaks off, which one whose end is known does not.
-    Syntax,
-}
-
-impl From<TranslateError> for Stop {
-    fn from(error: TranslateError) -> Self {
-        Self::Invalid(error)
-    }
-}
-
-impl From<SyntaxError> for Stop {
-    fn from(_: SyntaxError) -> Self {
-        Self::Syntax
-    }
-}
-
-/// Reads the elements of a list in one pass with what is in them, up to the first mistake.
-pub(super) fn each<'a>(
-    list: RawJson<'a>,
-    mut visit: impl FnMut(&mut Cursor<'a>) -> Result<(), Stop>,
-) -> Result<(), TranslateError> {
-    let mut mistake = Ok(());
-    let _ = list.cursor().elements(|element| {
-        visit(element).map_err(|stop| {
-            if let Stop::Invalid(error) = stop {
-                mistake = Err(error);
-            }
-            SyntaxError
-        })
-    });
-    mistake
 }
 
 /// Appends the blocks of a content, which is a text or a list of parts.

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr_iter;
 use serde::de::IgnoredAny;
 
 use crate::json::RawJson;
@@ -35,15 +34,8 @@ pub(super) fn is_blank(text: RawJson<'_>) -> bool {
     }
 }
 
-/// What is said of a text that [`has_half_a_character`].
+/// What is said of a text with half a character; see [`crate::translate::has_half_a_character`].
 pub(super) const HALF_A_CHARACTER: &str = "the text has an escape that is no character";
-
-/// Whether a JSON string has an escape that is one half of a pair without the other, such as `\ud83d` alone. Nothing else can be
-/// wrong in a text of a body that has been checked.
-pub(super) fn has_half_a_character(text: RawJson<'_>) -> bool {
-    let bytes = text.bytes();
-    memchr_iter(b'\\', bytes).any(|at| bytes.get(at + 1) == Some(&b'u')) && text.text().is_none()
-}
 
 /// The inside of a JSON string of an answer, for a copy into a line of a server-sent event. That it has an end was all that was
 /// checked of it.
@@ -97,21 +89,6 @@ mod tests {
             (r#"" \ud83d""#, false),
         ] {
             assert_eq!(is_blank(RawJson::parse(text.as_bytes()).unwrap()), blank, "{text}");
-        }
-    }
-
-    #[test]
-    fn halves_of_characters() {
-        for (text, is_half) in [
-            (r#""\ud83d lone""#, true),
-            (r#""lone \udca9""#, true),
-            (r#""\udca9\ud83d""#, true),
-            (r#""\ud83d\udca9""#, false),
-            (r#""\u00e4\n""#, false),
-            (r#""\\ud83d""#, false),
-            (r#""\n""#, false),
-        ] {
-            assert_eq!(has_half_a_character(RawJson::parse(text.as_bytes()).unwrap()), is_half, "{text}");
         }
     }
 

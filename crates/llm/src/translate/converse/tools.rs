@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::messages::{Conversation, each};
+use super::fields::each;
+use super::messages::Conversation;
 use super::text;
 use crate::json::RawJson;
 use crate::translate::object_fields::{pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError};
+use crate::translate::{Content, Drops, TranslateError, has_half_a_character};
 
 /// What a request says about tools.
 #[derive(Debug, Default, Clone, Copy)]
@@ -132,7 +133,7 @@ impl ToolConfig {
             let message = "must be a JSON schema, which is an object".to_owned();
             return Err(TranslateError::Invalid { param: path(".function.parameters"), message });
         }
-        if description.is_some_and(text::has_half_a_character) {
+        if description.is_some_and(|text| has_half_a_character(text.bytes())) {
             let message = text::HALF_A_CHARACTER.to_owned();
             return Err(TranslateError::Invalid { param: path(".function.description"), message });
         }
