@@ -300,15 +300,6 @@ impl Broker {
         self.config_generation
     }
 
-    /// Which change of eligibility was the last one of the pool at this ingress; of any pool, where there is none.
-    pub fn last_change(&self, ingress: &str) -> u64 {
-        match self.path_roles.get(ingress) {
-            Some(PathRole::Ingress(id) | PathRole::Relayed(id)) => self.pools.get(*id).map(Pool::changed_at),
-            _ => None,
-        }
-        .unwrap_or(self.eligibility_changes)
-    }
-
     /// Messages whose logs did not come in time, or for which there is no room any more.
     fn settle_unpaired(&mut self, now: BrokerTime) {
         while let Some(waiting) = self.dedup.expire(now) {
