@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::running_call::{RunningCall, StreamedEnd};
 use super::upstream_body::UpstreamBody;
-use super::whole_lines::WholeLines;
+use super::whole_lines::{WholeLines, whole_lines};
 use crate::server::ResetFlag;
 use llm::Usage;
 use llm::stream::{StreamEnd, StreamState};
@@ -197,16 +197,6 @@ impl ProxyBody {
 /// The last event of a stream that breaks off, in the protocol of its client.
 fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
     stream.broken_event(&format!("The answer is not whole: its target {failure}."))
-}
-
-/// What is held of a stream of events as far as its lines are whole, and what goes on with them; of anything else all.
-fn whole_lines(held: Vec<Bytes>, is_stream: bool) -> (VecDeque<Bytes>, Option<WholeLines>) {
-    if !is_stream {
-        return (held.into(), None);
-    }
-    let mut lines = WholeLines::default();
-    let whole = held.into_iter().flat_map(|part| lines.push(part)).filter(|part| !part.is_empty()).collect();
-    (whole, Some(lines))
 }
 
 /// When the next part must be here: comments that keep a client alive do not put off the first event.

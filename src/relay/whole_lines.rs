@@ -1,6 +1,8 @@
 //! A stream of events on its way, line by line: the beginning of a line whose end has not come is kept back, so that a stream that
 //! breaks off within a line does not leave its client half an event.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use llm::sse::MAX_EVENT_BYTES;
 use memchr::memrchr2;
@@ -54,6 +56,16 @@ impl WholeLines {
         self.kept_bytes = 0;
         std::mem::take(&mut self.kept).into_bytes().unwrap_or_default()
     }
+}
+
+/// What is held of a stream of events as far as its lines are whole, and what goes on with them; of anything else all.
+pub(super) fn whole_lines(held: Vec<Bytes>, is_stream: bool) -> (VecDeque<Bytes>, Option<WholeLines>) {
+    if !is_stream {
+        return (held.into(), None);
+    }
+    let mut lines = WholeLines::default();
+    let whole = held.into_iter().flat_map(|part| lines.push(part)).filter(|part| !part.is_empty()).collect();
+    (whole, Some(lines))
 }
 
 #[cfg(test)]
