@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use gateway_sim::config::{Config, ConfigError};
 use gateway_sim::gateway::{Gateway, StartError};
 use gateway_sim::llm::Llm;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// A simulated gecholog gateway, and fake LLMs.
 #[derive(Parser)]
@@ -69,14 +69,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<(), Error> {
+    // Before anybody can see that it listens, and end it.
+    let signals = Signals::new().map_err(Error::Signals)?;
     if let Some(Subcommands::Llm { addr }) = command.subcommand {
         let llm = Llm::start(addr).await.map_err(|source| Error::Llm { addr, source })?;
         tracing::info!(addr = %llm.addr(), "fake LLM listening");
-        return until_signalled().await;
+        signals.first().await;
+        return Ok(());
     }
     let gateway = Gateway::start(read(&command.file.ok_or(Error::NoFile)?)?).await?;
     tracing::info!(addr = %gateway.addr(), "simulated gateway listening");
-    until_signalled().await?;
+    signals.first().await;
     gateway.stop().await;
     Ok(())
 }
@@ -87,12 +90,22 @@ fn read(file: &Path) -> Result<Config, Error> {
     config.map_err(|source| Error::Config { file: file.to_owned(), source })
 }
 
-async fn until_signalled() -> Result<(), Error> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+/// What ends the program.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Self { interrupt, terminate })
     }
-    Ok(())
+
+    async fn first(mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
