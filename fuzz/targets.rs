@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use balancer::broker::{Broker, BrokerInput, BrokerSettings, RouterSettings, invariants};
+use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, RouterSettings, invariants};
 use gecholog_broker::stamping;
 use gecholog_protocol::stamp::MAX_STAMP_BYTES;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry, reply};
@@ -45,7 +45,9 @@ pub fn processor(data: &[u8]) {
     let mut broker = broker();
     let signature = ReplicaIdentity::new("fuzz", broker.settings().fingerprint(), OperatingMode::Balance);
     let decision = broker.select(&request, BrokerTime::from_nanos(1), &mut SmallRng::seed_from_u64(1));
-    let (answer, _) = stamping::answer(&signature, &broker, &decision).complete(request.body());
+    let Decision::Route(route) = decision else { return };
+    let pool = broker.description(route.pool).expect("the pool is the broker's");
+    let (answer, _) = stamping::answer(&signature, pool, &route).complete(request.body());
     if !answer.is_empty() {
         let answer: serde_json::Value = serde_json::from_slice(&answer).expect("an answer is JSON");
         assert!(matches!(answer["gl_path"].as_str(), Some("/azure/gpt4/" | "/azure/dud/")));

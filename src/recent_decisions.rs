@@ -142,6 +142,11 @@ pub struct RecentDecisions {
 }
 
 impl RecentDecisions {
+    /// An attempt is made with this stamp.
+    pub fn record_attempt(&mut self, at: BrokerTime, stamp: &[u8]) {
+        self.keep(at, stamp);
+    }
+
     /// A decision was answered with this stamp.
     pub fn record_decision(&mut self, at: BrokerTime, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
         match decision {

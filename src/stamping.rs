@@ -1,36 +1,34 @@
 //! From the balancer's decision to the gateway protocol's stamp: the only place that knows both.
 
-use balancer::broker::{Broker, Decision, Route, RouteReason};
+use balancer::broker::{PoolDescription, Route, RouteReason};
 use bytes::Bytes;
 use gecholog_protocol::ReplicaIdentity;
 use gecholog_protocol::reply::{self, RouteReply};
 use gecholog_protocol::stamp::{self, MAX_STAMP_BYTES, Stamp, StampPlaces};
 
-/// The stamp of a decision; `None` if its router or pool is not this broker's.
-fn stamp<'a>(broker: &'a Broker, route: &Route, reason: &'a RouteReason<'a>) -> Option<Stamp<'a>> {
+/// The stamp of a decision; `None` if its router is not one of the broker's that described the pool.
+fn stamp<'a>(pool: &'a PoolDescription, route: &Route, reason: &'a RouteReason<'a>) -> Option<Stamp<'a>> {
     Some(Stamp {
         number: route.number,
-        pool: broker.pool(route.pool)?.ingress(),
-        router: broker.path(route.router())?,
+        pool: pool.ingress(),
+        router: pool.path(route.router())?,
         probability: route.chosen.p,
         probe: route.kind.is_test(),
         reason,
     })
 }
 
-/// The answer to a request; empty, as the gateway takes it for "go on without", where the decision names no router.
-pub fn answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision) -> RouteReply {
-    let Decision::Route(route) = decision else { return RouteReply::default() };
-    let reason = broker.reason(route);
-    let Some(stamp) = stamp(broker, route, &reason) else { return RouteReply::default() };
-    let patch = broker.pool(route.pool).and_then(|pool| pool.tree().patch(route.chosen.leaf));
-    reply::route(signature, &stamp, patch)
+/// The answer to a request for which a router was chosen.
+pub fn answer(signature: &ReplicaIdentity, pool: &PoolDescription, route: &Route) -> RouteReply {
+    let reason = pool.reason(route);
+    let Some(stamp) = stamp(pool, route, &reason) else { return RouteReply::default() };
+    reply::route(signature, &stamp, pool.patch(route))
 }
 
 /// A stamp in the form of the gateway's log, and what it says. Clones share its text.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct WrittenStamp {
-    /// Empty if the router or the pool is not this broker's.
+    /// Empty if the router is not one of the broker's that described the pool.
     pub bytes: Bytes,
     /// The reason, as far as it stands in the stamp.
     pub why: Bytes,
@@ -43,9 +41,9 @@ pub struct WrittenStamp {
 }
 
 /// The stamp of a decision.
-pub fn written(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> WrittenStamp {
-    let reason = broker.reason(route);
-    let Some(stamp) = stamp(broker, route, &reason) else { return WrittenStamp::default() };
+pub fn written(signature: &ReplicaIdentity, pool: &PoolDescription, route: &Route) -> WrittenStamp {
+    let reason = pool.reason(route);
+    let Some(stamp) = stamp(pool, route, &reason) else { return WrittenStamp::default() };
     let mut bytes = Vec::with_capacity(MAX_STAMP_BYTES);
     let StampPlaces { id, why } = stamp::write(&mut bytes, signature, &stamp);
     let bytes = Bytes::from(bytes);
@@ -55,6 +53,7 @@ pub fn written(signature: &ReplicaIdentity, broker: &Broker, route: &Route) -> W
 
 #[cfg(test)]
 mod tests {
+    use balancer::broker::{Broker, Decision};
     use gecholog_protocol::Message;
     use rand::SeedableRng;
     use rand::rngs::SmallRng;
@@ -70,8 +69,9 @@ mod tests {
         let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
         let mut rng = SmallRng::seed_from_u64(3);
         let decision = broker.select(&ingress, BrokerTime::from_nanos(1), &mut rng);
-        assert!(matches!(decision, Decision::Route(_)));
-        serde_json::from_slice(&super::answer(&signature, broker, &decision).complete(None).0).unwrap()
+        let Decision::Route(route) = decision else { panic!("no router") };
+        let pool = broker.description(route.pool).unwrap();
+        serde_json::from_slice(&super::answer(&signature, pool, &route).complete(None).0).unwrap()
     }
 
     #[test]
@@ -107,7 +107,8 @@ mod tests {
         let decision = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
-        let WrittenStamp { bytes: stamp, why, .. } = written(&signature, &broker, &route);
+        let WrittenStamp { bytes: stamp, why, .. } =
+            written(&signature, broker.description(route.pool).unwrap(), &route);
         assert!(!stamp.is_empty() && stamp.len() <= MAX_STAMP_BYTES, "{} bytes", stamp.len());
         let read: Value = serde_json::from_slice(&stamp).unwrap();
         assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));

@@ -13,7 +13,6 @@ use gecholog_broker::calls::from_log;
 use gecholog_broker::clock::Clock;
 use gecholog_broker::prices::PriceBook;
 use gecholog_broker::shared_broker::SharedBroker;
-use gecholog_broker::stamping;
 use gecholog_broker::telemetry;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry};
 use llm::Protocol;
@@ -23,7 +22,7 @@ use rand::rngs::SmallRng;
 use types::outcome::CallObservation;
 use types::time::{BrokerTime, GatewayTime};
 
-use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt};
+use crate::core::{INGRESS, LEARNT, QUESTION, broker, choose_and_commit, learnt, write_answer};
 use crate::entries;
 use crate::{translate, usage};
 
@@ -112,7 +111,7 @@ fn decision_written(times: u64) -> Result<()> {
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     for number in 0..times {
         let (decision, _) = choose_and_commit(&mut broker, &black_box(INGRESS), moment(number), &mut rng);
-        black_box(stamping::answer(&signature, &broker, &decision).complete(None));
+        black_box(write_answer(&signature, &broker, &decision));
     }
     Ok(())
 }

@@ -110,8 +110,8 @@ fn describe(
         let Some(router) = broker.path(candidate.router).filter(|router| !tried.contains(router)) else { continue };
         let place = if tried.is_empty() { pool.ingress().as_str() } else { "  then" };
         let p = candidate.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
-        writeln!(text, "{place} -> {router}{p}: {:#}", pool.tree().why(&candidate.why))?;
-        if let Some(patch) = pool.tree().patch(candidate.leaf).filter(|patch| !patch.is_empty()) {
+        writeln!(text, "{place} -> {router}{p}: {:#}", pool.tree().details().why(&candidate.why))?;
+        if let Some(patch) = pool.tree().details().patch(candidate.leaf).filter(|patch| !patch.is_empty()) {
             let fields: Vec<_> = patch.merge.keys().map(String::as_str).collect();
             match (fields.is_empty(), patch.model_map.is_empty()) {
                 (true, _) => writeln!(text, "       may rename model")?,

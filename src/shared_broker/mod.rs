@@ -3,6 +3,7 @@
 //! A `std` mutex, because every section is well under a microsecond and none crosses an await: tokio's would only cost more.
 //! Events are published after the lock is released. Clones of a handle share one broker.
 
+mod decisions;
 mod operators;
 mod state;
 
@@ -21,20 +22,14 @@ use crate::clock::Clock;
 use crate::prices::LivePrices;
 use crate::recent_decisions::RecentDecisions;
 use crate::telemetry::Counts;
-use balancer::broker::{
-    Applied, AttemptHistory, Broker, BrokerInput, BrokerSettings, ClientTree, Ingresses, Route, Snapshot,
-};
-use balancer::retry::RetryPlan;
-use balancer::strategy::Read;
+use balancer::broker::{Applied, Broker, BrokerInput, BrokerSettings, ClientTree, Route, Snapshot};
 use gecholog_protocol::ReplicaIdentity;
-use gecholog_protocol::processor::RouteRequest;
-use gecholog_protocol::reply::Degradation;
 use types::outcome::CallObservation;
-use types::request::Request;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, IgnoreReason};
 
+use state::Published;
 pub use state::{Dispatch, NextStep, Routed, SharedState, Stop};
 
 /// How many routers of a snapshot, or recent entries, are copied under one lock at most.
@@ -48,8 +43,8 @@ struct Inner {
     state: OwnCacheLines<Mutex<SharedState>>,
     clock: Clock,
     on_event: fn(&BrokerEvent),
-    /// Those of the settings in force.
-    ingresses: ArcSwap<Ingresses>,
+    published: ArcSwap<Published>,
+    recent: OwnCacheLines<Mutex<RecentDecisions>>,
     deadline_moved: Notify,
     /// A target may serve that may not have before.
     target_back: Notify,
@@ -77,14 +72,16 @@ impl SharedBroker {
     pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
         let replica = signature.replica().to_owned();
-        let ingresses = ArcSwap::new(Arc::clone(broker.ingresses()));
-        let state = OwnCacheLines(Mutex::new(SharedState::new(broker, signature, rng)));
+        let state = SharedState::new(broker, signature, rng);
+        let published = ArcSwap::new(state.published());
+        let state = OwnCacheLines(Mutex::new(state));
         let started = clock.now();
         Self(Arc::new(Inner {
             state,
             clock,
             on_event,
-            ingresses,
+            published,
+            recent: OwnCacheLines(Mutex::default()),
             deadline_moved: Notify::new(),
             target_back: Notify::new(),
             counts: Counts::default(),
@@ -133,7 +130,7 @@ impl SharedBroker {
 
     /// The replica's id, the hash of its settings and its mode.
     pub fn signature(&self) -> ReplicaIdentity {
-        self.lock().signature.clone()
+        self.0.published.load().signature.clone()
     }
 
     /// The settings in force.
@@ -160,36 +157,22 @@ impl SharedBroker {
 
     /// Reads recent decisions and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
     pub fn recent_decisions<T>(&self, read: impl FnOnce(&RecentDecisions) -> T) -> T {
-        read(&self.lock().recent)
-    }
-
-    /// The answer to a request, in bytes: the router with its stamp, or nothing; and what could not be applied, if so.
-    pub fn route(&self, request: &RouteRequest<'_>) -> (Vec<u8>, Option<Degradation>) {
-        // Asked before the lock is taken: the subscriber of log lines may have a lock of its own.
-        let explains = tracing::enabled!(tracing::Level::DEBUG);
-        let Routed { answer, degradation, changes, explanation } =
-            self.with_read(request, |state, read, now| state.route(request, read, explains, now));
-        self.emit(&changes);
-        if let Some(explanation) = explanation {
-            tracing::debug!("{explanation}");
-        }
-        let (bytes, not_changed) = answer.complete(request.body());
-        (bytes, not_changed.or(degradation))
+        read(&self.recent())
     }
 
     /// The ingress of the pool that serves a path: the path itself or one above it. A copy of the caller's own.
     pub fn ingress_of(&self, path: &str) -> Option<RouterPath> {
-        self.0.ingresses.load().of(path).map(RouterPath::unshared)
+        self.0.published.load().ingresses.of(path).map(RouterPath::unshared)
     }
 
     /// The models that clients may ask this pool for, if its settings name those of all targets.
     pub fn models(&self, ingress: &RouterPath) -> Option<Arc<[String]>> {
-        self.0.ingresses.load().models(ingress).cloned()
+        self.0.published.load().ingresses.models(ingress).cloned()
     }
 
     /// The models of this pool, if the one that is asked for is none of those that its targets serve.
     pub fn models_instead_of(&self, ingress: &RouterPath, asked: &str) -> Option<Arc<[String]>> {
-        self.0.ingresses.load().models_instead_of(ingress, asked).cloned()
+        self.0.published.load().ingresses.models_instead_of(ingress, asked).cloned()
     }
 
     /// The tree of this digest over the targets of a pool, if a client has brought it along before.
@@ -201,43 +184,6 @@ impl SharedBroker {
     pub fn numbered_settings(&self) -> (Arc<BrokerSettings>, u64) {
         let state = self.lock();
         (Arc::clone(state.broker.settings()), state.broker.config_generation())
-    }
-
-    /// The next step of a request that may be sent more than once; over the client's own tree, if it has one. `plan` judges the
-    /// offered target under the lock in which the choice is counted, so that no two requests get the same probe slot. It has
-    /// reserved its part of the retry budget before, because that has a lock of its own.
-    pub fn next(
-        &self,
-        request: &impl Request,
-        history: &mut AttemptHistory,
-        client_tree: Option<&Arc<ClientTree>>,
-        plan: &mut RetryPlan,
-    ) -> NextStep {
-        let (next, changes) =
-            self.with_read(request, |state, read, now| state.next(read, history, client_tree, plan, now));
-        self.emit(&changes);
-        next
-    }
-
-    /// Reads the fields of a request that its pool needs, then runs `act` under the lock. Reading takes time in proportion to the
-    /// request's length, so it is done before the lock is taken, and again if the settings have changed meanwhile.
-    fn with_read<Q: Request, T>(
-        &self,
-        request: &Q,
-        act: impl FnOnce(&mut SharedState, &Read<'_>, BrokerTime) -> T,
-    ) -> T {
-        loop {
-            let ingresses = self.0.ingresses.load();
-            let read = ingresses.read(request);
-            let mut state = self.lock();
-            if ingresses.generation() == state.broker.config_generation() {
-                let now = self.now();
-                let done = act(&mut state, &read, now);
-                self.publish_ingresses(&state, ingresses.generation());
-                return done;
-            }
-            self.publish_ingresses(&state, ingresses.generation());
-        }
     }
 
     /// Releases what an attempt held that ended without evidence about its router.
@@ -257,12 +203,6 @@ impl SharedBroker {
             state.broker.apply(BrokerInput::Observed(&observation), now)
         });
         applied.ignored
-    }
-
-    /// What would be chosen for a request now, and why. Changes nothing.
-    pub fn explain(&self, request: &RouteRequest<'_>) -> String {
-        let mut rng = SmallRng::from_rng(&mut rand::rng());
-        self.with_read(request, |state, read, _| state.broker.explain(&state.broker.choose(read, &mut rng)))
     }
 
     /// Number of routers in all settings so far.
@@ -323,28 +263,33 @@ impl SharedBroker {
         let mut state = self.lock();
         let (before, generation) = (state.broker.next_deadline(), state.broker.config_generation());
         let applied = apply(&mut state);
-        self.publish_ingresses(&state, generation);
-        if !applied.changes.is_empty() {
-            state.recent.record_changes(self.now(), &applied.changes);
-        }
+        self.publish_settings(&state, generation);
         let after = state.broker.next_deadline();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.0.deadline_moved.notify_one();
         }
-        self.emit(&applied.changes);
+        self.emit(&applied.changes, self.now());
         applied
     }
 
-    /// Before the lock is released, because [`SharedBroker::with_read`] waits for those of the settings in force. Settings change
-    /// by time too: when an operator's weight expires.
-    fn publish_ingresses(&self, state: &SharedState, published: u64) {
-        if state.broker.config_generation() != published {
-            self.0.ingresses.store(Arc::clone(state.ingresses()));
-        }
+    /// What is published where the settings have changed. Before the lock is released, because [`SharedBroker::with_read`] waits for
+    /// those in force. Settings change by time too: when an operator's weight expires.
+    fn publish_settings(&self, state: &SharedState, published: u64) -> Option<Arc<Published>> {
+        (state.broker.config_generation() != published).then(|| self.publish(state))
     }
 
-    fn emit(&self, changes: &[BrokerEvent]) {
+    fn publish(&self, state: &SharedState) -> Arc<Published> {
+        let published = state.published();
+        self.0.published.store(Arc::clone(&published));
+        published
+    }
+
+    fn emit(&self, changes: &[BrokerEvent], now: BrokerTime) {
+        if changes.is_empty() {
+            return;
+        }
+        self.recent().record_changes(now, changes);
         for change in changes {
             self.0.counts.change(change);
             (self.0.on_event)(change);
@@ -354,41 +299,11 @@ impl SharedBroker {
         }
     }
 
+    fn recent(&self) -> MutexGuard<'_, RecentDecisions> {
+        self.0.recent.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.0.state.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use balancer::broker::{Command, OperatorCommand, RouterSettings};
-    use gecholog_protocol::Message;
-    use types::mode::OperatingMode;
-
-    use super::*;
-    use crate::admin::AdminCommand;
-
-    /// Settings that time changes while a request is answered are those by which the next one is read.
-    #[test]
-    fn a_weight_that_expires_leaves_requests_answered() {
-        let path = |text: &str| RouterPath::parse(text).unwrap();
-        let settings = BrokerSettings::flat(path("/in/"), vec![path("/a/"), path("/b/")], RouterSettings::default());
-        let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
-        let handle = SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ());
-        let generation = || handle.lock().broker.config_generation();
-        let weight = Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight: Some(0.5) };
-        let until = Some(handle.now().after(Duration::from_nanos(1)));
-        let (by, reason) = ("test".to_owned(), String::new());
-        handle.execute(&AdminCommand::Broker(OperatorCommand { command: weight, until, by, reason }));
-        let weighed = generation();
-        let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
-        let request = message.request().unwrap();
-        for _ in 0..2 {
-            assert!(!handle.route(&request).0.is_empty());
-            assert!(generation() > weighed, "the weight has expired");
-        }
-        assert_eq!(handle.0.ingresses.load().generation(), generation());
     }
 }

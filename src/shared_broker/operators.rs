@@ -45,6 +45,9 @@ impl SharedBroker {
         self.change(|state| {
             let (result, applied) = state.execute(command, now);
             done = Some(result);
+            if matches!(command, AdminCommand::Mode { .. }) {
+                self.publish(state);
+            }
             applied
         });
         if let (AdminCommand::Mode { mode, by, reason }, Some(AdminResult { done: Some(_), .. })) = (command, &done) {

@@ -6,14 +6,11 @@ use std::time::Duration;
 use rand::rngs::SmallRng;
 
 use crate::admin::AdminCommand;
-use crate::recent_decisions::RecentDecisions;
 use crate::stamping::{self, WrittenStamp};
-use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, Outage, Route};
+use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, PoolDescription, Route};
 use balancer::retry::{GiveUp, RetryPlan, Step};
 use balancer::strategy::Read;
 use gecholog_protocol::ReplicaIdentity;
-use gecholog_protocol::processor::RouteRequest;
-use gecholog_protocol::reply::{Degradation, RouteReply};
 use types::outcome::FailureRule;
 use types::request::{Patch, Request as _};
 use types::router::RouterPath;
@@ -26,7 +23,6 @@ pub struct SharedState {
     pub(super) broker: Broker,
     pub(super) signature: ReplicaIdentity,
     pub(super) rng: SmallRng,
-    pub(super) recent: RecentDecisions,
     /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
     pub(super) mode_order: Option<(AdminCommand, BrokerTime)>,
 }
@@ -66,6 +62,7 @@ pub struct Stop {
 #[derive(Debug)]
 pub struct Dispatch {
     pub route: Route,
+    /// A copy of the attempt's own.
     pub router: RouterPath,
     /// What the target changes in the request's body.
     pub patch: Arc<Patch>,
@@ -76,43 +73,65 @@ pub struct Dispatch {
     pub stamp: WrittenStamp,
 }
 
-/// The answer to a request of the gateway, as far as it is made under the lock.
+/// The target of an attempt that is counted.
+#[derive(Debug)]
+pub(super) struct Chosen {
+    pub(super) route: Route,
+    /// Of the pool, if a client has brought it along.
+    pub(super) client_pool: Option<PoolDescription>,
+    pub(super) counts_tokens: bool,
+}
+
+impl Chosen {
+    /// Ready to be made; `None` if the settings in force do not have the target.
+    pub(super) fn dispatch(self, published: &Published) -> Option<Box<Dispatch>> {
+        let Self { route, client_pool, counts_tokens } = self;
+        let pool = client_pool.as_ref().or_else(|| published.ingresses.description(route.pool))?;
+        let router = pool.path(route.router())?.unshared();
+        let patch = pool.patch(&route).cloned().unwrap_or_default();
+        let retry_on = pool.retry_on(&route).cloned();
+        let stamp = stamping::written(&published.signature, pool, &route);
+        Some(Box::new(Dispatch { router, patch, retry_on, counts_tokens, stamp, route }))
+    }
+}
+
+/// A choice for a request of the gateway, as far as it is made under the lock.
 #[derive(Debug)]
 pub struct Routed {
-    /// Completed by the request's body once the lock is free.
-    pub answer: RouteReply,
-    pub degradation: Option<Degradation>,
+    pub decision: Decision,
     pub changes: Vec<BrokerEvent>,
     /// Why, where that is asked for.
     pub explanation: Option<String>,
 }
 
+/// What is read without the lock. Replaced under it, whenever it changes.
+#[derive(Debug)]
+pub(super) struct Published {
+    /// By which requests are read before the lock is taken, and decisions described after it was released.
+    pub(super) ingresses: Arc<Ingresses>,
+    pub(super) signature: ReplicaIdentity,
+}
+
 impl SharedState {
     pub fn new(broker: Broker, signature: ReplicaIdentity, rng: SmallRng) -> Self {
-        Self { broker, signature, rng, recent: RecentDecisions::default(), mode_order: None }
+        Self { broker, signature, rng, mode_order: None }
     }
 
-    /// By which requests are read before the lock is taken.
-    pub const fn ingresses(&self) -> &Arc<Ingresses> {
-        self.broker.ingresses()
+    pub(super) fn published(&self) -> Arc<Published> {
+        Arc::new(Published { ingresses: Arc::clone(self.broker.ingresses()), signature: self.signature.clone() })
     }
 
     /// Chooses a router for a request of the gateway and counts it. `explains`: also says why, which is slow, and holds only as
     /// long as the lock.
-    pub fn route(&mut self, request: &RouteRequest<'_>, read: &Read<'_>, explains: bool, now: BrokerTime) -> Routed {
-        let Self { broker, signature, rng, recent, .. } = self;
+    pub fn route(&mut self, read: &Read<'_>, explains: bool, now: BrokerTime) -> Routed {
+        let Self { broker, rng, .. } = self;
         let decision = broker.select(read, now, rng);
-        let answer = stamping::answer(signature, broker, &decision);
-        recent.record_decision(now, &decision, answer.stamp(), broker.ingress(&decision));
-        let degradation = broker.needs(&decision).and_then(|needs| request.missing(needs));
         let explanation = explains.then(|| broker.explain(&decision));
         broker.commit(&decision, now);
-        let changes = broker.take_changes();
-        recent.record_changes(now, &changes);
-        Routed { answer, degradation, changes, explanation }
+        Routed { decision, changes: broker.take_changes(), explanation }
     }
 
-    /// The next step of a request that may be sent more than once, counted if it is sent.
+    /// The next step of a request that may be sent more than once: a target, counted, or what is done instead.
     pub(super) fn next(
         &mut self,
         read: &Read<'_>,
@@ -120,8 +139,8 @@ impl SharedState {
         client_tree: Option<&Arc<ClientTree>>,
         plan: &mut RetryPlan,
         now: BrokerTime,
-    ) -> (NextStep, Vec<BrokerEvent>) {
-        let Self { broker, signature, rng, recent, .. } = self;
+    ) -> (Result<Chosen, NextStep>, Vec<BrokerEvent>) {
+        let Self { broker, rng, .. } = self;
         broker.advance_clock(now);
         if let Some(tree) = client_tree {
             broker.use_client_tree(tree, history);
@@ -129,40 +148,22 @@ impl SharedState {
         let target = broker.next_target(read, history, rng);
         let why = if let NextTarget::None { why, .. } = &target { Some(*why) } else { None };
         let next = match plan.next(target, now, rng) {
-            Step::Pause(pause) => NextStep::Pause(pause),
+            Step::Pause(pause) => Err(NextStep::Pause(pause)),
             Step::AwaitTarget { at_most, spread } => {
-                NextStep::AwaitTarget { at_most, spread, seen: broker.last_change(read.path()) }
+                Err(NextStep::AwaitTarget { at_most, spread, seen: broker.last_change(read.path()) })
             }
-            Step::Stop(stop) => NextStep::Stop(Stop {
+            Step::Stop(stop) => Err(NextStep::Stop(Stop {
                 why: stop,
                 retry_at: broker.retry_at(read, history, now, |router| plan.not_before(router)),
                 explanation: why.map(|why| broker.explain(&Decision::Pass(why))),
-            }),
-            Step::Send(route) => match dispatch(broker, signature, route) {
-                Some(dispatch) => {
-                    let decision = Decision::Route(dispatch.route.clone());
-                    recent.record_decision(now, &decision, &dispatch.stamp.bytes, broker.ingress(&decision));
-                    broker.commit(&decision, now);
-                    NextStep::Send(dispatch)
-                }
-                None => {
-                    NextStep::Stop(Stop { why: GiveUp::NoTarget(Outage::default()), retry_at: None, explanation: None })
-                }
-            },
+            })),
+            Step::Send(route) => {
+                let client_pool = broker.client_description(route.pool).cloned();
+                let counts_tokens = broker.counts_tokens(route.router());
+                broker.commit_route(&route, now);
+                Ok(Chosen { route, client_pool, counts_tokens })
+            }
         };
-        let changes = broker.take_changes();
-        recent.record_changes(now, &changes);
-        (next, changes)
+        (next, broker.take_changes())
     }
-}
-
-/// The attempt of a choice; `None` if the choice is not this broker's.
-fn dispatch(broker: &Broker, signature: &ReplicaIdentity, route: Route) -> Option<Box<Dispatch>> {
-    let router = broker.path(route.router())?.clone();
-    let tree = broker.pool(route.pool)?.tree();
-    let patch = tree.patch(route.chosen.leaf).cloned().unwrap_or_default();
-    let retry_on = tree.retry_on(route.chosen.leaf).cloned();
-    let counts_tokens = broker.settings().for_router(&router).rate_limit.is_some_and(|limit| limit.tpm.is_some());
-    let stamp = stamping::written(signature, broker, &route);
-    Some(Box::new(Dispatch { route, router, patch, retry_on, counts_tokens, stamp }))
 }

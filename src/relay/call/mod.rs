@@ -202,8 +202,7 @@ impl Call<'_> {
                 }
                 NextStep::Stop(stop) => return self.give_up(stop),
                 NextStep::Send(dispatch) => {
-                    let router = dispatch.router.unshared();
-                    let dispatch = Box::new(Dispatch { router: router.clone(), ..*dispatch });
+                    let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch, &router) else {
                         self.relay.handle.abandon(&dispatch.route);
                         return LocalReply::Busy.response(self.head);

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::outage::Outage;
 use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation};
-use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, Tree};
+use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, PickStep, Tree};
 use types::request::Request;
 use types::router::{PoolId, RouterId};
 
@@ -171,7 +171,7 @@ impl Broker {
         let pool = self.pool(id)?;
         let wanted = |router| !history.has_tried(router) && (request.is_generation() || !self.probes(router));
         let leaf = pool.tree().preferred_leaf(preferred, request).filter(|_| wanted(preferred))?;
-        let why = smallvec![(NodeId::ROOT, PickReason::Affinity)];
+        let why = smallvec![PickStep { branch: NodeId::ROOT, reason: PickReason::Affinity, serving: 0 }];
         let chosen = Candidate { router: preferred, leaf, p: None, why };
         let mut route = self.route(id, chosen, self.kind(preferred));
         self.apply_rate_limits(pool, &mut route, request, rng, wanted);
@@ -261,11 +261,13 @@ impl Broker {
 
     /// A call of the relay to a candidate.
     #[inline]
-    pub(super) const fn route(&self, pool: PoolId, chosen: Candidate, kind: RouteKind) -> Route {
+    pub(super) fn route(&self, pool: PoolId, chosen: Candidate, kind: RouteKind) -> Route {
+        let cause = if kind == RouteKind::Normal { None } else { self.cause(chosen.router) };
         Route {
             number: self.decisions,
             pool,
             kind,
+            cause,
             chosen,
             reservation: TokenReservation { tokens: 0, limit: LimitVerdict::Within },
             relayed: true,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::operator::Operator;
 use super::routers::Routers;
-use super::{AttemptHistory, Broker, PathRole, Pool};
+use super::{AttemptHistory, Broker, PathRole, Pool, PoolDescription};
 use crate::strategy::{Target, Tree};
 use types::router::{PoolId, RouterPath};
 
@@ -36,6 +36,7 @@ struct CachedPool {
     tree: Arc<ClientTree>,
     base: PoolId,
     pool: Pool,
+    description: PoolDescription,
     last_used: u64,
     /// Up to which change of a router's eligibility its tree is up to date.
     changes_seen: u64,
@@ -56,6 +57,10 @@ impl ClientPools {
     pub(super) fn get_mut(&mut self, id: PoolId) -> Option<&mut Pool> {
         let place = id.0.checked_sub(FIRST)?;
         self.kept.get_mut(usize::from(place)).map(|kept| &mut kept.pool)
+    }
+
+    pub(super) fn description(&self, id: PoolId) -> Option<&PoolDescription> {
+        self.at(id).map(|kept| &kept.description)
     }
 
     /// The pool of the settings that this one is over.
@@ -114,7 +119,8 @@ impl Broker {
                 let before = found.map(|(_, place)| place);
                 let made = self.client_pool(tree);
                 made.map(|(base, pool)| {
-                    let kept = CachedPool { tree: Arc::clone(tree), base, pool, last_used, changes_seen };
+                    let (tree, description) = (Arc::clone(tree), PoolDescription::new(&pool, &self.paths));
+                    let kept = CachedPool { tree, base, pool, description, last_used, changes_seen };
                     self.client_pools.keep(before, kept)
                 })
             }

@@ -51,7 +51,9 @@ impl Broker {
         self.configure_loads();
         self.configure_rate_limits();
         let pools = settings.pools.iter().zip(self.pools());
-        self.ingresses = Arc::new(Ingresses::new(self.config_generation, pools));
+        let paths = Arc::new(self.routers.values().map(|router| router.path.clone()).collect());
+        self.ingresses = Arc::new(Ingresses::new(self.config_generation, pools, &paths));
+        self.paths = paths;
     }
 
     fn intern_router(

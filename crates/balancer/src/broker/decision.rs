@@ -1,7 +1,8 @@
 //! A decision: a router and the reason, or no router and the reason.
 
 use crate::load::rate_limit::LimitExceeded;
-use crate::strategy::{Candidate, NodeId, PickReason, Tier};
+use crate::strategy::{Candidate, PickStep, Tier};
+use types::outcome::Cause;
 use types::router::{PoolId, RouterId};
 
 /// The answer to one request.
@@ -22,6 +23,8 @@ pub struct Route {
     pub pool: PoolId,
     /// The kind of the choice.
     pub kind: RouteKind,
+    /// What was wrong with the router, where it does not simply serve.
+    pub cause: Option<Cause>,
     /// The router, with its leaf, probability and reason.
     pub chosen: Candidate,
     /// What the request takes of the router's rate limits.
@@ -32,6 +35,17 @@ pub struct Route {
     pub instead_of: Option<RouterId>,
     /// The first router that was chosen before and not sent the request, and why not.
     pub passed_over: Option<(RouterId, &'static str)>,
+}
+
+impl Decision {
+    /// The pool that it was made for, if there is one.
+    pub const fn pool(&self) -> Option<PoolId> {
+        match self {
+            Self::Route(route) => Some(route.pool),
+            Self::Pass(Pass::NoMatchingTarget(pool, _) | Pass::AllDisabled(pool)) => Some(*pool),
+            Self::Pass(Pass::UnknownIngress) => None,
+        }
+    }
 }
 
 /// What a request takes of a router's rate limits.
@@ -98,6 +112,6 @@ pub enum Pass {
     /// No target of the pool is available.
     AllDisabled(PoolId),
     /// Targets are available, but not for this request: no condition matched, or the matched target is disabled. With
-    /// the branch where the search ended, and its reason.
-    NoMatchingTarget(PoolId, Option<(NodeId, PickReason)>),
+    /// the branch where the search ended.
+    NoMatchingTarget(PoolId, Option<PickStep>),
 }

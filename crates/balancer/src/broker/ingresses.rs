@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::{Broker, Decision, Pass, Pool, PoolSettings};
+use super::description::Paths;
+use super::{Broker, Pool, PoolDescription, PoolSettings};
 use crate::strategy::{Asks, Models, Read};
-use types::request::{Request, RequestNeeds};
-use types::router::{MAX_PATH_BYTES, RouterPath};
+use crate::table::Table;
+use types::request::Request;
+use types::router::{MAX_PATH_BYTES, PoolId, RouterPath};
 
 /// The ingresses of all pools.
 #[derive(Debug, Default)]
 pub struct Ingresses {
     /// Which settings these are of: see [`Broker::config_generation`].
     generation: u64,
-    pools: FxHashMap<RouterPath, Ingress>,
+    by_path: FxHashMap<RouterPath, PoolId>,
+    pools: Table<PoolId, Ingress>,
 }
 
 #[derive(Debug)]
@@ -25,17 +28,38 @@ struct Ingress {
     /// Whether a request's size is needed, for rate limits.
     how_large: bool,
     models: Models,
+    description: PoolDescription,
 }
 
 impl Ingresses {
-    /// Of pools, each with its settings.
-    pub(super) fn new<'p>(generation: u64, pools: impl Iterator<Item = (&'p PoolSettings, &'p Pool)>) -> Self {
-        let ingress = |(settings, pool): (&PoolSettings, &Pool)| Ingress {
-            asks: pool.tree().asks().cloned(),
-            how_large: pool.has_rate_limits(),
-            models: Models::from_tree(&settings.root),
-        };
-        Self { generation, pools: pools.map(|both| (both.1.ingress().clone(), ingress(both))).collect() }
+    /// Of pools by their ids, each with its settings; and the paths of all routers.
+    pub(super) fn new<'p>(
+        generation: u64,
+        pools: impl Iterator<Item = (&'p PoolSettings, &'p Pool)>,
+        paths: &Paths,
+    ) -> Self {
+        let mut ingresses = Self { generation, ..Self::default() };
+        for (settings, pool) in pools {
+            let ingress = Ingress {
+                asks: pool.tree().asks().cloned(),
+                how_large: pool.has_rate_limits(),
+                models: Models::from_tree(&settings.root),
+                description: PoolDescription::new(pool, paths),
+            };
+            if let Some(id) = ingresses.pools.push(ingress) {
+                ingresses.by_path.insert(pool.ingress().clone(), id);
+            }
+        }
+        ingresses
+    }
+
+    fn at(&self, path: &str) -> Option<&Ingress> {
+        self.pools.get(*self.by_path.get(path)?)
+    }
+
+    /// What the settings say of a pool of this id.
+    pub fn description(&self, pool: PoolId) -> Option<&PoolDescription> {
+        self.pools.get(pool).map(|ingress| &ingress.description)
     }
 
     /// Which settings these are of: see [`Broker::config_generation`].
@@ -45,7 +69,7 @@ impl Ingresses {
 
     /// Reads what the pool at this path asks of a request, in time proportional to the request's length.
     pub fn read<'a>(&'a self, request: &'a impl Request) -> Read<'a> {
-        let ingress = self.pools.get(request.path());
+        let ingress = self.at(request.path());
         let how_large = ingress.is_some_and(|ingress| ingress.how_large);
         Read::new(request, ingress.and_then(|ingress| ingress.asks.as_deref()), how_large)
     }
@@ -53,18 +77,18 @@ impl Ingresses {
     /// The longest ingress that a path is at or below, as the gateway matches.
     pub fn of(&self, path: &str) -> Option<&RouterPath> {
         let ends = path.bytes().take(MAX_PATH_BYTES).enumerate().filter(|(_, byte)| *byte == b'/');
-        let mut above = ends.filter_map(|(end, _)| self.pools.get_key_value(path.get(..=end)?));
+        let mut above = ends.filter_map(|(end, _)| self.by_path.get_key_value(path.get(..=end)?));
         above.next_back().map(|(ingress, _)| ingress)
     }
 
     /// The models that clients may ask the pool at this ingress for, in order, if its settings name those of all targets.
     pub fn models(&self, ingress: &RouterPath) -> Option<&Arc<[String]>> {
-        self.pools.get(ingress)?.models.names()
+        self.at(ingress.as_str())?.models.names()
     }
 
     /// The models of the pool at this ingress, if the one that is asked for is none of those that its targets serve.
     pub fn models_instead_of(&self, ingress: &RouterPath, asked: &str) -> Option<&Arc<[String]>> {
-        self.pools.get(ingress)?.models.instead_of(asked)
+        self.at(ingress.as_str())?.models.instead_of(asked)
     }
 }
 
@@ -72,16 +96,6 @@ impl Broker {
     /// The ingresses under the settings in force.
     pub const fn ingresses(&self) -> &Arc<Ingresses> {
         &self.ingresses
-    }
-
-    /// The parts of a request that the pool of a decision needs to see.
-    pub fn needs(&self, decision: &Decision) -> Option<RequestNeeds> {
-        let pool = match decision {
-            Decision::Route(route) => route.pool,
-            Decision::Pass(Pass::NoMatchingTarget(pool, _)) => *pool,
-            Decision::Pass(_) => return None,
-        };
-        self.pool(pool).map(Pool::needs)
     }
 }
 

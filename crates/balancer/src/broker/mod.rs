@@ -12,6 +12,8 @@ mod client_pools;
 mod command;
 mod configure;
 mod decision;
+mod derived;
+mod description;
 mod explain;
 mod histogram;
 mod ingresses;
@@ -38,7 +40,6 @@ use std::time::Duration;
 
 use rand::Rng;
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
 pub use attempt_history::{AttemptHistory, NextTarget};
@@ -46,7 +47,7 @@ pub use canonical::Values;
 pub use client_pools::ClientTree;
 pub use command::{Command, CommandError, OperatorCommand};
 pub use decision::{Decision, LimitVerdict, Pass, Route, RouteKind, TokenReservation};
-pub use explain::{Caveat, RouteReason};
+pub use description::{PoolDescription, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ingresses::Ingresses;
 pub use input::BrokerInput;
@@ -66,10 +67,11 @@ use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
 use crate::table::Table;
 use client_pools::ClientPools;
+use description::Paths;
 use operator::Operator;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
-use routers::{Router, Routers};
+use routers::Routers;
 use types::outcome::Outcome;
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
@@ -107,6 +109,8 @@ pub struct Broker {
     settings: Arc<BrokerSettings>,
     path_roles: FxHashMap<RouterPath, PathRole>,
     ingresses: Arc<Ingresses>,
+    /// Of all routers, as the descriptions of pools share them.
+    paths: Paths,
     routers: Routers,
     pools: Table<PoolId, Pool>,
     client_pools: ClientPools,
@@ -141,6 +145,7 @@ impl Broker {
             settings: Arc::default(),
             path_roles: FxHashMap::default(),
             ingresses: Arc::default(),
+            paths: Paths::default(),
             routers: Routers::default(),
             pools: Table::default(),
             client_pools: ClientPools::default(),
@@ -192,9 +197,14 @@ impl Broker {
     /// Counts a decision that is answered, without the allocation of [`BrokerInput::Chosen`].
     pub fn commit(&mut self, decision: &Decision, now: BrokerTime) {
         match decision {
-            Decision::Route(route) => self.count_choice(route, now),
+            Decision::Route(route) => self.commit_route(route, now),
             Decision::Pass(pass) => self.count_pass(pass),
         }
+    }
+
+    /// The same of a router that was chosen.
+    pub fn commit_route(&mut self, route: &Route, now: BrokerTime) {
+        self.count_choice(route, now);
         self.refresh();
         self.nothing_due_before = self.nothing_due_before.min(now.after(SOONEST));
     }
@@ -344,51 +354,6 @@ impl Broker {
             self.effects.push(event(Transition { router: router.path.clone(), epoch, state, at: now }));
         }
         effect
-    }
-
-    /// Updates derived state: the pools' trees from operators' weights; from health and drains, which targets are eligible. Each
-    /// writer calls it last, and before it reads what it changed. It visits only what a change touches: the leaves of the
-    /// routers that changed, and what is above them.
-    fn refresh(&mut self) {
-        if self.operator.take_reweighed() {
-            self.configure(Arc::clone(&self.settings));
-        }
-        if !self.routers.is_stale() {
-            return;
-        }
-        self.tell_pools();
-    }
-
-    /// Not inlined, because most inputs change no router's eligibility.
-    #[inline(never)]
-    fn tell_pools(&mut self) {
-        self.eligibility_changes = self.eligibility_changes.wrapping_add(1);
-        self.nothing_due_before =
-            self.routers.next_deadline().map_or(self.nothing_due_before, |due| due.min(self.nothing_due_before));
-        let change = self.eligibility_changes;
-        let Self { routers, operator, pools, effects, .. } = self;
-        if routers.take_stale() {
-            for pool in pools.values_mut() {
-                pool.refresh(|id| operator.readiness(routers, id));
-                effects.extend(pool.settle(change));
-            }
-        } else {
-            let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
-            for id in routers.take_changed() {
-                let readiness = operator.readiness(routers, id);
-                for (pool, leaf) in routers.get(id).map_or(&[][..], Router::leaves) {
-                    touched.push(*pool);
-                    if let Some(pool) = pools.get_mut(*pool) {
-                        pool.set_eligibility(*leaf, readiness);
-                    }
-                }
-            }
-            touched.sort_unstable();
-            touched.dedup();
-            for pool in touched {
-                effects.extend(pools.get_mut(pool).and_then(|pool| pool.settle(change)));
-            }
-        }
     }
 }
 

@@ -24,6 +24,12 @@ impl TokenReservation {
 }
 
 impl Broker {
+    /// Whether a router has a limit of tokens.
+    pub fn counts_tokens(&self, router: RouterId) -> bool {
+        let limit = self.routers.get(router).and_then(|router| router.settings().rate_limit);
+        limit.is_some_and(|limit| limit.tpm.is_some())
+    }
+
     /// In a pool with limits, if the chosen router would exceed one, chooses again among the wanted routers within
     /// their limits, and keeps the choice if there is none.
     #[inline]

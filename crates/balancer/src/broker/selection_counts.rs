@@ -77,7 +77,7 @@ impl SelectionReason {
             (RouteKind::Probe, _) => Self::Probe,
             (RouteKind::LastResort, _) => Self::LastResort,
             (RouteKind::Panic, _) => Self::Panic,
-            (RouteKind::Normal, Some((_, note))) => match note {
+            (RouteKind::Normal, Some(step)) => match step.reason {
                 PickReason::Random => Self::Random,
                 PickReason::Turn => Self::Turn,
                 PickReason::First => Self::First,

@@ -12,8 +12,7 @@ use super::operator::weighted;
 use super::routers::Readiness;
 use super::selection_counts::SelectionCounts;
 use super::{
-    Broker, BrokerSettings, Decision, Histogram, Override, Pass, PassCounts, PathRole, Pool, PoolSettings,
-    SelectionReason, Weight,
+    Broker, BrokerSettings, Histogram, Override, PassCounts, PathRole, Pool, PoolSettings, SelectionReason, Weight,
 };
 use crate::strategy::{TargetStatus, Tier, Tree};
 use crate::table::Table;
@@ -269,16 +268,6 @@ impl Broker {
     /// Decisions for a router so far.
     pub const fn decisions(&self) -> u64 {
         self.decisions
-    }
-
-    /// The ingress of a decision's pool.
-    pub fn ingress(&self, decision: &Decision) -> Option<&RouterPath> {
-        let pool = match decision {
-            Decision::Route(route) => route.pool,
-            Decision::Pass(Pass::NoMatchingTarget(pool, _) | Pass::AllDisabled(pool)) => *pool,
-            Decision::Pass(Pass::UnknownIngress) => return None,
-        };
-        self.pool(pool).map(Pool::ingress)
     }
 
     /// The whole status at once; where decisions wait for it, it is read in parts.

@@ -25,8 +25,17 @@ pub struct Candidate {
     pub why: PickPath,
 }
 
-/// The branches from the root to a leaf, each with the reason for its pick.
-pub type PickPath = SmallVec<[(NodeId, PickReason); 4]>;
+/// The branches from the root to a leaf.
+pub type PickPath = SmallVec<[PickStep; 4]>;
+
+/// A branch, and why its child was picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PickStep {
+    pub branch: NodeId,
+    pub reason: PickReason,
+    /// How many of its children served then.
+    pub serving: u16,
+}
 
 /// What picking needs besides the tree.
 #[derive(Debug, Clone, Copy, Default)]
@@ -60,6 +69,7 @@ struct Frame {
     /// The child that was picked last. Only the next pick needs to know, so a cursor of one step keeps no list.
     last: Option<u16>,
     reason: PickReason,
+    serving: u16,
     /// The probability of coming here.
     p: Option<f64>,
     /// Where the children of this branch begin among those that were picked.
@@ -68,7 +78,11 @@ struct Frame {
 
 impl Frame {
     const fn at(branch: NodeId, p: Option<f64>, drawn_from: usize) -> Self {
-        Self { branch, last: None, reason: PickReason::First, p, drawn_from }
+        Self { branch, last: None, reason: PickReason::First, serving: 0, p, drawn_from }
+    }
+
+    const fn step(&self) -> PickStep {
+        PickStep { branch: self.branch, reason: self.reason, serving: self.serving }
     }
 }
 
@@ -114,13 +128,15 @@ impl CandidateCursor {
                 self.drawn.push(last);
             }
             let drawn = self.drawn.get(frame.drawn_from..).unwrap_or_default();
-            let picked =
-                tree.branch(frame.branch).and_then(|branch| pick_child(tree, branch, context, drawn, request, rng));
-            let Some(Pick { child, node, router, p, reason }) = picked else {
+            let picked = tree.branch(frame.branch).and_then(|branch| {
+                let picked = pick_child(tree, branch, context, drawn, request, rng)?;
+                Some((picked, branch.serving()))
+            });
+            let Some((Pick { child, node, router, p, reason }, serving)) = picked else {
                 self.leave_branch();
                 continue;
             };
-            (frame.last, frame.reason) = (Some(child), reason);
+            (frame.last, frame.reason, frame.serving) = (Some(child), reason, serving);
             let p = frame.p.zip(p).map(|(above, here)| above * here);
             let Some(router) = router else {
                 let below = Frame::at(node, p, self.drawn.len());
@@ -130,9 +146,9 @@ impl CandidateCursor {
             self.redraws = false;
             let mut why = PickPath::new();
             for above in &self.above {
-                why.push((above.branch, above.reason));
+                why.push(above.step());
             }
-            why.push((frame.branch, reason));
+            why.push(frame.step());
             return Some(Candidate { router, leaf: node, p, why });
         }
     }

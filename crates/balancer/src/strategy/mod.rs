@@ -21,14 +21,14 @@ mod weighted;
 
 use rand::Rng;
 
-pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath};
+pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath, PickStep};
 pub use models::Models;
 pub use query::{Field, Query, Test};
 pub use reading::{Asks, Read};
 pub use sticky::hash;
 pub use tree::{
     Condition, Eligibility, Eligible, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Target, TargetKind,
-    TargetStatus, Tier, Tree,
+    TargetStatus, Tier, Tree, TreeDetails,
 };
 
 use types::request::Request;

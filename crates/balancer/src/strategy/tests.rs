@@ -231,9 +231,9 @@ mod sticky {
         let tree = by_user(&[1.0, 1.0]);
         let first = Candidates::new(&tree, &Body(json!({}), Vec::new()), &mut dice()).next().unwrap();
         assert_eq!(first.p, Some(0.5));
-        assert_eq!(tree.why(&first.why).to_string(), "no params.user: random, 2 of 2 serve");
+        assert_eq!(tree.details().why(&first.why).to_string(), "no params.user: random, 2 of 2 serve");
         let keyed = Candidates::new(&tree, &user("a"), &mut dice()).next().unwrap();
-        assert_eq!(tree.why(&keyed.why).to_string(), "sticky by params.user", "never the value");
+        assert_eq!(tree.details().why(&keyed.why).to_string(), "sticky by params.user", "never the value");
     }
 }
 
@@ -259,8 +259,8 @@ mod conditional {
         assert_eq!(order(&tree, &model("z"), &mut dice()), [2]);
         assert!(order(&by_model(None), &model("z"), &mut dice()).is_empty());
         let first = Candidates::new(&tree, &model("b"), &mut dice()).next().unwrap();
-        assert_eq!(tree.why(&first.why).to_string(), "condition 2 on params.model");
-        let in_full = format!("{:#}", tree.why(&first.why));
+        assert_eq!(tree.details().why(&first.why).to_string(), "condition 2 on params.model");
+        let in_full = format!("{:#}", tree.details().why(&first.why));
         assert_eq!(in_full, "condition 2 on params.model (false: condition 1 on params.model)");
     }
 

@@ -39,7 +39,10 @@ fn next(harness: &mut Harness, asked: &TestRequest, history: &mut AttemptHistory
     let (NextTarget::Untried(route) | NextTarget::Retry(route)) = offer else { panic!("{offer:?}") };
     history.note(route.router(), false);
     let broker = &harness.broker;
-    (broker.path(route.router()).unwrap().to_string(), broker.reason(&route).to_string())
+    (
+        broker.path(route.router()).unwrap().to_string(),
+        broker.description(route.pool).unwrap().reason(&route).to_string(),
+    )
 }
 
 fn fallback(mode: Policy) -> Harness {

@@ -201,7 +201,7 @@ fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
 fn it_is_said_who_had_no_room_and_for_what() {
     let mut harness = harness(Policy::Fallback, &[rpm(1), rpm(1), None]);
     let routes: Vec<_> = (0..3).map(|call| harness.route(&INGRESS, call)).collect();
-    let reason = harness.broker.reason(&routes[2]).to_string();
+    let reason = harness.broker.description(routes[2].pool).unwrap().reason(&routes[2]).to_string();
     assert_eq!(reason, "first in order, 3 of 3 serve; instead of /azure/r0/, no room: rpm");
     assert_eq!(routes[2].chosen.p, None);
     let emitted = harness.broker.explain(&Decision::Route(routes[2].clone()));
@@ -217,8 +217,8 @@ fn it_is_said_who_had_no_room_and_for_what() {
 fn only_tokens_need_the_body_and_a_reload_keeps_what_is_known() {
     let needs = |rate_limit| {
         let mut harness = harness(Policy::LoadBalance, &[None, rate_limit]);
-        let decision = harness.decide(at(0));
-        harness.broker.needs(&decision).unwrap().body
+        let Decision::Route(route) = harness.decide(at(0)) else { panic!("no router") };
+        harness.broker.description(route.pool).unwrap().needs().body
     };
     assert_eq!([None, rpm(5), Some(RateLimit::default()), tpm(5)].map(needs), [false, false, false, true]);
     let mut harness = harness(Policy::Fallback, &[rpm(2), None]);

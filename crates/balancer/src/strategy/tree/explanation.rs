@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-use super::{Branch, Condition, NodeId, NodeKind, Policy, Tier, Tree};
-use crate::strategy::{Length, PickReason};
+use super::details::BranchDetails;
+use super::{Condition, Policy, TreeDetails};
+use crate::strategy::{Length, PickReason, PickStep};
 use types::request::LONGEST_VALUE;
 
 /// Why a leaf may not serve any request.
@@ -31,31 +32,31 @@ impl fmt::Display for Ineligible {
 /// Displays each branch's name and the reason for its pick.
 #[derive(Debug)]
 pub struct Explanation<'a> {
-    pub(super) tree: &'a Tree,
-    pub(super) steps: &'a [(NodeId, PickReason)],
+    pub(super) details: &'a TreeDetails,
+    pub(super) steps: &'a [PickStep],
 }
 
 impl fmt::Display for Explanation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, (branch, reason)) in self.steps.iter().enumerate() {
+        for (number, step) in self.steps.iter().enumerate() {
             if number > 0 {
                 f.write_str("; ")?;
             }
-            self.step(f, *branch, *reason)?;
+            self.step(f, *step)?;
         }
         Ok(())
     }
 }
 
 impl Explanation<'_> {
-    fn step(&self, f: &mut fmt::Formatter<'_>, branch: NodeId, reason: PickReason) -> fmt::Result {
-        let Some(node) = self.tree.node(branch) else { return Ok(()) };
-        let NodeKind::Branch(branch) = &node.kind else { return Ok(()) };
-        let Branch { mode, children, .. } = &**branch;
+    fn step(&self, f: &mut fmt::Formatter<'_>, step: PickStep) -> fmt::Result {
+        let PickStep { branch, reason, serving } = step;
+        let Some(node) = self.details.get(branch) else { return Ok(()) };
+        let Some(BranchDetails { mode, children: of }) = node.branch.as_deref() else { return Ok(()) };
         if let Some(name) = &node.name {
             write!(f, "{name}: ")?;
         }
-        let (serving, of) = (branch.eligible(Tier::Serving).count(), children.len());
+        let of = *of;
         match (reason, mode) {
             (PickReason::Random, _) => served(f, "random", serving, of),
             (PickReason::Turn, _) => served(f, "in turn", serving, of),
@@ -92,8 +93,8 @@ impl Explanation<'_> {
     }
 }
 
-/// How a child was picked, and among how many. Without `write!`: every stamp says it, and is written under the broker's lock.
-fn served(f: &mut fmt::Formatter<'_>, how: &str, serving: usize, of: usize) -> fmt::Result {
+/// How a child was picked, and among how many. Without `write!`, because every stamp says it.
+fn served(f: &mut fmt::Formatter<'_>, how: &str, serving: u16, of: usize) -> fmt::Result {
     let (mut some, mut all) = (itoa::Buffer::new(), itoa::Buffer::new());
     let parts = [how, ", ", some.format(serving), " of ", all.format(of), " serve"];
     parts.into_iter().try_for_each(|part| f.write_str(part))

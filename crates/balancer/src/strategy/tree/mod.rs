@@ -4,6 +4,7 @@
 //! end. That happens when a router's health changes (rare), so that a decision (frequent) only reads.
 
 mod affinity;
+mod details;
 mod eligibility;
 mod eligible;
 mod explanation;
@@ -17,16 +18,16 @@ use std::sync::{Arc, LazyLock};
 
 use smallvec::SmallVec;
 
+pub use details::TreeDetails;
 pub use eligibility::Eligibility;
 pub use eligible::{Eligible, Tier};
-use explanation::Explanation;
 pub use explanation::Ineligible;
 pub use load_view::LoadView;
 pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, PickReason, conditional, sticky};
+use super::{Asks, PickStep, conditional, sticky};
 use crate::load::LatencyEwma;
 use crate::table::{Id, Table};
 use types::outcome::FailureRule;
@@ -135,11 +136,8 @@ pub struct Condition {
 
 #[derive(Debug, Clone)]
 struct Node {
-    name: Option<String>,
     weight: f64,
     drained: bool,
-    patch: Arc<Patch>,
-    retry_on: Option<Arc<FailureRule>>,
     identity: u64,
     /// The parent, and the index among its children.
     parent: Option<(NodeId, u16)>,
@@ -168,6 +166,7 @@ pub(super) struct Branch {
 #[derive(Debug, Clone)]
 pub struct Tree {
     nodes: Table<NodeId, Node>,
+    details: Arc<TreeDetails>,
     /// What it asks of requests.
     asks: Arc<Asks>,
     /// A branch in it takes turns.
@@ -184,9 +183,11 @@ impl Tree {
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
         let mut asks = Asks::default();
         let unsettled = SmallVec::new();
-        let mut nodes = Table::default();
+        let (mut nodes, mut details) = (Table::default(), TreeDetails::default());
         nodes.reserve(root.size());
-        let mut tree = Self { nodes, asks: Arc::default(), turns: false, learns: false, unsettled };
+        details.reserve(root.size());
+        let (asked, described) = Default::default();
+        let mut tree = Self { nodes, details: described, asks: asked, turns: false, learns: false, unsettled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -210,10 +211,10 @@ impl Tree {
                 tree.link_child(above, place, id);
             }
             let identity = sticky::hash(&identity(target));
-            let Target { name, weight, drained, patch, retry_on, .. } = target.clone();
-            tree.nodes.push(Node { name, weight, drained, patch, retry_on, identity, parent, kind });
+            details.push(target);
+            tree.nodes.push(Node { weight: target.weight, drained: target.drained, identity, parent, kind });
         }
-        tree.asks = Arc::new(asks);
+        (tree.asks, tree.details) = (Arc::new(asks), Arc::new(details));
         tree.refresh(|_| Some((Tier::Serving, 1.0)));
         tree
     }
@@ -250,14 +251,14 @@ impl Tree {
     }
 
     /// The first branch that may serve and has nothing for this request, and the reason.
-    pub(crate) fn dead_end(&self, request: &impl Request) -> Option<(NodeId, PickReason)> {
+    pub(crate) fn dead_end(&self, request: &impl Request) -> Option<PickStep> {
         let mut serving = self.nodes.iter().filter(|(_, node)| node.share(Tier::Serving) > 0.0);
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
             let Policy::Conditional { conditions, default } = &branch.mode else { return None };
             let (child, reason) = conditional::match_condition(conditions, *default, request);
             let serves = child.is_some_and(|child| branch.eligible(Tier::Serving).get(child).is_some());
-            (!serves).then_some((id, reason))
+            (!serves).then_some(PickStep { branch: id, reason, serving: branch.serving() })
         })
     }
 
@@ -294,19 +295,9 @@ impl Tree {
         None
     }
 
-    /// What changes in a request that goes to a leaf.
-    pub fn patch(&self, leaf: NodeId) -> Option<&Arc<Patch>> {
-        self.node(leaf).map(|node| &node.patch)
-    }
-
-    /// The statuses of this leaf after which a request may be retried, if configured.
-    pub fn retry_on(&self, leaf: NodeId) -> Option<&Arc<FailureRule>> {
-        self.node(leaf)?.retry_on.as_ref()
-    }
-
-    /// The reasons of a path in a few words each; with `{:#}` also the conditions that did not match.
-    pub const fn why<'a>(&'a self, steps: &'a [(NodeId, PickReason)]) -> Explanation<'a> {
-        Explanation { tree: self, steps }
+    /// What the settings say of its nodes.
+    pub const fn details(&self) -> &Arc<TreeDetails> {
+        &self.details
     }
 
     pub(super) fn branch(&self, id: NodeId) -> Option<&Branch> {
@@ -359,6 +350,12 @@ impl Branch {
     #[inline]
     pub(super) const fn eligible(&self, tier: Tier) -> &Eligible {
         &self.tiers[tier as usize]
+    }
+
+    /// How many children serve.
+    #[inline]
+    pub(super) const fn serving(&self) -> u16 {
+        self.eligible(Tier::Serving).count() as u16
     }
 }
 

@@ -65,35 +65,29 @@ impl Tree {
     fn matched(&self, now: NodeId, old: &Self, then: NodeId) -> Vec<MatchedChild> {
         let mut left: FxHashMap<u64, Vec<u16>> = FxHashMap::default();
         let before: Vec<_> = old.children(then).collect();
-        for (place, node) in before.iter().rev() {
+        for (place, _, node) in before.iter().rev() {
             left.entry(node.identity).or_default().push(*place);
         }
         let mut matched = Vec::new();
         let mut strangers = Vec::new();
-        for (place, node) in self.children(now) {
+        for (place, id, node) in self.children(now) {
             match left.get_mut(&node.identity).and_then(Vec::pop) {
                 Some(was) => matched.push((place, was)),
-                None if node.is_nameless_branch() => strangers.push(place),
+                None if self.details.is_nameless_branch(id) => strangers.push(place),
                 None => {}
             }
         }
         let left: BTreeSet<u16> = left.into_values().flatten().collect();
         let nameless: BTreeSet<u16> =
-            before.iter().filter(|(_, node)| node.is_nameless_branch()).map(|(place, _)| *place).collect();
+            before.iter().filter(|(_, id, _)| old.details.is_nameless_branch(*id)).map(|(place, ..)| *place).collect();
         let same_place = strangers.into_iter().filter(|place| left.contains(place) && nameless.contains(place));
         matched.extend(same_place.map(|place| (place, place)));
         matched
     }
 
-    fn children(&self, branch: NodeId) -> impl Iterator<Item = (u16, &Node)> {
+    fn children(&self, branch: NodeId) -> impl Iterator<Item = (u16, NodeId, &Node)> {
         let children = self.branch(branch).map(|branch| branch.children.as_slice()).unwrap_or_default();
-        (0_u16..).zip(children).filter_map(|(place, id)| Some((place, self.node(*id)?)))
-    }
-}
-
-impl Node {
-    const fn is_nameless_branch(&self) -> bool {
-        self.name.is_none() && matches!(self.kind, NodeKind::Branch(_))
+        (0_u16..).zip(children).filter_map(|(place, id)| Some((place, *id, self.node(*id)?)))
     }
 }
 

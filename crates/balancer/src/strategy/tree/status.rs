@@ -99,7 +99,7 @@ impl Tree {
         O: Fn(RouterId) -> bool,
     {
         let node = self.node(id)?;
-        let Node { name, weight, drained, kind, .. } = node;
+        let Node { weight, drained, kind, .. } = node;
         let (router, mode, targets) = match kind {
             NodeKind::Leaf(router, _) => ((showing.path)(*router), None, Vec::new()),
             NodeKind::Branch(branch) => {
@@ -116,7 +116,7 @@ impl Tree {
         let gets_calls = !*drained && (!weighs || *weight > 0.0);
         let probation = gets_calls && node.router().is_some_and(&showing.on_probation);
         Some(TargetStatus {
-            name: name.clone(),
+            name: self.details.get(id).and_then(|details| details.name.clone()),
             router,
             mode,
             weight: *weight,
