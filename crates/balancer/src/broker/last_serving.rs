@@ -9,8 +9,8 @@ use types::time::BrokerTime;
 impl Broker {
     /// Whether this is a failure of the last router that serves in some pool, and its settings keep the last one.
     pub(super) fn keeps_last(&mut self, id: RouterId, outcome: &Outcome) -> bool {
-        let keeps = self.routers.get(id).is_some_and(|router| router.settings().health.keep_last);
-        if !keeps || !outcome.class.is_failure() {
+        let keeps = || self.routers.get(id).is_some_and(|router| router.settings().health.keep_last);
+        if !outcome.class.is_failure() || !keeps() {
             return false;
         }
         self.refresh();

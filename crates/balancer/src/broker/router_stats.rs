@@ -61,24 +61,24 @@ impl RouterStats {
 
     pub(super) fn count(&mut self, outcome: &Outcome, now: BrokerTime) {
         match outcome.class {
-            Class::Success => self.successes += 1,
+            Class::Success => {
+                self.successes += 1;
+                self.last_good_start = self.last_good_start.max(outcome.started);
+                if let Evidence::Local { sent_at, .. } = outcome.evidence {
+                    self.last_good_sent = self.last_good_sent.max(Some(sent_at));
+                }
+            }
             Class::Neutral => self.neutral += 1,
-            Class::Failure | Class::Overloaded | Class::RateLimited | Class::Refused => self.failures += 1,
-        }
-        self.overloaded += u64::from(outcome.class == Class::Overloaded);
-        self.rate_limited += u64::from(outcome.class == Class::RateLimited);
-        self.refused += u64::from(outcome.class == Class::Refused);
-        if outcome.class.is_failure() {
-            self.last_failure = Some((now, outcome.cause));
+            class @ (Class::Failure | Class::Overloaded | Class::RateLimited | Class::Refused) => {
+                self.failures += 1;
+                self.overloaded += u64::from(class == Class::Overloaded);
+                self.rate_limited += u64::from(class == Class::RateLimited);
+                self.refused += u64::from(class == Class::Refused);
+                self.last_failure = Some((now, outcome.cause));
+            }
         }
         self.unreadable_hints += u64::from(outcome.retry_after == Some(RetryAfter::Unparsable));
         self.not_founds += u64::from(outcome.status == 404);
-        if outcome.class == Class::Success {
-            self.last_good_start = self.last_good_start.max(outcome.started);
-            if let Evidence::Local { sent_at, .. } = outcome.evidence {
-                self.last_good_sent = self.last_good_sent.max(Some(sent_at));
-            }
-        }
         if matches!(outcome.status, 401 | 403) {
             self.refusals = self.refusals.saturating_add(1);
             self.refused_since.get_or_insert(now);

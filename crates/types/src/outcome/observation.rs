@@ -146,7 +146,57 @@ impl CallDetails {
     };
 }
 
+/// What an observation says for its outcome, whatever its source.
+#[derive(Debug, Clone, Copy)]
+pub struct CallFacts<'a> {
+    pub answer: &'a CallAnswer<'a>,
+    /// What the answer's body shows; nothing where it was not read.
+    pub details: &'a CallDetails,
+    /// When the gateway received the request, and when it answered the client.
+    pub started: Option<GatewayTime>,
+    pub stopped: Option<GatewayTime>,
+    /// Whose key was sent; `None` where that is unknown.
+    pub key: Option<NamedBy>,
+    /// The answer leaves open whether its refusal is about the key or about this request.
+    pub leaves_key_open: bool,
+    pub transport_failure: Option<TransportFailure>,
+    /// Whether the call makes something, as far as that is known: no other success shows anything.
+    pub is_generation: bool,
+}
+
 impl<'a> CallObservation<'a> {
+    pub fn facts(&self) -> CallFacts<'a> {
+        let unknown = |answer, details| CallFacts {
+            answer,
+            details,
+            started: None,
+            stopped: None,
+            key: None,
+            leaves_key_open: false,
+            transport_failure: None,
+            is_generation: true,
+        };
+        match *self {
+            Self::Message(message) | Self::OneRow(message) => {
+                CallFacts { started: message.started, ..unknown(&message.answer, &CallDetails::NONE) }
+            }
+            Self::Log { entry, .. } => CallFacts {
+                started: entry.started,
+                stopped: entry.stopped,
+                key: if entry.clients_key { Some(NamedBy::Client) } else { None },
+                is_generation: !entry.makes_nothing,
+                ..unknown(&entry.answer, &entry.details)
+            },
+            Self::Attempt(attempt) => CallFacts {
+                key: attempt.key,
+                leaves_key_open: attempt.leaves_key_open,
+                transport_failure: attempt.transport_failure,
+                is_generation: attempt.is_generation,
+                ..unknown(&attempt.answer, &attempt.details)
+            },
+        }
+    }
+
     pub const fn answer(&self) -> &'a CallAnswer<'a> {
         match *self {
             Self::Message(message) | Self::OneRow(message) => &message.answer,
@@ -179,15 +229,6 @@ impl<'a> CallObservation<'a> {
             Self::Message(_) | Self::OneRow(_) => None,
             Self::Log { decision, .. } => decision,
             Self::Attempt(attempt) => Some(attempt.decision),
-        }
-    }
-
-    /// When the gateway received the request, and when it answered the client.
-    pub const fn gateway_times(&self) -> (Option<GatewayTime>, Option<GatewayTime>) {
-        match *self {
-            Self::Message(message) | Self::OneRow(message) => (message.started, None),
-            Self::Log { entry, .. } => (entry.started, entry.stopped),
-            Self::Attempt(_) => (None, None),
         }
     }
 }

@@ -123,13 +123,14 @@ impl FailureRule {
 
     /// What an answer says about its router.
     pub fn classify(&self, answer: JudgedAnswer) -> Class {
+        let error_class = answer.error_class.or_else(|| ErrorClass::of_status(answer.status));
         let is_failure = match self {
-            Self::Standard => answer.is_standard_failure(),
-            Self::Listed(..) | Self::AnyButSuccess => self.lists(answer.status, answer.error_class()),
+            Self::Standard => answer.is_standard_failure(error_class),
+            Self::Listed(..) | Self::AnyButSuccess => self.lists(answer.status, error_class),
         };
         match answer.status {
-            _ if is_failure => answer.failure(),
-            200..=399 if answer.error_class().is_none() => Class::Success,
+            _ if is_failure => answer.failure(error_class),
+            200..=399 if error_class.is_none() => Class::Success,
             _ => Class::Neutral,
         }
     }
@@ -155,11 +156,7 @@ impl JudgedAnswer {
         Self { status, ..Self::default() }
     }
 
-    fn error_class(self) -> Option<ErrorClass> {
-        self.error_class.or_else(|| ErrorClass::of_status(self.status))
-    }
-
-    fn is_standard_failure(self) -> bool {
+    fn is_standard_failure(self, error_class: Option<ErrorClass>) -> bool {
         use ErrorClass::{
             ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
         };
@@ -169,7 +166,7 @@ impl JudgedAnswer {
         if says_missing && self.missing == Some(NamedBy::Target) {
             return true;
         }
-        match self.error_class() {
+        match error_class {
             None | Some(ContextTooLong | ContentFiltered | InvalidRequest | NotFound | ErrorClass::Unsupported) => {
                 false
             }
@@ -186,8 +183,8 @@ impl JudgedAnswer {
     }
 
     /// The kind of an answer that is known to be a failure.
-    fn failure(self) -> Class {
-        match (self.error_class(), self.status) {
+    fn failure(self, error_class: Option<ErrorClass>) -> Class {
+        match (error_class, self.status) {
             (Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted), _) if self.key == Some(NamedBy::Target) => {
                 Class::Refused
             }

@@ -1,26 +1,20 @@
 //! From an observation to the class and the cause of its outcome, for a router with these settings.
 
 use crate::broker::RouterSettings;
-use types::outcome::{
-    CallObservation, Cause, Class, ErrorClass, FailureRule, JudgedAnswer, NamedBy, RetryAfter, TransportFailure,
-};
+use types::outcome::{CallFacts, Cause, Class, ErrorClass, FailureRule, JudgedAnswer, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
 
 /// What an answer means: first its status and error class, then what these hide.
 /// `cut_off`: whether the gateway gave up before the answer was complete.
+#[inline]
 pub(super) fn judge(
     settings: &RouterSettings,
-    report: &CallObservation<'_>,
+    facts: &CallFacts<'_>,
     status: u16,
     now: BrokerTime,
     cut_off: impl FnOnce() -> bool,
 ) -> (Class, Cause) {
-    let (seen, details) = (report.answer(), report.details());
-    let (key, failure, leaves_key_open) = match report {
-        CallObservation::Attempt(attempt) => (attempt.key, attempt.transport_failure, attempt.leaves_key_open),
-        CallObservation::Log { entry, .. } => (entry.clients_key.then_some(NamedBy::Client), None, false),
-        _ => (None, None, false),
-    };
+    let CallFacts { answer: seen, details, key, transport_failure: failure, leaves_key_open, .. } = *facts;
     let failure_class = failure.and_then(TransportFailure::error_class);
     let answer = JudgedAnswer {
         // A failure has no status of its own; what stands there is what the client was sent.

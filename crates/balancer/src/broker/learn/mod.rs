@@ -12,7 +12,9 @@ use super::{Broker, PathRole};
 use crate::health::Effect;
 use crate::in_flight::Call;
 use crate::strategy::{NodeId, Tier, hash};
-use types::outcome::{Attempt, CallObservation, Class, Evidence, LogEntry, Outcome, ResponseMessage, RetryAfter};
+use types::outcome::{
+    Attempt, CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
+};
 use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::IgnoreReason;
@@ -149,31 +151,23 @@ impl Broker {
     }
 
     fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
-        let (answer, details) = (report.answer(), report.details());
-        let (started, stopped) = report.gateway_times();
+        let facts = report.facts();
+        let CallFacts { answer, details, started, stopped, .. } = facts;
         let known = self.routers.get(router);
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let cut_off = || self.is_cut_off(report, router);
-        let (class, cause) = judgement::judge(settings, report, status, now, cut_off);
-        // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
-        let makes_nothing = match report {
-            CallObservation::Attempt(attempt) => !attempt.is_generation,
-            CallObservation::Log { entry, .. } => entry.makes_nothing,
-            _ => false,
-        };
-        let is_of_clients_key = report.is_of_clients_key();
-        let clients_quota = |said| is_of_clients_key && matches!(said, RetryAfter::QuotaReset(_));
-        let shows_nothing = makes_nothing && matches!(class, Class::Success | Class::Refused);
-        // What is refused may be the request: that shows as much as any failure.
-        let is_open = matches!(report, CallObservation::Attempt(Attempt { leaves_key_open: true, .. }));
+        let (class, cause) = judgement::judge(settings, &facts, status, now, || self.is_cut_off(report, router));
         let class = match class {
-            _ if shows_nothing => Class::Neutral,
-            Class::Refused if is_open => Class::Failure,
+            // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
+            Class::Success | Class::Refused if !facts.is_generation => Class::Neutral,
+            // What is refused may be the request: that shows as much as any failure.
+            Class::Refused if facts.leaves_key_open => Class::Failure,
             class => class,
         };
+        let is_of_clients_key = facts.key == Some(NamedBy::Client);
+        let clients_quota = |said| is_of_clients_key && matches!(said, RetryAfter::QuotaReset(_));
         // Only an answer that can eject its router needs a seed.
-        let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
         let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
+            let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
             hash(&[path, answer.transaction.unwrap_or_default()].concat())
         } else {
             0
@@ -281,7 +275,10 @@ impl Broker {
             self.last_success = Some(now);
         }
         let verdict = self.judge(id, outcome, now);
-        self.notice(id, outcome.status);
+        // Only these statuses change what is noticed.
+        if matches!(outcome.status, 401 | 403 | 404) {
+            self.notice(id, outcome.status);
+        }
         verdict
     }
 
