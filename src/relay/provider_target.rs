@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use llm::capability::MissingCapability;
 use llm::prices::PriceTable;
 use llm::provider::{
-    Api, ClientRequest, KeyHeader, MessagesEnvelope, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings,
-    TargetModel, TargetProtocol, prepare,
+    Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel,
+    TargetProtocol, prepare,
 };
 use llm::sigv4;
 use llm::translate::Unsupported;
+use llm::translate::anthropic::Envelope;
 
 use super::query::OwnQuery;
 use super::target::Base;
@@ -203,7 +204,7 @@ impl ProviderTarget {
         (fetch, now): (&F, impl Fn() -> Timestamp + Clone + Send + 'static),
     ) -> Result<(), NotSent> {
         // To those who are sent a translation they mean nothing, and Bedrock has them in the body.
-        let is_in_body = prepared.endpoint.protocol == TargetProtocol::Messages(MessagesEnvelope::Bedrock);
+        let is_in_body = prepared.endpoint.protocol == TargetProtocol::Messages(Envelope::Bedrock);
         if is_in_body || !prepared.answer.is_unchanged() {
             [ANTHROPIC_VERSION, ANTHROPIC_BETA].iter().for_each(|name| drop(headers.remove(*name)));
         }

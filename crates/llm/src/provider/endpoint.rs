@@ -3,7 +3,8 @@
 use super::fields::FieldRules;
 use super::path::{self, Operation};
 use super::table::Setting;
-use super::{Api, KeyHeader, MessagesEnvelope, Provider, TargetProtocol};
+use super::{Api, KeyHeader, Provider, TargetProtocol};
+use crate::translate::anthropic::Envelope;
 use crate::translate::embeddings::EmbeddingModel;
 
 /// What the pools file says of a target.
@@ -129,7 +130,7 @@ pub fn endpoint(provider: Provider, settings: &Settings<'_>, call: &Call<'_>) ->
     match (provider, place.api()) {
         (Provider::Bedrock, Api::Converse) => place.bedrock("converse", "converse-stream", TargetProtocol::Converse),
         (Provider::Bedrock, Api::Messages) => {
-            let protocol = TargetProtocol::Messages(MessagesEnvelope::Bedrock);
+            let protocol = TargetProtocol::Messages(Envelope::Bedrock);
             place.bedrock("invoke", "invoke-with-response-stream", protocol)
         }
         (Provider::Vertex, Api::Messages) => place.vertex_claude(),
@@ -259,7 +260,7 @@ impl EndpointContext<'_> {
             }
             _ => return Err(self.unsupported()),
         };
-        let protocol = TargetProtocol::Messages(MessagesEnvelope::Api);
+        let protocol = TargetProtocol::Messages(Envelope::Api);
         let mut endpoint = self.at(path, protocol, BodyModel::Is(self.call.model.to_owned()));
         let version = self.settings.api_version.unwrap_or("2023-06-01");
         endpoint.headers.push(("anthropic-version", version.to_owned()));
@@ -298,7 +299,7 @@ impl EndpointContext<'_> {
         let action = if self.call.stream { "streamRawPredict" } else { "rawPredict" };
         let before = filled("projects/{project}/locations/{location}/publishers/anthropic/models", self.settings);
         let path = format!("{before}/{}:{action}", self.model_part()?);
-        Ok(self.at(&path, TargetProtocol::Messages(MessagesEnvelope::Vertex), BodyModel::Absent))
+        Ok(self.at(&path, TargetProtocol::Messages(Envelope::Vertex), BodyModel::Absent))
     }
 
     /// `/openai/v1/`, or, with an `api-version`, a deployment.

@@ -19,6 +19,7 @@ pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint}
 pub use path::{Operation, without_query};
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 
+use crate::translate::anthropic::Envelope;
 use crate::translate::embeddings::EmbeddingModel;
 
 /// Who answers for a target.
@@ -140,20 +141,9 @@ pub enum TargetProtocol {
     /// OpenAI's, so that the client's bytes pass.
     OpenAi,
     /// Anthropic's Messages.
-    Messages(MessagesEnvelope),
+    Messages(Envelope),
     /// Bedrock's Converse, its streams in AWS's frames.
     Converse,
     /// Bedrock's InvokeModel for models that make embeddings.
     Embeddings(EmbeddingModel),
-}
-
-/// What stands around a Messages request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MessagesEnvelope {
-    /// The model and `stream` in the body, the version in a header.
-    Api,
-    /// Bedrock's InvokeModel: the version in the body, the model and the stream in the path; streams in AWS's frames.
-    Bedrock,
-    /// Vertex' rawPredict: the version and `stream` in the body, the model in the path.
-    Vertex,
 }

@@ -6,7 +6,7 @@ use super::answer_form::AnswerForm;
 use super::endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint};
 use super::fields;
 use super::path::Operation;
-use super::{MessagesEnvelope, Provider, TargetProtocol};
+use super::{Provider, TargetProtocol};
 use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
 use crate::translate::{DroppedList, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
@@ -163,16 +163,12 @@ fn chat_as_messages<'a>(
     (target, facts): (&TargetModel<'_>, ModelFacts),
     fields: Option<RequestFields<'_>>,
     model: &str,
-    envelope: MessagesEnvelope,
+    envelope: Envelope,
 ) -> Result<Made<'a>, TranslateError> {
     let ModelFacts { max_output, sampling, schemas, reasoning } = facts;
     let options = Options {
         api_version: target.settings.api_version.and_then(ApiVersion::parse).unwrap_or_default(),
-        envelope: match envelope {
-            MessagesEnvelope::Api => Envelope::Api,
-            MessagesEnvelope::Bedrock => Envelope::Bedrock,
-            MessagesEnvelope::Vertex => Envelope::Vertex,
-        },
+        envelope,
         model,
         default_max_tokens: max_output.unwrap_or(DEFAULT_MAX_TOKENS),
         sampling: sampling.unwrap_or(true),
@@ -181,7 +177,7 @@ fn chat_as_messages<'a>(
         unsupported: target.unsupported,
     };
     let made = anthropic::request_of(fields, &options)?;
-    let is_framed = envelope == MessagesEnvelope::Bedrock;
+    let is_framed = envelope == Envelope::Bedrock;
     Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Anthropic { context: made.answer, is_framed }))
 }
 
@@ -189,12 +185,12 @@ fn chat_as_messages<'a>(
 fn messages<'a>(
     request: &ClientRequest<'a>,
     fields: Option<&RequestFields<'_>>,
-    envelope: MessagesEnvelope,
+    envelope: Envelope,
     endpoint: &mut Endpoint,
 ) -> Made<'a> {
     let body = request.body;
     let (body, is_framed) = match envelope {
-        MessagesEnvelope::Api => {
+        Envelope::Api => {
             if let Some(version) = request.anthropic_version {
                 for (_, value) in endpoint.headers.iter_mut().filter(|(name, _)| *name == "anthropic-version") {
                     version.clone_into(value);
@@ -204,10 +200,10 @@ fn messages<'a>(
             (with_model(Cow::Borrowed(body), &asked, &endpoint.model), false)
         }
         // Its beta features are in the header, as Anthropic's own are. Source: the vendor's SDK, `lib/vertex`.
-        MessagesEnvelope::Vertex => {
+        Envelope::Vertex => {
             (fields::set(body, &[("model", None), ("anthropic_version", Some("\"vertex-2023-10-16\""))]), false)
         }
-        MessagesEnvelope::Bedrock => {
+        Envelope::Bedrock => {
             let version = Some("\"bedrock-2023-05-31\"");
             let betas = betas(&request.anthropic_beta).filter(|_| fields.is_some_and(|it| it.get(BETA).is_none()));
             let mut changes = vec![("model", None), ("stream", None), ("anthropic_version", version)];

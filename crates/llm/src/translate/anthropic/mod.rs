@@ -67,12 +67,12 @@ pub enum ApiVersion {
 }
 
 /// Who takes the Messages request, and so what stands around it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Envelope {
     /// Anthropic's own API, and others that have `/v1/messages`: the model and `stream` are in the body, the version in a header.
     #[default]
     Api,
-    /// Bedrock's InvokeModel: the version is in the body, the model and whether it streams in the path.
+    /// Bedrock's InvokeModel: the version is in the body, the model and whether it streams in the path; streams in AWS's frames.
     Bedrock,
     /// Vertex' rawPredict: the version and `stream` are in the body, the model is in the path.
     Vertex,
