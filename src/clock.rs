@@ -1,6 +1,6 @@
 //! The only reader of clocks: the monotonic clock, set once by the wall clock, so that time never jumps and yet has a date.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use types::time::BrokerTime;
 
@@ -21,4 +21,9 @@ impl Clock {
     pub fn now(&self) -> BrokerTime {
         self.at.after(self.started.elapsed())
     }
+}
+
+/// Whole milliseconds, as documents and metrics have them.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

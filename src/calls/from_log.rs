@@ -5,6 +5,7 @@ use super::context::{AttemptContext, CallContext};
 use super::cost::Priced;
 use super::record::{short, within};
 use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
+use crate::clock::millis;
 use crate::prices::PriceBook;
 use crate::replica_id::is_replica_id;
 use crate::telemetry::gen_ai;
@@ -151,10 +152,6 @@ fn class(entry: &LogEntry<'_>) -> CallClass {
     }
     let by_status = entry.answer.status.or(entry.egress_status).and_then(ErrorClass::of_status);
     CallClass::from(entry.details.error_class.or(by_status))
-}
-
-fn millis(time: std::time::Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -162,39 +162,38 @@ impl Record {
 
     /// The entry, in bytes.
     fn entry(self, end: &RecordEnd) -> Vec<u8> {
-        let record = self;
         // One without a good end says nothing that anybody should take for an answer.
-        let answer = record.answer.filter(|_| end.broken.is_none());
+        let answer = self.answer.filter(|_| end.broken.is_none());
         let left_out = |answer: &RecordedAnswer| Some(answer.length).filter(|length| *length > answer.body.len());
         let inbound = answer.as_ref().map(|answer| shown(&answer.body, left_out(answer)));
         let body = answer.as_ref().map(|answer| answer.body.as_slice());
-        let priced = Priced { router: end.router.as_str(), provider: record.priced_by };
+        let priced = Priced { router: end.router.as_str(), provider: self.priced_by };
         let served = body.and_then(model::of_answer);
-        let models = served.as_deref().into_iter().chain(record.models.iter().map(String::as_str));
-        let book = record.entries.handle.prices().book();
+        let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
+        let book = self.entries.handle.prices().book();
         let cost = end.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
-        let call = call_object(end, record.traces, cost);
+        let call = call_object(end, self.traces, cost);
         let error = end.broken.map(|broken| broken.to_string());
-        let url = url_without_query(&record.uri);
+        let url = url_without_query(&self.uri);
         let response_headers = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
         entry::write(&Entry {
-            session: record.session.id(),
+            session: self.session.id(),
             transaction: &end.transaction,
-            ingress: record.ingress.as_str(),
+            ingress: self.ingress.as_str(),
             router: end.router.as_str(),
-            stamp: &record.stamp,
+            stamp: &self.stamp,
             call: &call,
-            subpath: &record.subpath,
+            subpath: &self.subpath,
             url: &url,
-            request_headers: &logged_headers(&record.request_headers),
-            ingress_payload: &record.ingress_payload.shown(),
-            outbound_payload: &record.outbound_payload.shown(),
-            patch: Arc::unwrap_or_clone(record.patch),
+            request_headers: &logged_headers(&self.request_headers),
+            ingress_payload: &self.ingress_payload.shown(),
+            outbound_payload: &self.outbound_payload.shown(),
+            patch: Arc::unwrap_or_clone(self.patch),
             status: end.status,
             response_headers: &response_headers,
             inbound_payload: inbound.as_deref(),
             error: error.as_deref(),
-            times: Some([record.received_at, end.sent, end.over]),
+            times: Some([self.received_at, end.sent, end.over]),
         })
     }
 }

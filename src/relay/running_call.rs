@@ -14,6 +14,7 @@ use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
 use crate::calls::cost::{self, Priced};
 use crate::calls::{CallAttempt, CallClass, CallRecord, PASSED_OVER, TraceIds, Via, short};
+use crate::clock::millis;
 use crate::shared_broker::SharedBroker;
 use crate::stamping::WrittenStamp;
 use crate::telemetry::{Counts, gen_ai};
@@ -360,8 +361,4 @@ fn sent_model(patch: &Patch, asked: Option<&str>) -> Option<String> {
 /// A part of a stamp; `None` where that is empty.
 fn text_of(part: &[u8]) -> Option<String> {
     (!part.is_empty()).then(|| String::from_utf8_lossy(part).into_owned())
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,6 +16,7 @@ use super::headers;
 use crate::admin::Token;
 use crate::calls::context::AttemptContext;
 use crate::calls::short;
+use crate::clock::millis;
 use crate::stamping::WrittenStamp;
 use balancer::retry::AttemptResult;
 use types::outcome::{ErrorClass, TransportFailure};
@@ -160,10 +161,6 @@ impl fmt::Display for Attempts {
         }
         Ok(())
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Whether a trace is asked for with a token that is not the operators'.
