@@ -8,7 +8,7 @@ use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
 use super::outage::Outage;
-use super::{Broker, LimitVerdict, Pass, PathRole, Pool, Route, RouteKind, TokenReservation};
+use super::{Broker, LimitVerdict, Pass, Pool, Route, RouteKind, TokenReservation};
 use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, PickStep, Tree};
 use types::request::Request;
 use types::router::{PoolId, RouterId};
@@ -143,8 +143,7 @@ impl Broker {
     }
 
     fn next_preferred<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
-        let preferred = request.preferred().and_then(|path| self.path_roles.get(path));
-        let Some(PathRole::Router(preferred)) = preferred.copied() else {
+        let Some(preferred) = request.preferred().and_then(|path| self.router_at(path.as_str())) else {
             return self.next_in_order(request, history, rng);
         };
         let mut next = match self.preferred_target(preferred, request, history, rng) {
@@ -180,10 +179,7 @@ impl Broker {
 
     /// The pool whose tree is chosen over.
     pub(super) fn pool_of(&self, request: &impl Request, history: &AttemptHistory) -> Option<PoolId> {
-        match self.path_roles.get(request.path())? {
-            PathRole::Ingress(id) | PathRole::Relayed(id) => Some(history.client_pool.unwrap_or(*id)),
-            PathRole::Router(_) => None,
-        }
+        self.pool_at(request.path()).map(|id| history.client_pool.unwrap_or(id))
     }
 
     /// The next target in the order of the policies.

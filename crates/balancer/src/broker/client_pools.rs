@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::operator::Operator;
 use super::routers::Routers;
-use super::{AttemptHistory, Broker, PathRole, Pool, PoolDescription};
+use super::{AttemptHistory, Broker, Pool, PoolDescription};
 use crate::strategy::{Target, Tree};
 use types::router::{PoolId, RouterPath};
 
@@ -129,15 +129,9 @@ impl Broker {
     }
 
     fn client_pool(&self, tree: &ClientTree) -> Option<(PoolId, Pool)> {
-        let (PathRole::Ingress(base) | PathRole::Relayed(base)) = *self.path_roles.get(&tree.ingress)? else {
-            return None;
-        };
+        let base = self.pool_at(tree.ingress.as_str())?;
         let root = self.operator.with_weight_overrides(&tree.ingress, &tree.root);
-        let known = |path: &RouterPath| match self.path_roles.get(path) {
-            Some(PathRole::Router(id)) => Some(*id),
-            _ => None,
-        };
-        let mut pool = self.pool(base)?.over(Tree::new(&root, known));
+        let mut pool = self.pool(base)?.over(Tree::new(&root, |path| self.router_at(path.as_str())));
         refresh(&mut pool, &self.routers, &self.operator);
         Some((base, pool))
     }

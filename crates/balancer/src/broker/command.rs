@@ -5,7 +5,7 @@
 
 use super::operator::{ExpiredOverride, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override, Weight};
-use types::router::{RouterId, RouterPath};
+use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{ActionDone, BrokerEvent, HealthState, OperatorAction};
 
@@ -76,7 +76,7 @@ impl Broker {
     /// Why not.
     pub fn check(&self, command: &Command) -> Result<(), CommandError> {
         let router = command.router();
-        let id = self.known(router).ok_or_else(|| CommandError::UnknownRouter(router.clone()))?;
+        let id = self.router_at(router.as_str()).ok_or_else(|| CommandError::UnknownRouter(router.clone()))?;
         let Command::SetWeight { pool, weight, .. } = command else { return Ok(()) };
         let found = self.pools().iter().find(|one| one.ingress() == pool);
         let found = found.ok_or_else(|| CommandError::UnknownPool(pool.clone()))?;
@@ -90,7 +90,7 @@ impl Broker {
 
     /// Carries an operator's command out; one that could not be changes nothing.
     pub(super) fn apply_command(&mut self, given: &OperatorCommand, now: BrokerTime) {
-        if let Some(id) = self.known(given.command.router()) {
+        if let Some(id) = self.router_at(given.command.router().as_str()) {
             self.operator.note_order(id);
         }
         self.carry_out(given, now, now);
@@ -99,7 +99,7 @@ impl Broker {
     /// The same for a command that was given at `since`.
     pub(super) fn carry_out(&mut self, given: &OperatorCommand, since: BrokerTime, now: BrokerTime) {
         let router = given.command.router();
-        let (Ok(()), Some(id)) = (self.check(&given.command), self.known(router)) else { return };
+        let (Ok(()), Some(id)) = (self.check(&given.command), self.router_at(router.as_str())) else { return };
         let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
         let hold = Override { since, until, by: by.clone(), reason: reason.clone() };
         let action = match &given.command {
@@ -155,17 +155,9 @@ impl Broker {
         }
     }
 
-    /// The router of this path, if it stands in a pool.
-    pub(super) fn known(&self, path: &RouterPath) -> Option<RouterId> {
-        match self.path_roles.get(path) {
-            Some(super::PathRole::Router(id)) => Some(*id),
-            _ => None,
-        }
-    }
-
     /// Calls in flight to a router, if known.
     pub fn in_flight(&self, router: &RouterPath) -> Option<u32> {
-        self.in_flight.open(self.known(router)?)
+        self.in_flight.open(self.router_at(router.as_str())?)
     }
 
     /// Weights that are not the file's.
@@ -175,7 +167,7 @@ impl Broker {
 
     /// Ingresses of pools that contain this router and have no available target.
     pub fn pools_left_empty(&self, router: &RouterPath) -> Vec<&RouterPath> {
-        let id = self.known(router);
+        let id = self.router_at(router.as_str());
         let stands = |pool: &&super::Pool| pool.tree().routers().any(|one| Some(one) == id);
         self.pools().iter().filter(stands).filter(|pool| !pool.is_available()).map(super::Pool::ingress).collect()
     }

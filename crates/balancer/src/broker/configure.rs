@@ -28,14 +28,12 @@ impl Broker {
         self.routers.reserve(targets.saturating_sub(known.len()));
         for pool in &settings.pools {
             let root = self.operator.with_weight_overrides(&pool.ingress, &pool.root);
-            let mut tree = Tree::new(&root, |path| self.intern_router(path, &defaults, &mut known));
-            let old = by_ingress.get(&pool.ingress);
-            if let Some(old) = old {
-                tree.inherit_rr_state(old.tree());
-            }
-            let served = old.is_none_or(|old| old.is_available());
-            let passes = old.map(|old| old.passes()).unwrap_or_default();
-            self.pools.push(Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled, (served, passes)));
+            let tree = Tree::new(&root, |path| self.intern_router(path, &defaults, &mut known));
+            let new = Pool::new(pool.ingress.clone(), tree, pool.when_all_disabled);
+            self.pools.push(match by_ingress.get(&pool.ingress) {
+                Some(before) => new.continuing(before),
+                None => new,
+            });
         }
         let ids: FxHashMap<&RouterPath, PoolId> = self.pools.iter().map(|(id, pool)| (pool.ingress(), id)).collect();
         let renumbered: Table<PoolId, _> = before.values().map(|pool| ids.get(pool.ingress()).copied()).collect();

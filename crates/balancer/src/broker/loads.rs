@@ -3,7 +3,7 @@
 
 use rand::Rng;
 
-use super::{Broker, PathRole, Pool, Route};
+use super::{Broker, Pool, Route};
 use crate::in_flight::Call;
 use crate::load::{LoadReader, Loads};
 use crate::strategy::{Candidates, PickContext, Tier};
@@ -82,8 +82,8 @@ impl Broker {
     pub(super) fn log_adds(&self, attempt: &Attempt<'_>) -> bool {
         let knows_usage =
             attempt.details.total_tokens.is_some() || attempt.answer.status.is_some_and(|status| status >= 400);
-        let router = attempt.answer.served_path.and_then(|path| self.path_roles.get(path));
-        !knows_usage && !matches!(router, Some(PathRole::Router(id)) if self.routers.is_relayed(*id))
+        let router = attempt.answer.served_path.and_then(|path| self.router_at(path));
+        !knows_usage && !router.is_some_and(|id| self.routers.is_relayed(id))
     }
 
     /// A call ended without anyone at fault: what it took is given back.

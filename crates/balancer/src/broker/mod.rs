@@ -290,6 +290,22 @@ impl Broker {
         self.client_pools.get(pool).or_else(|| self.pools.get(pool))
     }
 
+    /// The router of this path, if it stands in a pool.
+    fn router_at(&self, path: &str) -> Option<RouterId> {
+        match self.path_roles.get(path) {
+            Some(PathRole::Router(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// The pool of this ingress; also of one that only the relay serves.
+    fn pool_at(&self, path: &str) -> Option<PoolId> {
+        match self.path_roles.get(path) {
+            Some(PathRole::Ingress(id) | PathRole::Relayed(id)) => Some(*id),
+            _ => None,
+        }
+    }
+
     /// The path of a router.
     pub fn path(&self, router: RouterId) -> Option<&RouterPath> {
         self.routers.get(router).map(|router| &router.path)

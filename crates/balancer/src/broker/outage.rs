@@ -3,7 +3,7 @@
 //! The targets of a request are those that its conditions lead to: others that serve, or wait for another time, say nothing
 //! about it.
 
-use super::{AttemptHistory, Broker, PathRole, Pool, WhenAllDisabled};
+use super::{AttemptHistory, Broker, Pool, WhenAllDisabled};
 use types::request::Request;
 use types::router::RouterId;
 use types::time::BrokerTime;
@@ -74,11 +74,8 @@ impl Broker {
 
     /// Which change of eligibility was the last one of the pool at this ingress; of any pool, where there is none.
     pub fn last_change(&self, ingress: &str) -> u64 {
-        match self.path_roles.get(ingress) {
-            Some(PathRole::Ingress(id) | PathRole::Relayed(id)) => self.pools.get(*id).map(Pool::changed_at),
-            _ => None,
-        }
-        .unwrap_or(self.eligibility_changes)
+        let pool = self.pool_at(ingress).and_then(|id| self.pools.get(id));
+        pool.map_or(self.eligibility_changes, Pool::changed_at)
     }
 
     /// When a router that is ejected or drained by an operator is back; `None` if it is neither, or does not come back by

@@ -50,23 +50,21 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `served`: whether it was available before, true for a new one; and its counts so far.
-    pub(super) fn new(
-        ingress: RouterPath,
-        tree: Tree,
-        when_all_disabled: WhenAllDisabled,
-        (served, passes): (bool, PassCounts),
-    ) -> Self {
-        let limits = RateLimitScope::Nothing;
-        Self { ingress, tree, when_all_disabled, limits, served, changed_at: 0, passes }
+    /// A new one, before its first refresh.
+    pub(super) fn new(ingress: RouterPath, tree: Tree, when_all_disabled: WhenAllDisabled) -> Self {
+        let (limits, passes) = (RateLimitScope::Nothing, PassCounts::default());
+        Self { ingress, tree, when_all_disabled, limits, served: true, changed_at: 0, passes }
+    }
+
+    /// In the place of the one at this ingress under the settings before: round robins and counts go on.
+    pub(super) fn continuing(mut self, before: &Self) -> Self {
+        self.tree.inherit_rr_state(&before.tree);
+        Self { served: before.is_available(), passes: before.passes, ..self }
     }
 
     /// The same over other targets, before its first refresh.
     pub(super) fn over(&self, tree: Tree) -> Self {
-        let passes = PassCounts::default();
-        let Self { ingress, when_all_disabled, limits, .. } = self;
-        let (ingress, when_all_disabled, limits) = (ingress.clone(), *when_all_disabled, *limits);
-        Self { ingress, tree, when_all_disabled, limits, served: true, changed_at: 0, passes }
+        Self { limits: self.limits, ..Self::new(self.ingress.clone(), tree, self.when_all_disabled) }
     }
 
     /// The router that clients call.

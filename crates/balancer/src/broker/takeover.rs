@@ -46,7 +46,9 @@ impl Broker {
     /// as it is: what the others knew is older.
     pub(super) fn import_states(&mut self, takeover: &ImportedState, now: BrokerTime) {
         for TakenOverRouter { router, until, cause } in &takeover.routers {
-            let Some(id) = self.known(router).filter(|id| !self.operator.has_ordered(*id)) else { continue };
+            let Some(id) = self.router_at(router.as_str()).filter(|id| !self.operator.has_ordered(*id)) else {
+                continue;
+            };
             self.change_health(id, now, |health, settings| {
                 let ordered = takeover.proved && *cause == Cause::Operator;
                 if settings.disabled_time.is_zero() && !ordered {
@@ -58,7 +60,7 @@ impl Broker {
             });
         }
         for TakenOverOrder { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {
-            let known = self.known(given.command.router());
+            let known = self.router_at(given.command.router().as_str());
             if known.is_some_and(|id| !self.operator.has_ordered(id)) {
                 self.carry_out(given, *since, now);
             }

@@ -1,7 +1,7 @@
 //! What only the gateway's own messages can mean: answers of processors and of the gateway itself, fields that its filters took
 //! away, calls that it cut off or sent elsewhere. None of it applies to a call of the relay.
 
-use super::super::{Broker, PathRole};
+use super::super::Broker;
 use crate::in_flight::MAX_CALL_DURATION;
 use types::outcome::{CallObservation, Cause, Class, LogEntry, Outcome, ResponseMessage};
 use types::router::RouterId;
@@ -51,10 +51,7 @@ impl Broker {
 
     /// The router that the stamp names.
     pub(super) fn stamped(&self, entry: &LogEntry<'_>) -> Option<RouterId> {
-        match entry.stamped_path.and_then(|path| self.path_roles.get(path)) {
-            Some(PathRole::Router(router)) => Some(*router),
-            _ => None,
-        }
+        entry.stamped_path.and_then(|path| self.router_at(path))
     }
 
     /// Whether the gateway gave up before the answer was complete: not if a relay made the call and left the entry.
@@ -72,7 +69,7 @@ impl Broker {
         now: BrokerTime,
     ) -> Result<Outcome, IgnoreReason> {
         let CallObservation::Log { entry, .. } = report else { return Err(IgnoreReason::UnknownRouter) };
-        if let Some(PathRole::Router(router)) = entry.routed_path.and_then(|path| self.path_roles.get(path)).copied() {
+        if let Some(router) = entry.routed_path.and_then(|path| self.router_at(path)) {
             let outcome = self.outcome(report, router, status, now);
             return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
         }

@@ -13,7 +13,7 @@ use crate::health::Effect;
 use crate::in_flight::Call;
 use crate::strategy::{NodeId, Tier, hash};
 use types::outcome::{
-    Attempt, CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
+    CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
 };
 use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
