@@ -6,6 +6,9 @@ use types::outcome::Cause;
 use types::router::{RouterId, RouterPath};
 use types::transition::HealthState;
 
+/// Routers that an explanation lists at most: it is part of answers, and made under the lock.
+const MAX_LISTED_ROUTERS: usize = 20;
+
 impl Broker {
     /// A decision as text. Slow; for the command line and the page.
     pub fn explain(&self, decision: &Decision) -> String {
@@ -51,8 +54,10 @@ impl Broker {
     }
 
     fn passed(&self, pool: &Pool, chosen: Option<&RouterPath>) -> String {
-        let others = self.ineligible_routers(pool).filter(|(router, _)| Some(*router) != chosen);
-        others.map(|(router, why)| format!("; not {router} ({why})")).collect()
+        let mut others = self.ineligible_routers(pool).filter(|(router, _)| Some(*router) != chosen);
+        let listed = others.by_ref().take(MAX_LISTED_ROUTERS);
+        let listed: String = listed.map(|(router, why)| format!("; not {router} ({why})")).collect();
+        listed + if others.next().is_some() { "; and others" } else { "" }
     }
 
     /// The tree knows that a router may not serve; its health knows why and until when.

@@ -349,3 +349,13 @@ fn a_share_grows_with_the_ramp() {
         assert!((p.expect("it gets something") - share).abs() < 1e-9, "after {millis} ms: {p:?} for {share}");
     }
 }
+
+/// It is part of answers to clients, and made under the lock.
+#[test]
+fn a_decision_in_words_is_no_longer_for_many_routers() {
+    let mut harness = all_out(300, WhenAllDisabled::Pass);
+    let decision = harness.decide(at(10_000));
+    let emitted = harness.broker.explain(&decision);
+    assert_eq!(emitted.matches("; not /azure/r").count(), 20, "{emitted}");
+    assert!(emitted.ends_with("; and others"), "{emitted}");
+}
