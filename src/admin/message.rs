@@ -54,7 +54,7 @@ fn text_of_version_1(cause: Cause) -> String {
     match cause {
         Cause::Answered(status) | Cause::LowSuccessRate(status) => return format!("answered {status}"),
         Cause::Unreachable(status) => return format!("unreachable (the gateway says {status})"),
-        Cause::QuotaExhausted | Cause::KeyRefused | Cause::AccountExhausted(_) => "its rate limit is used up",
+        Cause::RateLimitExhausted | Cause::KeyRefused | Cause::AccountQuotaExhausted(_) => "its rate limit is used up",
         Cause::CutOff | Cause::TooSlow => "too slow",
         Cause::UnknownToGateway => "unknown to the gateway",
         Cause::Operator => OPERATOR,

@@ -298,8 +298,8 @@ fn causes_travel_as_data_by_names_that_never_change() {
         ("/in/unknown/", Cause::UnknownToGateway),
         ("/in/probation/", Cause::Operator),
         ("/dkey/key/", Cause::KeyRefused),
-        ("/dquota/quota/", Cause::AccountExhausted(Some(1_798_590_735))),
-        ("/daccount/account/", Cause::AccountExhausted(None)),
+        ("/dquota/quota/", Cause::AccountQuotaExhausted(Some(1_798_590_735))),
+        ("/daccount/account/", Cause::AccountQuotaExhausted(None)),
         ("/dclose/close/", Cause::Transport(TransportFailure::ConnectionClosed)),
         ("/dempty/empty/", Cause::Transport(TransportFailure::EmptyAnswer)),
         ("/djunk/junk/", Cause::Transport(TransportFailure::InvalidJson)),
@@ -308,7 +308,7 @@ fn causes_travel_as_data_by_names_that_never_change() {
     assert!(causes(SECOND).eq(expected.map(|(router, cause)| (router.to_owned(), cause))), "{:?}", read(SECOND));
     let every = TransportFailure::ALL.map(Cause::Transport).into_iter().chain([
         Cause::LowSuccessRate(500),
-        Cause::QuotaExhausted,
+        Cause::RateLimitExhausted,
         Cause::CutOff,
         Cause::TooSlow,
         Cause::Unknown,

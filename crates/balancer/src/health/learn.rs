@@ -42,7 +42,7 @@ impl Health {
         match settings.retry_after.preemptive_wait(outcome) {
             Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
             Some(wait) => {
-                self.trip(&Outcome { cause: Cause::QuotaExhausted, ..*outcome }, Some(wait), settings, now);
+                self.trip(&Outcome { cause: Cause::RateLimitExhausted, ..*outcome }, Some(wait), settings, now);
                 self.recovered = true; // nothing has failed
                 Effect::Tripped
             }

@@ -123,7 +123,7 @@ pub struct RateLimitHeaders {
 
 /// Why a router was ejected; displayed in log lines, stamps and status.
 ///
-/// Replicas hand it to each other by the names of its variants, in snake case: never change one.
+/// Replicas exchange it by the names of its variants in snake case, or by those in `rename`: never change one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
@@ -136,12 +136,14 @@ pub enum Cause {
     /// Too few of its answers were good; the last one had this status.
     LowSuccessRate(u16),
     /// It works, and reported that its rate limit is used up.
-    QuotaExhausted,
+    #[serde(rename = "quota_exhausted")]
+    RateLimitExhausted,
     /// It refuses the key that the settings give it.
     KeyRefused,
     /// The quota or credit of the account that the settings give it is used up; with the seconds since 1970 of the moment
     /// that the upstream announced for its end. That moment is shown and not obeyed.
-    AccountExhausted(Option<u32>),
+    #[serde(rename = "account_exhausted")]
+    AccountQuotaExhausted(Option<u32>),
     /// The gateway gave up before the answer was complete.
     CutOff,
     /// It took longer than the `slow` setting allows.
@@ -156,12 +158,12 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether it was asked too often.
+    /// Whether the router was over its rate limit.
     pub fn is_rate_limit(self) -> bool {
         match self {
             Self::Answered(status) => ErrorClass::of_status(status) == Some(ErrorClass::RateLimited),
             Self::Transport(failure) => failure.error_class() == Some(ErrorClass::RateLimited),
-            Self::QuotaExhausted => true,
+            Self::RateLimitExhausted => true,
             _ => false,
         }
     }
@@ -174,10 +176,10 @@ impl fmt::Display for Cause {
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
             Self::Transport(breakage) => breakage.fmt(f),
             Self::LowSuccessRate(status) => write!(f, "fails too often (last {status})"),
-            Self::QuotaExhausted => f.write_str("its rate limit is used up"),
+            Self::RateLimitExhausted => f.write_str("its rate limit is used up"),
             Self::KeyRefused => f.write_str("refuses our key or account"),
-            Self::AccountExhausted(None) => f.write_str("the quota of our account is used up"),
-            Self::AccountExhausted(Some(until)) => {
+            Self::AccountQuotaExhausted(None) => f.write_str("the quota of our account is used up"),
+            Self::AccountQuotaExhausted(Some(until)) => {
                 let until = jiff::Timestamp::from_second(i64::from(*until)).unwrap_or_default();
                 write!(f, "the quota of our account is used up, by its own word until {until}")
             }

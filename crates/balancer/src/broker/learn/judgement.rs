@@ -65,5 +65,5 @@ fn refusal(error_class: Option<ErrorClass>, retry_after: Option<RetryAfter>, now
     }
     // The moment from which the upstream says that it will answer again, in whole seconds since 1970.
     let wait = retry_after.and_then(RetryAfter::wait);
-    Cause::AccountExhausted(wait.and_then(|wait| u32::try_from(now.after(wait).as_nanos() / 1_000_000_000).ok()))
+    Cause::AccountQuotaExhausted(wait.and_then(|wait| u32::try_from(now.after(wait).as_nanos() / 1_000_000_000).ok()))
 }

@@ -96,7 +96,7 @@ fn guesses_were_harmless(mut serving: Vec<bool>, emitted: &[BrokerEvent]) -> boo
         let place = (0..serving.len()).find(|place| self::router(*place) == router.to_string()).unwrap();
         serving[place] = *state == HealthState::Serving;
         let guess =
-            matches!(state, HealthState::Cooling { cause: Cause::LowSuccessRate(_) | Cause::QuotaExhausted, .. });
+            matches!(state, HealthState::Cooling { cause: Cause::LowSuccessRate(_) | Cause::RateLimitExhausted, .. });
         !guess || serving.iter().any(|serves| *serves)
     })
 }
