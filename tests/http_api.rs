@@ -128,7 +128,7 @@ async fn metrics_count_what_happens_and_their_labels_are_ours() {
         ("gecholog_broker_upstream_latency_seconds_count", &[GPT4], 1.0),
         ("gecholog_broker_upstream_latency_seconds_bucket", &[GPT4, r#"le="0.005""#], 1.0),
         ("gecholog_broker_upstream_latency_seconds_bucket", &[GPT4, r#"le="+Inf""#], 1.0),
-        ("gecholog_broker_messages_total", &["ignored_log", "not_ours"], 2.0),
+        ("gecholog_broker_messages_total", &["ignored_log", "unknown_router"], 2.0),
         ("gecholog_broker_messages_total", &["malformed_log", "not_json"], 1.0),
         ("gecholog_broker_calls_unbalanced_total", &["timeout"], 1.0),
         ("gecholog_broker_bus_connected", &["logs"], 1.0),

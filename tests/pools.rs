@@ -256,7 +256,7 @@ async fn the_request_arrives_overridden_and_otherwise_byte_for_byte() {
             assert!(path.contains("/gpt35turbo/"), "balanced all the same; {rows}: {path}");
             assert_eq!(body, received, "{rows}");
         }
-        broker.until(&["a body was not changed", "no JSON object"]).await;
+        broker.until(&["a body was not changed", "not a JSON object"]).await;
         assert_eq!(broker.count(&["was not changed"]), 1, "said once; {rows}: {}", broker.text());
     }
 }

@@ -99,7 +99,7 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
 fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &SharedBroker) -> bool {
     match ignored {
         None => true,
-        Some(IgnoreReason::Twice | IgnoreReason::Echo) => false,
+        Some(IgnoreReason::Duplicate | IgnoreReason::Echo) => false,
         Some(_) => {
             let ingress = report.ingress.filter(|_| report.answer.status.or(report.egress_status).is_some());
             ingress.is_some_and(|path| handle.ingress_of(path).is_some_and(|ingress| ingress.as_str() == path))

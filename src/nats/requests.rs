@@ -170,12 +170,12 @@ impl Answers {
         }
     }
 
-    /// Says the first flaw of its kind, counts the others.
-    fn admit(&self, (answer, flaw): (Vec<u8>, Option<Degradation>)) -> Vec<u8> {
-        if let Some(flaw) = flaw
-            && self.handle.counts().flaws.count(flaw, self.handle.now()) == Some(1)
+    /// Logs the first degradation of each kind, and counts all.
+    fn admit(&self, (answer, degradation): (Vec<u8>, Option<Degradation>)) -> Vec<u8> {
+        if let Some(degradation) = degradation
+            && self.handle.counts().degradations.count(degradation, self.handle.now()) == Some(1)
         {
-            tracing::warn!("{flaw} (logged once)");
+            tracing::warn!("{degradation} (logged once)");
         }
         answer
     }

@@ -70,9 +70,9 @@ pub(super) enum LocalReply {
     /// No target could be sent this request.
     NotSent(NotSent),
     /// Every target was tried in vain, or none was left. With the story.
-    NobodyLeft(String),
+    AllTargetsUnavailable(String),
     /// Every target is asked too often. With the story.
-    RateLimited(String),
+    AllTargetsRateLimited(String),
 }
 
 impl LocalReply {
@@ -103,8 +103,8 @@ impl LocalReply {
                 NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
                 NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },
-            Self::RateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
-            Self::NobodyLeft(_) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
+            Self::AllTargetsRateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
+            Self::AllTargetsUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
         }
     }
 
@@ -139,7 +139,7 @@ impl LocalReply {
             Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
-            Self::NobodyLeft(story) | Self::RateLimited(story) => format!("No target could serve this request: {story}."),
+            Self::AllTargetsUnavailable(story) | Self::AllTargetsRateLimited(story) => format!("No target could serve this request: {story}."),
         }
     }
 
@@ -175,7 +175,7 @@ impl LocalReply {
     }
 
     pub(super) fn codes() -> impl Iterator<Item = &'static str> {
-        let nobody = [Self::NobodyLeft(String::new()), Self::RateLimited(String::new())];
+        let nobody = [Self::AllTargetsUnavailable(String::new()), Self::AllTargetsRateLimited(String::new())];
         let own = [
             Self::NoPool,
             Self::Method,
@@ -329,7 +329,7 @@ mod tests {
     fn an_error_of_ours_has_the_form_that_clients_know() {
         for (own, status, wait) in [
             (LocalReply::Busy, 503, Some("1")),
-            (LocalReply::NobodyLeft("a".to_owned()), 503, None),
+            (LocalReply::AllTargetsUnavailable("a".to_owned()), 503, None),
             (LocalReply::NotSent(NotSent::NoKey), 503, Some("5")),
             (LocalReply::NotSent(NotSent::NoMemory), 503, Some("1")),
             (LocalReply::NotSent(NotSent::Address), 404, None),

@@ -30,7 +30,7 @@ pub enum ReloadResult {
 impl ReloadResult {
     pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unreadable];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Applied => "applied",
@@ -51,15 +51,15 @@ impl std::fmt::Display for ReloadResult {
 pub struct Counts {
     /// Messages on our subjects that cannot be read.
     pub malformed_messages: Counter<Malformed>,
-    /// Messages about finished calls that taught nothing.
+    /// Messages about finished calls that had no effect.
     pub ignored_messages: Counter<IgnoreReason>,
-    /// Answers that had to do without something.
-    pub flaws: Counter<Degradation>,
+    /// Replies that had to do without something.
+    pub degradations: Counter<Degradation>,
     /// Log entries that cannot be read.
     pub malformed_logs: Counter<Malformed>,
     /// Calls that went by without us.
     pub unbalanced: Counter<Bypass>,
-    /// Log entries that taught nothing.
+    /// Log entries that had no effect.
     pub ignored_logs: Counter<IgnoreReason>,
     /// Log entries that lack what learning needs, by the first field that is not there.
     pub incomplete_logs: Counter<&'static str>,
@@ -84,7 +84,7 @@ impl Default for Counts {
         Self {
             malformed_messages: Counter::with_kinds(Malformed::ALL),
             ignored_messages: Counter::with_kinds(IgnoreReason::ALL),
-            flaws: Counter::with_kinds(Degradation::ALL),
+            degradations: Counter::with_kinds(Degradation::ALL),
             malformed_logs: Counter::with_kinds(Malformed::ALL),
             unbalanced: Counter::with_kinds(Bypass::ALL),
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
@@ -149,9 +149,9 @@ impl Counts {
     pub fn change(&self, change: &BrokerEvent) {
         let BrokerEvent::HealthChanged(transition) = change else { return };
         let (to, cause) = match transition.state {
-            HealthState::Serving => ("enabled", "proven"),
+            HealthState::Serving => ("enabled", "recovered"),
             HealthState::Cooling { cause, .. } => ("disabled", word(cause)),
-            HealthState::Probing { .. } => ("probation", "time"),
+            HealthState::Probing { .. } => ("probation", "cooldown_over"),
         };
         let mut transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
         *transitions.entry((transition.router.clone(), to, cause)).or_default() += 1;
@@ -168,7 +168,7 @@ impl Counts {
         let mut all = Vec::new();
         all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.as_str(), n)));
         all.extend(self.ignored_messages.all().map(|(kind, n)| ("ignored_message", kind.as_str(), n)));
-        all.extend(self.flaws.all().map(|(kind, n)| ("flaw", kind.as_str(), n)));
+        all.extend(self.degradations.all().map(|(kind, n)| ("degraded_reply", kind.as_str(), n)));
         all.extend(self.malformed_logs.all().map(|(kind, n)| ("malformed_log", kind.as_str(), n)));
         all.extend(self.ignored_logs.all().map(|(kind, n)| ("ignored_log", kind.as_str(), n)));
         all.sort_unstable();
@@ -185,14 +185,14 @@ const fn word(cause: Cause) -> &'static str {
         Cause::Answered(_) => "answered_other",
         Cause::Unreachable(_) => "unreachable",
         Cause::UnknownToGateway => "unknown_to_gateway",
-        Cause::LowSuccessRate(_) => "fails_often",
-        Cause::RateLimitExhausted => "used_up",
+        Cause::LowSuccessRate(_) => "low_success_rate",
+        Cause::RateLimitExhausted => "rate_limit_exhausted",
         Cause::KeyRefused => "key_refused",
         Cause::AccountQuotaExhausted(_) => "quota_exhausted",
         Cause::CutOff => "cut_off",
         Cause::TooSlow => "too_slow",
-        Cause::Transport(_) => "broken",
-        Cause::Operator => "ordered",
+        Cause::Transport(_) => "transport_failure",
+        Cause::Operator => "operator",
         Cause::Unknown => "unknown",
     }
 }

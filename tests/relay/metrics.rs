@@ -9,7 +9,7 @@ use super::{CHAT, HI, Harness, good, pools, target};
 const CALLS: &str = "gecholog_broker_relay_calls_total";
 const ATTEMPTS: &str = "gecholog_broker_relay_attempts_total";
 const GIVEN_UP: &str = "gecholog_broker_relay_calls_given_up_total";
-const UNDER_WAY: &str = "gecholog_broker_relay_calls_under_way";
+const IN_FLIGHT: &str = "gecholog_broker_relay_calls_in_flight";
 
 #[tokio::test]
 async fn calls_and_attempts_are_counted_by_how_they_ended() {
@@ -22,8 +22,10 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
     scrape.has(&[
         (CALLS, &["answered"], 0.0),
         (ATTEMPTS, &["answered_5xx"], 0.0),
-        (GIVEN_UP, &["nobody_left"], 0.0),
-        (UNDER_WAY, &[], 0.0),
+        (GIVEN_UP, &["no_target_left"], 0.0),
+        (IN_FLIGHT, &[], 0.0),
+        // The old name, for one release more.
+        ("gecholog_broker_relay_calls_under_way", &[], 0.0),
         ("gecholog_broker_relay_calls_limit", &[], 2_048.0),
         // The old name, for one release more.
         ("gecholog_broker_relay_calls_room", &[], 2_048.0),
@@ -42,19 +44,19 @@ async fn calls_and_attempts_are_counted_by_how_they_ended() {
         (ATTEMPTS, &["answered_2xx"], 1.0),
         (ATTEMPTS, &["\"not_connected\""], 1.0),
         (ATTEMPTS, &["\"no_answer\""], 1.0),
-        (GIVEN_UP, &["nobody_left"], 1.0),
-        (UNDER_WAY, &[], 0.0),
+        (GIVEN_UP, &["no_target_left"], 1.0),
+        (IN_FLIGHT, &[], 0.0),
     ]);
 }
 
 #[tokio::test]
-async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted() {
+async fn a_call_is_in_flight_until_it_ends_and_beyond_the_last_place_is_counted() {
     let a = Scripted::start(vec![Move::Hold]).await;
     let harness = Harness::with(&pools(&[target("a", &a.url())]), |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
     let first = Open::post(harness.relay, CHAT, HI).await;
     a.called(1).await;
     assert_eq!(harness.call().await.status, 503);
-    Scrape::of(&harness.broker).await.has(&[(UNDER_WAY, &[], 1.0), (CALLS, &["broker_busy"], 1.0)]);
+    Scrape::of(&harness.broker).await.has(&[(IN_FLIGHT, &[], 1.0), (CALLS, &["broker_busy"], 1.0)]);
     drop(first);
     // Its place is free before it is counted.
     soon("the end of the call", async {
@@ -63,7 +65,7 @@ async fn a_call_is_under_way_until_it_ends_and_beyond_the_last_place_is_counted(
         }
     })
     .await;
-    Scrape::of(&harness.broker).await.has(&[(UNDER_WAY, &[], 0.0), (ATTEMPTS, &["client_gone"], 1.0)]);
+    Scrape::of(&harness.broker).await.has(&[(IN_FLIGHT, &[], 0.0), (ATTEMPTS, &["client_gone"], 1.0)]);
 }
 
 #[tokio::test]

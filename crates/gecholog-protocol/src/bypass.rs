@@ -22,7 +22,7 @@ pub enum Bypass {
 impl Bypass {
     pub const ALL: [Self; 4] = [Self::Timeout, Self::NoResponders, Self::TooLarge, Self::Other];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",

@@ -41,7 +41,7 @@ pub enum Malformed {
 impl Malformed {
     pub const ALL: [Self; 3] = [Self::NotJson, Self::NotAnObject, Self::NoPath];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotJson => "not_json",

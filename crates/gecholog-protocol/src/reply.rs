@@ -11,7 +11,7 @@ use types::mode::OperatingMode;
 use types::request::Patch;
 use types::router::RouterPath;
 
-/// What an answer had to do without. Each kind is counted; the first is said.
+/// What a reply had to do without. Each kind is counted, and logged once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Degradation {
     /// The pool chooses by fields of the body, and the message has none.
@@ -20,20 +20,20 @@ pub enum Degradation {
     NoHeaders,
     /// The target changes the body, and row 2 does not see it.
     NoBodyToChange,
-    /// The target changes the body, and that is no JSON object: it goes out as it is.
-    BodyIsNoObject,
+    /// The target changes the body, and that is not a JSON object: it is sent unchanged.
+    BodyNotAnObject,
 }
 
 impl Degradation {
-    pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyIsNoObject];
+    pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyNotAnObject];
 
-    /// As metrics spell it.
+    /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoBody => "no_body",
             Self::NoHeaders => "no_headers",
             Self::NoBodyToChange => "no_body_to_change",
-            Self::BodyIsNoObject => "body_is_no_object",
+            Self::BodyNotAnObject => "body_not_an_object",
         }
     }
 }
@@ -46,7 +46,7 @@ impl fmt::Display for Degradation {
             Self::NoBodyToChange => {
                 "a body was not changed: let the processor on .apply see broker_patch and outbound_payload, and write the latter"
             }
-            Self::BodyIsNoObject => "a body was not changed: it is no JSON object",
+            Self::BodyNotAnObject => "a body was not changed: it is not a JSON object",
         })
     }
 }
@@ -67,11 +67,11 @@ impl RouteReply {
         self.bytes.get(self.stamp.clone()).unwrap_or_default()
     }
 
-    /// What is sent, and what it had to do without. Takes as long as there is of the body.
+    /// The complete reply, and what it had to do without. Takes time in proportion to the body.
     pub fn complete(mut self, body: Option<RawJson<'_>>) -> (Vec<u8>, Option<Degradation>) {
         // Without a body this is row 1 of two; the other one has it.
         let Some(((at, change), body)) = self.change.zip(body) else { return (self.bytes, None) };
-        let Some(body) = patch::apply(&change, body) else { return (self.bytes, Some(Degradation::BodyIsNoObject)) };
+        let Some(body) = patch::apply(&change, body) else { return (self.bytes, Some(Degradation::BodyNotAnObject)) };
         let field = b"\"outbound_payload\":".iter().copied().chain(body).chain([b',']);
         self.bytes.splice(at..at, field);
         (self.bytes, None)
@@ -110,12 +110,12 @@ pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Degradation>) {
     let mut out = Vec::with_capacity(128);
     out.push(b'{');
     push_path(&mut out, router.as_str());
-    let mut flaw = None;
+    let mut degradation = None;
     match (message.patch, message.payload) {
         (None, _) => {}
-        (Some(_), None) => flaw = Some(Degradation::NoBodyToChange),
+        (Some(_), None) => degradation = Some(Degradation::NoBodyToChange),
         (Some(patch), Some(body)) => match patch::apply(&patch::read(patch), body) {
-            None => flaw = Some(Degradation::BodyIsNoObject),
+            None => degradation = Some(Degradation::BodyNotAnObject),
             Some(body) => {
                 out.extend_from_slice(b",\"outbound_payload\":");
                 out.extend_from_slice(&body);
@@ -123,7 +123,7 @@ pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Degradation>) {
         },
     }
     out.push(b'}');
-    (out, flaw)
+    (out, degradation)
 }
 
 /// A router's path has no character that JSON would escape.

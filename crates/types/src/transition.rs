@@ -165,7 +165,7 @@ pub enum IgnoreReason {
     /// The broker's choice was not applied because row 2 failed. No router is at fault.
     NotApplied,
     /// A duplicate of a log entry.
-    Twice,
+    Duplicate,
     /// The gateway's log filters removed a field that learning needs.
     Filtered,
 }
@@ -178,19 +178,19 @@ impl IgnoreReason {
         Self::ProcessorGenerated,
         Self::Echo,
         Self::NotApplied,
-        Self::Twice,
+        Self::Duplicate,
         Self::Filtered,
     ];
 
     /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::UnknownRouter => "not_ours",
+            Self::UnknownRouter => "unknown_router",
             Self::NoStatus => "no_status",
-            Self::ProcessorGenerated => "control",
+            Self::ProcessorGenerated => "processor_generated",
             Self::Echo => "echo",
             Self::NotApplied => "not_applied",
-            Self::Twice => "twice",
+            Self::Duplicate => "duplicate",
             Self::Filtered => "filtered",
         }
     }
@@ -199,12 +199,12 @@ impl IgnoreReason {
 impl fmt::Display for IgnoreReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownRouter => "about no router of ours",
+            Self::UnknownRouter => "about a router that is in no pool",
             Self::NoStatus => "without the upstream's status",
             Self::ProcessorGenerated => "answered by a processor",
             Self::Echo => "answered by the gateway's echo",
             Self::NotApplied => "our choice was not applied: row 2 did not run",
-            Self::Twice => "seen before",
+            Self::Duplicate => "a duplicate",
             Self::Filtered => "emptied by the gateway's log filters",
         })
     }

@@ -63,8 +63,8 @@ impl Call<'_> {
         let story = explanation.unwrap_or_else(|| format!("{attempts} ({why})"));
         let all_limited = matches!(why, GiveUp::NoTarget(Outage { rate_limited: true, .. }));
         match all_limited || attempts.ended_rate_limited() {
-            true => LocalReply::RateLimited(story),
-            false => LocalReply::NobodyLeft(story),
+            true => LocalReply::AllTargetsRateLimited(story),
+            false => LocalReply::AllTargetsUnavailable(story),
         }
     }
 }

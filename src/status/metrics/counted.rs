@@ -105,7 +105,9 @@ impl Relay {
         let help = "Calls that the relay did not retry, by reason";
         kinds(encoder, "relay_calls_given_up", help, "reason", &self.given_up)?;
         for (name, help, value) in [
-            ("relay_calls_under_way", "Calls in progress in the relay", self.in_flight),
+            ("relay_calls_in_flight", "Calls in progress in the relay", self.in_flight),
+            // The name until 0.1: emitted for one release more.
+            ("relay_calls_under_way", "Deprecated: relay_calls_in_flight", self.in_flight),
             ("relay_calls_limit", "Calls that may be in progress in the relay at a time", self.limit),
             // The name until 0.1: emitted for one release more.
             ("relay_calls_room", "Deprecated: relay_calls_limit", self.limit),

@@ -136,7 +136,7 @@ impl Scrape {
             passed.counter([("pool", ingress), ("reason", "all_disabled")], pool.all_disabled)?;
             passed.counter([("pool", ingress), ("reason", "no_matching_target")], pool.no_matching_target)?;
         }
-        passed.counter([("pool", ""), ("reason", "not_ours")], self.status.broker.not_ours)?;
+        passed.counter([("pool", ""), ("reason", "unknown_ingress")], self.status.broker.not_ours)?;
         let help = "1: at least one target of the pool may serve";
         let mut serves = family(encoder, "pool_serves", help, MetricType::Gauge, None)?;
         for pool in &self.status.broker.pools {
@@ -201,10 +201,15 @@ impl Scrape {
                 outcomes.counter([("router", path), ("class", class.as_str())], count)?;
             }
         }
-        let help = "Answers whose retry headers cannot be read";
-        let mut hints = family(encoder, "unreadable_hints", help, MetricType::Counter, None)?;
-        for (path, router) in self.routers() {
-            hints.counter([("router", path)], router.unreadable_hints)?;
+        for (name, help) in [
+            ("unparsable_retry_after", "Answers whose retry headers cannot be parsed"),
+            // The name until 0.1: emitted for one release more.
+            ("unreadable_hints", "Deprecated: unparsable_retry_after"),
+        ] {
+            let mut unparsable = family(encoder, name, help, MetricType::Counter, None)?;
+            for (path, router) in self.routers() {
+                unparsable.counter([("router", path)], router.unparsable_retry_after)?;
+            }
         }
         let help = "Completion tokens reported by upstreams";
         let mut tokens = family(encoder, "completion_tokens", help, MetricType::Counter, None)?;

@@ -31,7 +31,7 @@ pub struct RouterStats {
     /// Completion tokens, of answers that report them.
     pub tokens: u64,
     /// Answers with an unparsable retry-after.
-    pub unreadable_hints: u64,
+    pub unparsable_retry_after: u64,
     /// Of the failures: 503 and 529.
     pub overloaded: u64,
     /// Of the failures: 429.
@@ -77,7 +77,7 @@ impl RouterStats {
                 self.last_failure = Some((now, outcome.cause));
             }
         }
-        self.unreadable_hints += u64::from(outcome.retry_after == Some(RetryAfter::Unparsable));
+        self.unparsable_retry_after += u64::from(outcome.retry_after == Some(RetryAfter::Unparsable));
         self.not_founds += u64::from(outcome.status == 404);
         if matches!(outcome.status, 401 | 403) {
             self.refusals = self.refusals.saturating_add(1);

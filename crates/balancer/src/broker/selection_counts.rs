@@ -57,7 +57,7 @@ impl SelectionReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Random => "random",
-            Self::Turn => "turn",
+            Self::Turn => "round_robin",
             Self::First => "first",
             Self::TwoChoices => "two_choices",
             Self::Sticky => "sticky",
@@ -67,7 +67,7 @@ impl SelectionReason {
             Self::Default => "default",
             Self::Probe => "probe",
             Self::LastResort => "last_resort",
-            Self::Panic => "while_disabled",
+            Self::Panic => "panic",
         }
     }
 

@@ -133,7 +133,7 @@ pub struct RouterStatus {
     pub refused: u64,
     /// Answers with an unparsable retry-after.
     #[serde(skip)]
-    pub unreadable_hints: u64,
+    pub unparsable_retry_after: u64,
     /// Completion tokens.
     pub tokens: u64,
     /// The upstream's latency.
@@ -327,7 +327,7 @@ impl Broker {
             overloaded: stats.overloaded,
             rate_limited: stats.rate_limited,
             refused: stats.refused,
-            unreadable_hints: stats.unreadable_hints,
+            unparsable_retry_after: stats.unparsable_retry_after,
             tokens: stats.tokens,
             latency: stats.latency.clone(),
             last_failure: stats.last_failure.map(|(at, cause)| LastFailure { at, cause }),

@@ -77,7 +77,7 @@ pub enum GiveUp {
 
 impl GiveUp {
     /// The label values of all reasons.
-    pub const ALL_STR: [&str; 4] = ["attempts", "time", "budget", "nobody_left"];
+    pub const ALL_STR: [&str; 4] = ["attempts", "time", "budget", "no_target_left"];
 
     /// The label value in metrics.
     pub const fn as_str(self) -> &'static str {

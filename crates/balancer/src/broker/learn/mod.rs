@@ -218,12 +218,12 @@ impl Broker {
     ) -> Result<(), IgnoreReason> {
         // The relay's own, which comes back where a connection has moved to another server of the bus meanwhile.
         if report.decision().is_some() && self.routers.is_relayed(outcome.router) {
-            return Err(IgnoreReason::Twice);
+            return Err(IgnoreReason::Duplicate);
         }
         let key = Key::new(entry.answer.transaction, outcome.router, outcome.status);
         let met = self.dedup.log(key, entry.egress_status, entry.started, now);
         if met == Match::Twice {
-            return Err(IgnoreReason::Twice);
+            return Err(IgnoreReason::Duplicate);
         }
         // The relay has reported the request of its attempt already, by a digest of all of it.
         let reported = match &met {

@@ -464,7 +464,7 @@ mod pairing {
         let mut harness = Harness::new(2);
         let first = log("/azure/r0/", 200, "A_1_1_1", 0, 9);
         assert_eq!(harness.learn(&first, START), None);
-        assert_eq!(harness.learn(&first, at(1)), Some(IgnoreReason::Twice));
+        assert_eq!(harness.learn(&first, at(1)), Some(IgnoreReason::Duplicate));
         assert_eq!(harness.learn(&log("/azure/r0/", 200, "A_1_1_1", 1, 9), at(2)), None, "begun at another moment");
         assert_eq!(harness.stats(0).answers(), 2);
     }

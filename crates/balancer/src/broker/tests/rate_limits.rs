@@ -178,7 +178,7 @@ fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
     let theirs =
         Report { stamped_path: Some(&served), stamp_id: Some("other-0"), ..log(&served, 200, "A_1_1_0", 0, 5) };
     harness.learn(&theirs, at(0));
-    assert_eq!(harness.learn(&theirs, at(1)), Some(IgnoreReason::Twice));
+    assert_eq!(harness.learn(&theirs, at(1)), Some(IgnoreReason::Duplicate));
     assert_eq!(harness.route(&INGRESS, 2).router(), RouterId(0));
     assert_eq!(harness.route(&INGRESS, 3).router(), RouterId(1));
     // A client that named the router itself, and one that is unknown.

@@ -296,7 +296,10 @@ fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
     assert!(observed.is_some(), "without tokens too");
     assert_eq!(harness.broker.dedup.len(), 0);
     assert!(!harness.broker.in_flight.contains(route.number));
-    assert_eq!(harness.learn(&Report { decision: Some(route.number), ..entry }, at(1_100)), Some(IgnoreReason::Twice));
+    assert_eq!(
+        harness.learn(&Report { decision: Some(route.number), ..entry }, at(1_100)),
+        Some(IgnoreReason::Duplicate)
+    );
     assert_eq!(harness.stats(place).successes, 1);
     assert_eq!(harness.learn(&Report { transaction: Some("M_1_1_1"), ..entry }, at(1_200)), None, "of another replica");
     assert_eq!((harness.stats(place).successes, invariants::broken(&harness.broker)), (2, None));
