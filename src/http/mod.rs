@@ -89,7 +89,7 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
-    socket.listen(limits::BACKLOG)
+    socket.listen(limits::LISTEN_BACKLOG)
 }
 
 /// Whom the API answers.

@@ -18,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
-use crate::server::{self, ClientSocket, Heads, Observed, Place, Places, ResetFlag, ServerTls};
+use crate::server::{self, ClientSocket, ConnectionSlot, ConnectionSlots, Heads, Observed, ResetFlag, ServerTls};
 
 /// The head of a request must come within this time, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,7 +27,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves until `stop` says so, then lets the calls in progress finish within the grace, and cuts the rest.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>, mut stop: watch::Receiver<bool>) {
-    let places = Places::new(relay.room.connections);
+    let slots = ConnectionSlots::new(relay.room.connections);
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -36,12 +36,12 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
             accepted = accept(&relay, &listener) => accepted,
         };
         let Some(stream) = accepted else { continue };
-        let place = tokio::select! {
+        let slot = tokio::select! {
             _ = stop.changed() => break,
-            place = place(&places) => place,
+            slot = take_slot(&slots) => slot,
         };
         let connection =
-            serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), place);
+            serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), slot);
         tasks.spawn(connection);
         while tasks.try_join_next().is_some() {}
     }
@@ -66,14 +66,14 @@ async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
     }
 }
 
-/// A free place, or that of the connection that has waited longest for a request; while requests are answered on all of them,
-/// the first that ends.
-async fn place(places: &Places) -> Arc<Place> {
-    places.notice_requests().await;
+/// Waits for a slot: a free one, that of the connection that is idle for longest, or the first one that is free again where all
+/// connections are answering.
+async fn take_slot(slots: &ConnectionSlots) -> Arc<ConnectionSlot> {
+    slots.notice_requests().await;
     loop {
-        match places.take() {
-            Ok(place) => return place,
-            Err(wait) => places.changed(wait).await,
+        match slots.take() {
+            Ok(slot) => return slot,
+            Err(wait) => slots.changed(wait).await,
         }
     }
 }
@@ -84,7 +84,7 @@ async fn serve_connection(
     tls: Option<ServerTls>,
     mut stop: watch::Receiver<bool>,
     watcher: Watcher,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "no TCP_NODELAY");
@@ -94,7 +94,7 @@ async fn serve_connection(
     let mut stream = TimeoutStream::new(ClientSocket::new(stream, reset.clone()));
     stream.set_write_timeout(Some(relay.room.patience));
     let watch = LengthLineCounter::default();
-    let handshake = server::handshake(tls.as_ref(), stream, &place, HEAD_TIMEOUT);
+    let handshake = server::handshake(tls.as_ref(), stream, &slot, HEAD_TIMEOUT);
     let stream = tokio::select! {
         _ = stop.changed() => return,
         ended = handshake => match ended {
@@ -102,18 +102,18 @@ async fn serve_connection(
             Err(error) => return tracing::debug!(%error, "a client's TLS handshake failed"),
         },
     };
-    let heads = Heads::for_place(Arc::clone(&place));
+    let heads = Heads::for_slot(Arc::clone(&slot));
     let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());
         request.extensions_mut().insert(watch.lines());
-        let serving = heads.begin();
+        let guard = heads.begin();
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {
             let counted = metrics::CallCounter::begin(relay.handle.clone());
             let response = counted.end(call::serve(&relay, request).await);
             watch.restart();
-            Ok::<_, Infallible>(response.map(|body| serving.whole(body.reset_if_broken(reset))))
+            Ok::<_, Infallible>(response.map(|body| guard.guard_body(body.reset_if_broken(reset))))
         }
     });
     let connection = http1::Builder::new()
@@ -130,6 +130,6 @@ async fn serve_connection(
                 tracing::debug!(%error, "a client's connection ended");
             }
         }
-        () = place.evicted() => tracing::debug!("a client's connection without a request gave its place to another one"),
+        () = slot.evicted() => tracing::debug!("a client's idle connection was closed to make room for a new one"),
     }
 }

@@ -1,14 +1,14 @@
-//! What the servers of this process share, the relay and HTTP: places for connections, of which one that keeps its server
-//! waiting for a request is given to another connection, and TLS for their clients.
+//! What the servers of this process share, the relay and HTTP: slots for connections, whose idle ones make room for new
+//! ones, and TLS for clients.
 
+mod answering;
+mod connection_slots;
 mod observed;
-mod places;
-mod serving;
 mod socket;
 mod tls;
 
+pub use answering::{AnsweringGuard, GuardedBody, Heads};
+pub use connection_slots::{ConnectionSlot, ConnectionSlots, Wait};
 pub use observed::{Observed, StreamObserver};
-pub use places::{Place, Places, Wait};
-pub use serving::{Heads, ServedBody, Serving};
 pub use socket::{ClientSocket, ResetFlag};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

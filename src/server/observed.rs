@@ -6,16 +6,15 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a watcher learns of a stream.
+/// Is called for what passes through a stream.
 pub trait StreamObserver: Unpin {
     /// These bytes were read; called with none at the end of the stream.
     fn on_read(&mut self, _bytes: &[u8]) {}
 
-    /// All that was written is with the system. hyper asks for this when it has nothing left to write.
+    /// All that was written was handed to the system. hyper flushes when it has nothing left to write.
     fn on_flushed(&mut self) {}
 }
 
-/// A stream with its watcher.
 #[derive(Debug)]
 pub struct Observed<S, O> {
     stream: S,

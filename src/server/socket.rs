@@ -1,5 +1,5 @@
 //! A client's connection that can be reset instead of closed: where HTTP gives a body no other end than that of its connection
-//! (HTTP/1.0), a client would take what came of a broken one for all of it.
+//! (HTTP/1.0), a client would take the beginning of a body that broke off for the whole body.
 
 use std::io;
 use std::pin::Pin;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Asks for a reset of one connection when it is dropped. Clones are about the same connection.
+/// Whether one connection is reset when it is dropped; clones are for the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct ResetFlag(Arc<AtomicBool>);
 

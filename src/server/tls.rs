@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::Place;
+use super::ConnectionSlot;
 use crate::system::files::{self, Unreadable};
 
 /// The largest file of a certificate chain or a key, in bytes.
@@ -207,18 +207,18 @@ fn config(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> R
 /// The stream to speak HTTP on: without `tls` the connection itself, otherwise after its handshake.
 ///
 /// # Errors
-/// The handshake failed, took longer than `timeout`, or the place was given to another connection meanwhile.
+/// The handshake failed, took longer than `timeout`, or the connection was evicted meanwhile.
 pub async fn handshake<S: AsyncRead + AsyncWrite + Send + 'static>(
     tls: Option<&ServerTls>,
     stream: TimeoutStream<S>,
-    place: &Place,
+    slot: &ConnectionSlot,
     timeout: Duration,
 ) -> io::Result<ClientStream> {
     let Some(tls) = tls else { return Ok(Box::pin(stream)) };
     tokio::select! {
         biased;
         accepted = tokio::time::timeout(timeout, tls.acceptor().accept(Box::pin(stream))) => Ok(Box::pin(accepted??)),
-        () = place.evicted() => Err(io::Error::other("the connection was closed to make room for another one")),
+        () = slot.evicted() => Err(io::Error::other("the connection was closed to make room for another one")),
     }
 }
 
