@@ -21,7 +21,6 @@ use crate::calls::CallSink;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::file::PoolsFile;
-use crate::guesses::Guesses;
 use crate::nats::{AdminEndpoints, ConnectionStatus, Peers, Start};
 use crate::prices::PricesFile;
 use crate::relay::Relay;
@@ -29,6 +28,7 @@ use crate::server::ServerTls;
 use crate::shared_broker::SharedBroker;
 use crate::system::descriptors;
 use crate::traces::Traces;
+use crate::wrong_tokens::WrongTokenLimiter;
 use crate::{http, nats, prices, relay, reload, replica_id, telemetry, traces};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
@@ -75,9 +75,10 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(MAX_PENDING_ENTRIES);
     let token = config.access.token.clone();
-    let guesses = Guesses::new(handle.clone());
+    let wrong_tokens = WrongTokenLimiter::new(handle.clone());
     let relay = relay::Settings { room, ..config.relay };
-    let relay = RelayTask::start(&relay, config.tls.clone(), &handle, &replica, (token.clone(), guesses.clone()), log)?;
+    let relay =
+        RelayTask::start(&relay, config.tls.clone(), &handle, &replica, (token.clone(), wrong_tokens.clone()), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = BackgroundTasks {
@@ -88,7 +89,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         listener,
         access: config.access,
         tls: config.tls,
-        guesses,
+        wrong_tokens,
         start: Start { listening, begun },
         pools: config.pools,
         prices: config.prices,
@@ -213,7 +214,7 @@ impl RelayTask {
         tls: Option<ServerTls>,
         handle: &SharedBroker,
         replica: &str,
-        token: (Option<Token>, Guesses),
+        token: (Option<Token>, WrongTokenLimiter),
         log: mpsc::Sender<Vec<u8>>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
@@ -258,7 +259,7 @@ struct BackgroundTasks {
     listener: Option<std::net::TcpListener>,
     access: http::Access,
     tls: Option<ServerTls>,
-    guesses: Guesses,
+    wrong_tokens: WrongTokenLimiter,
     start: Start,
     pools: Option<PoolsFile>,
     prices: Option<PricesFile>,
@@ -285,8 +286,20 @@ impl BackgroundTasks {
     }
 
     async fn serve(self) -> anyhow::Result<()> {
-        let Self { settings, handle, links, listener, access, tls, guesses, start, pools, prices, relay, mut entries } =
-            self;
+        let Self {
+            settings,
+            handle,
+            links,
+            listener,
+            access,
+            tls,
+            wrong_tokens,
+            start,
+            pools,
+            prices,
+            relay,
+            mut entries,
+        } = self;
         let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
         let state = http::HttpState {
             handle: handle.clone(),
@@ -294,7 +307,7 @@ impl BackgroundTasks {
             bus: settings.show(),
             feed: http::Feed::default(),
             peers: peers.clone(),
-            guesses: guesses.clone(),
+            wrong_tokens: wrong_tokens.clone(),
         };
         let http = serve_http(listener, tls.clone(), state, &access);
         let learning = async {
@@ -310,7 +323,7 @@ impl BackgroundTasks {
                 settings: &settings,
                 links: &links,
                 token: peers.token(),
-                guesses: &guesses,
+                wrong_tokens: &wrong_tokens,
             };
             let admin =
                 async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };

@@ -13,7 +13,6 @@ pub mod config;
 pub mod fault;
 #[cfg(test)]
 mod fixtures;
-pub mod guesses;
 pub mod http;
 pub mod lint;
 pub mod nats;
@@ -30,3 +29,4 @@ pub mod status;
 pub mod system;
 pub mod telemetry;
 pub mod traces;
+pub mod wrong_tokens;

@@ -100,7 +100,7 @@ async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection
     }
     // To present none is no guess.
     if headers.contains_key(AUTHORIZATION)
-        && let Err(fault) = sources.guesses.wrong("http").await
+        && let Err(fault) = sources.wrong_tokens.delay("http").await
     {
         return Err((StatusCode::TOO_MANY_REQUESTS, fault.to_string()));
     }

@@ -28,10 +28,10 @@ pub use events::Feed;
 pub use limits::serve;
 
 use crate::admin::Token;
-use crate::guesses::Guesses;
 use crate::nats::{ConnectionStatus, Peers};
 use crate::shared_broker::SharedBroker;
 use crate::status::Bus;
+use crate::wrong_tokens::WrongTokenLimiter;
 
 /// Where HTTP listens by default: this machine only.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5381);
@@ -112,7 +112,7 @@ pub struct HttpState {
     /// What happens, as it happens.
     pub feed: Feed,
     pub peers: Peers,
-    pub guesses: Guesses,
+    pub wrong_tokens: WrongTokenLimiter,
 }
 
 /// The routes: probes and metrics for every client, the API only by an accepted host name.

@@ -21,9 +21,9 @@ use tokio::sync::oneshot;
 use super::{ConnectionStatus, Settings, chunks, peers, takeover};
 use crate::admin::{AdminAction, AdminRequest, AuthError, Token};
 use crate::calls::CallQuery;
-use crate::guesses::Guesses;
 use crate::shared_broker::SharedBroker;
 use crate::status::{ConfigStatus, Status};
+use crate::wrong_tokens::WrongTokenLimiter;
 use gecholog_protocol::Message;
 
 /// The name of the service.
@@ -50,7 +50,7 @@ pub struct AdminEndpoints<'a> {
     /// The operators' token; none: read only.
     pub token: Option<&'a Token>,
     /// Orders that are signed with another one.
-    pub guesses: &'a Guesses,
+    pub wrong_tokens: &'a WrongTokenLimiter,
 }
 
 /// How a replica's start goes on: orders are heard before the others are asked, so that none falls between.
@@ -208,7 +208,7 @@ impl AdminEndpoints<'_> {
 
     /// Answers an order that is signed with another token, a second late or that there are too many of them.
     async fn refuse_guess(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
-        match self.guesses.wrong("bus").await {
+        match self.wrong_tokens.delay("bus").await {
             Ok(()) => self.respond(client, word, &ask, replica).await,
             Err(fault) => {
                 let mut headers = HeaderMap::new();

@@ -23,7 +23,7 @@ use types::time::BrokerTime;
 /// All answers are in when none came for this time, and for as long as the first one took.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(250);
 /// Timeout of the first answer. Longer than a replica holds back its answer to a wrong token
-/// ([`WRONG_TOKEN_DELAY`](crate::guesses::WRONG_TOKEN_DELAY)), so that this answer is seen.
+/// ([`WRONG_TOKEN_DELAY`](crate::wrong_tokens::WRONG_TOKEN_DELAY)), so that this answer is seen.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// Timeout of all answers together.
 const MAX_WAIT: Duration = Duration::from_secs(5);

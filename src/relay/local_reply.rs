@@ -17,8 +17,8 @@ use serde_json::json;
 
 use super::provider_target::{ANTHROPIC_VERSION, NotSent};
 use super::proxy_body::ProxyBody;
-use crate::guesses::TooMany;
 use crate::provider_auth;
+use crate::wrong_tokens::TooManyWrongTokens;
 
 /// The methods that are passed on. `TRACE` would hand a target's own key to the client, `CONNECT` asks for a tunnel, and no API
 /// has others.
@@ -60,7 +60,7 @@ pub(super) enum LocalReply {
     /// This process has no descriptors, memory or ports left to call a target with.
     Exhausted,
     /// Too many wrong operators' tokens.
-    TooManyGuesses(TooMany),
+    TooManyWrongTokens(TooManyWrongTokens),
     /// No target of the pool serves this model; those that there are.
     UnknownModel(String, Arc<[String]>),
     /// The request names no model, and no target sets one; those that there are.
@@ -88,7 +88,7 @@ impl LocalReply {
             Self::Incomplete => (StatusCode::BAD_REQUEST, "request_incomplete"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             Self::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "broker_exhausted"),
-            Self::TooManyGuesses(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
+            Self::TooManyWrongTokens(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_wrong_tokens"),
             Self::UnknownModel(..) => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::NoModel(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::ClientConfig(_) => (StatusCode::BAD_REQUEST, "invalid_config"),
@@ -132,7 +132,7 @@ impl LocalReply {
             Self::Exhausted => {
                 "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
             }
-            Self::TooManyGuesses(fault) => fault.to_string(),
+            Self::TooManyWrongTokens(fault) => fault.to_string(),
             Self::UnknownModel(asked, models) => {
                 format!("The model `{}` does not exist here. There are: {}.", shortened(asked), listed(models))
             }
@@ -166,7 +166,7 @@ impl LocalReply {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy | Self::Exhausted | Self::TooManyGuesses(_) | Self::NotSent(NotSent::NoMemory) => {
+            Self::Busy | Self::Exhausted | Self::TooManyWrongTokens(_) | Self::NotSent(NotSent::NoMemory) => {
                 Some(Duration::from_secs(1))
             }
             Self::NotSent(NotSent::NoKey) => Some(provider_auth::RETRY_AFTER),
@@ -187,7 +187,7 @@ impl LocalReply {
             Self::Incomplete,
             Self::Busy,
             Self::Exhausted,
-            Self::TooManyGuesses(TooMany),
+            Self::TooManyWrongTokens(TooManyWrongTokens),
             Self::UnknownModel(String::new(), Arc::default()),
             Self::NoModel(Arc::default()),
             Self::ClientConfig(Vec::new()),

@@ -67,8 +67,8 @@ pub use server::serve;
 pub use target::{Base, BaseFault};
 
 use crate::admin::Token;
-use crate::guesses::Guesses;
 use crate::shared_broker::SharedBroker;
+use crate::wrong_tokens::WrongTokenLimiter;
 use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits, TimeLimits};
 use body::BodyMemory;
 use client::{Clients, ConnectTimeout};
@@ -221,7 +221,7 @@ pub struct Relay {
     cors: Option<AllowedOrigins>,
     /// Who may read traces.
     token: Option<Token>,
-    guesses: Guesses,
+    wrong_tokens: WrongTokenLimiter,
     budget: Mutex<RetryBudget>,
     sessions: Sessions,
     /// Fetches the keys of ours that expire.
@@ -248,7 +248,7 @@ impl fmt::Debug for Relay {
 
 impl Relay {
     /// A relay that serves no client yet. `replica` signs its sessions; `token` is what operators prove themselves by, and
-    /// `guesses` are the wrong ones; `log` takes
+    /// `wrong_tokens` delays the answers to wrong ones; `log` takes
     /// attempts that do not pass the gateway, for entries in the gateway's form.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl Relay {
         settings: &Settings,
         handle: SharedBroker,
         replica: &str,
-        (token, guesses): (Option<Token>, Guesses),
+        (token, wrong_tokens): (Option<Token>, WrongTokenLimiter),
         log: mpsc::Sender<Vec<u8>>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
@@ -274,7 +274,7 @@ impl Relay {
             room: *room,
             cors: cors.clone(),
             token,
-            guesses,
+            wrong_tokens,
             budget: Mutex::new(RetryBudget::new(rules.spending)),
             sessions: Sessions::new(replica),
             calls: Arc::new(Semaphore::new(room.calls)),

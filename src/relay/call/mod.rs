@@ -110,9 +110,9 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
 /// The answer, with the trace of the call for those who may see it.
 async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBody> {
     if trace::is_guess(&head.headers, relay.token.as_ref())
-        && let Err(fault) = relay.guesses.wrong("relay").await
+        && let Err(fault) = relay.wrong_tokens.delay("relay").await
     {
-        return LocalReply::TooManyGuesses(fault).response(head);
+        return LocalReply::TooManyWrongTokens(fault).response(head);
     }
     let mut running = RunningCall::new(relay.handle.clone());
     let mut response = respond(relay, head, body, &mut running).await;

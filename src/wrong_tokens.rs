@@ -1,0 +1,46 @@
+//! Wrong operators' tokens: the answer to each is delayed by a second, and at most [`MAX_DELAYED`] wait at a time, so that guessing
+//! is slow and costs little. The limit is not per address: behind a gateway all clients share one. The right token is never
+//! delayed; that it is hard to guess is checked at the start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::shared_broker::SharedBroker;
+
+/// Delay of the answer to a wrong token.
+pub const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
+/// Wrong tokens that wait at a time; further ones are rejected at once.
+pub const MAX_DELAYED: usize = 8;
+
+/// Delays and limits the wrong tokens of this process; clones share the limit.
+#[derive(Debug, Clone)]
+pub struct WrongTokenLimiter {
+    handle: SharedBroker,
+    permits: Arc<Semaphore>,
+}
+
+/// [`MAX_DELAYED`] wrong tokens are waiting already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many wrong operators' tokens at a time: come again in a second, with the right one")]
+pub struct TooManyWrongTokens;
+
+impl WrongTokenLimiter {
+    pub fn new(handle: SharedBroker) -> Self {
+        Self { handle, permits: Arc::new(Semaphore::new(MAX_DELAYED)) }
+    }
+
+    /// Counts a wrong token that was presented over `via` (`http`, `relay`, `bus`), and returns after [`WRONG_TOKEN_DELAY`].
+    ///
+    /// # Errors
+    /// [`MAX_DELAYED`] others are waiting already; then it returns at once.
+    pub async fn delay(&self, via: &'static str) -> Result<(), TooManyWrongTokens> {
+        if let Some(total) = self.handle.counts().wrong_tokens.count(via, self.handle.now()) {
+            tracing::warn!(via, total, "a wrong operators' token was presented (logged once a minute)");
+        }
+        let _permit = self.permits.try_acquire().map_err(|_| TooManyWrongTokens)?;
+        tokio::time::sleep(WRONG_TOKEN_DELAY).await;
+        Ok(())
+    }
+}
