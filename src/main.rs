@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use gecholog_broker::cli::bus::{Orders, Source, WhyArgs};
+use gecholog_broker::cli::bus::{AdminSubcommand, Source, WhyArgs};
 use gecholog_broker::cli::{self, BadArgument, Cli, Command, OutputError};
 use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
@@ -95,12 +95,12 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         Command::Status(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(&args, sources),
-        Command::Drain(timed) => order(sources, Orders::Drain(timed)),
-        Command::Resume(target) => order(sources, Orders::Resume(target)),
-        Command::Disable(timed) => order(sources, Orders::Disable(timed)),
-        Command::Enable(target) => order(sources, Orders::Enable(target)),
-        Command::Weight(weigh) => order(sources, Orders::Weight(weigh)),
-        Command::Mode { mode, reason } => order(sources, Orders::Mode(mode, reason)),
+        Command::Drain(timed) => administer(sources, AdminSubcommand::Drain(timed)),
+        Command::Resume(target) => administer(sources, AdminSubcommand::Resume(target)),
+        Command::Disable(timed) => administer(sources, AdminSubcommand::Disable(timed)),
+        Command::Enable(target) => administer(sources, AdminSubcommand::Enable(target)),
+        Command::Weight(weigh) => administer(sources, AdminSubcommand::Weight(weigh)),
+        Command::Mode { mode, reason } => administer(sources, AdminSubcommand::Mode(mode, reason)),
     }
 }
 
@@ -116,8 +116,8 @@ fn why(args: &WhyArgs, sources: Sources) -> anyhow::Result<ExitCode> {
     print(&report)
 }
 
-fn order(sources: Sources, order: Orders) -> anyhow::Result<ExitCode> {
-    order.run(&operator(sources)?, &mut std::io::stdout().lock())?;
+fn administer(sources: Sources, command: AdminSubcommand) -> anyhow::Result<ExitCode> {
+    command.run(&operator(sources)?, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -25,8 +25,8 @@ pub(crate) async fn post(broker: &Broker, path: &str, token: Option<&str>, body:
     (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
 }
 
-pub(crate) async fn say(broker: &Broker, router: &str, verb: &str, body: &str) -> Value {
-    let path = format!("/api/v1/routers/{}/{verb}", quoted(router));
+pub(crate) async fn say(broker: &Broker, router: &str, action: &str, body: &str) -> Value {
+    let path = format!("/api/v1/routers/{}/{action}", quoted(router));
     let (status, answer) = post(broker, &path, Some(ADMIN), body).await;
     assert_eq!(status, 200, "{answer}");
     answer
@@ -128,7 +128,7 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
     for (path, body, code, words) in [
         ("/api/v1/routers/%2Fnobodys%2F/drain", "", 404, "/nobodys/ is in no pool"),
         ("/api/v1/routers/gpt4/drain", "", 404, "begin and end with"),
-        ("/api/v1/routers/%2Fazure%2Fdud%2F/kill", "", 404, "no other verb"),
+        ("/api/v1/routers/%2Fazure%2Fdud%2F/kill", "", 404, "not another action"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/drain", "{", 400, "not understood"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/drain", r#"{"for":"-5m"}"#, 400, "-5m"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/disable", "", 400, "needs \"for\""),
@@ -151,8 +151,8 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
-    pub(crate) fn new(verb: &str, body: &str, token: &str, shift: i64) -> Self {
-        let subject = format!("coburn.gl.broker.ctl.{verb}");
+    pub(crate) fn new(action: &str, body: &str, token: &str, shift: i64) -> Self {
+        let subject = format!("coburn.gl.broker.ctl.{action}");
         let nanos = jiff::Timestamp::now().as_nanosecond() + i128::from(shift) * 1_000_000_000;
         let at = BrokerTime::from_nanos(u64::try_from(nanos).unwrap());
         let mac = Token::new(token).sign(&subject, at, format!("{nanos}"), body.as_bytes());
@@ -201,7 +201,7 @@ async fn over_the_bus_only_what_is_signed_is_carried_out_and_only_once() {
     assert_eq!((&done["replica"], &done["done"]), (&broker.replica().await.into(), &"/azure/dud/ drained".into()));
     assert_eq!(router(&broker, DUD).await["drained"]["by"], "somebody over the bus");
     Signed::new("resume", &body, ADMIN, 0).send(&bus).await.unwrap();
-    assert_eq!(good.send(&bus).await.unwrap_err(), "taken before");
+    assert_eq!(good.send(&bus).await.unwrap_err(), "received before");
     assert_eq!(router(&broker, DUD).await["drained"], Value::Null, "a repetition changes nothing");
 }
 

@@ -48,7 +48,7 @@ async fn the_openapi_file_names_every_path_and_what_it_answers() {
             if path == "/api/v1/events" {
                 continue; // never ends
             }
-            let target = path.replace("{router}", "%2Fazure%2Fdud%2F").replace("{verb}", "drain");
+            let target = path.replace("{router}", "%2Fazure%2Fdud%2F").replace("{action}", "drain");
             let target = target.replace("{pool}", "%2Fazure%2F");
             let body = match path.rsplit('/').next() {
                 _ if method == "get" => "",

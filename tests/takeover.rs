@@ -253,7 +253,7 @@ async fn a_recorded_order_is_refused_after_a_restart() {
     let second = admin(&bus).ready().await;
     drop(first);
     for recorded in [&drain, &ahead] {
-        assert_eq!(recorded.send(&bus).await.unwrap_err(), "taken before");
+        assert_eq!(recorded.send(&bus).await.unwrap_err(), "received before");
     }
     behind.send(&bus).await.unwrap();
     assert_eq!(Signed::new("resume", &body, ADMIN, 0).send(&bus).await.unwrap()["error"], Value::Null);

@@ -1,6 +1,5 @@
-//! Authentication of operators by their token. It never crosses the bus, where every processor can listen:
-//! what crosses is a keyed hash of the message with it (HMAC-SHA256), over subject, time, nonce and body, and each is taken
-//! once and only within half a minute.
+//! Authentication of operators by their token. The token is never sent over the bus, where every processor can listen. Messages are
+//! signed with it instead (HMAC-SHA256 over subject, time, nonce and body), and a signature is accepted once, within 30 s.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,7 +11,7 @@ use types::time::BrokerTime;
 
 /// How far the sender's clock may be from this one.
 pub const SIGNATURE_WINDOW: Duration = Duration::from_secs(30);
-/// The most nonces that are remembered; more orders than that within the window are refused.
+/// The most nonces that are remembered: more commands within twice the window are refused.
 const MAX_NONCES: usize = 10_000;
 /// The longest nonce, in bytes.
 const MAX_NONCE_CHARS: usize = 64;
@@ -26,24 +25,22 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a signed message carries beside its body.
+/// The signature of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageSignature {
     /// When it was signed, in nanoseconds since the Unix epoch.
     pub at: u64,
-    /// Never used before.
+    /// Never used before, at most [`MAX_NONCE_CHARS`] bytes.
     pub nonce: String,
     /// The hash, in hexadecimal digits.
     pub mac: String,
 }
 
-/// Why a message is not taken.
+/// Why a message is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// This replica has no token.
-    #[error(
-        "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE) and start it again"
-    )]
+    #[error("this broker is read-only: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE) and start it again")]
     Closed,
     #[error("not signed: set BROKER_ADMIN_TOKEN to the broker's")]
     Missing,
@@ -53,17 +50,16 @@ pub enum AuthError {
     /// Signed too long ago, or ahead of time.
     #[error("signed more than 30 s ago, or ahead of time: are the clocks right?")]
     Stale,
-    #[error("taken before")]
+    #[error("received before")]
     Repeated,
-    /// Signed before this replica started: it may have been taken then, and whether it was is forgotten.
-    #[error("signed before this replica started: give the order again (if it is new, are the clocks right?)")]
+    /// Signed before this replica started, so whether it was accepted then is not known.
+    #[error("signed before this replica started: give the command again (if it is new, are the clocks right?)")]
     BeforeStart,
-    #[error("too many orders within a minute")]
+    #[error("too many commands within a minute")]
     TooMany,
 }
 
 impl Token {
-    /// From the token as it was written.
     pub fn new(token: &str) -> Self {
         Self(Key::new(HMAC_SHA256, token.as_bytes()))
     }
@@ -74,20 +70,21 @@ impl Token {
         MessageSignature { at, nonce, mac: hex(mac.as_ref()) }
     }
 
-    /// Whether a message was signed with this token, a short while ago. Takes as long whatever is wrong with the hash.
+    /// Checks that a message was signed with this token within [`SIGNATURE_WINDOW`]. The time that it takes does not depend on
+    /// what is wrong with the hash.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// Why it is not accepted.
     pub fn check(&self, subject: &str, mac: &MessageSignature, body: &[u8], now: BrokerTime) -> Result<(), AuthError> {
         self.verify(subject, mac, body)?;
         let at = BrokerTime::from_nanos(mac.at);
         if at.since(now).max(now.since(at)) > SIGNATURE_WINDOW { Err(AuthError::Stale) } else { Ok(()) }
     }
 
-    /// The same, whenever it was signed: for an answer that proves by its nonce that it is none of before.
+    /// The same, whenever it was signed: for an answer, which proves by its nonce that it is new.
     ///
     /// # Errors
-    /// Why it is not taken.
+    /// Why it is not accepted.
     pub fn verify(&self, subject: &str, mac: &MessageSignature, body: &[u8]) -> Result<(), AuthError> {
         if mac.nonce.is_empty() || mac.nonce.len() > MAX_NONCE_CHARS {
             return Err(AuthError::Wrong);
@@ -97,14 +94,14 @@ impl Token {
         hmac::verify(&self.0, &signed, &given).map_err(|_| AuthError::Wrong)
     }
 
-    /// Whether this is the token itself, compared in constant time.
+    /// Whether `presented` is this token, compared in constant time.
     pub fn matches(&self, presented: &str) -> bool {
         let own = hmac::sign(&self.0, b"is it");
         hmac::verify(&Key::new(HMAC_SHA256, presented.as_bytes()), b"is it", own.as_ref()).is_ok()
     }
 }
 
-/// What is signed: no two messages have the same.
+/// The text that is signed; it is different for every two messages.
 fn text(subject: &str, at: u64, nonce: &str, body: &[u8]) -> Vec<u8> {
     let mut text = format!("{subject}\n{at}\n{}\n{nonce}\n", nonce.len()).into_bytes();
     text.extend_from_slice(body);
@@ -120,10 +117,10 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
-/// The nonces that were used within the window, and since when they are complete.
+/// The nonces that were accepted within twice the window, and since when the list is complete.
 ///
-/// A process that ends forgets them. So what was signed before this one started is refused, unless other replicas handed over
-/// what they remember of that time.
+/// They are lost when the process ends. So what was signed before this process started is refused, unless other replicas hand over
+/// the nonces that they accepted at that time.
 #[derive(Debug, Clone)]
 pub struct Nonces {
     taken: HashMap<String, BrokerTime>,
@@ -131,17 +128,17 @@ pub struct Nonces {
 }
 
 impl Nonces {
-    /// None yet, of a process that started then.
+    /// An empty list, complete since the start of the process.
     pub fn since(started: BrokerTime) -> Self {
         Self { taken: HashMap::new(), complete_since: started }
     }
 
-    /// Takes the nonce of a message that was checked.
+    /// Accepts the nonce of a message whose signature was checked.
     ///
     /// # Errors
-    /// It was taken before, or may have been, or there are too many.
+    /// It was accepted before, or may have been, or there are too many.
     pub fn take(&mut self, mac: &MessageSignature, now: BrokerTime) -> Result<(), AuthError> {
-        // What was signed ahead of time by the whole window is still good for twice as long.
+        // A message that was signed by a clock that is ahead by the whole window is valid for twice as long.
         self.taken.retain(|_, taken| now.since(*taken) <= SIGNATURE_WINDOW * 2);
         if self.taken.contains_key(&mac.nonce) {
             Err(AuthError::Repeated)
@@ -155,17 +152,17 @@ impl Nonces {
         }
     }
 
-    /// Each with when it was taken.
+    /// Each nonce with when it was accepted.
     pub fn taken(&self) -> impl Iterator<Item = (&str, BrokerTime)> {
         self.taken.iter().map(|(nonce, at)| (nonce.as_str(), *at))
     }
 
-    /// Since when none is missing.
+    /// Since when no nonce is missing.
     pub const fn complete_since(&self) -> BrokerTime {
         self.complete_since
     }
 
-    /// Adds what other replicas remember. What does not fit leaves the memory incomplete.
+    /// Adds the nonces of other replicas. If they do not all fit, the list is complete since no earlier time than before.
     pub fn take_over(&mut self, taken: impl Iterator<Item = (String, BrokerTime)>, complete_since: BrokerTime) {
         for (nonce, at) in taken {
             if self.taken.len() >= MAX_NONCES {

@@ -1,13 +1,13 @@
-//! How replicas of different versions read each other's state. What travels is typed: no reader takes a line of the log apart.
+//! The JSON in which replicas of different versions exchange their state.
 //!
-//! [`VERSION`] counts the fields that were added; a field never changes its meaning and none is taken away while a version that
-//! needs it may still run. A reader uses what it knows, however old or new the message is: a field or value that it does not know
-//! is as if it were not there, and costs neither the rest of its router or order nor the others.
+//! [`VERSION`] is raised when fields are added. A field never changes its meaning, and none is removed while a version that needs it
+//! may still run. A reader ignores fields and values that it does not know, and uses the rest of the same router or override, and
+//! all others.
 //!
-//! | version | since it |
+//! | version | since this version |
 //! |---|---|
 //! | 1 (not written) | a router's `why` is one of the fixed texts of [`text_of_version_1`] |
-//! | 2 | a router's `cause` says it as data |
+//! | 2 | a router has a typed `cause` |
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -16,13 +16,13 @@ use serde_json::Value;
 use types::outcome::Cause;
 use types::router::RouterPath;
 
-/// The version of what this broker writes.
+/// The version of the messages that this broker writes.
 pub(super) const VERSION: u32 = 2;
 
-/// By order of an operator, in version 1.
+/// The text of version 1 for [`Cause::Operator`].
 const OPERATOR: &str = "by an operator";
 
-/// A router as it travels.
+/// A router in a message.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct RouterMessage {
     router: RouterPath,
@@ -42,14 +42,14 @@ impl From<super::state::EjectedRouter> for RouterMessage {
 
 impl From<RouterMessage> for super::state::EjectedRouter {
     fn from(RouterMessage { router, seconds_left, why, cause }: RouterMessage) -> Self {
-        // Of version 1 only an operator's order means more than that the router is out.
-        let is_order = cause.is_null() && why == OPERATOR;
-        let cause = if is_order { Cause::Operator } else { serde_json::from_value(cause).unwrap_or_default() };
+        // Of the causes of version 1 only an operator's command makes a difference.
+        let is_command = cause.is_null() && why == OPERATOR;
+        let cause = if is_command { Cause::Operator } else { serde_json::from_value(cause).unwrap_or_default() };
         Self { router, seconds_left, cause }
     }
 }
 
-/// The nearest text that every broker of version 1 takes for a cause; one with another text forgets that the router is out.
+/// The nearest text that brokers of version 1 know: they drop a router with another one.
 fn text_of_version_1(cause: Cause) -> String {
     match cause {
         Cause::Answered(status) | Cause::LowSuccessRate(status) => return format!("answered {status}"),
@@ -63,12 +63,12 @@ fn text_of_version_1(cause: Cause) -> String {
     .to_owned()
 }
 
-/// A field of which a newer version may say more than this one knows.
+/// A field whose value may be of a newer version: the default where this version does not know it.
 pub(super) fn known<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(message: D) -> Result<T, D::Error> {
     Ok(serde_json::from_value(Value::deserialize(message)?).unwrap_or_default())
 }
 
-/// The same of a list: those of its entries that this version knows.
+/// The same for a list: the entries that this version knows.
 pub(super) fn known_of<'de, D: Deserializer<'de>, T: DeserializeOwned>(message: D) -> Result<Vec<T>, D::Error> {
     let entries = Vec::<Value>::deserialize(message)?;
     Ok(entries.into_iter().filter_map(|entry| serde_json::from_value(entry).ok()).collect())

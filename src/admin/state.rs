@@ -1,7 +1,7 @@
-//! What a replica answers to one that starts: who is disabled and for how long, which orders of operators hold, and which
-//! signed messages were taken. Times are what is left or has passed of them, so that clocks need not agree.
+//! The state that a replica sends to one that starts: which routers are disabled and for how long, the operators' overrides that
+//! apply, and which signed messages were accepted. Times are relative (seconds left, seconds ago), so that clocks need not agree.
 //!
-//! Several answers become one by [`ReplicaState::merge`]: the most cautious health, the newest order.
+//! Several answers become one by [`ReplicaState::merge`]: the most cautious health, the newest override.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
-/// More routers than a broker has, and no more than a message may bring.
+/// The most routers, and the most overrides, that are imported from one message.
 const MAX_ROUTERS: usize = 65_536;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -26,27 +26,26 @@ pub struct ReplicaState {
     /// The version of the message.
     #[serde(default)]
     pub version: u32,
-    /// Who answers; several, separated by commas, if it was merged.
+    /// The id of the replica that answers; several ids, separated by commas, after a merge.
     pub replica: String,
     #[serde(default, deserialize_with = "known")]
     pub mode: OperatingMode,
-    /// The order that set the mode; none: it is the replica's own setting, and no matter of others.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
-    pub mode_order: Option<ModeOrder>,
-    /// Routers that do not simply serve.
+    /// The command that set the mode; `None`: it is the replica's own setting, which does not concern others.
+    #[serde(rename = "mode_order", default, skip_serializing_if = "Option::is_none", deserialize_with = "known")]
+    pub mode_command: Option<ModeCommand>,
+    /// Routers that are disabled or on probation.
     #[serde(default, deserialize_with = "known_of")]
     pub routers: Vec<EjectedRouter>,
-    /// Operators' words, oldest first.
-    #[serde(default, deserialize_with = "known_of")]
-    pub orders: Vec<ActiveOverride>,
-    /// Signed messages that were taken.
-    #[serde(default, deserialize_with = "known")]
-    pub taken: Taken,
+    /// Oldest first.
+    #[serde(rename = "orders", default, deserialize_with = "known_of")]
+    pub overrides: Vec<ActiveOverride>,
+    #[serde(rename = "taken", default, deserialize_with = "known")]
+    pub accepted_nonces: AcceptedNonces,
 }
 
-/// An operator's order about the mode.
+/// An operator's command that set the mode.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModeOrder {
+pub struct ModeCommand {
     pub mode: OperatingMode,
     /// How long ago it was given, in seconds.
     pub seconds_ago: f64,
@@ -60,7 +59,7 @@ pub struct ModeOrder {
 #[serde(from = "RouterMessage", into = "RouterMessage")]
 pub struct EjectedRouter {
     pub router: RouterPath,
-    /// For how long yet; none: on probation.
+    /// Until it is on probation; `None`: it is already.
     pub seconds_left: Option<f64>,
     pub cause: Cause,
 }
@@ -69,10 +68,10 @@ pub struct EjectedRouter {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActiveOverride {
     pub router: RouterPath,
-    /// A weight in this pool; none: it is drained.
+    /// It has `weight` in this pool; `None`: it is drained.
     pub pool: Option<RouterPath>,
     pub weight: Option<f64>,
-    /// Seconds left; none: until it is changed.
+    /// Until it expires; `None`: it does not.
     pub seconds_left: Option<f64>,
     /// How long ago it was given, in seconds.
     #[serde(default)]
@@ -82,22 +81,22 @@ pub struct ActiveOverride {
     pub reason: String,
 }
 
-/// Signed messages that were taken, by their nonces: none of them is taken again.
+/// The nonces of signed messages that were accepted: no replica accepts one of them again.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Taken {
-    /// For this many seconds the list is complete.
+pub struct AcceptedNonces {
+    /// The list is complete for the last seconds, this many.
     pub complete_seconds: f64,
-    /// Each with how many seconds ago it was taken.
+    /// Each with how many seconds ago it was accepted.
     pub nonces: BTreeMap<String, f64>,
 }
 
 impl ReplicaState {
-    /// What a replica knows: which one, and its mode; who ordered that mode and when, if it was ordered; which signed messages
-    /// it took; and its broker.
+    /// The state of a replica, of its id and mode, the command that set this mode and when that was given (if it was by command),
+    /// and the nonces that it accepted.
     pub fn from_snapshot(
         (replica, mode): (&str, OperatingMode),
-        ordered: Option<&(AdminCommand, BrokerTime)>,
-        taken: Taken,
+        commanded: Option<&(AdminCommand, BrokerTime)>,
+        accepted_nonces: AcceptedNonces,
         broker: &Snapshot,
     ) -> Self {
         let left = |until: Option<BrokerTime>| until.map(|until| until.since(broker.at).as_secs_f64());
@@ -128,31 +127,33 @@ impl ReplicaState {
             by: weight.hold.by.clone(),
             reason: weight.hold.reason.clone(),
         });
-        let mode_order = ordered.and_then(|(order, since)| ModeOrder::from_command(order, broker.at.since(*since)));
-        let (routers, orders) = (out.collect(), drained.chain(weights).collect());
-        Self { version: VERSION, replica: replica.to_owned(), mode, mode_order, routers, orders, taken }
+        let mode_command =
+            commanded.and_then(|(command, since)| ModeCommand::from_command(command, broker.at.since(*since)));
+        let (routers, overrides) = (out.collect(), drained.chain(weights).collect());
+        Self { version: VERSION, replica: replica.to_owned(), mode, mode_command, routers, overrides, accepted_nonces }
     }
 
-    /// The same after some time: less is left of what is left, and longer ago is what has passed.
+    /// The same state after some time.
     #[must_use]
     pub fn later(mut self, by: Duration) -> Self {
         let by = by.as_secs_f64();
-        let (routers, orders) = (&mut self.routers, &mut self.orders);
+        let (routers, overrides) = (&mut self.routers, &mut self.overrides);
         let left = routers.iter_mut().filter_map(|out| out.seconds_left.as_mut());
         left.for_each(|left| *left = (*left - by).max(0.0));
-        for order in orders {
-            order.seconds_ago += by;
-            order.seconds_left = order.seconds_left.map(|left| (left - by).max(0.0));
+        for one in overrides {
+            one.seconds_ago += by;
+            one.seconds_left = one.seconds_left.map(|left| (left - by).max(0.0));
         }
-        let mode = self.mode_order.iter_mut().map(|order| &mut order.seconds_ago);
-        let Taken { complete_seconds, nonces } = &mut self.taken;
+        let mode = self.mode_command.iter_mut().map(|command| &mut command.seconds_ago);
+        let AcceptedNonces { complete_seconds, nonces } = &mut self.accepted_nonces;
         mode.chain([complete_seconds]).chain(nonces.values_mut()).for_each(|ago| *ago += by);
         self
     }
 
-    /// What several replicas know, as one; the same in whatever order they answered. A router is out for as long as any of
-    /// them leaves it out, and on probation if none leaves it out and one has it on probation. Of two orders about the same
-    /// router (and pool), and about the mode, the newer one holds; at the same age, that of the first replica by its id.
+    /// The states of several replicas as one, which does not depend on the order in which they answered. A router is disabled for
+    /// the longest time that any of them reports; it is on probation if none has it disabled and one has it on probation. Of two
+    /// overrides of the same router (and pool), and of two modes, the newer one applies; at the same age, that of the replica whose
+    /// id comes first.
     pub fn merge(mut states: Vec<Self>) -> Option<Self> {
         states.sort_by(|one, other| one.replica.cmp(&other.replica));
         states.dedup_by(|one, other| one.replica == other.replica);
@@ -160,81 +161,80 @@ impl ReplicaState {
         let mut states = states.into_iter();
         let mut all = states.next()?;
         let mut routers: BTreeMap<RouterPath, EjectedRouter> = BTreeMap::new();
-        let mut orders: BTreeMap<(RouterPath, Option<RouterPath>), ActiveOverride> = BTreeMap::new();
-        let (first_routers, first_orders) = (std::mem::take(&mut all.routers), std::mem::take(&mut all.orders));
-        let mut add = |of_routers: Vec<EjectedRouter>, of_orders: Vec<ActiveOverride>| {
+        let mut overrides: BTreeMap<(RouterPath, Option<RouterPath>), ActiveOverride> = BTreeMap::new();
+        let (first_routers, first_overrides) = (std::mem::take(&mut all.routers), std::mem::take(&mut all.overrides));
+        let mut add = |of_routers: Vec<EjectedRouter>, of_overrides: Vec<ActiveOverride>| {
             for out in of_routers {
                 let more = |known: &EjectedRouter| out.seconds_left > known.seconds_left;
                 if routers.get(&out.router).is_none_or(more) {
                     routers.insert(out.router.clone(), out);
                 }
             }
-            for order in of_orders {
-                let key = (order.router.clone(), order.pool.clone());
-                if orders.get(&key).is_none_or(|known| order.seconds_ago < known.seconds_ago) {
-                    orders.insert(key, order);
+            for one in of_overrides {
+                let key = (one.router.clone(), one.pool.clone());
+                if overrides.get(&key).is_none_or(|known| one.seconds_ago < known.seconds_ago) {
+                    overrides.insert(key, one);
                 }
             }
         };
-        add(first_routers, first_orders);
+        add(first_routers, first_overrides);
         for state in states {
-            add(state.routers, state.orders);
-            if let Some(order) = state.mode_order
-                && all.mode_order.as_ref().is_none_or(|known| order.seconds_ago < known.seconds_ago)
+            add(state.routers, state.overrides);
+            if let Some(command) = state.mode_command
+                && all.mode_command.as_ref().is_none_or(|known| command.seconds_ago < known.seconds_ago)
             {
-                all.mode_order = Some(order);
+                all.mode_command = Some(command);
             }
-            all.taken.merge(state.taken);
+            all.accepted_nonces.merge(state.accepted_nonces);
         }
-        let mut orders: Vec<_> = orders.into_values().collect();
-        orders.sort_by(|one, other| other.seconds_ago.total_cmp(&one.seconds_ago));
-        Some(Self { replica: replicas.join(","), routers: routers.into_values().collect(), orders, ..all })
+        let mut overrides: Vec<_> = overrides.into_values().collect();
+        overrides.sort_by(|one, other| other.seconds_ago.total_cmp(&one.seconds_ago));
+        Some(Self { replica: replicas.join(","), routers: routers.into_values().collect(), overrides, ..all })
     }
 
-    /// All of it but the mode, as the broker takes it over.
+    /// Everything but the mode, for the broker to import. Overrides are imported only if the state is `proved`.
     pub fn takeover(&self, now: BrokerTime, proved: bool) -> ImportedState {
         let router = |out: &EjectedRouter| {
             let until = out.seconds_left.map(|left| after(now, left));
             TakenOverRouter { router: out.router.clone(), until, cause: out.cause }
         };
-        let order = |order: &ActiveOverride| {
-            let router = order.router.clone();
-            let command = match &order.pool {
+        let order = |one: &ActiveOverride| {
+            let router = one.router.clone();
+            let command = match &one.pool {
                 None => Command::Drain(router),
-                Some(pool) => Command::SetWeight { pool: pool.clone(), router, weight: order.weight },
+                Some(pool) => Command::SetWeight { pool: pool.clone(), router, weight: one.weight },
             };
-            let until = order.seconds_left.map(|left| after(now, left));
-            let given = OperatorCommand { command, until, by: order.by.clone(), reason: order.reason.clone() };
-            TakenOverOrder { given, since: before(now, order.seconds_ago) }
+            let until = one.seconds_left.map(|left| after(now, left));
+            let given = OperatorCommand { command, until, by: one.by.clone(), reason: one.reason.clone() };
+            TakenOverOrder { given, since: before(now, one.seconds_ago) }
         };
         let routers = self.routers.iter().take(MAX_ROUTERS).map(router).collect();
-        let orders = self.orders.iter().filter(|_| proved).take(MAX_ROUTERS).map(order).collect();
+        let orders = self.overrides.iter().filter(|_| proved).take(MAX_ROUTERS).map(order).collect();
         ImportedState { routers, orders, proved }
     }
 }
 
-impl ModeOrder {
-    fn from_command(order: &AdminCommand, ago: Duration) -> Option<Self> {
-        let AdminCommand::Mode { mode, by, reason } = order else { return None };
+impl ModeCommand {
+    fn from_command(command: &AdminCommand, ago: Duration) -> Option<Self> {
+        let AdminCommand::Mode { mode, by, reason } = command else { return None };
         Some(Self { mode: *mode, seconds_ago: ago.as_secs_f64(), by: by.clone(), reason: reason.clone() })
     }
 
-    /// As an order, and when it was given.
-    pub fn order(&self, now: BrokerTime) -> (AdminCommand, BrokerTime) {
-        let order = AdminCommand::Mode { mode: self.mode, by: self.by.clone(), reason: self.reason.clone() };
-        (order, before(now, self.seconds_ago))
+    /// The command, and when it was given.
+    pub fn command(&self, now: BrokerTime) -> (AdminCommand, BrokerTime) {
+        let command = AdminCommand::Mode { mode: self.mode, by: self.by.clone(), reason: self.reason.clone() };
+        (command, before(now, self.seconds_ago))
     }
 }
 
-impl Taken {
-    /// What is remembered now.
+impl AcceptedNonces {
     pub fn from_nonces(nonces: &Nonces, now: BrokerTime) -> Self {
         let seconds = |at: BrokerTime| now.since(at).as_secs_f64();
         let taken = nonces.taken().map(|(nonce, at)| (nonce.to_owned(), seconds(at)));
         Self { complete_seconds: seconds(nonces.complete_since()), nonces: taken.collect() }
     }
 
-    /// Each with when it was taken, and since when none is missing.
+    /// Each nonce with when it was accepted, and since when the list is complete.
     pub fn moments(self, now: BrokerTime) -> (impl Iterator<Item = (String, BrokerTime)>, BrokerTime) {
         let taken = self.nonces.into_iter().map(move |(nonce, ago)| (nonce, before(now, ago)));
         (taken, before(now, self.complete_seconds))

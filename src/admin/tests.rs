@@ -1,25 +1,25 @@
 //! Asks by tables, and what a signature holds and does not.
 
-use super::state::{ActiveOverride, EjectedRouter, ModeOrder};
+use super::state::{ActiveOverride, EjectedRouter, ModeCommand};
 use super::*;
 use crate::fixtures::path;
 use types::outcome::{Cause, ErrorClass, TransportFailure};
 
 const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
 
-fn order(verb: AdminAction, body: &str) -> Result<AdminCommand, String> {
+fn command(action: AdminAction, body: &str) -> Result<AdminCommand, String> {
     let ask = AdminRequest::read(body.as_bytes()).map_err(|fault| fault.to_string())?;
-    ask.order(verb, "test".to_owned(), START).map_err(|fault| fault.to_string())
+    ask.command(action, "test".to_owned(), START).map_err(|fault| fault.to_string())
 }
 
 #[test]
-fn what_is_asked_for_becomes_an_order() {
+fn a_request_becomes_a_command() {
     let given = |command, seconds: Option<u64>, reason: &str| {
         let until = seconds.map(|seconds| START.after(Duration::from_secs(seconds)));
         Ok(AdminCommand::Broker(OperatorCommand { command, until, by: "test".to_owned(), reason: reason.to_owned() }))
     };
     let (a, pool) = (path("/a/"), path("/in/"));
-    for (verb, body, expected) in [
+    for (action, body, expected) in [
         (AdminAction::Drain, r#"{"router":"/a/"}"#, given(Command::Drain(a.clone()), None, "")),
         (
             AdminAction::Drain,
@@ -45,7 +45,7 @@ fn what_is_asked_for_becomes_an_order() {
             Ok(AdminCommand::Mode { mode: OperatingMode::Observe, by: "test".to_owned(), reason: String::new() }),
         ),
     ] {
-        assert_eq!(order(verb, body), expected, "{body}");
+        assert_eq!(command(action, body), expected, "{body}");
     }
 }
 
@@ -53,7 +53,7 @@ fn what_is_asked_for_becomes_an_order() {
 fn what_is_wrong_is_said() {
     let long = format!(r#"{{"router":"/a/","reason":"{}"}}"#, "x".repeat(201));
     let huge = format!(r#"{{"router":"/a/","reason":"{}"}}"#, "x".repeat(5_000));
-    for (verb, body, words) in [
+    for (action, body, words) in [
         (AdminAction::Drain, "", "needs \"router\""),
         (AdminAction::Drain, "{", "not understood"),
         (AdminAction::Drain, "[]", "not understood"),
@@ -65,20 +65,20 @@ fn what_is_wrong_is_said() {
         (AdminAction::Drain, r#"{"router":"/a/","for":"99999h"}"#, "30 days"),
         (AdminAction::Drain, r#"{"router":"/a/","for":"soon"}"#, "soon"),
         (AdminAction::Drain, r#"{"router":"/a/","for":10}"#, "not understood"),
-        (AdminAction::Drain, r#"{"router":"/a/","weight":1}"#, "no use for \"weight\""),
+        (AdminAction::Drain, r#"{"router":"/a/","weight":1}"#, "does not take \"weight\""),
         (AdminAction::Drain, r#"{"router":"/a/","reason":"two\nlines"}"#, "one line"),
         (AdminAction::Drain, &long, "200 characters"),
         (AdminAction::Drain, &huge, "larger than 4096"),
         (AdminAction::Disable, r#"{"router":"/a/"}"#, "needs \"for\""),
-        (AdminAction::Enable, r#"{"router":"/a/","for":"1m"}"#, "no use for \"for\""),
+        (AdminAction::Enable, r#"{"router":"/a/","for":"1m"}"#, "does not take \"for\""),
         (AdminAction::Weight, r#"{"router":"/a/","weight":1}"#, "needs \"pool\""),
         (AdminAction::Weight, r#"{"pool":"/in/","router":"/a/","weight":-1}"#, "not negative"),
         (AdminAction::Weight, r#"{"pool":"/in/","router":"/a/","weight":1e9}"#, "at most"),
         (AdminAction::Mode, r#"{"mode":"fast"}"#, "balance or observe"),
         (AdminAction::Mode, "{}", "balance or observe"),
     ] {
-        let fault = order(verb, body).unwrap_err();
-        assert!(fault.contains(words), "{verb:?} {body}: {fault}");
+        let fault = command(action, body).unwrap_err();
+        assert!(fault.contains(words), "{action:?} {body}: {fault}");
     }
 }
 
@@ -144,7 +144,7 @@ fn what_was_signed_before_the_start_is_refused_unless_others_remember_that_time(
     let behind = nonce("new, by a clock that is behind", later);
     assert_eq!(alone.take(&behind, restarted), Err(AuthError::BeforeStart));
     // Another replica that ran all the while: times are handed over as they have passed, by clocks that differ.
-    let handed = Taken::from_nonces(&first, restarted);
+    let handed = AcceptedNonces::from_nonces(&first, restarted);
     let skewed = restarted.after(second * 7);
     let mut third = Nonces::since(skewed);
     let (taken, complete) = handed.moments(skewed);
@@ -172,22 +172,22 @@ fn drained(router: &str, seconds_ago: f64, reason: &str) -> ActiveOverride {
     ActiveOverride { router: path(router), pool: None, weight: None, seconds_left: None, seconds_ago, by, reason }
 }
 
-fn mode(mode: OperatingMode, seconds_ago: f64) -> Option<ModeOrder> {
-    Some(ModeOrder { mode, seconds_ago, by: String::new(), reason: String::new() })
+fn mode(mode: OperatingMode, seconds_ago: f64) -> Option<ModeCommand> {
+    Some(ModeCommand { mode, seconds_ago, by: String::new(), reason: String::new() })
 }
 
 #[test]
-fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_whatever_order_they_came() {
+fn several_answers_become_the_most_cautious_health_and_the_newest_overrides_in_whatever_order_they_came() {
     let weighs = |seconds_ago, weight| ActiveOverride {
         pool: Some(path("/in/")),
         weight: Some(weight),
         ..drained("/a/", seconds_ago, "")
     };
-    let state = |replica: &str, routers, orders, mode_order| ReplicaState {
+    let state = |replica: &str, routers, overrides, mode_command| ReplicaState {
         replica: replica.to_owned(),
         routers,
-        orders,
-        mode_order,
+        overrides,
+        mode_command,
         ..ReplicaState::default()
     };
     let states = [
@@ -213,8 +213,8 @@ fn several_answers_become_the_most_cautious_health_and_the_newest_orders_in_what
     let expected = ReplicaState {
         replica: "a,b,c".to_owned(),
         routers: vec![out("/a/", Some(7.0)), out("/b/", Some(0.5)), out("/c/", None)],
-        orders: vec![weighs(9.0, 1.0), drained("/a/", 3.0, "newer")],
-        mode_order: mode(OperatingMode::Balance, 40.0),
+        overrides: vec![weighs(9.0, 1.0), drained("/a/", 3.0, "newer")],
+        mode_command: mode(OperatingMode::Balance, 40.0),
         ..ReplicaState::default()
     };
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
@@ -242,17 +242,17 @@ fn a_state_of_an_earlier_version_is_read_and_strange_numbers_end_somewhere() {
 fn a_state_that_waited_is_as_much_older() {
     let second = Duration::from_secs(1);
     let state = ReplicaState {
-        mode_order: mode(OperatingMode::Observe, 3.0),
+        mode_command: mode(OperatingMode::Observe, 3.0),
         routers: vec![out("/a/", Some(5.0)), out("/b/", Some(0.5)), out("/c/", None)],
-        orders: vec![ActiveOverride { seconds_left: Some(60.0), ..drained("/a/", 3.0, "") }],
-        taken: Taken { complete_seconds: 9.0, nonces: [("n".to_owned(), 2.0)].into() },
+        overrides: vec![ActiveOverride { seconds_left: Some(60.0), ..drained("/a/", 3.0, "") }],
+        accepted_nonces: AcceptedNonces { complete_seconds: 9.0, nonces: [("n".to_owned(), 2.0)].into() },
         ..ReplicaState::default()
     };
     let expected = ReplicaState {
-        mode_order: mode(OperatingMode::Observe, 4.0),
+        mode_command: mode(OperatingMode::Observe, 4.0),
         routers: vec![out("/a/", Some(4.0)), out("/b/", Some(0.0)), out("/c/", None)],
-        orders: vec![ActiveOverride { seconds_left: Some(59.0), ..drained("/a/", 4.0, "") }],
-        taken: Taken { complete_seconds: 10.0, nonces: [("n".to_owned(), 3.0)].into() },
+        overrides: vec![ActiveOverride { seconds_left: Some(59.0), ..drained("/a/", 4.0, "") }],
+        accepted_nonces: AcceptedNonces { complete_seconds: 10.0, nonces: [("n".to_owned(), 3.0)].into() },
         ..ReplicaState::default()
     };
     assert_eq!(state.later(second), expected);
@@ -267,7 +267,7 @@ fn read(text: &str) -> ReplicaState {
 }
 
 #[test]
-fn no_recorded_message_of_any_version_loses_a_router_an_order_or_a_mode() {
+fn no_recorded_message_of_any_version_loses_a_router_an_override_or_a_mode() {
     for (text, routers) in [(FIRST, 10), (LAST_OF_1, 13), (SECOND, 13)] {
         let state = read(text);
         let takeover = state.takeover(START, true);
@@ -281,8 +281,8 @@ fn no_recorded_message_of_any_version_loses_a_router_an_order_or_a_mode() {
         assert_eq!(orders, [&Command::Drain(path("/in/drained/")), &weigh]);
         assert_eq!(state.mode, OperatingMode::Observe);
         if text != FIRST {
-            let ordered = state.mode_order.as_ref().map(|order| (order.mode, order.reason.as_str()));
-            assert_eq!((ordered, state.taken.nonces.len()), (Some((OperatingMode::Observe, "a look")), 5));
+            let ordered = state.mode_command.as_ref().map(|order| (order.mode, order.reason.as_str()));
+            assert_eq!((ordered, state.accepted_nonces.nonces.len()), (Some((OperatingMode::Observe, "a look")), 5));
         }
     }
 }
@@ -396,5 +396,8 @@ fn what_only_a_newer_version_knows_costs_nothing_else() {
     let state = read(text);
     let causes: Vec<_> = state.routers.iter().map(|out| (out.router.as_str(), out.cause)).collect();
     assert_eq!(causes, [("/a/", Cause::Unknown), ("/c/", Cause::Answered(500))]);
-    assert_eq!((state.orders.len(), state.mode_order, state.taken), (1, None, Taken::default()));
+    assert_eq!(
+        (state.overrides.len(), state.mode_command, state.accepted_nonces),
+        (1, None, AcceptedNonces::default())
+    );
 }

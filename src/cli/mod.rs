@@ -77,15 +77,15 @@ pub enum Command {
     /// Explain one finished call: which targets were tried and why, how it ended, its tokens and its cost
     Why(bus::WhyArgs),
     /// Send no more calls to a router, on all brokers, until it is resumed (or --for some time)
-    Drain(bus::Timed),
+    Drain(bus::TimedArgs),
     /// Send calls to a drained router again
-    Resume(bus::Target),
+    Resume(bus::TargetArgs),
     /// Disable a router as a failure would, for some time (--for)
-    Disable(bus::Timed),
+    Disable(bus::TimedArgs),
     /// Enable a disabled router at once
-    Enable(bus::Target),
+    Enable(bus::TargetArgs),
     /// Set another weight than the file's; without a weight, restore the file's
-    Weight(bus::Weigh),
+    Weight(bus::WeightArgs),
     /// Switch all brokers to balance, or to observe
     Mode {
         /// balance or observe

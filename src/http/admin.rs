@@ -14,16 +14,17 @@ use types::router::RouterPath;
 
 pub(super) async fn router(
     State(sources): State<HttpState>,
-    Path((router, verb)): Path<(String, String)>,
+    Path((router, action)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    let known = AdminAction::from_word(&verb).filter(|verb| !matches!(verb, AdminAction::Weight | AdminAction::Mode));
-    let Some(verb) = known else {
-        return refusal(StatusCode::NOT_FOUND, "drain, resume, disable, enable: no other verb");
+    let known =
+        AdminAction::from_word(&action).filter(|action| !matches!(action, AdminAction::Weight | AdminAction::Mode));
+    let Some(action) = known else {
+        return refusal(StatusCode::NOT_FOUND, "drain, resume, disable, enable: not another action");
     };
     match path(&router) {
-        Ok(router) => order(sources, verb, headers, body, |ask| ask.router = Some(router)).await,
+        Ok(router) => execute(sources, action, headers, body, |ask| ask.router = Some(router)).await,
         Err((status, why)) => refusal(status, &why),
     }
 }
@@ -35,13 +36,13 @@ pub(super) async fn weight(
     body: Body,
 ) -> Response {
     match path(&pool) {
-        Ok(pool) => order(sources, AdminAction::Weight, headers, body, |ask| ask.pool = Some(pool)).await,
+        Ok(pool) => execute(sources, AdminAction::Weight, headers, body, |ask| ask.pool = Some(pool)).await,
         Err((status, why)) => refusal(status, &why),
     }
 }
 
 pub(super) async fn mode(State(sources): State<HttpState>, headers: HeaderMap, body: Body) -> Response {
-    order(sources, AdminAction::Mode, headers, body, |_| {}).await
+    execute(sources, AdminAction::Mode, headers, body, |_| {}).await
 }
 
 type Rejection = (StatusCode, String);
@@ -51,9 +52,9 @@ fn path(text: &str) -> Result<RouterPath, Rejection> {
     RouterPath::parse(text).map_err(|fault| (StatusCode::NOT_FOUND, format!("{text:?} {fault}")))
 }
 
-async fn order(
+async fn execute(
     sources: HttpState,
-    verb: AdminAction,
+    action: AdminAction,
     headers: HeaderMap,
     body: Body,
     complete: impl FnOnce(&mut AdminRequest),
@@ -69,17 +70,17 @@ async fn order(
         complete(&mut asked);
         asked
     });
-    let own = asked.and_then(|asked| Ok((asked.clone().order(verb, who.to_owned(), sources.handle.now())?, asked)));
+    let own = asked.and_then(|asked| Ok((asked.clone().command(action, who.to_owned(), sources.handle.now())?, asked)));
     let (own, asked) = match own {
         Ok(both) => both,
         Err(fault) => return refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
     };
     let who = format!("HTTP of {}", sources.handle.signature().replica());
-    let done = sources.peers.order(&who, verb, &asked, &own).await;
+    let done = sources.peers.send_command(&who, action, &asked, &own).await;
     answer(&done)
 }
 
-/// No replica carried it out: it names a router or pool that none has.
+/// 404 if no replica applied it: it names a router or pool that no replica has.
 fn answer(done: &[AdminResult]) -> Response {
     let changed = done.iter().filter(|done| done.error.is_none()).count();
     let status = if changed > 0 { StatusCode::OK } else { StatusCode::NOT_FOUND };
@@ -87,10 +88,10 @@ fn answer(done: &[AdminResult]) -> Response {
     document(status, &json!({"changed": changed, "replicas": done, "error": error}))
 }
 
-/// Whether the request has the operators' token. A wrong one is answered late.
+/// Checks the operators' token. The answer to a wrong one is delayed.
 async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(token) = sources.peers.token() else {
-        let why = "this broker only lets itself be read: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";
+        let why = "this broker is read-only: set BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)";
         return Err((StatusCode::FORBIDDEN, why.to_owned()));
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -98,7 +99,7 @@ async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection
     if given.is_some_and(|given| token.matches(given)) {
         return Ok(());
     }
-    // To present none is no guess.
+    // Only a wrong token is delayed, not a missing one.
     if headers.contains_key(AUTHORIZATION)
         && let Err(fault) = sources.wrong_tokens.delay("http").await
     {

@@ -123,7 +123,7 @@ pub fn routes(sources: HttpState, access: &Access) -> Router {
         .route("/api/v1/calls", get(api::calls))
         .route("/api/v1/config", get(api::config))
         .route("/api/v1/events", get(events::events))
-        .route("/api/v1/routers/{router}/{verb}", post(admin::router))
+        .route("/api/v1/routers/{router}/{action}", post(admin::router))
         .route("/api/v1/pools/{pool}/weight", post(admin::weight))
         .route("/api/v1/mode", post(admin::mode))
         .merge(page::routes())

@@ -53,7 +53,7 @@ pub struct AdminEndpoints<'a> {
     pub wrong_tokens: &'a WrongTokenLimiter,
 }
 
-/// How a replica's start goes on: orders are heard before the others are asked, so that none falls between.
+/// How a replica's start goes on: commands are received before the other replicas are asked for their state, so that none is missed.
 #[derive(Debug)]
 pub struct Start {
     /// Hears that we listen.
@@ -149,7 +149,7 @@ impl AdminEndpoints<'_> {
             (CALLS, _) => self.calls(&ask.message.payload),
             (RECORDS, _) => self.records(&ask.message.payload),
             ("explain", _) => self.explain(&ask.message.payload),
-            (_, Some(verb)) => self.order(verb, ask),
+            (_, Some(action)) => self.execute(action, ask),
             _ => Err(refusal(404, "no such endpoint")),
         }
     }
@@ -182,21 +182,22 @@ impl AdminEndpoints<'_> {
         document(&json!({"replica": self.handle.signature().replica(), "explanation": self.handle.explain(&request)}))
     }
 
-    fn order(&self, verb: AdminAction, ask: &Request) -> Answer {
+    fn execute(&self, action: AdminAction, ask: &Request) -> Answer {
         let message = &ask.message;
         let who = peers::by(message.headers.as_ref());
         let checked = self.check(message);
         if let Err(why) = checked {
-            tracing::warn!(verb = verb.as_str(), who, %why, "rejected command of an operator");
+            tracing::warn!(verb = action.as_str(), who, %why, "rejected command of an operator");
             return Err(refusal(403, &why.to_string()));
         }
         let by = format!("{who} over the bus");
-        let order = AdminRequest::read(&message.payload).and_then(|asked| asked.order(verb, by, self.handle.now()));
-        let order = order.map_err(|fault| refusal(400, &fault.to_string()))?;
-        document(&self.handle.execute(&order))
+        let command =
+            AdminRequest::read(&message.payload).and_then(|asked| asked.command(action, by, self.handle.now()));
+        let command = command.map_err(|fault| refusal(400, &fault.to_string()))?;
+        document(&self.handle.execute(&command))
     }
 
-    /// Whether an order is signed with another token.
+    /// Whether a command is signed with another token.
     fn is_guess(&self, word: &str, ask: &Request) -> bool {
         let message = &ask.message;
         let signature = AdminAction::from_word(word).and_then(|_| peers::signature(message.headers.as_ref()));
@@ -206,7 +207,7 @@ impl AdminEndpoints<'_> {
         checked == Some(Err(AuthError::Wrong))
     }
 
-    /// Answers an order that is signed with another token, a second late or that there are too many of them.
+    /// Answers a command that is signed with another token: after a delay, or that there are too many of them.
     async fn refuse_guess(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
         match self.wrong_tokens.delay("bus").await {
             Ok(()) => self.respond(client, word, &ask, replica).await,

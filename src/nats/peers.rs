@@ -29,8 +29,8 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 const MAX_WAIT: Duration = Duration::from_secs(5);
 /// More replicas than are run together.
 const MAX_REPLICAS: usize = 1_000;
-/// The answers to an order are a few hundred bytes from each replica; in bytes, all of them.
-const MAX_ORDERS_BYTES: usize = 4 << 20;
+/// The largest size of all answers to a command together, in bytes; each replica sends a few hundred.
+const MAX_RESULTS_BYTES: usize = 4 << 20;
 /// Ten times the largest documents of a few replicas, in bytes.
 const MAX_DOCUMENTS_BYTES: usize = 256 << 20;
 
@@ -142,26 +142,26 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(60).collect()
 }
 
-/// Gives an order to all replicas; what each of them did.
+/// Sends a command to all replicas. Returns what each of them did.
 ///
 /// # Errors
 /// No replica answers.
-pub async fn order(
+pub async fn send_command(
     client: &Client,
     settings: &Settings,
     token: Option<&Token>,
     who: &str,
-    (verb, asked): (AdminAction, &AdminRequest),
+    (action, asked): (AdminAction, &AdminRequest),
     now: BrokerTime,
 ) -> Result<Vec<AdminResult>, PeerError> {
-    let subject = subject(settings, verb.as_str());
+    let subject = subject(settings, action.as_str());
     let body = serde_json::to_vec(asked).unwrap_or_default();
     let mut headers = match token {
         Some(token) => signed(&token.sign(&subject, now, nonce(), &body)),
         None => HeaderMap::new(),
     };
     headers.insert(SENDER_HEADER, who);
-    let answers = request(client, subject, headers, body.into(), MAX_ORDERS_BYTES).await?;
+    let answers = request(client, subject, headers, body.into(), MAX_RESULTS_BYTES).await?;
     Ok(answers.iter().map(done).collect())
 }
 
@@ -252,19 +252,19 @@ impl Peers {
         self.token.as_ref()
     }
 
-    /// Gives an order to all, with the bus or without; this replica carries it out itself, since what it publishes does not come
+    /// Sends a command to all, with the bus or without; this replica applies it itself, since what it publishes does not come
     /// back to it.
-    pub async fn order(
+    pub async fn send_command(
         &self,
         who: &str,
-        verb: AdminAction,
+        action: AdminAction,
         asked: &AdminRequest,
         own: &AdminCommand,
     ) -> Vec<AdminResult> {
         let now = self.handle.now();
         let mut all = vec![self.handle.execute(own)];
         if let Some(client) = self.client.get().filter(|client| client.connection_state() == Connected::Connected) {
-            let given = order(client, &self.settings, self.token.as_ref(), who, (verb, asked), now).await;
+            let given = send_command(client, &self.settings, self.token.as_ref(), who, (action, asked), now).await;
             all.extend(given.unwrap_or_default());
         }
         all

@@ -130,7 +130,7 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBrok
     let states = states.into_iter().map(|(state, came)| state.later(came.elapsed()));
     match ReplicaState::merge(states.collect()) {
         Some(known) => {
-            let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.orders.len());
+            let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.overrides.len());
             tracing::info!(replica, out, orders, proved, unproved, "taking over the state of another replica");
             handle.import_state(known, proved);
         }

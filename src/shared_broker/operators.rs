@@ -3,7 +3,7 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use super::{SharedBroker, SharedState};
-use crate::admin::{AdminCommand, AdminResult, Nonces, ReplicaState, Taken};
+use crate::admin::{AcceptedNonces, AdminCommand, AdminResult, Nonces, ReplicaState};
 use balancer::broker::{Applied, BrokerInput};
 use types::time::BrokerTime;
 use types::transition::BrokerEvent;
@@ -65,8 +65,8 @@ impl SharedBroker {
         if !proved {
             return;
         }
-        let ordered = known.mode_order.as_ref().map(|ordered| ordered.order(now));
-        let (taken, complete_since) = known.taken.moments(now);
+        let ordered = known.mode_command.as_ref().map(|ordered| ordered.command(now));
+        let (taken, complete_since) = known.accepted_nonces.moments(now);
         self.nonces().take_over(taken, complete_since);
         // A command that this replica got since then is newer.
         if let Some(ordered) = ordered.filter(|_| self.lock().mode_order.is_none()) {
@@ -79,7 +79,7 @@ impl SharedBroker {
     pub fn state(&self) -> ReplicaState {
         let (snapshot, signature) = (self.snapshot(), self.signature());
         let ordered = self.lock().mode_order.clone();
-        let taken = Taken::from_nonces(&self.nonces(), snapshot.at);
+        let taken = AcceptedNonces::from_nonces(&self.nonces(), snapshot.at);
         ReplicaState::from_snapshot((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
     }
 

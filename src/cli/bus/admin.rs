@@ -1,4 +1,4 @@
-//! `broker drain`, `resume`, `disable`, `enable`, `weight`, `mode`: one order, given to all replicas, and what each did.
+//! `broker drain`, `resume`, `disable`, `enable`, `weight`, `mode`: sends one command to all replicas, and shows what each did.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -19,9 +19,9 @@ use types::router::{PathError, RouterPath};
 /// Interval of the queries for calls in flight.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A router, and why.
+/// The arguments of `resume` and `enable`.
 #[derive(Debug, Clone, Args)]
-pub struct Target {
+pub struct TargetArgs {
     /// The router, such as /azure/gpt4/
     #[arg(value_parser = path)]
     pub router: RouterPath,
@@ -30,11 +30,11 @@ pub struct Target {
     pub reason: Option<String>,
 }
 
-/// The same with a time.
+/// The arguments of `drain` and `disable`.
 #[derive(Debug, Clone, Args)]
-pub struct Timed {
+pub struct TimedArgs {
     #[command(flatten)]
-    target: Target,
+    target: TargetArgs,
     /// For how long: 30m, 1h, 90s
     #[arg(long = "for", value_name = "TIME")]
     lasting: Option<String>,
@@ -43,14 +43,14 @@ pub struct Timed {
     wait: bool,
 }
 
-/// Another weight.
+/// The arguments of `weight`.
 #[derive(Debug, Clone, Args)]
-pub struct Weigh {
+pub struct WeightArgs {
     /// The pool's ingress, such as /azure/
     #[arg(value_parser = path)]
     pool: RouterPath,
     #[command(flatten)]
-    target: Target,
+    target: TargetArgs,
     /// Its weight among its siblings; without it, the file's
     weight: Option<f64>,
     /// For how long: 30m, 1h, 90s
@@ -58,20 +58,15 @@ pub struct Weigh {
     lasting: Option<String>,
 }
 
-/// The commands that change something.
+/// The commands that change the state of the brokers.
 #[derive(Debug, Clone)]
-pub enum Orders {
-    /// Send it no more calls.
-    Drain(Timed),
-    /// Send calls again.
-    Resume(Target),
-    /// Disable it as a failure would.
-    Disable(Timed),
-    /// Enable it at once.
-    Enable(Target),
-    /// Another weight.
-    Weight(Weigh),
-    /// Balance, or only observe.
+pub enum AdminSubcommand {
+    Drain(TimedArgs),
+    Resume(TargetArgs),
+    Disable(TimedArgs),
+    Enable(TargetArgs),
+    Weight(WeightArgs),
+    /// The mode, and the reason.
     Mode(String, Option<String>),
 }
 
@@ -79,20 +74,20 @@ pub(super) fn path(text: &str) -> Result<RouterPath, PathError> {
     RouterPath::parse(text)
 }
 
-impl Orders {
+impl AdminSubcommand {
     fn request(&self) -> (AdminAction, AdminRequest, bool) {
-        let plain = |target: &Target| AdminRequest {
+        let plain = |target: &TargetArgs| AdminRequest {
             router: Some(target.router.clone()),
             reason: target.reason.clone(),
             ..AdminRequest::default()
         };
-        let timed = |timed: &Timed| AdminRequest { lasting: timed.lasting.clone(), ..plain(&timed.target) };
+        let timed = |timed: &TimedArgs| AdminRequest { lasting: timed.lasting.clone(), ..plain(&timed.target) };
         match self {
             Self::Drain(drain) => (AdminAction::Drain, timed(drain), drain.wait),
             Self::Disable(disable) => (AdminAction::Disable, timed(disable), disable.wait),
             Self::Resume(target) => (AdminAction::Resume, plain(target), false),
             Self::Enable(target) => (AdminAction::Enable, plain(target), false),
-            Self::Weight(Weigh { pool, target, weight, lasting }) => {
+            Self::Weight(WeightArgs { pool, target, weight, lasting }) => {
                 let ask = AdminRequest {
                     pool: Some(pool.clone()),
                     weight: *weight,
@@ -114,10 +109,10 @@ impl Orders {
     /// # Errors
     /// The command is invalid, no replica answers, none carried it out, or it ended before the calls did.
     pub fn run(&self, operator: &Operator, out: &mut impl Write) -> anyhow::Result<()> {
-        let (verb, asked, wait) = self.request();
+        let (action, asked, wait) = self.request();
         // An invalid command is reported before a replica is asked.
         let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
-        asked.clone().order(verb, String::new(), Clock::start().now()).map_err(fault)?;
+        asked.clone().command(action, String::new(), Clock::start().now()).map_err(fault)?;
         if operator.token.is_none() {
             bail!("needs the brokers' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
         }
@@ -125,11 +120,11 @@ impl Orders {
             let client = connect(operator).await?;
             let who = "the command line";
             let now = Clock::start().now();
-            let given = (verb, &asked);
-            let done = peers::order(&client, &operator.nats, operator.token.as_ref(), who, given, now).await?;
+            let given = (action, &asked);
+            let done = peers::send_command(&client, &operator.nats, operator.token.as_ref(), who, given, now).await?;
             print(out, &summary(&done)?)?;
             if let Some(router) = asked.router.as_ref().filter(|_| wait) {
-                wait_until_idle(&client, operator, (verb, router), out).await?;
+                wait_until_idle(&client, operator, (action, router), out).await?;
             }
             Ok(())
         })
@@ -161,7 +156,10 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
         let _ = writeln!(text, "{result} on {}", count(replicas, "replica"));
     }
     for ingress in &first.pools_left_empty {
-        let _ = writeln!(text, "nothing else in {ingress} may serve: its calls go to the ingress's own endpoint now");
+        let _ = writeln!(
+            text,
+            "all other targets of {ingress} are down or drained: its calls go to the ingress router's own endpoint now"
+        );
     }
     for (done, refusal) in bad.iter().zip(&refusals) {
         let _ = writeln!(text, "replica {} refused: {refusal}", clean(&done.replica));
@@ -169,7 +167,7 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Waits until nothing is in flight to a router, and writes each change of how many calls are.
+/// Waits until no call is in flight to a router, and writes the number of calls whenever it changes.
 async fn wait_until_idle(
     client: &async_nats::Client,
     operator: &Operator,
@@ -185,7 +183,7 @@ async fn wait_until_idle(
         let unknown =
             reported.iter().any(|one| one["in_flight"].is_null() && one["requests"].as_u64().unwrap_or(1) > 0);
         if unknown {
-            bail!("whether calls are in progress cannot be known: no stamp of a broker has come back in the log yet");
+            bail!("whether calls are in progress is not known: the log has shown no stamp of a broker yet");
         }
         let in_flight: u64 = reported.iter().filter_map(|one| one["in_flight"].as_u64()).sum();
         if in_flight == 0 {
@@ -195,12 +193,12 @@ async fn wait_until_idle(
             1 => format!("1 call is in progress to {router}"),
             calls => format!("{calls} calls are in progress to {router}"),
         };
-        let (holds, state) = match action {
+        let (applies, state) = match action {
             AdminAction::Disable => (reported.iter().any(|one| one["state"] == "disabled"), "disabled"),
             _ => (reported.iter().any(|one| !one["drained"].is_null()), "drained"),
         };
-        if !holds {
-            bail!("{router} is {state} no more, and {in_progress}");
+        if !applies {
+            bail!("{router} is no longer {state}, and {in_progress}");
         }
         if written != Some(in_flight) {
             print(out, &format!("{in_progress}\n"))?;

@@ -1,10 +1,11 @@
-// The page: asks for the status once a second, listens to the events, shows both. It keeps nothing but what is on the screen;
-// the operators' token stays in its field and in memory. All that is shown is put in as text, never as markup.
+// The page: requests the status once a second, listens to the events, and shows both. It stores nothing: the operators' token stays
+// in its field and in memory. Everything is inserted as text, never as markup.
 "use strict";
 
-const MOST_ROWS = 200, MOST_CHANGES = 100, WINDOW = 10 * 60 * 1000;
-// So many changes the broker keeps; with fewer, none is missing. Up to this time a call's latency is not known more precisely.
-const KEPT_CHANGES = 1000, FIRST_STEP = 5;
+const MAX_ROWS = 200, MAX_CHANGES = 100, WINDOW_MS = 10 * 60 * 1000;
+// The number of changes that the broker keeps: if it has fewer, none is missing. The first bound of its latency histogram: a lower
+// latency is not known more precisely.
+const KEPT_CHANGES = 1000, FIRST_BOUND_MS = 5;
 const EDGE = { enabled: "good", disabled: "bad", probation: "maybe" };
 const $ = (id) => document.getElementById(id);
 
@@ -43,7 +44,7 @@ async function look() {
   try {
     const fresh = await ask("/api/v1/status");
     if (fresh.replica !== shownReplica) begin(fresh);
-    // A refusal (as many streams as there may be) ends a stream for good; a break does not.
+    // The browser reconnects after a break, but not after an error such as too many streams.
     else if (events.readyState === EventSource.CLOSED) listen();
     [before, status] = [status && status.replica === fresh.replica ? status : null, fresh];
     away = null;
@@ -52,12 +53,12 @@ async function look() {
     away = away || new Date();
     $("link").textContent = "away";
     $("link").className = "tag bad";
-    trouble(`The broker does not answer since ${clock(away)}; asking on. (${error.message})`);
+    trouble(`The broker has not answered since ${clock(away)}; retrying. (${error.message})`);
   }
   setTimeout(look, document.hidden ? 5000 : 1000);
 }
 
-/** Another replica than before, or the first. */
+/** Another replica answers than before, or the first one. */
 function begin(fresh) {
   shownReplica = fresh.replica;
   [rows, waiting, changes, past, pastIsWhole, skipped] = [new Map(), [], [], [], false, 0];
@@ -65,28 +66,28 @@ function begin(fresh) {
   listen();
 }
 
-/** A stream has just begun: what happened before it, or while it was broken off. */
+/** Reads what happened before the stream began, or while it was interrupted. */
 async function catchUp() {
-  const journal = await ask("/api/v1/decisions");
-  journal.decisions.slice(-MOST_ROWS).forEach(decided);
-  journal.calls.slice(-MOST_ROWS).forEach(called);
-  // All of them, in one go; what came over the stream meanwhile follows.
-  const kept = new Set(journal.changes.map((one) => JSON.stringify(one)));
-  const last = journal.changes.length ? +new Date(journal.changes[journal.changes.length - 1].at) : 0;
-  past = [...journal.changes, ...past.filter((one) => +new Date(one.at) >= last && !kept.has(JSON.stringify(one)))];
+  const recent = await ask("/api/v1/decisions");
+  recent.decisions.slice(-MAX_ROWS).forEach(decided);
+  recent.calls.slice(-MAX_ROWS).forEach(called);
+  // All kept changes at once, and then those that came over the stream meanwhile.
+  const kept = new Set(recent.changes.map((one) => JSON.stringify(one)));
+  const last = recent.changes.length ? +new Date(recent.changes[recent.changes.length - 1].at) : 0;
+  past = [...recent.changes, ...past.filter((one) => +new Date(one.at) >= last && !kept.has(JSON.stringify(one)))];
   pastIsWhole = past.length < KEPT_CHANGES;
-  changes = past.slice(-MOST_CHANGES).reverse();
+  changes = past.slice(-MAX_CHANGES).reverse();
   showChanges();
   if (status) showStrips();
 }
 
-/** What is wrong with the broker; written anew with each status. */
+/** Shows what is wrong with the broker; replaced with each status. */
 function trouble(text) {
   wrong = text;
   showMessages();
 }
 
-/** What came of an operator's action; stays until the next action, or until it is dismissed. */
+/** Shows the result of an operator's command until the next command, or until it is dismissed. */
 function outcome(success, failure) {
   [succeeded, failed] = [success, failure];
   showMessages();
@@ -95,7 +96,7 @@ function outcome(success, failure) {
 function showMessages() {
   for (const [id, text] of [["trouble", [failed, wrong].filter(Boolean).join(" · ")], ["done", succeeded]]) {
     $(id).hidden = !text;
-    // The same words again would be read out again.
+    // Screen readers would read the same text again.
     if ($(id).textContent !== text) $(id).textContent = text;
   }
   $("dismiss").hidden = !succeeded && !failed;
@@ -105,7 +106,7 @@ function listen() {
   if (events) events.close();
   events = new EventSource("/api/v1/events");
   const on = (name, take) => events.addEventListener(name, (event) => take(JSON.parse(event.data)));
-  // In vain only if the broker is gone again; then there will be another hello.
+  // Fails only if the broker is gone again; then there will be another hello.
   const meet = () => catchUp().catch(() => {});
   on("hello", () => (paused ? keep(meet) : meet()));
   on("decision", (one) => (paused ? keep(() => decided(one)) : decided(one)));
@@ -120,10 +121,10 @@ function listen() {
 
 function keep(later) {
   waiting.push(later);
-  if (waiting.length > 2 * MOST_ROWS) waiting.shift();
+  if (waiting.length > 2 * MAX_ROWS) waiting.shift();
 }
 
-// ---- what is ------------------------------------------------------------------------------------------------------
+// ---- the status ---------------------------------------------------------------------------------------------------
 
 function show() {
   $("replica").textContent = status.replica;
@@ -134,7 +135,7 @@ function show() {
   $("link").textContent = reasons.length ? "no bus" : "live";
   $("link").className = reasons.length ? "tag bad" : "tag good";
   const without = status.pools.filter((pool) => !pool.serves).map((pool) => pool.ingress);
-  const lost = without.length ? [`Nothing may serve behind ${without.join(", ")}: the gateway uses its own endpoint.`] : [];
+  const lost = without.length ? [`All targets of ${without.join(", ")} are down or drained: the gateway uses its own endpoint.`] : [];
   trouble([...reasons, ...lost].join(" · "));
   $("pools").replaceChildren(...status.pools.map(showPool));
   showRouters();
@@ -143,8 +144,8 @@ function show() {
 }
 
 function showPool(pool) {
-  const state = !pool.serves ? make("span", "tag bad", "nothing may serve")
-    : pool.last_resort ? make("span", "tag maybe", "only what is on probation") : "";
+  const state = !pool.serves ? make("span", "tag bad", "all targets down or drained")
+    : pool.last_resort ? make("span", "tag maybe", "only targets on probation") : "";
   const mode = make("span", "soft", pool.tree ? `${[pool.tree.name, pool.tree.mode].filter(Boolean).join(", ")} ` : "");
   const title = make("h3", "", `${pool.ingress} `, mode, state);
   const targets = (pool.tree && pool.tree.targets) || [];
@@ -165,7 +166,7 @@ function showTarget(target, depth, weights) {
   return [row, ...(target.targets || []).flatMap((inner) => showTarget(inner, depth + 1, weights))];
 }
 
-/** Cards stay where they are, so that the keyboard does not lose its place. */
+/** Cards keep their position, so that the keyboard focus is not lost. */
 function showRouters() {
   const cards = new Map([...$("routers").children].map((card) => [card.dataset.router, card]));
   for (const router of status.routers) {
@@ -184,12 +185,12 @@ function newCard(router) {
   const card = make("article", "card", null, make("h3", "", router), make("p", "tags"), make("p", "why"),
     make("dl", "facts everywhere"), make("dl", "facts here"));
   card.dataset.router = router;
-  const button = (verb, label) => {
+  const button = (action, label) => {
     const one = make("button", "", label);
     one.type = "button";
-    one.dataset.verb = verb;
+    one.dataset.action = action;
     one.setAttribute("aria-label", `${label} ${router}`);
-    one.addEventListener("click", () => order(router, verb));
+    one.addEventListener("click", () => confirmCommand(router, action));
     return one;
   };
   card.append(make("menu", "", null, button("drain", "Drain"), button("resume", "Resume"), button("enable", "Enable")));
@@ -215,8 +216,8 @@ function fillCard(card, router) {
   const old = before && before.routers.find((one) => one.router === router.router);
   const seconds = old ? (new Date(status.at) - new Date(before.at)) / 1000 : 0;
   const rate = seconds > 0 ? ((router.requests - old.requests) / seconds).toFixed(1) : "–";
-  const millis = (time) => (time === null ? "–" : time <= FIRST_STEP ? `≤ ${FIRST_STEP} ms` : `${Math.round(time)} ms`);
-  // Every replica learns of every finished call; which router it chose, and what is in progress, each knows for itself.
+  const millis = (time) => (time === null ? "–" : time <= FIRST_BOUND_MS ? `≤ ${FIRST_BOUND_MS} ms` : `${Math.round(time)} ms`);
+  // Finished calls are counted by every replica; choices and calls in flight only by the one that made them.
   const finished = router.successes + router.neutral + router.failures;
   const everywhere = [
     ["calls", finished], ["failures", router.failures],
@@ -226,7 +227,7 @@ function fillCard(card, router) {
   fillFacts(card, ".everywhere", "all replicas", everywhere);
   fillFacts(card, ".here", "this replica", here);
   const hide = { drain: Boolean(router.drained), resume: !router.drained, enable: router.state === "enabled" };
-  card.querySelectorAll("button").forEach((one) => { one.hidden = hide[one.dataset.verb]; });
+  card.querySelectorAll("button").forEach((one) => { one.hidden = hide[one.dataset.action]; });
 }
 
 function fillFacts(card, list, whose, facts) {
@@ -237,24 +238,24 @@ function fillFacts(card, list, whose, facts) {
 // ---- the time line ------------------------------------------------------------------------------------------------
 
 /**
- * What a router was in the last ten minutes: parts with a word, a beginning and an end, oldest first. Worked out from the changes
- * that the broker keeps and from what it is now, so that a page that was opened late shows the same as one that was open all along.
+ * The states of a router in the last ten minutes: parts with a name, a beginning and an end, oldest first. Derived from the changes
+ * that the broker keeps and from the current state, so that it does not depend on when the page was opened.
  */
 function timeline(router, now) {
-  const start = Math.max(now - WINDOW, +new Date(status.started)), parts = [];
+  const start = Math.max(now - WINDOW_MS, +new Date(status.started)), parts = [];
   const own = past.filter((one) => one.about === router.router);
   const withMoment = (words) => own.filter(words).map((one) => ({ ...one, moment: +new Date(one.at) }));
   const states = withMoment((one) => one.what in EDGE), drains = withMoment((one) => "drained" in one);
   // Before its first change a router was enabled, if no change is missing; else its state is unknown.
   let word = pastIsWhole && (states.length || router.state === "enabled") ? "enabled" : "unknown";
   let from = +new Date(status.started);
-  const turn = (next, moment) => {
+  const enter = (next, moment) => {
     parts.push({ word, from, to: moment });
     [word, from] = [next, moment];
   };
-  states.forEach(({ what, moment }) => turn(what, moment));
-  // A status can come before the change that it shows.
-  if (word !== router.state) turn(router.state, before ? Math.max(from, +new Date(before.at)) : now);
+  states.forEach(({ what, moment }) => enter(what, moment));
+  // A status can arrive before the change that led to it.
+  if (word !== router.state) enter(router.state, before ? Math.max(from, +new Date(before.at)) : now);
   parts.push({ word, from, to: now });
   let since = null;
   for (const { drained, moment } of drains) {
@@ -269,7 +270,7 @@ function timeline(router, now) {
 }
 
 function showStrips() {
-  const now = +new Date(status.at), start = now - WINDOW;
+  const now = +new Date(status.at), start = now - WINDOW_MS;
   $("strips").replaceChildren(...status.routers.map((router) => {
     const parts = timeline(router, now);
     const track = make("div", "track");
@@ -277,8 +278,8 @@ function showStrips() {
     track.setAttribute("aria-label", parts.map((one) => `${one.word} from ${clock(one.from)}`).join(", "));
     for (const { word, from, to } of parts) {
       const part = make("i", `fill-${word}`);
-      part.style.left = `${(100 * (from - start)) / WINDOW}%`;
-      part.style.width = `${Math.max(0.3, (100 * (to - from)) / WINDOW)}%`;
+      part.style.left = `${(100 * (from - start)) / WINDOW_MS}%`;
+      part.style.width = `${Math.max(0.3, (100 * (to - from)) / WINDOW_MS)}%`;
       track.append(part);
     }
     return make("div", "strip", null, make("span", "name", router.router), track);
@@ -292,7 +293,7 @@ function changed(one) {
     pastIsWhole = false;
   }
   changes.unshift(one);
-  changes.length = Math.min(changes.length, MOST_CHANGES);
+  changes.length = Math.min(changes.length, MAX_CHANGES);
   showChanges();
 }
 
@@ -312,14 +313,14 @@ function decided(one) {
   put(id, { at: one.at, router: one.router || (one.would ? `would be ${one.would}` : "nothing"), why: one.why || "" });
 }
 
-/** A finished call joins the decision that sent it there; another replica's is none of this list's. */
+/** Adds a finished call to the row of the decision that sent it; calls of other replicas are not in this list. */
 function called(one) {
   const isMade = (attempt) => attempt.failure !== "passed_over";
   const before = one.attempts_left_out || 0, count = before + one.attempts.filter(isMade).length;
   const answered = one.attempts.map((attempt) => attempt.router).lastIndexOf(one.router);
   one.attempts.forEach((attempt, place) => {
     if (!attempt.decision || !rows.has(attempt.decision)) return;
-    // Tokens and cost are of the answer that the client got.
+    // Tokens and cost belong to the answer that the client got.
     const used = place === answered ? { model: one.served_model || one.sent_model || one.model, usage: one.usage, cost: one.cost } : {};
     const number = before + one.attempts.slice(0, place + 1).filter(isMade).length;
     const attempts = !isMade(attempt) ? "not sent" : count > 1 ? `${number} of ${count}` : "1";
@@ -328,10 +329,10 @@ function called(one) {
   });
 }
 
-/** What the caller is to blame for, and no target. */
-const CALLERS = ["invalid_request", "context_too_long", "content_filtered", "client_gone"];
+/** Classes that are the client's fault, not a target's. */
+const CLIENT_FAULTS = ["invalid_request", "context_too_long", "content_filtered", "client_gone"];
 
-/** Tokens in and out; a tilde before what is estimated. */
+/** Tokens in and out; a tilde marks an estimate. */
 const tokens = ({ input_uncached, cache_read, cache_write, output, estimated }) =>
   `${estimated ? "~" : ""}${input_uncached + cache_read + cache_write} → ${output}`;
 
@@ -344,14 +345,14 @@ function put(id, part) {
     row = { element: make("tr") };
     rows.set(id, row);
     $("stream").prepend(row.element);
-    if (rows.size > MOST_ROWS) {
+    if (rows.size > MAX_ROWS) {
       const [oldest, gone] = rows.entries().next().value;
       gone.element.remove();
       rows.delete(oldest);
     }
   }
   Object.assign(row, part);
-  const color = !row.status ? "soft" : row.kind === "success" ? "good" : CALLERS.includes(row.kind) ? "maybe" : "bad";
+  const color = !row.status ? "soft" : row.kind === "success" ? "good" : CLIENT_FAULTS.includes(row.kind) ? "maybe" : "bad";
   const elsewhere = row.served && row.served !== row.router ? ` (served by ${row.served})` : "";
   const cost = make("td", "number", row.cost ? dollars(row.cost.nano_usd) : row.usage ? "?" : "");
   if (row.cost) cost.title = [`price of ${row.cost.price}`, row.cost.table, row.cost.priced].filter(Boolean).join(", ");
@@ -390,45 +391,45 @@ function offerRouters() {
   }
 }
 
-// ---- orders -------------------------------------------------------------------------------------------------------
+// ---- commands -----------------------------------------------------------------------------------------------------
 
-function order(router, verb) {
+function confirmCommand(router, action) {
   if (!$("token").value) {
     outcome("", "Enter the operators' token first (BROKER_ADMIN_TOKEN of the broker).");
     $("token").focus();
     return;
   }
   const words = { drain: "gets no more calls, on all replicas, until it is resumed", resume: "gets calls again, on all replicas",
-    enable: "serves at once, on all replicas, whatever took it out" };
-  $("confirm-title").textContent = `${verb[0].toUpperCase()}${verb.slice(1)} ${router}`;
-  $("confirm-text").textContent = `${router} ${words[verb]}.`;
+    enable: "serves at once, on all replicas, whatever disabled it" };
+  $("confirm-title").textContent = `${action[0].toUpperCase()}${action.slice(1)} ${router}`;
+  $("confirm-text").textContent = `${router} ${words[action]}.`;
   $("reason").value = $("for").value = "";
-  $("for-label").hidden = verb !== "drain";
-  $("go").textContent = verb[0].toUpperCase() + verb.slice(1);
+  $("for-label").hidden = action !== "drain";
+  $("go").textContent = action[0].toUpperCase() + action.slice(1);
   const dialog = $("confirm");
-  dialog.onclose = () => { if (dialog.returnValue === "go") send(router, verb); };
+  dialog.onclose = () => { if (dialog.returnValue === "go") send(router, action); };
   dialog.returnValue = "";
   dialog.showModal();
 }
 
-async function send(router, verb) {
+async function send(router, action) {
   outcome("", "");
   const body = {};
   if ($("reason").value) body.reason = $("reason").value;
-  if (verb === "drain" && $("for").value) body.for = $("for").value;
+  if (action === "drain" && $("for").value) body.for = $("for").value;
   try {
-    const done = await ask(`/api/v1/routers/${encodeURIComponent(router)}/${verb}`, {
+    const done = await ask(`/api/v1/routers/${encodeURIComponent(router)}/${action}`, {
       method: "POST", body: JSON.stringify(body),
       headers: { Authorization: `Bearer ${$("token").value}`, "Content-Type": "application/json" },
     });
     const without = done.replicas.flatMap((one) => one.left_without || []);
-    const left = without.length ? ` Nothing else in ${[...new Set(without)].join(", ")} may serve.` : "";
-    const already = done.replicas.some((one) => (one.done || "").includes("(it was")) ? " It was so already." : "";
+    const left = without.length ? ` All other targets of ${[...new Set(without)].join(", ")} are down or drained.` : "";
+    const already = done.replicas.some((one) => (one.done || "").includes("(it was")) ? " Nothing changed: it was in that state already." : "";
     const refused = done.replicas.filter((one) => one.error).map((one) => ` Replica ${one.replica} refused: ${one.error}.`).join("");
-    const text = `${verb} ${router}: done on ${done.changed} replica${done.changed === 1 ? "" : "s"}.${already}${left}`;
-    outcome(text, refused && `${verb} ${router}:${refused}`);
+    const text = `${action} ${router}: done on ${done.changed} replica${done.changed === 1 ? "" : "s"}.${already}${left}`;
+    outcome(text, refused && `${action} ${router}:${refused}`);
   } catch (error) {
-    outcome("", `${verb} ${router}: ${error.message}`);
+    outcome("", `${action} ${router}: ${error.message}`);
   }
 }
 
