@@ -35,17 +35,17 @@ use gecholog_protocol::ReplicaIdentity;
 
 /// The name of the connection of the decisions on the bus.
 const DECISIONS: &str = "gecholog-broker decisions";
-/// Requests that may wait; a request is small, and one behind this many has timed out.
+/// Requests that may wait. One behind this many would have timed out.
 const MAX_PENDING_REQUESTS: usize = 4_096;
-/// Log entries that may wait: more than one turn of the connection can bring of small ones. Large ones are bounded
-/// by that turn itself, some megabytes, because all of it is read before the next.
+/// Log entries that may wait: more small ones than one read of the connection can return. Large ones are bounded by that read, some
+/// megabytes, because all of it is processed before the next.
 const MAX_PENDING_LOGS: usize = 8_192;
-/// The relay's log entries that may wait for the bus: with payloads at their longest some 130 MB, and usually a few hundred kB.
+/// The relay's log entries that may wait for the bus: some 130 MB with the longest payloads, and usually a few hundred kB.
 const MAX_PENDING_ENTRIES: usize = 256;
 /// Decisions begin at most this time after the bus is connected, even where commands of operators cannot be received yet.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long the threads that resolve names are kept: in effect for ever.
-const LOOKUPS_KEPT: Duration = Duration::from_secs(365 * 86_400);
+/// How long idle threads that resolve names are kept: in effect for ever.
+const LOOKUP_THREAD_KEEP_ALIVE: Duration = Duration::from_secs(365 * 86_400);
 /// Limit of the whole shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -221,7 +221,7 @@ impl RelayTask {
         let relay = Arc::new(Relay::new(settings, handle.clone(), replica, token, log)?);
         let runtime = runtime::Builder::new_multi_thread()
             .thread_name("relay")
-            .thread_keep_alive(LOOKUPS_KEPT)
+            .thread_keep_alive(LOOKUP_THREAD_KEEP_ALIVE)
             .enable_all()
             .build()
             .context("cannot start a runtime")?;

@@ -4,16 +4,15 @@ use rand::RngExt;
 
 /// The letters of an id: 32, without those that are easily confused.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// The length of an id in letters.
-const LENGTH: usize = 8;
+const ID_CHARS: usize = 8;
 
 /// An id that no other replica has.
 pub fn random() -> String {
     let mut rng = rand::rng();
-    (0..LENGTH).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
+    (0..ID_CHARS).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()
 }
 
 /// Whether a name has the form of an id, in letters of either case.
 pub fn is_replica_id(name: &str) -> bool {
-    name.len() == LENGTH && name.bytes().all(|letter| LETTERS.contains(&letter.to_ascii_lowercase()))
+    name.len() == ID_CHARS && name.bytes().all(|letter| LETTERS.contains(&letter.to_ascii_lowercase()))
 }

@@ -1,11 +1,10 @@
-//! Tokens that can be guessed. A listener on the bus can try words against what is signed there, as fast as a processor
-//! goes: so a token must be long, and drawn and not typed.
+//! Tokens that can be guessed. A listener on the bus can try tokens against the signatures there, as fast as its processor allows.
+//! So a token must be long and random.
 
 /// The shortest token, in characters.
 const MIN_TOKEN_CHARS: usize = 16;
-/// So many different characters a token has at least; one of 16 hexadecimal digits drawn at random has fewer only once in
-/// 12,000 times.
-const VARIETY: usize = 6;
+/// The least number of different characters of a token. Of 16 random hexadecimal digits one token in 12,000 has fewer.
+const MIN_DISTINCT_CHARS: usize = 6;
 
 /// Why a token is too weak; reads after its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +25,13 @@ pub fn weakness(token: &str) -> Option<Weakness> {
     if letters.len() < MIN_TOKEN_CHARS {
         return Some(Weakness::Short);
     }
-    let simple = variety(&letters) < VARIETY || is_repeated(&letters) || steps(&letters) < VARIETY;
+    let simple = distinct_chars(&letters) < MIN_DISTINCT_CHARS
+        || is_repeated(&letters)
+        || unrelated_chars(&letters) < MIN_DISTINCT_CHARS;
     simple.then_some(Weakness::Simple)
 }
 
-fn variety(letters: &[char]) -> usize {
+fn distinct_chars(letters: &[char]) -> usize {
     let mut different = letters.to_vec();
     different.sort_unstable();
     different.dedup();
@@ -43,8 +44,8 @@ fn is_repeated(letters: &[char]) -> bool {
     (1..MIN_TOKEN_CHARS.min(letters.len())).any(|period| period * 2 <= letters.len() && again(period))
 }
 
-/// How many characters do not simply follow from the one before, being the same one or its neighbour.
-fn steps(letters: &[char]) -> usize {
+/// The number of characters that are neither the same as the one before nor its neighbour.
+fn unrelated_chars(letters: &[char]) -> usize {
     let follows = |pair: &[char]| matches!(pair, [one, other] if u32::from(*one).abs_diff(u32::from(*other)) <= 1);
     letters.len() - letters.windows(2).filter(|pair| follows(pair)).count()
 }
@@ -86,7 +87,7 @@ mod tests {
         #[test]
         fn what_is_drawn_is_taken(bytes in proptest::array::uniform16(any::<u8>())) {
             let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                prop_assert_eq!(weakness(&token), None);
+            prop_assert_eq!(weakness(&token), None);
         }
     }
 }

@@ -23,15 +23,15 @@ use super::content::CallContent;
 use super::{CallSink, FinishedCall, KeptCall};
 use crate::system::queue::{Bounds, Queued, WorkQueue};
 
-/// The file and the older ones.
-const FILES: u64 = 4;
-/// What all files may have by default, in bytes.
+/// The file and its older generations.
+const MAX_FILES: u64 = 4;
+/// The default limit of all files together, in bytes.
 pub const DEFAULT_BYTES: u64 = 256 << 20;
 /// Calls that wait to be written. Their JSON is that of the memory of recent calls, as long as they are kept there.
 const BOUNDS: Bounds = Bounds { items: 4_096, bytes: 0 };
-/// Calls that are written in one go.
-const MAX_BATCH: usize = 256;
-/// Time after a fault until the file is tried again.
+/// Calls that are written at once.
+const MAX_BATCH_CALLS: usize = 256;
+/// Delay after an error before the file is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Where calls are written, and how much of them is kept.
@@ -111,8 +111,8 @@ struct Writer {
 impl Writer {
     fn run(&mut self, mut calls: Receiver<Queued<KeptCall>>) {
         self.try_or_say(|_| Ok(()));
-        let mut batch = Vec::with_capacity(MAX_BATCH);
-        while calls.blocking_recv_many(&mut batch, MAX_BATCH) > 0 {
+        let mut batch = Vec::with_capacity(MAX_BATCH_CALLS);
+        while calls.blocking_recv_many(&mut batch, MAX_BATCH_CALLS) > 0 {
             let before = self.counts.written();
             let done = self.try_or_say(|writer| batch.iter().try_for_each(|call| writer.write(call)));
             let written = self.counts.written() - before;
@@ -186,7 +186,7 @@ impl Writer {
     }
 
     const fn file_bytes(&self) -> u64 {
-        self.settings.bytes / FILES
+        self.settings.bytes / MAX_FILES
     }
 
     fn open(&mut self) -> io::Result<()> {
@@ -200,12 +200,12 @@ impl Writer {
     fn rotate(&mut self) -> io::Result<()> {
         self.file = None;
         let path = &self.settings.path;
-        for number in (1..FILES - 1).rev() {
+        for number in (1..MAX_FILES - 1).rev() {
             rename(&older(path, number), &older(path, number + 1))?;
         }
         rename(path, &older(path, 1))?;
         let mut left = self.settings.bytes - self.file_bytes();
-        for number in 1..FILES {
+        for number in 1..MAX_FILES {
             let older = older(path, number);
             let Ok(found) = fs::symlink_metadata(&older) else { continue };
             match left.checked_sub(found.len()) {
@@ -219,7 +219,7 @@ impl Writer {
 
 /// The files of a path that exist, the oldest first.
 pub fn files(path: &Path) -> Vec<PathBuf> {
-    let all = (1..FILES).rev().map(|number| older(path, number)).chain([path.to_owned()]);
+    let all = (1..MAX_FILES).rev().map(|number| older(path, number)).chain([path.to_owned()]);
     all.filter(|path| path.exists()).collect()
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::CallRecord;
-use crate::telemetry::gen_ai::{DURATION_STEPS_MS, TOKEN_STEPS, UNKNOWN_PROVIDER};
+use crate::telemetry::gen_ai::{DURATION_BUCKET_BOUNDS_MS, TOKEN_BUCKET_BOUNDS, UNKNOWN_PROVIDER};
 
 /// The most kinds of each histogram; further ones have only the model `other`, and beyond twice as many they are not counted.
 const MAX_KINDS: usize = 2_048;
@@ -25,7 +25,7 @@ pub struct Kind {
 /// Counts per step, the last one for all above.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Histogram {
-    pub counts: [u64; TOKEN_STEPS.len() + 1],
+    pub counts: [u64; TOKEN_BUCKET_BOUNDS.len() + 1],
     pub sum: u64,
 }
 
@@ -37,7 +37,7 @@ pub struct GenAiHistograms {
     pub durations: BTreeMap<Kind, Histogram>,
 }
 
-const _: () = assert!(TOKEN_STEPS.len() == DURATION_STEPS_MS.len());
+const _: () = assert!(TOKEN_BUCKET_BOUNDS.len() == DURATION_BUCKET_BOUNDS_MS.len());
 
 impl GenAiHistograms {
     /// A call is over. `model`: its model, if that may be a label.
@@ -49,7 +49,7 @@ impl GenAiHistograms {
             let what = if attempt.class == super::CallClass::Success { "" } else { attempt.class.name() };
             let kind = Kind { operation, provider, model: model.to_owned(), what };
             if let Some(ms) = attempt.ms {
-                add(&mut self.durations, kind, &DURATION_STEPS_MS, ms);
+                add(&mut self.durations, kind, &DURATION_BUCKET_BOUNDS_MS, ms);
             }
         }
         let served = record.attempts.iter().rfind(|attempt| Some(&attempt.router) == answered);
@@ -57,7 +57,7 @@ impl GenAiHistograms {
         let provider = served.context.provider.unwrap_or(UNKNOWN_PROVIDER);
         for (what, tokens) in [("input", usage.input()), ("output", usage.output)] {
             let kind = Kind { operation, provider, model: model.to_owned(), what };
-            add(&mut self.tokens, kind, &TOKEN_STEPS, tokens);
+            add(&mut self.tokens, kind, &TOKEN_BUCKET_BOUNDS, tokens);
         }
     }
 }

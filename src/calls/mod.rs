@@ -39,8 +39,8 @@ use totals::Totals;
 /// What is kept of finished calls in memory by default, in bytes.
 pub const DEFAULT_RECENT_BYTES: usize = 16 << 20;
 
-/// So many of the newest calls are searched for ids at a time; a few hundred microseconds.
-const NEWEST_BY_ID: usize = 4_096;
+/// The newest calls that are searched for ids; takes a few hundred microseconds.
+const MAX_SEARCHED_CALLS: usize = 4_096;
 
 /// Where finished calls go.
 #[derive(Debug, Clone)]
@@ -183,19 +183,19 @@ impl Calls {
         lock(&self.totals).histograms().clone()
     }
 
-    /// The records with one of these ids among the newest `NEWEST_BY_ID`, the newest first.
+    /// The records with one of these ids among the newest `MAX_SEARCHED_CALLS`, the newest first.
     pub fn with_ids(&self, ids: &HashSet<String>) -> Vec<CallRecord> {
-        let newest = self.newest_first(u64::MAX).take(NEWEST_BY_ID);
+        let newest = self.newest_first(u64::MAX).take(MAX_SEARCHED_CALLS);
         let wanted = newest.filter(|(_, call)| call.id().is_some_and(|id| ids.contains(&id)));
         wanted.map(|(_, call)| call.record()).collect()
     }
 
-    /// Recent calls with smaller numbers than this one, the newest first. They are read in parts, so that no call waits for a search;
-    /// what has gone meanwhile is not found.
+    /// Recent calls with smaller numbers than this one, the newest first. They are read in chunks, so that no call waits long for
+    /// a search; calls that are dropped meanwhile are not found.
     fn newest_first(&self, mut before: u64) -> impl Iterator<Item = (u64, KeptCall)> + '_ {
-        const PART: usize = 64;
+        const SEARCH_CHUNK_CALLS: usize = 64;
         let parts = std::iter::from_fn(move || {
-            let part = self.recent(|recent| recent.before(before, PART));
+            let part = self.recent(|recent| recent.before(before, SEARCH_CHUNK_CALLS));
             before = part.last()?.0;
             Some(part)
         });

@@ -12,11 +12,11 @@ use serde::Deserialize;
 use super::CallRecord;
 use types::time::BrokerTime;
 
-/// The place of a call in the ring, and the counts of its `Arc`, in bytes.
-const OVERHEAD: usize = size_of::<KeptCall>() + 2 * size_of::<usize>();
+/// Bytes of a call beside its JSON: its slot in the ring, and the counts of its `Arc`.
+const ENTRY_OVERHEAD_BYTES: usize = size_of::<KeptCall>() + 2 * size_of::<usize>();
 
 /// The JSON of most records is shorter.
-const USUAL_BYTES: usize = 1 << 10;
+const INITIAL_CAPACITY_BYTES: usize = 1 << 10;
 
 /// A finished call, as its JSON. Cheap to copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct KeptCall(Arc<[u8]>);
 
 impl KeptCall {
     pub(super) fn from_record(record: &CallRecord) -> Self {
-        let mut json = Vec::with_capacity(USUAL_BYTES);
+        let mut json = Vec::with_capacity(INITIAL_CAPACITY_BYTES);
         // All of its keys are texts: it cannot fail.
         let _ = serde_json::to_writer(&mut json, record);
         Self(json.into())
@@ -61,7 +61,7 @@ impl KeptCall {
     }
 
     fn bytes(&self) -> usize {
-        self.0.len() + OVERHEAD
+        self.0.len() + ENTRY_OVERHEAD_BYTES
     }
 }
 

@@ -20,9 +20,9 @@ use gecholog_protocol::Message;
 use gecholog_protocol::processor::RouteRequest;
 use types::time::BrokerTime;
 
-/// Routers that are listed one by one, in the order in which they would be tried: to name one takes time in proportion to
-/// all of them.
-const LISTED: usize = 100;
+/// Routers that are listed one by one, in the order in which they would be tried: naming one takes time in proportion to the number
+/// of all.
+const MAX_LISTED_ROUTERS: usize = 100;
 
 /// The request that is explained.
 #[derive(Debug, Clone, Args)]
@@ -106,7 +106,7 @@ fn describe(
 ) -> std::fmt::Result {
     let Some(pool) = broker.pool(pool) else { return Ok(()) };
     let mut tried = HashSet::new();
-    for candidate in Candidates::new(pool.tree(), request, rng).take(LISTED) {
+    for candidate in Candidates::new(pool.tree(), request, rng).take(MAX_LISTED_ROUTERS) {
         let Some(router) = broker.path(candidate.router).filter(|router| !tried.contains(router)) else { continue };
         let place = if tried.is_empty() { pool.ingress().as_str() } else { "  then" };
         let p = candidate.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
@@ -125,7 +125,7 @@ fn describe(
         tried.insert(router);
     }
     let open: HashSet<_> = pool.tree().eligible_routers(Tier::Serving).filter_map(|id| broker.path(id)).collect();
-    if tried.len() == LISTED && open.len() > tried.len() {
+    if tried.len() == MAX_LISTED_ROUTERS && open.len() > tried.len() {
         writeln!(text, "  then {} more that may serve", open.len() - tried.len())?;
     }
     for (router, why) in broker.ineligible_routers(pool).filter(|(router, _)| !open.contains(router)) {

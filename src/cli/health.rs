@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-const TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
 
@@ -42,7 +42,7 @@ pub fn probe(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<Stri
 pub(super) fn get(address: SocketAddr, tls: bool, path: &str) -> anyhow::Result<String> {
     let url = format!("{}://{address}{path}", if tls { "https" } else { "http" });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let answer = runtime.block_on(async { timeout(TIMEOUT, fetch(address, tls, path)).await? });
+    let answer = runtime.block_on(async { timeout(ANSWER_TIMEOUT, fetch(address, tls, path)).await? });
     let (status, text) = answer.with_context(|| {
         format!("no answer from {url}: does a broker run on this machine, and is BROKER_HTTP the same for both?")
     })?;

@@ -37,7 +37,7 @@ pub(super) fn flag(name: &str) -> String {
 /// The most single-letter edits at which a name is a misspelling and not another name; one for a short name (after `BROKER_`):
 /// `BROKER_PORT` is not meant for `BROKER_CORS`.
 const MAX_EDIT_DISTANCE: usize = 2;
-const SHORT: usize = 4;
+const SHORT_NAME_CHARS: usize = 4;
 
 /// What is to be said of a name that is set and not ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub(super) fn judge(name: &str) -> Option<Unknown> {
     let ours = |known: &&str| known.starts_with("BROKER_") || *known == "DISABLED_TIME";
     let near = names().filter(ours).map(|known| (strsim::osa_distance(&upper, known), known)).min();
     let limit = |known: &str| {
-        let is_short = known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT);
+        let is_short = known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT_NAME_CHARS);
         if is_short { 1 } else { MAX_EDIT_DISTANCE }
     };
     match near {

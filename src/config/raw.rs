@@ -1,7 +1,7 @@
-//! Settings as written: each an optional text, from a variable or from a flag.
+//! Settings as written, from variables and flags: each is an optional text.
 //!
-//! `envy` reads the variables and stops at its first fault, and panics on text that is not UTF-8; so it is given only texts
-//! and only asked for texts, and everything else is validated later, all at once.
+//! `envy` stops at the first fault and panics on text that is not UTF-8. So it gets only valid texts and fills only optional texts;
+//! everything else is validated later, and all faults are reported at once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -34,7 +34,7 @@ pub struct RawSettings {
     /// Extra certificate authority for the bus, a PEM file
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) nats_ca: Option<String>,
-    /// on, or off: the relay alone, without a bus and so without the gateway's requests and log [default: on]
+    /// on, or off: only the relay, without the bus and so without the gateway's requests and log [default: on]
     #[arg(long, global = true, value_name = "ON|OFF")]
     pub(super) broker_bus: Option<String>,
     /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
@@ -64,8 +64,8 @@ pub struct RawSettings {
     /// Name of the broker's processor in the gateway's configuration, for counting calls that were not balanced [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_processor: Option<String>,
-    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 424, 425, 429, 498, 5xx but 501
-    /// and 505, a refused key or a used-up quota that the target's settings give, and a 404 that says the target's own
+    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 424, 425, 429, 498, 5xx except 501
+    /// and 505, a refused key or used-up quota of the target's settings, and a 404 that says that the target's own
     /// deployment or model does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
@@ -75,7 +75,7 @@ pub struct RawSettings {
     /// How an upstream's Retry-After is used: honor (it replaces DISABLED_TIME), or ignore [default: honor]
     #[arg(long, global = true, value_name = "HONOR|IGNORE")]
     pub(super) broker_retry_after: Option<String>,
-    /// balance, or observe: only stamp where a call would have gone [default: balance]
+    /// balance, or observe: change no route, and log the route that would have been chosen [default: balance]
     #[arg(long, global = true, value_name = "MODE")]
     pub(super) broker_mode: Option<String>,
     /// Address for probes, metrics and the API, or off [default: 127.0.0.1:5381]
@@ -84,7 +84,7 @@ pub struct RawSettings {
     /// Address of the relay, such as 0.0.0.0:5390, or off [default: off]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) broker_relay: Option<String>,
-    /// The gateway as the relay calls it [default: http://, the host of GECHOLOG_HOST, :5380]
+    /// URL at which the relay calls the gateway [default: http://, the host of GECHOLOG_HOST, :5380]
     #[arg(long, global = true, value_name = "URL")]
     pub(super) broker_gateway: Option<String>,
     /// Extra certificate authorities for the relay's targets, a PEM file
@@ -93,19 +93,19 @@ pub struct RawSettings {
     /// Calls of the relay in progress at a time; further ones get 503 with Retry-After [default: 2048]
     #[arg(long, global = true, value_name = "NUMBER")]
     pub(super) broker_relay_calls: Option<String>,
-    /// Largest body of a request to the relay, in MB [default: 50]
+    /// Largest request body that the relay accepts, in MB [default: 50]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_relay_body: Option<String>,
-    /// Origins whose pages may call the relay (CORS), such as `https://chat.example.com`, separated by commas, or *; none without
+    /// Origins whose pages may call the relay (CORS), such as `https://chat.example.com`, separated by commas, or * [default: none]
     #[arg(long, global = true, value_name = "ORIGINS")]
     pub(super) broker_cors: Option<String>,
-    /// Seconds that a client of the relay may take for its body, and leave a part of its answer unread [default: 60]
+    /// Timeout in seconds for a relay client to send its request body, and to read each part of the response [default: 60]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_patience: Option<String>,
-    /// Seconds that calls of the relay in progress may still take at shutdown [default: 25]
+    /// Seconds that the relay's calls in progress get to finish at shutdown [default: 25]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_grace: Option<String>,
-    /// Host names that the API answers to, besides localhost and IP addresses, separated by commas
+    /// Host names under which the API may be called, besides localhost and IP addresses, separated by commas
     #[arg(long, global = true, value_name = "NAMES")]
     pub(super) broker_http_hosts: Option<String>,
     /// Certificate chain with which the relay and the HTTP port serve TLS, a PEM file; needs the key too
@@ -119,22 +119,22 @@ pub struct RawSettings {
     /// File that holds the operators' token (BROKER_ADMIN_TOKEN itself is only read from the environment)
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_admin_token_file: Option<String>,
-    /// File that gets every finished call as one JSON line; none without
+    /// File to which every finished call is written, one JSON line each [default: none]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_calls: Option<String>,
-    /// The most that this file and its older ones may have together, in MB [default: 256]
+    /// Largest size of that file and its older generations together, in MB [default: 256]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_calls_size: Option<String>,
-    /// Memory of recent calls, for the API, the page and `broker why`, in MB [default: 16]
+    /// Memory for recent calls, which the API, the page and `broker why` show, in MB [default: 16]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_recent_calls: Option<String>,
     /// Request header whose value is a trace id, besides traceparent, X-Trace-Id and x-portkey-trace-id [default: X-Trace-Id]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_trace_header: Option<String>,
-    /// Whether a client's traceparent may say that its call is sampled: ignore, or trust [default: ignore]
+    /// Whether the sampled flag of a client's traceparent decides if its call is traced: ignore, or trust [default: ignore]
     #[arg(long, global = true, value_name = "IGNORE|TRUST")]
     pub(super) broker_trace_sampled: Option<String>,
-    /// Whether traces have prompts and answers: off, or full [default: off]
+    /// Whether traces contain prompts and answers: off, or full [default: off]
     #[arg(long, global = true, value_name = "OFF|FULL")]
     pub(super) broker_trace_content: Option<String>,
     #[arg(skip)]
@@ -167,7 +167,7 @@ pub struct RawSettings {
     pub(super) broker_log_format: Option<String>,
 }
 
-/// Everything that was written, and the names of all variables.
+/// Where settings come from.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// From the environment; an empty variable is an unset one.
@@ -176,11 +176,11 @@ pub struct Sources {
     pub(super) flags: RawSettings,
     /// Names of all variables that are set.
     pub(super) names: Vec<String>,
-    /// All variables that are texts: what `${NAME}` in the pools file means.
+    /// All variables that are valid text, for `${NAME}` in the pools file.
     pub(super) variables: Variables,
     /// Known variables whose value is not UTF-8 text.
     pub(super) faults: Vec<Fault>,
-    /// Variables of ours whose value ended with a line end.
+    /// A notice for each known variable whose value ended with a line break.
     pub(super) notices: Vec<Fault>,
 }
 

@@ -69,13 +69,14 @@ fn texts(raw: &RawSettings) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-/// The defaults, as the help states them.
+/// The defaults as the help states them, without `none`.
 fn defaults() -> BTreeMap<String, String> {
     let command = RawSettings::augment_args(clap::Command::new("settings"));
     let defaults = command.get_arguments().filter_map(|arg| {
         let help = arg.get_help()?.to_string();
         let (_, default) = help.split_once("[default: ")?;
-        Some((arg.get_id().as_str().to_ascii_uppercase(), default.strip_suffix(']')?.to_owned()))
+        let default = default.strip_suffix(']').filter(|default| *default != "none")?;
+        Some((arg.get_id().as_str().to_ascii_uppercase(), default.to_owned()))
     });
     defaults.collect()
 }

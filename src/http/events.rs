@@ -25,14 +25,14 @@ use crate::calls::RecentRing;
 use crate::recent_decisions::Ring;
 use crate::shared_broker::{MAX_COPIED, SharedBroker};
 
-/// How often listeners hear. They are not woken by what happens: to wake this thread is a system call on the one that decides,
-/// some 4 us and at times 60, where a decision takes 0.1; to be shown a quarter of a second sooner is not worth one late
-/// decision. Looking is one short lock, and at high rates this samples anyway.
+/// Interval at which events are read and sent to listeners. Listeners are not woken by the events themselves: that would be a system
+/// call of the thread that decides, of 4 us and at times 60, where a decision takes 0.1. Reading takes the lock once, for a
+/// short time.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// After this many beats without events a keep-alive comment is sent.
+/// After this many polls without events a keep-alive comment is sent.
 const KEEPALIVE_POLLS: u32 = 40;
-/// So many beats a listener may lag behind before it is dropped.
-const MAX_LAG: usize = 16;
+/// A listener that is this many polls behind is disconnected.
+const MAX_LAG_POLLS: usize = 16;
 
 /// The one source of all streams.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Feed {
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { beats: broadcast::Sender::new(MAX_LAG), room: Arc::new(Semaphore::new(MAX_STREAMS)) }
+        Self { beats: broadcast::Sender::new(MAX_LAG_POLLS), room: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
         let mut slow = pin!(feed.listen(&json!({})).unwrap());
         let mut quick = pin!(feed.listen(&json!({})).unwrap());
         assert!(quick.next().now_or_never().flatten().is_some(), "hello");
-        for beat in 0..=MAX_LAG {
+        for beat in 0..=MAX_LAG_POLLS {
             feed.beats.send(Bytes::from(beat.to_string())).unwrap();
             assert_eq!(quick.next().now_or_never().unwrap(), Some(Ok(Bytes::from(beat.to_string()))));
         }

@@ -28,15 +28,15 @@ use gecholog_protocol::Message;
 
 /// The name of the service.
 const NAME: &str = "gecholog-broker";
-/// What can be read.
-const READING: [&str; 5] = ["status", "config", "explain", CALLS, RECORDS];
+/// The endpoints that only read; they need no token.
+const READ_ENDPOINTS: [&str; 5] = ["status", "config", "explain", CALLS, RECORDS];
 /// Finished calls that this replica has in memory.
 const CALLS: &str = "calls";
 /// The records of calls that have just ended, by their ids.
 pub(super) const RECORDS: &str = "records";
-/// So many ids at a time.
+/// The most ids in one request.
 pub const MAX_IDS: usize = 2_048;
-/// What one that starts takes over. We answer only when we have taken over ourselves: before that we know nothing.
+/// The state for a replica that starts. This replica answers only once it has taken over the state of others itself.
 const STATE: &str = "state";
 
 /// What the endpoints answer from.
@@ -71,7 +71,7 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
     let service = admin.service(&client, &replica).await?;
     let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), &replica);
     let mut endpoints = Vec::new();
-    for word in READING.into_iter().chain(AdminAction::ALL.map(AdminAction::as_str)) {
+    for word in READ_ENDPOINTS.into_iter().chain(AdminAction::ALL.map(AdminAction::as_str)) {
         let endpoint = group.endpoint(word).await?;
         endpoints.push(named(word, endpoint).boxed());
     }

@@ -24,8 +24,8 @@ use types::outcome::CallObservation;
 
 /// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
-/// Messages that may be on their way at least. Measured: with 64 in flight, this loses none.
-const IN_FLIGHT: u64 = 64;
+/// The least number of messages that is assumed to be on their way. Measured: with 64 in flight, none is lost.
+const MIN_IN_FLIGHT_MESSAGES: u64 = 64;
 /// No message for this time means that none is on its way.
 const DRAIN_QUIET_TIME: Duration = Duration::from_millis(300);
 /// The drain ends after this time in any case.
@@ -138,7 +138,7 @@ impl Answers {
             arrived += 1;
             self.take(message).await;
         }
-        let last = delivered + arrived + arrived.max(IN_FLIGHT);
+        let last = delivered + arrived + arrived.max(MIN_IN_FLIGHT_MESSAGES);
         if messages.unsubscribe_after(last).await.is_err() {
             return;
         }

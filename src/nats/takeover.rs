@@ -19,16 +19,16 @@ use crate::admin::{ReplicaState, Token};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
-/// The wait for the first answer that counts.
+/// How long the first valid answer is awaited.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// The wait for one more, or for its next part.
+/// How long the next answer, or the next chunk of one, is awaited.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(100);
 /// Timeout of the whole takeover.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Limit of all answers together in bytes, and what each router that this replica knows adds to it: a router's path,
-/// its state, and orders with their reasons.
+/// Limit of all answers together, in bytes, and how much each router of the settings adds to it: its path, its state, and overrides
+/// with their reasons.
 const MAX_ANSWERS_BYTES: usize = 4 << 20;
-const MAX_ROUTER_BYTES: usize = 2 << 10;
+const EXTRA_ROUTER_BYTES: usize = 2 << 10;
 /// The longest nonce that is signed, in bytes.
 const MAX_NONCE_BYTES: usize = 64;
 
@@ -68,7 +68,7 @@ struct Answers<'a> {
 
 impl<'a> Answers<'a> {
     fn new(token: Option<&'a Token>, nonce: String, routers: usize) -> Self {
-        let gather = Reassembler::up_to(MAX_ANSWERS_BYTES.saturating_add(routers.saturating_mul(MAX_ROUTER_BYTES)));
+        let gather = Reassembler::up_to(MAX_ANSWERS_BYTES.saturating_add(routers.saturating_mul(EXTRA_ROUTER_BYTES)));
         Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
     }
 

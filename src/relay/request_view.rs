@@ -14,7 +14,7 @@ use llm::affinity;
 use llm::capability::Needs;
 use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
 
-use types::request::{Found, LONGEST_VALUE, Request, RequestSize};
+use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestSize};
 use types::router::RouterPath;
 
 /// A call whose body is here.
@@ -63,7 +63,9 @@ impl<'a> RequestView<'a> {
     /// The end user that the body names: `user`.
     pub(super) fn user(&self) -> Option<String> {
         match self.content.field("user")? {
-            Field::Json(value) if value.bytes().len() <= LONGEST_VALUE => value.value()?.as_str().map(str::to_owned),
+            Field::Json(value) if value.bytes().len() <= MAX_FIELD_VALUE_BYTES => {
+                value.value()?.as_str().map(str::to_owned)
+            }
             Field::Json(_) => None,
             Field::Text(text) => Some(text.to_owned()),
         }
@@ -111,11 +113,11 @@ impl Request for RequestView<'_> {
         match self.content.field(first)? {
             Field::Json(value) => {
                 let value = behind.iter().try_fold(value, |value, name| value.field(name))?;
-                let is_too_long = value.bytes().len() > LONGEST_VALUE;
+                let is_too_long = value.bytes().len() > MAX_FIELD_VALUE_BYTES;
                 if is_too_long { Some(Found::TooLong) } else { value.value().map(Found::Value) }
             }
             Field::Text(_) if !behind.is_empty() => None,
-            Field::Text(text) if text.len() > LONGEST_VALUE => Some(Found::TooLong),
+            Field::Text(text) if text.len() > MAX_FIELD_VALUE_BYTES => Some(Found::TooLong),
             Field::Text(text) => Some(Found::Text(text.to_owned())),
         }
     }
@@ -262,7 +264,7 @@ mod tests {
     fn s1_10_the_fields_of_a_form() {
         let ingress = path("/llm/");
         let mut headers = HeaderMap::from_iter([(CONTENT_TYPE, FORM.parse().unwrap())]);
-        let long = "x".repeat(LONGEST_VALUE + 1);
+        let long = "x".repeat(MAX_FIELD_VALUE_BYTES + 1);
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
         let name = |name: &str| vec![name.to_owned()];
         let asked = RequestView::new(&ingress, (&Method::POST, "/llm/audio/transcriptions"), &headers, &body);

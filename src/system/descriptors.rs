@@ -7,14 +7,14 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More are not asked for, even where the hard limit allows them: the kernel grows its table with the highest one in use.
+/// The most descriptors that are requested, also where the hard limit is higher: the kernel's table grows with the highest one in use.
 const MAX_DESCRIPTORS: u64 = 1 << 20;
-/// What connections of clients may not take: the two connections to the bus, the 72 of HTTP, the names that are looked up,
-/// files that are read, and what the runtimes need for themselves.
-const RESERVE: u64 = 160;
+/// Descriptors that clients' connections leave free, for the two connections to the bus, the 72 of HTTP, lookups of names, files
+/// that are read, and the runtimes themselves.
+const RESERVED_DESCRIPTORS: u64 = 160;
 
-/// Raises the soft limit (`RLIMIT_NOFILE`), often 1,024, to the hard one. Answers with how many descriptors this process may
-/// have from now on. Where it cannot be raised the soft limit stays.
+/// Raises the soft limit (`RLIMIT_NOFILE`), often 1,024, to the hard one. Returns the number of descriptors that this
+/// process may have. Where the limit cannot be raised it stays.
 pub fn raise_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(MAX_DESCRIPTORS).min(MAX_DESCRIPTORS);
@@ -28,7 +28,7 @@ pub fn raise_limit() -> u64 {
 /// How many connections clients may have where the process may have `limit` descriptors: half of what is not reserved, because
 /// each of their calls needs a connection to a target as well. At least 1.
 pub fn for_clients(limit: u64) -> usize {
-    usize::try_from(limit.saturating_sub(RESERVE) / 2).unwrap_or(usize::MAX).max(1)
+    usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }
 
 /// Whether an error, or one of its causes, says that this process or its machine has run out of something: descriptors,

@@ -1,4 +1,4 @@
-//! Counts by kind, and logs a kind at most once a second: what clients send must not fill the log.
+//! Counts events by kind, and limits the log to one line per kind and second: what clients send must not fill the log.
 
 use std::fmt::Display;
 use std::sync::OnceLock;
@@ -8,77 +8,76 @@ use std::time::Duration;
 use types::time::BrokerTime;
 
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
-/// In the place of the time at which a kind was last said.
+/// The value of [`Row::logged`] before the first time.
 const NEVER: u64 = u64::MAX;
 
-/// Counts of one family of events. Its kinds are few and named once, before the first is counted; so a count is an atomic in a
-/// table that does not change.
+/// The counts of one family of events. Its few kinds are registered before the first event, so counting changes only an atomic in a
+/// fixed table.
 #[derive(Debug)]
 pub struct Counter<K> {
-    /// Absent as long as no kinds are named.
+    /// Absent until kinds are registered.
     rows: OnceLock<Box<[Row<K>]>>,
-    pause: Duration,
+    log_interval: Duration,
 }
 
 #[derive(Debug)]
 struct Row<K> {
     kind: K,
     count: AtomicU64,
-    /// When it was last said, in nanoseconds of the broker's time, or [`NEVER`].
-    said: AtomicU64,
+    /// When it was last logged, in nanoseconds of the broker's time, or [`NEVER`].
+    logged: AtomicU64,
 }
 
 impl<K> Default for Counter<K> {
     fn default() -> Self {
-        Self { rows: OnceLock::new(), pause: LOG_INTERVAL }
+        Self { rows: OnceLock::new(), log_interval: LOG_INTERVAL }
     }
 }
 
 impl<K: PartialEq + Copy + Display> Counter<K> {
-    /// Of these kinds none so far: a count that is known to be zero can be seen to rise.
+    /// A counter of these kinds, all 0: Prometheus sees a counter rise only if it was there before.
     pub fn with_kinds(kinds: impl IntoIterator<Item = K>) -> Self {
         let counter = Self::default();
         counter.preregister(kinds);
         counter
     }
 
-    /// The same, each kind logged at most once in this time instead of once a second.
-    pub fn said_every(self, pause: Duration) -> Self {
-        Self { pause, ..self }
+    /// Logs each kind at most once in this time, instead of once a second.
+    pub fn logged_every(self, log_interval: Duration) -> Self {
+        Self { log_interval, ..self }
     }
 
-    /// Names the kinds, where they are known only later. Once: the kinds of a second time are not added.
+    /// Registers the kinds, where they are not known at first. Only the first call has an effect.
     pub fn preregister(&self, kinds: impl IntoIterator<Item = K>) {
         self.rows.get_or_init(|| {
             let mut rows: Vec<Row<K>> = Vec::new();
             for kind in kinds {
                 if rows.iter().all(|row| row.kind != kind) {
-                    rows.push(Row { kind, count: AtomicU64::default(), said: AtomicU64::new(NEVER) });
+                    rows.push(Row { kind, count: AtomicU64::default(), logged: AtomicU64::new(NEVER) });
                 }
             }
             rows.into()
         });
     }
 
-    /// Counts one of a kind that was named. Some total when it is time to say it.
+    /// Counts one event. Returns the total if it is time to log it.
     pub fn count(&self, kind: K, now: BrokerTime) -> Option<u64> {
         let row = self.row(kind);
-        debug_assert!(row.is_some(), "{kind} is counted and was not named");
+        debug_assert!(row.is_some(), "{kind} is counted and was not registered");
         let row = row?;
         let count = row.count.fetch_add(1, Relaxed) + 1;
-        let said = row.said.load(Relaxed);
-        let due = said == NEVER || now.since(BrokerTime::from_nanos(said)) >= self.pause;
-        // One of those that find it due says it.
-        let says = due && row.said.compare_exchange(said, now.as_nanos(), Relaxed, Relaxed).is_ok();
-        says.then_some(count)
+        let logged = row.logged.load(Relaxed);
+        let is_due = logged == NEVER || now.since(BrokerTime::from_nanos(logged)) >= self.log_interval;
+        // Of several threads that find it due, one logs it.
+        let is_ours = is_due && row.logged.compare_exchange(logged, now.as_nanos(), Relaxed, Relaxed).is_ok();
+        is_ours.then_some(count)
     }
 
-    /// How many of each kind there were, in the order in which they were named.
+    /// The count of each kind, in the order of registration.
     pub fn all(&self) -> impl Iterator<Item = (K, u64)> {
         self.rows().iter().map(|row| (row.kind, row.count.load(Relaxed)))
     }
 
-    /// How many of a kind there were.
     pub fn total(&self, kind: K) -> u64 {
         self.row(kind).map_or(0, |row| row.count.load(Relaxed))
     }
@@ -97,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_one_is_counted_and_one_a_second_is_said() {
+    fn every_event_is_counted_and_one_a_second_is_logged() {
         let counter = Counter::with_kinds(["a", "b"]);
         let start = BrokerTime::from_nanos(5);
         assert_eq!(counter.count("a", start), Some(1));
@@ -112,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_known_before_it_happens_and_loses_nothing_when_it_is_named_again() {
+    fn a_kind_is_known_before_it_happens_and_loses_nothing_when_it_is_registered_again() {
         let counter = Counter::default();
         assert_eq!(counter.all().count(), 0);
         counter.preregister(["a", "b", "a"]);
@@ -123,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_count_at_once_lose_none_and_one_of_them_says_it() {
+    fn threads_that_count_at_once_lose_none_and_one_of_them_logs_it() {
         let counter = Counter::with_kinds(["a"]);
-        let said: usize = std::thread::scope(|scope| {
+        let logged: usize = std::thread::scope(|scope| {
             let counting = || (0..1_000).filter(|_| counter.count("a", BrokerTime::from_nanos(5)).is_some()).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(counting)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
-        assert_eq!((counter.total("a"), said), (4_000, 1));
+        assert_eq!((counter.total("a"), logged), (4_000, 1));
     }
 }

@@ -1,5 +1,5 @@
-//! Counters of events that are not logged one by one: what could not be read, what was ignored, what
-//! was incomplete, changes of health states. The kinds are enums, so their number is bounded.
+//! Counters of events that are not logged one by one: messages that are malformed, ignored or incomplete, and changes of health
+//! states. The kinds are enums and fixed words, so their number is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,14 +16,14 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState, IgnoreReason};
 
-/// What came of a pools file that was read again.
+/// The result of reading the pools file again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ReloadResult {
     /// It is in force.
     Applied,
-    /// It is wrong, and what was in force still is.
+    /// It has faults, and the settings from before stay in force.
     Refused,
-    /// It cannot be read at all: it is gone, not ours to read, or too large. What was in force still is.
+    /// It cannot be read: it is missing, forbidden or too large. The settings from before stay in force.
     Unreadable,
 }
 
@@ -49,30 +49,29 @@ impl std::fmt::Display for ReloadResult {
 /// The counts of one process.
 #[derive(Debug)]
 pub struct Counts {
-    /// Messages on our subjects that cannot be read.
+    /// Messages on our subjects that cannot be parsed.
     pub malformed_messages: Counter<Malformed>,
     /// Messages about finished calls that had no effect.
     pub ignored_messages: Counter<IgnoreReason>,
     /// Replies that had to do without something.
     pub degradations: Counter<Degradation>,
-    /// Log entries that cannot be read.
+    /// Log entries that cannot be parsed.
     pub malformed_logs: Counter<Malformed>,
-    /// Calls that went by without us.
+    /// Calls that no broker balanced.
     pub unbalanced: Counter<Bypass>,
     /// Log entries that had no effect.
     pub ignored_logs: Counter<IgnoreReason>,
-    /// Log entries that lack what learning needs, by the first field that is not there.
+    /// Log entries without a field that learning needs, by the first such field.
     pub incomplete_logs: Counter<&'static str>,
     exhausted: Counter<&'static str>,
-    /// When it was last said that something was exhausted, whatever it was needed for.
-    exhausted_said: Counter<&'static str>,
-    /// Wrong operators' tokens, by where they were presented: `http`, `relay`, `bus`.
+    /// Limits the log lines about exhausted resources, for all uses together.
+    exhausted_logged: Counter<&'static str>,
+    /// Wrong operators' tokens, by interface: `http`, `relay`, `bus`.
     pub wrong_tokens: Counter<&'static str>,
-    /// Answers whose usage cannot be believed.
+    /// Answers whose usage is implausible.
     invalid_usage: AtomicU64,
-    /// Calls by what became of them as traces; nothing where traces are off.
+    /// Calls by the result of their export as traces; without kinds where traces are off.
     pub traced: Arc<Counter<&'static str>>,
-    /// What the relay does.
     pub relayed: RelayCounters,
     reloads: Counter<ReloadResult>,
     last_reload_failed: AtomicBool,
@@ -90,8 +89,8 @@ impl Default for Counts {
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
             incomplete_logs: Counter::with_kinds(log_entry::NEEDED),
             exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
-            exhausted_said: Counter::with_kinds(["all"]),
-            wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).said_every(Duration::from_secs(60)),
+            exhausted_logged: Counter::with_kinds(["all"]),
+            wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).logged_every(Duration::from_secs(60)),
             invalid_usage: AtomicU64::default(),
             traced: Arc::default(),
             relayed: RelayCounters::default(),
@@ -103,20 +102,20 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// The process lacked descriptors, memory, threads or ports of its own, for `http_accept`, `relay_accept` or
-    /// `relay_connect`. Some total of all three when it is time to say it, which is once a second.
+    /// Counts an operation (`http_accept`, `relay_accept` or `relay_connect`) that failed because the process has no descriptors,
+    /// memory, threads or ports left. Returns the total of all three if it is time to log it, which is once a second.
     pub fn exhausted(&self, needed_for: &'static str, now: BrokerTime) -> Option<u64> {
         self.exhausted.count(needed_for, now);
-        self.exhausted_said.count("all", now)
+        self.exhausted_logged.count("all", now)
     }
 
-    /// How often it did, by what something was needed for.
+    /// The counts of [`Self::exhausted`], by operation.
     pub fn all_exhausted(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.exhausted.all()
     }
 
-    /// The usage of an answer, asked once per answer. One that cannot be believed (negative, huge, text, or without its input) is
-    /// unknown, and counted.
+    /// The usage of an answer, called once per answer. An implausible one (negative, huge, text, or without its input) is counted,
+    /// and becomes unknown.
     pub fn believed_usage(&self, usage: Result<Option<Usage>, InvalidUsage>) -> Option<Usage> {
         usage.unwrap_or_else(|_| {
             self.invalid_usage.fetch_add(1, Ordering::Relaxed);
@@ -124,23 +123,21 @@ impl Counts {
         })
     }
 
-    /// How many had one.
     pub fn invalid_usage(&self) -> u64 {
         self.invalid_usage.load(Ordering::Relaxed)
     }
 
-    /// The pools file was read again.
+    /// Counts a reading of the pools file.
     pub fn reload(&self, result: ReloadResult, now: BrokerTime) {
         self.last_reload_failed.store(result != ReloadResult::Applied, Ordering::Relaxed);
         self.reloads.count(result, now);
     }
 
-    /// How often it was, by what came of it.
     pub fn reloads(&self) -> impl Iterator<Item = (ReloadResult, u64)> {
         self.reloads.all()
     }
 
-    /// Whether what the file holds now is not what is in force.
+    /// Whether the content of the pools file is not what is in force.
     pub fn last_reload_failed(&self) -> bool {
         self.last_reload_failed.load(Ordering::Relaxed)
     }
@@ -157,13 +154,13 @@ impl Counts {
         *transitions.entry((transition.router.clone(), to, cause)).or_default() += 1;
     }
 
-    /// Changes of health state: router, what it became, cause, how often.
+    /// Changes of health state: router, new state, cause, count.
     pub fn transitions(&self) -> Vec<(String, &'static str, &'static str, u64)> {
         let transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
         transitions.iter().map(|((router, to, cause), count)| (router.to_string(), *to, *cause, *count)).collect()
     }
 
-    /// Messages and log entries that were not as they should be: what, of which kind, how often.
+    /// The counts of `messages_total`: what, kind, count.
     pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut all = Vec::new();
         all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.as_str(), n)));
@@ -176,7 +173,7 @@ impl Counts {
     }
 }
 
-/// A cause without its status, so that the number of labels is bounded.
+/// The label value of a cause: without its status, so that the number of labels is bounded.
 const fn word(cause: Cause) -> &'static str {
     match cause {
         Cause::Answered(429) => "rate_limited",

@@ -84,11 +84,11 @@ pub const LANGFUSE_FIRST_TOKEN: &str = "langfuse.observation.completion_start_ti
 pub const TOKEN_USAGE: &str = "gen_ai_client_token_usage";
 /// The histogram of the time of attempts; Prometheus adds the unit, seconds.
 pub const OPERATION_DURATION: &str = "gen_ai_client_operation_duration";
-/// Upper ends of the steps of [`TOKEN_USAGE`].
-pub const TOKEN_STEPS: [u64; 14] =
+/// Upper bounds of the buckets of [`TOKEN_USAGE`], in tokens.
+pub const TOKEN_BUCKET_BOUNDS: [u64; 14] =
     [1, 4, 16, 64, 256, 1_024, 4_096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
-/// Upper ends of the steps of [`OPERATION_DURATION`], in milliseconds.
-pub const DURATION_STEPS_MS: [u64; 14] =
+/// Upper bounds of the buckets of [`OPERATION_DURATION`], in milliseconds.
+pub const DURATION_BUCKET_BOUNDS_MS: [u64; 14] =
     [10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 5_120, 10_240, 20_480, 40_960, 81_920];
 
 /// A provider that is not known, as a label and an attribute.

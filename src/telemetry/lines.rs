@@ -1,11 +1,11 @@
-//! The log lines about changes, in the users' words: disabled and enabled.
+//! The log lines about changes, in the words of the documents: disabled for ejected, enabled for readmitted.
 
 use types::transition::{Advisory, BrokerEvent, HealthState, OperatorAction, Transition};
 
 pub fn log_event(change: &BrokerEvent) {
     match change {
         BrokerEvent::HealthChanged(transition) => log_transition(transition),
-        // Calls that reach a disabled router past us (directly, say) can do this many times a second, and so can delays of
+        // Calls that reach a disabled router without a decision of ours can cause this many times a second, and so can pauses of
         // a few milliseconds.
         BrokerEvent::Extended(Transition { router, state: HealthState::Cooling { until, .. }, .. }) => {
             tracing::debug!(%router, until = %until, "router disabled for longer");

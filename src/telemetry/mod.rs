@@ -1,7 +1,7 @@
 //! Log lines, and counters of events that are too frequent for a line each.
 //!
-//! Lines are for changes; what can happen a thousand times a second is counted and logged at most once a second per kind
-//! ([`Counter`]). Nothing here decides anything, and nothing here is ever given a secret.
+//! Changes have a line each; what can happen a thousand times a second is counted, and logged at most once a second per kind
+//! ([`Counter`]). No secret is ever passed to this module.
 
 mod counter;
 mod counts;
@@ -17,7 +17,7 @@ pub use relay_counters::RelayCounters;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 
-/// The spelling of log lines: `BROKER_LOG_FORMAT`.
+/// The format of log lines: `BROKER_LOG_FORMAT`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     #[default]
@@ -26,16 +26,14 @@ pub enum Format {
     Json,
 }
 
-/// What is logged, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Filter directives: `BROKER_LOG`. Empty: `info`.
     pub filter: String,
-    /// `BROKER_LOG_FORMAT`.
     pub format: Format,
 }
 
-/// Why a filter is refused; reads after its value.
+/// Why a filter is invalid; the text is appended to the value.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterFault {
     /// It cannot be parsed.
@@ -48,8 +46,8 @@ pub enum FilterFault {
 
 /// Our own lines come from this target and those below it.
 const OWN: &str = env!("CARGO_CRATE_NAME");
-/// A target at this many single-letter edits from ours is a misspelling of it, and not a library's.
-const EDITS: usize = 3;
+/// The most single-letter edits at which a target is a misspelling of ours, and not a library's.
+const MAX_EDIT_DISTANCE: usize = 3;
 
 /// Checks filter directives, separated by commas: a level, a target of ours, or `target=level`, where the target may be a
 /// library's. What has a span in brackets is only parsed.
@@ -65,7 +63,7 @@ pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
         let (target, level) =
             directive.split_once('=').map_or((directive, None), |(target, level)| (target, Some(level)));
         let root = target.split("::").next().unwrap_or_default();
-        let is_misspelt = OWN.contains(root) || strsim::osa_distance(root, OWN) <= EDITS;
+        let is_misspelt = OWN.contains(root) || strsim::osa_distance(root, OWN) <= MAX_EDIT_DISTANCE;
         let is_known = match level {
             None => target.parse::<LevelFilter>().is_ok(),
             Some(_) => !is_misspelt,
@@ -77,9 +75,9 @@ pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
     Ok(())
 }
 
-/// Begins to log to the standard output. A second call changes nothing.
+/// Logs to the standard output from now on. Only the first call has an effect.
 pub fn init(settings: &Settings) {
-    // The bus library speaks of every reconnect; our own lines say it once.
+    // The bus library logs every reconnect; our own lines report it once.
     let quiet = format!("async_nats=off,{}", if settings.filter.is_empty() { "info" } else { &settings.filter });
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());

@@ -1,5 +1,5 @@
-//! What the relay counts: calls by how they ended for the client, attempts by what came of them, and how many are in progress.
-//! Every kind is an enum of ours. Where the relay is off there is nothing, not even a zero.
+//! Counters of the relay: calls by their result for the client, attempts by their result, and calls in flight. Every kind is a fixed
+//! word. Where the relay is off no kind is registered, so that metrics do not show zeros.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,23 +7,22 @@ use tokio::sync::Semaphore;
 
 use super::Counter;
 
-/// The counts of the relay.
 #[derive(Debug, Default)]
 pub struct RelayCounters {
-    /// Calls by how they ended: `answered` by a target, whatever it said; `client_gone`; or the code of our own answer.
+    /// Calls by result: `answered` by a target, whatever its status; `client_gone`; or the code of the relay's own answer.
     pub calls: Counter<&'static str>,
-    /// Attempts by what came of them: `answered_2xx` and the like, how they broke, `client_gone`, or `gateway_unreachable`.
+    /// Attempts by result: `answered_2xx` and the like, the transport failure, `client_gone`, or `gateway_unreachable`.
     pub attempts: Counter<&'static str>,
-    /// Attempts that came to no good answer, by their error class.
+    /// Attempts without a good answer, by error class.
     pub errors: Counter<&'static str>,
-    /// Calls that were not sent once more, by why not.
+    /// Calls that were not retried, by reason.
     pub given_up: Counter<&'static str>,
-    /// Log entries that the bus did not take in time.
+    /// Log entries that could not be published in time.
     pub entries: Counter<&'static str>,
-    room: OnceLock<CallLimit>,
+    limit: OnceLock<CallLimit>,
 }
 
-/// The places of calls.
+/// The limit of calls in flight.
 #[derive(Debug)]
 struct CallLimit {
     free: Arc<Semaphore>,
@@ -31,14 +30,14 @@ struct CallLimit {
 }
 
 impl RelayCounters {
-    /// The relay is on; `free` of `all` places for calls are not in use.
+    /// The relay is on, with `all` permits for calls, of which those in `free` are not in use.
     pub fn begin(&self, free: Arc<Semaphore>, all: usize) {
         // A process has one relay.
-        let _ = self.room.set(CallLimit { free, all });
+        let _ = self.limit.set(CallLimit { free, all });
     }
 
-    /// How many calls are in progress, and how many there may be. Nothing where the relay is off.
+    /// The calls in flight, and their limit; `None` where the relay is off.
     pub fn in_flight(&self) -> Option<(usize, usize)> {
-        self.room.get().map(|room| (room.all.saturating_sub(room.free.available_permits()), room.all))
+        self.limit.get().map(|limit| (limit.all.saturating_sub(limit.free.available_permits()), limit.all))
     }
 }

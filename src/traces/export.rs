@@ -25,16 +25,16 @@ use crate::relay::client::{self, Client, ConnectTimeout};
 use crate::system::queue::Queued;
 
 /// Calls that are sent in one request.
-const MAX_BATCH: usize = 128;
+const MAX_BATCH_CALLS: usize = 128;
 /// Prompts and answers of the calls in one request, in bytes; the last call may exceed it, and each is sent in two forms. Langfuse
 /// takes requests of some megabytes.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// The first call of a request waits this long for others.
 const MAX_DELAY: Duration = Duration::from_secs(1);
-/// Meanwhile they are looked for this often. To be woken for each of them would cost the thread of the call as much as all that
-/// it does for a trace.
+/// Interval at which the queue is read meanwhile. To wake this thread for each call would cost the thread of the call as much as
+/// everything else that it does for a trace.
 const GATHER_INTERVAL: Duration = Duration::from_millis(20);
-/// A collector that does not take what it gets is logged at most this often.
+/// The least interval between two log lines about a collector that rejects calls.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// The longest answer of a collector that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
@@ -85,7 +85,7 @@ impl Exporter {
         while let Some(first) = records.recv().await {
             let until = Instant::now() + MAX_DELAY;
             let (mut bytes, mut batch) = (first.bytes(), vec![first]);
-            while batch.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES {
+            while batch.len() < MAX_BATCH_CALLS && bytes < MAX_BATCH_BYTES {
                 match records.try_recv() {
                     Ok(more) => {
                         bytes += more.bytes();

@@ -11,7 +11,7 @@ use super::{Malformed, object, stamp, transaction};
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
 use types::outcome::ResponseMessage;
-use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize};
+use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
 
 /// A message on one of our subjects, whatever the gateway's configuration puts into it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,7 +72,7 @@ impl Request for RouteRequest<'_> {
             found = found?.field(name);
         }
         let found = found?;
-        if found.bytes().len() > LONGEST_VALUE { Some(Found::TooLong) } else { found.value().map(Found::Value) }
+        if found.bytes().len() > MAX_FIELD_VALUE_BYTES { Some(Found::TooLong) } else { found.value().map(Found::Value) }
     }
 
     fn size(&self) -> RequestSize {

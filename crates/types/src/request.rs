@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::router::RouterPath;
 
-/// The longest value of a request that a condition or a key looks at, in bytes as it stands in the request. Names of models and
-/// users, tenants and signed tokens fit; what is longer is not read, so that no request can make a choice expensive.
-pub const LONGEST_VALUE: usize = 4 << 10;
+/// The longest value of a field that a condition or a key reads, in bytes as written in the request. Names of models and users,
+/// tenants and signed tokens fit. Longer values are not read, so that no request can make a choice expensive.
+pub const MAX_FIELD_VALUE_BYTES: usize = 4 << 10;
 
 /// What a request has in a field.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub enum Found {
     /// A field of a form, which is text whatever it means: conditions compare it with texts as it stands, and with everything
     /// else by its meaning in JSON (`0.5`, `true`).
     Text(String),
-    /// Something longer than [`LONGEST_VALUE`].
+    /// Something longer than [`MAX_FIELD_VALUE_BYTES`].
     TooLong,
 }
 

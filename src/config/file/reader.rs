@@ -14,7 +14,7 @@ use crate::config::{Fault, secret};
 
 /// Faults that are listed one by one; each costs a walk through its line.
 const MAX_FAULTS: usize = 100;
-/// So many characters of a value are shown.
+/// Characters of a value that are shown.
 const MAX_VALUE_CHARS: usize = 60;
 /// The most single-letter edits at which a word is a misspelling and not another word.
 const MAX_EDIT_DISTANCE: usize = 2;

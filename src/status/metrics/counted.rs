@@ -100,7 +100,7 @@ impl Relay {
         kinds(encoder, "relay_calls", help, "result", &self.calls)?;
         let help = "Attempts of the relay, by result";
         kinds(encoder, "relay_attempts", help, "result", &self.attempts)?;
-        let help = "Attempts of the relay that came to no good answer, by error class";
+        let help = "Attempts of the relay without a good answer, by error class";
         kinds(encoder, "relay_errors", help, "class", &self.errors)?;
         let help = "Calls that the relay did not retry, by reason";
         kinds(encoder, "relay_calls_given_up", help, "reason", &self.given_up)?;

@@ -10,7 +10,7 @@ use prometheus_client::registry::Unit;
 
 use super::{Family, family};
 use crate::calls::{GenAiHistograms, Histogram, Kind};
-use crate::telemetry::gen_ai::{DURATION_STEPS_MS, OPERATION_DURATION, TOKEN_STEPS, TOKEN_USAGE};
+use crate::telemetry::gen_ai::{DURATION_BUCKET_BOUNDS_MS, OPERATION_DURATION, TOKEN_BUCKET_BOUNDS, TOKEN_USAGE};
 
 #[derive(Debug)]
 pub(super) struct GenAi(pub(super) GenAiHistograms);
@@ -20,10 +20,10 @@ impl Collector for GenAi {
         let encoder = &mut encoder;
         let help = "Tokens per call that was answered, cached ones included";
         let mut tokens = family(encoder, TOKEN_USAGE, help, MetricType::Histogram, None)?;
-        put(&mut tokens, &self.0.tokens, "gen_ai_token_type", &TOKEN_STEPS, 1.0)?;
+        put(&mut tokens, &self.0.tokens, "gen_ai_token_type", &TOKEN_BUCKET_BOUNDS, 1.0)?;
         let help = "Time of the attempts of calls";
         let mut times = family(encoder, OPERATION_DURATION, help, MetricType::Histogram, Some(&Unit::Seconds))?;
-        put(&mut times, &self.0.durations, "error_type", &DURATION_STEPS_MS, 1e3)
+        put(&mut times, &self.0.durations, "error_type", &DURATION_BUCKET_BOUNDS_MS, 1e3)
     }
 }
 

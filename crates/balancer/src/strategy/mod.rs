@@ -114,7 +114,7 @@ pub enum PickReason {
 pub enum Length {
     /// All of it.
     Fits,
-    /// Not all: see [`types::request::LONGEST_VALUE`].
+    /// Not all: see [`types::request::MAX_FIELD_VALUE_BYTES`].
     TooLong,
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use regex::Regex;
 use serde_json::Value;
 
-use types::request::{Found, LONGEST_VALUE, Request};
+use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request};
 
 /// The header that carries the id of a session.
 pub(super) const SESSION: &str = "Session-Id";
@@ -153,7 +153,7 @@ fn short(values: Vec<String>) -> Option<Vec<String>> {
 
 /// Whether the values of a header are not too long, all of them together.
 pub(super) fn are_short(values: &[String]) -> bool {
-    values.iter().map(|value| value.len() + 1).sum::<usize>() <= LONGEST_VALUE + 1
+    values.iter().map(|value| value.len() + 1).sum::<usize>() <= MAX_FIELD_VALUE_BYTES + 1
 }
 
 impl fmt::Display for Field {
@@ -307,8 +307,8 @@ mod tests {
             || Query::Field(Field::parse("headers.x-long").unwrap(), vec![Test::Regex(Regex::new("^a").unwrap())]);
         let n = |is: i32| Query::Field(Field::parse("params.n").unwrap(), vec![Test::Eq(json!(is))]);
         let not = |query| Query::Not(Box::new(query));
-        assert_eq!(long().judge(&header(LONGEST_VALUE)), Some(true));
-        let request = header(LONGEST_VALUE + 1);
+        assert_eq!(long().judge(&header(MAX_FIELD_VALUE_BYTES)), Some(true));
+        let request = header(MAX_FIELD_VALUE_BYTES + 1);
         for (query, says) in [
             (long(), None),
             (not(long()), None),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::query::{SESSION, are_short};
 use super::tree::{Condition, Policy};
 use super::{Field, conditional};
-use types::request::{Found, LONGEST_VALUE, Request, RequestNeeds, RequestSize, Verdict};
+use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize, Verdict};
 use types::router::RouterPath;
 
 /// What the strategies of one pool ask of requests.
@@ -127,7 +127,7 @@ impl Request for Read<'_> {
 
 /// Of values that are too long only so much that this can be seen.
 fn cut(values: Vec<String>) -> Vec<String> {
-    if are_short(&values) { values } else { vec!["?".repeat(LONGEST_VALUE + 1)] }
+    if are_short(&values) { values } else { vec!["?".repeat(MAX_FIELD_VALUE_BYTES + 1)] }
 }
 
 #[cfg(test)]
@@ -148,7 +148,7 @@ mod tests {
 
         fn param(&self, names: &[String]) -> Option<Found> {
             let value = names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()?;
-            let long = value.to_string().len() > LONGEST_VALUE;
+            let long = value.to_string().len() > MAX_FIELD_VALUE_BYTES;
             Some(if long { Found::TooLong } else { Found::Value(value) })
         }
 
@@ -182,7 +182,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_read_answers_like_the_request_itself(one in any::<bool>(), number in 0..3, long in 0..2 * LONGEST_VALUE) {
+        fn what_was_read_answers_like_the_request_itself(one in any::<bool>(), number in 0..3, long in 0..2 * MAX_FIELD_VALUE_BYTES) {
             let (asks, conditions) = asks();
             let header = if one { "X-One" } else { "Session-Id" };
             let request = Body(json!({"a": {"b": number}, "long": "x".repeat(long)}), header);

@@ -5,7 +5,7 @@ use std::hash::Hasher;
 use rustc_hash::FxHasher;
 
 /// Bytes of each end of a payload that [`PayloadDigest::from_ends`] hashes.
-const END_BYTES: usize = 4_096;
+const DIGESTED_END_BYTES: usize = 4_096;
 
 /// The length and a digest of a payload, equal for equal payloads. Never leaves the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +26,10 @@ impl PayloadDigest {
     /// The digest of both ends of a payload, at constant cost.
     pub fn from_ends(bytes: &[u8]) -> Self {
         let mut hasher = FxHasher::default();
-        hasher.write(bytes.get(..END_BYTES).unwrap_or(bytes));
-        hasher.write(bytes.len().checked_sub(END_BYTES).and_then(|start| bytes.get(start..)).unwrap_or_default());
+        hasher.write(bytes.get(..DIGESTED_END_BYTES).unwrap_or(bytes));
+        hasher.write(
+            bytes.len().checked_sub(DIGESTED_END_BYTES).and_then(|start| bytes.get(start..)).unwrap_or_default(),
+        );
         Self { length: bytes.len(), digest: hasher.finish() }
     }
 }

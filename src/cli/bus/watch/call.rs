@@ -16,7 +16,7 @@ use gecholog_protocol::log_entry;
 use llm::Usage;
 use types::time::BrokerTime;
 
-/// So many characters of a text are shown.
+/// Characters of a text that are shown.
 const MAX_TEXT_CHARS: usize = 300;
 
 /// What is shown of a call.

@@ -22,7 +22,7 @@ const COLLECT_TIME: Duration = Duration::from_millis(100);
 /// Each entry asks for two ids.
 const MAX_ENTRIES: usize = MAX_IDS / 2;
 /// A record may be made a little after the entry was seen here.
-const MAX_ASKS: usize = 2;
+const MAX_REQUESTS: usize = 2;
 
 /// An entry of the log.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
     }
 
     async fn add_records(&mut self, batch: &mut [LoggedEntry]) {
-        for _ in 0..MAX_ASKS {
+        for _ in 0..MAX_REQUESTS {
             let open = batch.iter().filter(|entry| entry.needs_record);
             let ids: Vec<_> = open.flat_map(LoggedEntry::ids).map(str::to_owned).collect();
             if ids.is_empty() {

@@ -20,14 +20,13 @@ use super::call::{Call, number, span};
 use gecholog_protocol::transaction;
 use types::time::BrokerTime;
 
-/// How long the next attempt of a call may be on its way: as long as an upstream may be silent by default
-/// (`first_byte`, 30 s), and a little more.
+/// How long the entries of a session are held for its next attempt.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(35);
 /// How much later than the second attempt the entry of the first may come: they are two entries of two processes.
 const LATE_DELAY: Duration = Duration::from_secs(1);
-/// So many sessions are remembered.
+/// Sessions that are remembered.
 const MAX_SESSIONS: usize = 1_024;
-/// So many attempts of one call are held.
+/// Attempts of one call that are held.
 const MAX_ATTEMPTS: usize = 16;
 
 /// What is to be shown.

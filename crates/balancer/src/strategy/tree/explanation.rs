@@ -6,7 +6,7 @@ use std::fmt;
 use super::details::BranchDetails;
 use super::{Condition, Policy, TreeDetails};
 use crate::strategy::{Length, PickReason, PickStep};
-use types::request::LONGEST_VALUE;
+use types::request::MAX_FIELD_VALUE_BYTES;
 
 /// Why a leaf may not serve any request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Explanation<'_> {
                 write!(f, "no {field}: random, {serving} of {of} serve")
             }
             (PickReason::NoKey(Length::TooLong), Policy::Sticky(field)) => {
-                write!(f, "{field} is longer than {LONGEST_VALUE} bytes: random, {serving} of {of} serve")
+                write!(f, "{field} is longer than {MAX_FIELD_VALUE_BYTES} bytes: random, {serving} of {of} serve")
             }
             (PickReason::Matched(number, length), Policy::Conditional { conditions, .. }) => {
                 let (before, rest) = conditions.split_at_checked(usize::from(number)).unwrap_or_default();
@@ -104,7 +104,7 @@ fn served(f: &mut fmt::Formatter<'_>, how: &str, serving: u16, of: usize) -> fmt
 fn too_long(f: &mut fmt::Formatter<'_>, length: Length) -> fmt::Result {
     match length {
         Length::Fits => Ok(()),
-        Length::TooLong => write!(f, " (a value longer than {LONGEST_VALUE} bytes matches nothing)"),
+        Length::TooLong => write!(f, " (a value longer than {MAX_FIELD_VALUE_BYTES} bytes matches nothing)"),
     }
 }
 
