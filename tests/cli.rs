@@ -244,7 +244,7 @@ async fn s3_arguments_that_cannot_be_used_have_one_exit_code() {
         (&["weight", "/azure/", DUD, "NaN"], "\"weight\""),
         (&["mode", "fast"], "observe"),
         (&["explain", "--payload", "/no/such/file"], "/no/such/file"),
-        (&["explain", "--payload", "Cargo.toml"], "no JSON"),
+        (&["explain", "--payload", "Cargo.toml"], "not JSON"),
         (&["explain", "--header", "X-User"], "NAME=VALUE"),
         (&["explain", "-n", "many"], "many"),
         (&["check", "--gl-config", "/no/such/file"], "/no/such/file"),

@@ -80,7 +80,7 @@ impl<'a> Document<'a> {
                 read(&mut document, &root)
             }),
             Err(error) => {
-                document.push(error.range().start, format!("is no JSON: {}", error.kind()));
+                document.push(error.range().start, format!("is not JSON: {}", error.kind()));
                 None
             }
         };

@@ -1,40 +1,40 @@
-//! Prompt and answer of a call, for a [`CallSink`](super::CallSink) that wants them (`BROKER_TRACE_CONTENT=full`). They go from
-//! the call to the sink beside its record, and stand in no record, no memory of recent calls and no file.
+//! Prompt and answer of a call, for a [`CallSink`](super::CallSink) that wants them (`BROKER_TRACE_CONTENT=full`). They are passed to
+//! the sink beside the call's record, and are not part of the record, the memory of recent calls or any file.
 
-/// So much of a body is kept, in bytes.
+/// Bytes of a body that are kept.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// A body, as far as it is kept.
+/// The beginning of a body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeptBody {
     start: Vec<u8>,
-    /// How many bytes there were.
+    /// The length of the whole body, in bytes.
     length: usize,
 }
 
 impl KeptBody {
-    /// A part of it came.
+    /// Appends a part of the body.
     pub fn add(&mut self, part: &[u8]) {
         self.length += part.len();
         let room = MAX_BODY_BYTES - self.start.len();
         self.start.extend_from_slice(part.get(..room).unwrap_or(part));
     }
 
-    /// All of it; `None` if it was cut.
+    /// The whole body; `None` if it was cut.
     pub fn whole(&self) -> Option<&[u8]> {
         (self.length == self.start.len()).then_some(&self.start)
     }
 
-    /// The text that it is, with a mark where it was cut, or what stands for one that is no text; `None` if it is empty.
+    /// The body as text, with a mark where it was cut, or a placeholder if it is not text; `None` if it is empty.
     pub fn text(&self) -> Option<String> {
         let cut = self.length > self.start.len();
         let text = match std::str::from_utf8(&self.start) {
             Ok(text) => text,
-            // The cut may be within a letter.
+            // The cut may be within a character.
             Err(fault) if cut && fault.error_len().is_none() => {
                 std::str::from_utf8(self.start.get(..fault.valid_up_to())?).ok()?
             }
-            Err(_) => return Some(format!("({} bytes that are no text)", self.length)),
+            Err(_) => return Some(format!("({} bytes that are not text)", self.length)),
         };
         match cut {
             true => Some(format!("{text} (cut: {} bytes in all)", self.length)),
@@ -43,17 +43,17 @@ impl KeptBody {
     }
 }
 
-/// What a client asked and what it got.
+/// The bodies of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallContent {
-    /// The body of the request, as it came.
+    /// The body of the request, as received.
     pub request: KeptBody,
-    /// The body of the answer, as the client got it.
+    /// The body of the answer, as sent to the client.
     pub answer: KeptBody,
 }
 
 impl CallContent {
-    /// The memory of both, in bytes.
+    /// The size of both in memory, in bytes.
     pub fn bytes(&self) -> usize {
         self.request.start.capacity() + self.answer.start.capacity()
     }
@@ -76,7 +76,7 @@ mod tests {
     fn a_body_is_kept_whole_or_marked_as_cut() {
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[b"{\"a\":", b"1}"]).as_deref(), Some("{\"a\":1}"));
-        assert_eq!(of(&[&[0x1f, 0x8b, 8]]).as_deref(), Some("(3 bytes that are no text)"));
+        assert_eq!(of(&[&[0x1f, 0x8b, 8]]).as_deref(), Some("(3 bytes that are not text)"));
         let whole = "x".repeat(MAX_BODY_BYTES);
         assert_eq!(of(&[whole.as_bytes()]), Some(whole.clone()));
         assert_eq!(of(&[whole.as_bytes(), b"yz"]), Some(format!("{whole} (cut: 65538 bytes in all)")));
@@ -84,6 +84,6 @@ mod tests {
         let letters = format!("x{}", "ä".repeat(MAX_BODY_BYTES / 2));
         let cut = of(&letters.as_bytes().chunks(7).collect::<Vec<_>>()).unwrap();
         assert_eq!(cut, format!("{} (cut: 65537 bytes in all)", &letters[..MAX_BODY_BYTES - 1]));
-        assert_eq!(of(&["ä".as_bytes().get(..1).unwrap()]).as_deref(), Some("(1 bytes that are no text)"));
+        assert_eq!(of(&["ä".as_bytes().get(..1).unwrap()]).as_deref(), Some("(1 bytes that are not text)"));
     }
 }

@@ -1,5 +1,5 @@
-//! What traces and metrics say of a call besides what stands in its record's JSON. It is in memory only: the end user that a
-//! client names belongs into no file of ours.
+//! What traces and metrics report of a call besides its record's JSON. It is kept in memory only: the end user that a client names must
+//! not be written to a file.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ pub struct ParentSpan {
     pub trace: u128,
     /// Never 0.
     pub span: u64,
-    /// The client says that it records this trace.
+    /// The flag `sampled`: the client records this trace.
     pub sampled: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallContext {
-    /// When it came; `None` where only its end and its milliseconds are known.
+    /// When it was received; `None` where only its end and its duration are known.
     pub received_at: Option<BrokerTime>,
     pub parent: Option<ParentSpan>,
     /// The end user that the request names: `user`.
     pub user: Option<String>,
     /// `gen_ai.operation.name`; `None` where nothing is generated, or it is unknown.
     pub operation: Option<&'static str>,
-    /// The row of the price table that knows its model.
+    /// The row of the price table for its model.
     pub price_row: Option<Arc<str>>,
 }
 

@@ -1,4 +1,4 @@
-//! What a call cost. The only place where a price meets a usage.
+//! The cost of a call: the only place where prices are applied to usages.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use llm::Usage;
 use llm::prices::{PriceBasis, PricedCall};
 use types::router::RouterPath;
 
-/// What a call cost, and by which price.
+/// The cost of a call, and the price that it was computed with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cost {
@@ -25,17 +25,16 @@ pub struct Cost {
     pub priced: Option<Arc<str>>,
 }
 
-/// By what the price of a call is found.
+/// The keys by which the price of a call is looked up.
 #[derive(Debug, Clone, Copy)]
 pub struct Priced<'a> {
     /// The router that served it.
     pub router: &'a str,
-    /// Whose models it serves, in the words of the price table, where that is known.
+    /// The vendor of its models, as named in the price table, if known.
     pub provider: Option<&'a str>,
 }
 
-/// What a call cost that used this; `None`: unknown, which is not nothing. `models` are the names by which the model is known,
-/// the best first.
+/// The cost of a call with this usage; `None` if unknown. `models` are the names of its model, the best first.
 pub fn cost_of<'a>(
     book: &PriceBook,
     priced: Priced<'_>,
@@ -58,8 +57,8 @@ pub fn cost_of<'a>(
     })
 }
 
-/// The row of the price table that knows the model of a call, by which metrics name it: the one that the cost was made with, or
-/// the first that knows one of its names.
+/// The row of the price table for the model of a call, by which metrics name it: the row that the cost was computed with, or the first
+/// with one of the model's names.
 pub fn price_row<'a>(
     book: &PriceBook,
     cost: Option<&Cost>,
@@ -88,7 +87,7 @@ pub fn host_of(url: &str) -> Option<&str> {
     host.get(..end.unwrap_or(host.len()))
 }
 
-/// An amount in US dollars, as precise as it is and at least with cents: `$0.000125`.
+/// An amount in US dollars, exact, with at least two decimals: `$0.000125`.
 pub fn dollars(nano_usd: u64) -> String {
     let (whole, rest) = (nano_usd / 1_000_000_000, nano_usd % 1_000_000_000);
     let digits = format!("{rest:09}");

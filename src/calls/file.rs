@@ -1,8 +1,8 @@
 //! `BROKER_CALLS`: every call as one JSON line in a file, rotated by size.
 //!
-//! A thread of its own writes, from a queue: no call waits for a disk. What does not fit into the queue, and what the disk does
-//! not take, is lost and counted; that is logged once, and once more when lines are written again. The file and the older ones
-//! beside it (`PATH.1` to `PATH.3`) are readable by their owner only and together never larger than the setting.
+//! A thread of its own writes from a queue: no call waits for a disk. Calls that do not fit into the queue or cannot be written are
+//! dropped and counted; that is logged once, and again when writing succeeds. The file and its older generations (`PATH.1` to
+//! `PATH.3`) are readable by their owner only, and together never larger than the setting.
 //!
 //! Other programs, such as logrotate, may move, remove or empty the file at any time: before each batch of lines the writer
 //! compares what is at the path with what it has open.
@@ -27,14 +27,14 @@ use crate::system::queue::{Bounds, Queued, WorkQueue};
 const MAX_FILES: u64 = 4;
 /// The default limit of all files together, in bytes.
 pub const DEFAULT_BYTES: u64 = 256 << 20;
-/// Calls that wait to be written. Their JSON is that of the memory of recent calls, as long as they are kept there.
+/// Limits of the queue. The JSON of a call is shared with the memory of recent calls, so its bytes are not counted.
 const BOUNDS: Bounds = Bounds { items: 4_096, bytes: 0 };
 /// Calls that are written at once.
 const MAX_BATCH_CALLS: usize = 256;
 /// Delay after an error before the file is tried again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Where calls are written, and how much of them is kept.
+/// The settings of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub path: PathBuf,
@@ -42,7 +42,7 @@ pub struct Settings {
     pub bytes: u64,
 }
 
-/// How many lines were written and how many were lost.
+/// Counts of lines: written, and lost.
 #[derive(Debug, Default)]
 pub struct Counts {
     written: AtomicU64,
@@ -67,7 +67,7 @@ pub struct CallsFile {
 }
 
 impl CallsFile {
-    /// Starts the thread. A file that cannot be opened is a fault like any later one: it is said, and tried again.
+    /// Starts the thread. A file that cannot be opened is treated like any later error: it is logged, and tried again.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -90,7 +90,7 @@ impl CallSink for CallsFile {
         }
     }
 
-    /// Takes no more, and waits until what is in the queue is written, for 2 s at most.
+    /// Closes the queue, and waits until its calls are written, for 2 s at most.
     fn close(&self) {
         if !self.queue.close() {
             tracing::warn!("stopped before every call was written to the file of BROKER_CALLS");
@@ -98,12 +98,12 @@ impl CallSink for CallsFile {
     }
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Writer {
     settings: Settings,
     /// The file and its length.
     file: Option<(File, u64)>,
-    /// How many were lost when the fault began that is not over.
+    /// The count of lost lines when the current error began.
     fault: Option<u64>,
     counts: Arc<Counts>,
 }
@@ -119,13 +119,13 @@ impl Writer {
             self.counts.lost.fetch_add(batch.len() as u64 - written, Relaxed);
             batch.clear();
             if !done {
-                // Meanwhile the queue fills, and then what is new is lost.
+                // Meanwhile the queue fills, and then new calls are dropped.
                 thread::sleep(RETRY_DELAY);
             }
         }
     }
 
-    /// Does it with the file that is at the path. A fault is said when it begins and when it ends.
+    /// Runs `write` with the file that is at the path. An error is logged when it begins and when it ends.
     fn try_or_say(&mut self, act: impl FnOnce(&mut Self) -> io::Result<()>) -> bool {
         let before = self.counts.written();
         let done = self.follow_path().and_then(|()| act(self));
@@ -164,7 +164,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Opens what is at the path now, and takes over its length, which another program may have changed.
+    /// Opens the file that is at the path now, and reads its length, which another program may have changed.
     fn follow_path(&mut self) -> io::Result<()> {
         let Some((file, size)) = &mut self.file else { return self.open() };
         let own = file.metadata()?;
@@ -196,7 +196,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The file becomes the first of the older ones; the oldest goes, and so does what is too much.
+    /// Renames the file to the first older generation, and removes the oldest and those beyond the limit.
     fn rotate(&mut self) -> io::Result<()> {
         self.file = None;
         let path = &self.settings.path;
@@ -237,8 +237,8 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// What is wrong with a path that is a symbolic link: who may write to its folder would choose which file is written to and gets
-/// the mode 0600.
+/// The error for a path that is a symbolic link: who may write to its folder could choose which file is written to and gets the mode
+/// 0600.
 pub const SYMBOLIC_LINK: &str = "is a symbolic link, which is not followed: name the file itself";
 
 /// Whether there is a symbolic link at the path.
@@ -246,7 +246,7 @@ pub fn is_symbolic_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-/// Adds a line. One that the disk does not take whole is cut off again.
+/// Appends a line. One that was not written completely is removed again.
 fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
     let mut left = line;
     loop {
@@ -264,14 +264,14 @@ fn append(file: &mut File, line: &[u8]) -> io::Result<()> {
         };
         let added = (line.len() - left.len()) as u64;
         if added > 0 {
-            // Of the length that the file has now: another program may have emptied it. What stays is ended by `open`.
+            // To the length that the file has now: another program may have emptied it. `open` ends an incomplete line.
             drop(file.metadata().and_then(|found| file.set_len(found.len().saturating_sub(added))));
         }
         return Err(error);
     }
 }
 
-/// Opens the file to add to it; with its length. Half a line, which a crash left, is ended.
+/// Opens the file for appending, and returns its length. An incomplete last line, which a crash left, is ended.
 fn open(path: &Path) -> io::Result<(File, u64)> {
     // Opening a pipe would wait for a reader.
     let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW).bits().cast_signed();
@@ -282,7 +282,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     })?;
     let found = file.metadata()?;
     if !found.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     if found.permissions().mode() & 0o777 != 0o600 {
         file.set_permissions(Permissions::from_mode(0o600))?;

@@ -1,4 +1,4 @@
-//! Which calls are wanted: the query of `/api/v1/calls`, of the bus and of `broker why`.
+//! The query for finished calls, of `/api/v1/calls`, the bus and `broker why`.
 
 use std::str::FromStr;
 
@@ -9,11 +9,11 @@ use super::trace_ids::{made_trace, trace_number};
 use super::{CallClass, CallRecord, KeptCall, trace_ids};
 use types::time::BrokerTime;
 
-/// Calls of one page by default, and at most.
+/// Calls of a page: by default, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 500;
 
-/// A query as it is written; all that is given must hold.
+/// A query as written; calls must match all fields that are given.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallQuery {
@@ -43,10 +43,10 @@ pub struct CallQuery {
     /// RFC 3339; calls that ended before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Calls of a page.
+    /// The number of calls of a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<String>,
-    /// Where a page begins: `next` of the page before.
+    /// The start of the page: `next` of the page before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -61,11 +61,11 @@ pub struct QueryFault(String);
 pub struct CallsPage {
     pub replica: String,
     pub calls: Vec<CallRecord>,
-    /// The cursor of the next page; null: there is none.
+    /// The cursor of the next page; null on the last one.
     pub next: Option<String>,
 }
 
-/// A query that can be answered.
+/// A valid query.
 #[derive(Debug, Clone, Default)]
 pub struct CallFilter {
     query: CallQuery,
@@ -78,9 +78,9 @@ pub struct CallFilter {
     pub(super) limit: usize,
     /// Only calls with a smaller number.
     pub(super) before: Option<u64>,
-    /// Ids that the JSON of every call that is wanted has, or of whose session the trace is made.
+    /// Ids that must be in the JSON of a call, or in its trace id, which is derived from its session.
     keys: Vec<(Finder<'static>, Option<u128>)>,
-    /// What stands in the JSON of every call that is wanted.
+    /// Texts that must be in the JSON of a call.
     texts: Vec<Finder<'static>>,
 }
 
@@ -88,10 +88,10 @@ impl CallQuery {
     /// The fields that a query may have, for messages.
     const NAMES: &str = "id, trace, session, pool, router, model, status, class, since, until, limit, cursor";
 
-    /// Reads the query of a URL, without its question mark.
+    /// Parses the query of a URL, without its question mark.
     ///
     /// # Errors
-    /// It has a field that is none, or twice the same.
+    /// It has an unknown field, or one twice.
     pub fn of_url(query: &str) -> Result<Self, QueryFault> {
         let mut fields = serde_json::Map::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -105,10 +105,10 @@ impl CallQuery {
         Self::of_json(&serde_json::Value::Object(fields))
     }
 
-    /// Reads the body of a request on the bus; an empty one asks for the last calls.
+    /// Parses the body of a request on the bus; an empty one requests the last calls.
     ///
     /// # Errors
-    /// It is no query.
+    /// It is not a JSON object, or has unknown fields.
     pub fn of_body(body: &[u8]) -> Result<Self, QueryFault> {
         if body.is_empty() {
             return Ok(Self::default());
@@ -125,7 +125,7 @@ impl CallQuery {
             let known = Self::NAMES;
             let mut wrong = value.as_object().into_iter().flat_map(|fields| fields.keys());
             let wrong = wrong.find(|name| !known.split(", ").any(|known| known == name.as_str()));
-            let wrong = wrong.map_or("a value is no text".to_owned(), |name| {
+            let wrong = wrong.map_or("a value is not a text".to_owned(), |name| {
                 format!("no such field: {}", super::record::short(name))
             });
             QueryFault(format!("{wrong}; a query has {known}"))
@@ -135,7 +135,7 @@ impl CallQuery {
     /// Checks the values. `replica` is this one's id, which cursors carry.
     ///
     /// # Errors
-    /// All that is wrong.
+    /// Everything that is invalid.
     pub fn filter(self, replica: &str) -> Result<CallFilter, QueryFault> {
         let mut faults = Vec::new();
         let status = value(
@@ -162,7 +162,9 @@ impl CallQuery {
         let limit = value("limit", &self.limit, limit, &mut faults).unwrap_or(DEFAULT_LIMIT);
         let cursor = |text: &str| {
             let number = text.strip_prefix(replica).and_then(|rest| rest.strip_prefix('-')?.parse().ok());
-            number.ok_or(format!("must be the next of a page of replica {replica}; without one the newest calls come"))
+            number.ok_or(format!(
+                "must be \"next\" of a page of replica {replica}; without a cursor the newest calls are returned"
+            ))
         };
         let before = value("cursor", &self.cursor, cursor, &mut faults);
         if !faults.is_empty() {
@@ -203,7 +205,7 @@ fn value<T>(
 }
 
 impl CallFilter {
-    /// Whether a call can be wanted, as far as its JSON shows without being read as a record.
+    /// Whether a call may match, from a search in its JSON without parsing it.
     pub(super) fn may_want(&self, call: &KeptCall) -> bool {
         let is_in_time = || {
             let at = (self.since.is_some() || self.until.is_some()).then(|| call.at()).flatten();
@@ -216,7 +218,7 @@ impl CallFilter {
         self.texts.iter().all(|text| text.find(call.json()).is_some()) && self.keys.iter().all(has_key) && is_in_time()
     }
 
-    /// Whether a call is wanted.
+    /// Whether a call matches.
     pub fn wants(&self, record: &CallRecord) -> bool {
         let same = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         let Self { query, trace, id, status, class, since, until, .. } = self;
@@ -234,12 +236,11 @@ impl CallFilter {
     }
 }
 
-/// Which statuses are wanted.
+/// A filter for statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusFilter {
-    /// This one.
     Exactly(u64),
-    /// All of a class, by its first digit: `5xx`.
+    /// All statuses with this first digit: `5xx`.
     Class(u64),
 }
 
@@ -252,7 +253,7 @@ impl StatusFilter {
     }
 }
 
-/// What no answer can have as its status.
+/// An invalid filter for statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a status from 100 to 599 such as 429, or a class from 1xx to 5xx")]
 pub struct NotAStatus;

@@ -16,17 +16,17 @@ use llm::request_view::model_in_path;
 use types::outcome::{ErrorClass, LogEntry};
 use types::time::{BrokerTime, GatewayTime};
 
-/// The longest reason of a decision that is kept, in bytes; our own are shorter.
+/// The longest reason of a decision that is kept, in bytes; those of this broker are shorter.
 const MAX_WHY_BYTES: usize = 300;
 
-/// The record; `None` if an attempt of a relay left the entry: the relay that made it records the whole call.
-/// `configured` is the configured header of trace ids.
+/// The record; `None` if the entry is of an attempt of a relay, which records the whole call itself. `configured` is the header of
+/// `BROKER_TRACE_HEADER`.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
     let stamp = logged.stamp();
     (!is_attempt(logged, &stamp)).then(|| record_of(logged, stamp, (configured, Some(book)), now))
 }
 
-/// Prompt and answer of a call, as its entry has them.
+/// Prompt and answer of a call, from its entry.
 pub fn content(logged: &LoggedCall<'_>) -> CallContent {
     let mut content = CallContent::default();
     content.request.add(logged.request_body());
@@ -34,7 +34,7 @@ pub fn content(logged: &LoggedCall<'_>) -> CallContent {
     content
 }
 
-/// The same of any entry, also of one that an attempt of a relay left. Without prices no cost is known.
+/// The same for any entry, also for one of a relay's attempt. Without prices the cost is unknown.
 pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&PriceBook>, now: BrokerTime) -> CallRecord {
     record_of(logged, logged.stamp(), (configured, book), now)
 }
@@ -52,9 +52,9 @@ fn record_of(
     let router = answer.served_path.map(short);
     let url = logged.url();
     let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
-    // The router's address may name the model instead of the client.
+    // The router's address may name the model, which the client then does not.
     let in_url = url.as_deref().filter(|_| asked.model.is_none()).and_then(cost::path_of).and_then(model_in_path);
-    // Clients of a gateway may call an ingress alone: then the address of the router says what is asked for.
+    // Clients of a gateway may call the bare ingress path: then the router's address tells the operation.
     let of_url = || gen_ai::operation(url.as_deref().and_then(cost::path_of)?);
     let operation = gen_ai::operation(&asked.path).or_else(of_url);
     let traces = trace_ids(logged, configured);
@@ -97,7 +97,7 @@ fn record_of(
     record
 }
 
-/// The attempt as its decision's stamp and its answer tell it.
+/// The attempt, from the stamp of its decision and its answer.
 fn decided(logged: &LoggedCall<'_>, stamp: LoggedStamp) -> CallAttempt {
     CallAttempt {
         decision: stamp.id.map(short),
@@ -112,7 +112,7 @@ fn decided(logged: &LoggedCall<'_>, stamp: LoggedStamp) -> CallAttempt {
     }
 }
 
-/// What the call cost, and the row of the price table that knows its model.
+/// The cost of the call, and the row of the price table for its model.
 fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) {
     if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
         let priced = Priced { router, provider };
@@ -121,8 +121,9 @@ fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) {
     record.context.price_row = cost::price_row(book, record.cost.as_ref(), provider, record.models());
 }
 
-/// Whether an attempt of a relay left an entry. Past the gateway the relay writes the entry, and says so. Through the gateway it
-/// calls the router itself, in a session that it began: named after its replica, in capitals, with attempts that count from 1.
+/// Whether an entry is of an attempt of a relay. For calls past the gateway the relay writes the entry, and marks it. Through the
+/// gateway it calls the router directly, in a session of its own: its name begins with the replica's id in capitals, and its
+/// attempts count from 1.
 fn is_attempt(logged: &LoggedCall<'_>, stamp: &LoggedStamp) -> bool {
     let LogEntry { answer, session, ingress, .. } = logged.entry;
     let name = session.and_then(|session| session.split('_').next()).unwrap_or_default();

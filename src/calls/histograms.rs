@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::CallRecord;
 use crate::telemetry::gen_ai::{DURATION_BUCKET_BOUNDS_MS, TOKEN_BUCKET_BOUNDS, UNKNOWN_PROVIDER};
 
-/// The most kinds of each histogram; further ones have only the model `other`, and beyond twice as many they are not counted.
+/// The most label sets of each histogram. Further ones have the model `other`; beyond twice as many they are not counted.
 const MAX_KINDS: usize = 2_048;
 const OTHER: &str = "other";
 
@@ -29,7 +29,7 @@ pub struct Histogram {
     pub sum: u64,
 }
 
-/// Both histograms at one moment.
+/// A copy of both histograms.
 #[derive(Debug, Clone, Default)]
 pub struct GenAiHistograms {
     pub tokens: BTreeMap<Kind, Histogram>,
@@ -40,7 +40,7 @@ pub struct GenAiHistograms {
 const _: () = assert!(TOKEN_BUCKET_BOUNDS.len() == DURATION_BUCKET_BOUNDS_MS.len());
 
 impl GenAiHistograms {
-    /// A call is over. `model`: its model, if that may be a label.
+    /// Counts a finished call. `model`: its model, if that may be a label.
     pub(super) fn add(&mut self, record: &CallRecord, model: &str) {
         let Some(operation) = record.context.operation else { return };
         let answered = record.router.as_ref();
@@ -70,7 +70,7 @@ fn add(histograms: &mut BTreeMap<Kind, Histogram>, mut kind: Kind, steps: &[u64]
         return;
     }
     let histogram = histograms.entry(kind).or_default();
-    // A step holds what is at most its end.
+    // A bucket counts values up to its bound, inclusive.
     let step = steps.partition_point(|end| *end < value);
     if let Some(count) = histogram.counts.get_mut(step) {
         *count += 1;

@@ -5,7 +5,7 @@
 //! the page and `broker why`; `totals` for the metrics; and any number of [`CallSink`]s, such as the file of `BROKER_CALLS`
 //! ([`mod@file`]).
 //!
-//! A record holds ids, names, numbers and times. Never a prompt, an answer, a query, a key, or a header that is no id.
+//! A record contains ids, names, numbers and times, but never a prompt, an answer, a query, a key, or any header except ids.
 
 pub mod content;
 pub mod context;
@@ -36,18 +36,18 @@ use content::CallContent;
 use file::CallsFile;
 use totals::Totals;
 
-/// What is kept of finished calls in memory by default, in bytes.
+/// The default memory for recent calls, in bytes.
 pub const DEFAULT_RECENT_BYTES: usize = 16 << 20;
 
 /// The newest calls that are searched for ids; takes a few hundred microseconds.
 const MAX_SEARCHED_CALLS: usize = 4_096;
 
-/// Where finished calls go.
+/// The settings of finished calls.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The memory of recent calls, in bytes: `BROKER_RECENT_CALLS`.
     pub recent_bytes: usize,
-    /// The file of all calls: `BROKER_CALLS`. None by default.
+    /// The file of all calls: `BROKER_CALLS`.
     pub file: Option<file::Settings>,
     /// A request header whose value is a trace id, besides the well-known ones; in small letters: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
@@ -59,26 +59,26 @@ impl Default for Settings {
     }
 }
 
-/// A finished call, for those that consume it. Cheap to copy.
+/// A finished call, as sinks get it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct FinishedCall {
     pub record: Arc<CallRecord>,
-    /// Its JSON: what the memory of recent calls and the file keep.
+    /// Its JSON, for the memory of recent calls and the file.
     pub kept: KeptCall,
 }
 
-/// A consumer of the finished calls of this replica. It is called on the thread of the call, and must
-/// neither wait nor fail: what it cannot take it drops and counts.
+/// A consumer of the finished calls of this replica. It is called on the thread of the call, and must neither wait nor fail: it drops
+/// and counts calls that it cannot accept.
 pub trait CallSink: Send + Sync + fmt::Debug {
-    /// A call is over. `content` is there only if a sink wants it.
+    /// A call has finished. `content` is given only if a sink wants it.
     fn finished(&self, call: &FinishedCall, content: Option<&Arc<CallContent>>);
 
-    /// Whether prompts and answers are to be kept for it.
+    /// Whether it wants prompts and answers.
     fn wants_content(&self) -> bool {
         false
     }
 
-    /// The process ends: what waits is written or sent, within 2 s.
+    /// The process ends: writes or sends the calls that wait, within 2 s.
     fn close(&self);
 }
 
@@ -105,14 +105,14 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Puts the settings in force, and passes each call to these sinks from now on, and to the file of `BROKER_CALLS`
-    /// if there is one. Once, before the first call.
+    /// Applies the settings, and passes each call to these sinks from now on, and to the file of `BROKER_CALLS` if it is set. To be called
+    /// once, before the first call.
     ///
     /// # Errors
     /// The system has no thread left for the file.
     pub fn begin(&self, settings: &Settings, mut sinks: Vec<Arc<dyn CallSink>>) -> std::io::Result<()> {
         lock(&self.recent).limit(settings.recent_bytes);
-        // A process begins once.
+        // A process calls this once.
         let _ = self.trace_header.set(settings.trace_header.clone());
         if let Some(file) = settings.file.clone() {
             let file = Arc::new(CallsFile::start(file)?);
@@ -123,7 +123,7 @@ impl Calls {
         Ok(())
     }
 
-    /// The process ends: what waits is written and sent, each within 2 s.
+    /// The process ends: all sinks write or send the calls that wait, each within 2 s.
     pub fn end(&self) {
         self.sinks.get().into_iter().flatten().for_each(|sink| sink.close());
     }
@@ -138,7 +138,7 @@ impl Calls {
         self.sinks.get().is_some_and(|sinks| sinks.iter().any(|sink| sink.wants_content()))
     }
 
-    /// What became of the lines of the file, if there is one.
+    /// The counts of the file's lines, if `BROKER_CALLS` is set.
     pub fn file_counts(&self) -> Option<&file::Counts> {
         self.file.get().map(|file| file.counts())
     }
@@ -153,8 +153,8 @@ impl Calls {
         lock(&self.totals).know_models(models);
     }
 
-    /// A call is over. `counts`: it is this replica's to count and to write down; else it is only shown.
-    /// `content`: where a sink wants it.
+    /// Records a finished call. `counts`: this replica counts it and passes it to the sinks; otherwise it is only shown. `content`: where
+    /// a sink wants it.
     pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
         let kept = KeptCall::from_record(&record);
         if counts {
@@ -202,7 +202,7 @@ impl Calls {
         parts.flatten()
     }
 
-    /// The page that a query asks for. `replica` is this one's id.
+    /// The page for a query. `replica` is this one's id.
     ///
     /// # Errors
     /// What is wrong with the query.
@@ -212,12 +212,12 @@ impl Calls {
         Ok(CallsPage { replica: replica.to_owned(), calls, next })
     }
 
-    /// The recent calls that are wanted, the newest first, and where the next page begins if there are more.
+    /// The recent calls that match, the newest first, and the start of the next page if there are more.
     fn find(&self, filter: &CallFilter) -> (Vec<CallRecord>, Option<u64>) {
         let mut found = Vec::new();
         let mut before = filter.before.unwrap_or(u64::MAX);
         for (number, call) in self.newest_first(before) {
-            // Most calls are told apart without being read.
+            // Most calls are ruled out without being parsed.
             if let Some(record) = filter.may_want(&call).then(|| call.record()).filter(|record| filter.wants(record)) {
                 if found.len() == filter.limit {
                     return (found, Some(before));

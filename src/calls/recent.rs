@@ -1,7 +1,7 @@
-//! The last finished calls, as many as fit into a number of bytes; each with a number that only increases.
+//! The last finished calls, as many as fit into a limit in bytes; each has a number, which only increases.
 //!
-//! Each is kept as its JSON: one piece of memory, half as long as the dozen of the record, and freed as one. A reader gets the record
-//! again, a few microseconds for each.
+//! Each is kept as its JSON: one allocation, half as large as the dozen of a record. Parsing one back into a record takes a few
+//! microseconds.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ const ENTRY_OVERHEAD_BYTES: usize = size_of::<KeptCall>() + 2 * size_of::<usize>
 /// The JSON of most records is shorter.
 const INITIAL_CAPACITY_BYTES: usize = 1 << 10;
 
-/// A finished call, as its JSON. Cheap to copy.
+/// A finished call, as its JSON. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptCall(Arc<[u8]>);
 
 impl KeptCall {
     pub(super) fn from_record(record: &CallRecord) -> Self {
         let mut json = Vec::with_capacity(INITIAL_CAPACITY_BYTES);
-        // All of its keys are texts: it cannot fail.
+        // Cannot fail: all keys are texts.
         let _ = serde_json::to_writer(&mut json, record);
         Self(json.into())
     }
@@ -39,17 +39,17 @@ impl KeptCall {
         self.field(b"\"id\":")
     }
 
-    /// When its end was seen.
+    /// When this broker saw its end.
     pub(super) fn at(&self) -> Option<BrokerTime> {
         self.field(b"\"at\":")
     }
 
-    /// What the trace of a call without a `traceparent` is made of.
+    /// The text from which the trace id of a call without a `traceparent` is derived.
     pub(super) fn session(&self) -> Option<String> {
         self.field(b"\"session\":").or_else(|| self.id())
     }
 
-    /// The first field of this name, written as in JSON. In a text its quotes would have a backslash.
+    /// The value of the first field with this name, as written in the JSON. Within a text the quotes of the name would be escaped.
     fn field<'a, T: Deserialize<'a>>(&'a self, name: &[u8]) -> Option<T> {
         let rest = self.0.get(memmem::find(&self.0, name)? + name.len()..)?;
         serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()
@@ -69,7 +69,7 @@ impl KeptCall {
 #[derive(Debug)]
 pub struct RecentRing {
     entries: VecDeque<KeptCall>,
-    /// The number of the next.
+    /// The number of the next call.
     next: u64,
     bytes: usize,
     most_bytes: usize,
@@ -80,7 +80,7 @@ impl RecentRing {
         Self { entries: VecDeque::new(), next: 0, bytes: 0, most_bytes }
     }
 
-    /// From now on it holds at most this many bytes.
+    /// Sets the limit in bytes.
     pub(super) fn limit(&mut self, most_bytes: usize) {
         self.most_bytes = most_bytes;
         self.shrink();

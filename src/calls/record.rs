@@ -1,4 +1,4 @@
-//! The record of one finished call and its JSON form, which docs/calls.md documents: within a version, fields are added and none
+//! The record of one finished call, and its JSON form, which docs/calls.md documents. Within a version, fields may be added, but none
 //! changes its meaning.
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use types::time::BrokerTime;
 /// The version of the JSON form.
 pub const VERSION: u32 = 1;
 
-/// A finished call. Texts that clients choose are short: see [`super::TraceIds`] and `short`.
+/// A finished call. The length of texts that clients choose is limited: see [`super::TraceIds`] and `short`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CallRecord {
@@ -27,7 +27,7 @@ pub struct CallRecord {
     pub id: String,
     /// When this broker saw its end.
     pub at: BrokerTime,
-    /// The replica that decided or relayed; absent where no stamp says.
+    /// The replica that decided or relayed; absent without a stamp.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replica: Option<String>,
     pub via: Via,
@@ -41,10 +41,10 @@ pub struct CallRecord {
     /// The model that the client asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The model that was sent to the target, where it is another one.
+    /// The model that was sent to the target, if it is another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_model: Option<String>,
-    /// The model that the answer names.
+    /// The model in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served_model: Option<String>,
     /// The router whose answer the client got; absent where the relay answered itself.
@@ -56,30 +56,29 @@ pub struct CallRecord {
     pub class: CallClass,
     /// Whether the client asked for a stream.
     pub stream: bool,
-    /// Until the first byte of the answer that the client got, in milliseconds since the call came.
+    /// Time from the request to the first byte of the answer for the client, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<u64>,
-    /// Until the end, in milliseconds since the call came.
+    /// Time from the request to the end of the call, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// In their order.
     pub attempts: Vec<CallAttempt>,
-    /// Attempts before those that are listed.
+    /// The number of attempts before those that are listed.
     #[serde(skip_serializing_if = "is_zero")]
     pub attempts_left_out: u32,
     /// Absent: unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
-    /// Absent: unknown, which is not nothing.
+    /// Absent: unknown (which differs from 0).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost: Option<Cost>,
-    /// Whether the answer came from a cache: `none`, there is none yet.
+    /// Whether the answer came from a cache: always `none`, because there is no cache yet.
     pub cache: Cow<'static, str>,
     #[serde(skip)]
     pub context: CallContext,
 }
 
-/// `failure` of an attempt whose target was chosen and not sent the request.
+/// The `failure` of an attempt whose target was chosen, but was not sent the request.
 pub const PASSED_OVER: &str = "passed_over";
 
 /// One attempt: the same request to one target.
@@ -87,38 +86,38 @@ pub const PASSED_OVER: &str = "passed_over";
 #[serde(default)]
 pub struct CallAttempt {
     pub router: String,
-    /// The id of the decision that sent it there.
+    /// The id of the decision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<String>,
-    /// The probability of that decision, 0 to 1; absent where it is unknown.
+    /// The probability of that choice, 0 to 1; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p: Option<f64>,
-    /// Its reason, in words.
+    /// The reason of the choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How it ends decides whether its router serves again.
+    /// It probes a router on probation.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub probe: bool,
     /// The gateway's transaction.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub transaction: String,
-    /// The status of the target's answer, if one came.
+    /// The status of the target's answer, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     pub class: CallClass,
-    /// How it came to no whole answer: a result of `gecholog_broker_relay_attempts_total`.
+    /// Why there is no complete answer: a result of `gecholog_broker_relay_attempts_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Why its answer could not be translated, in words; reads after "the answer is broken:".
+    /// Why its answer could not be translated; the text continues "the answer is broken:".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Until the first byte of the answer's body, in milliseconds since it was sent.
+    /// Time from sending the request to the first byte of the answer's body, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<u64>,
-    /// Until its end, in milliseconds since it was sent.
+    /// Time from sending the request to the end of the attempt, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ms: Option<u64>,
-    /// How often it was sent: again after a kept connection had been closed.
+    /// How often the request was sent: more than once if reused connections were closed.
     pub tries: u32,
     #[serde(skip)]
     pub context: AttemptContext,
@@ -137,36 +136,36 @@ impl CallRecord {
     }
 }
 
-/// Which way a call went.
+/// The path of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
     /// Through the relay, which may have used the gateway too.
     #[default]
     Relay,
-    /// Through the gateway alone.
+    /// Through the gateway only.
     Gateway,
 }
 
-/// How a call or an attempt ended.
+/// The result of a call or an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum CallClass {
-    /// With an answer.
+    /// Answered.
     #[default]
     Success,
-    /// With an error of this class.
+    /// An error of this class.
     Error(ErrorClass),
-    /// Its client went away first.
+    /// The client disconnected first.
     ClientGone,
-    /// It ended for a reason of the broker's own, such as the call's time being over.
+    /// Ended by the broker, for example because the time of the call was over.
     Broker,
-    /// There was no target to send it to.
+    /// No target was available.
     NoTarget,
-    /// In a record of another version of the broker: of a class that this one does not know.
+    /// An unknown class, in a record of another version of the broker.
     Unknown,
 }
 
-/// A name that no class of a call has.
+/// An unknown name of a class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be success, client_gone, broker, no_target or an error class: {0}")]
 pub struct UnknownCallClass(UnknownErrorClass);
@@ -202,12 +201,12 @@ impl Default for CallRecord {
 }
 
 impl CallRecord {
-    /// The models by which a price is found, the best known first.
+    /// The models by which the price is looked up, the best first.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         [&self.served_model, &self.sent_model, &self.model].into_iter().filter_map(|model| model.as_deref())
     }
 
-    /// Whether it is known by this id: its own, a session, a transaction, a decision, a trace.
+    /// Whether it has this id: its own, or that of its session, a transaction, a decision or a trace.
     pub fn has_id(&self, id: &str) -> bool {
         if id.is_empty() {
             return false;
@@ -222,25 +221,25 @@ impl CallRecord {
             || trace_number(id).is_some_and(|number| number == made_trace(self.session_or_id()))
     }
 
-    /// What the trace of a call without a `traceparent` is made of.
+    /// The text from which the trace id of a call without a `traceparent` is derived.
     pub fn session_or_id(&self) -> &str {
         if self.session.is_empty() { &self.id } else { &self.session }
     }
 }
 
-/// The longest text of a client or a vendor that is kept, in bytes; trace ids apart.
+/// The longest text of a client or a vendor that is kept, in bytes, except for trace ids.
 pub(super) const MAX_TEXT_BYTES: usize = 128;
 
-/// As much of a text as is kept, without control characters.
+/// The first [`MAX_TEXT_BYTES`] of a text, without control characters.
 pub(crate) fn short<'a>(text: impl Into<Cow<'a, str>>) -> String {
     within(text.into(), MAX_TEXT_BYTES)
 }
 
 /// The same, of at most this many bytes.
 pub(super) fn within(text: Cow<'_, str>, most: usize) -> String {
-    // Without an early end, so that many bytes are looked at at once.
+    // Without an early return, so that the compiler vectorizes it.
     let is_plain = |text: &str| text.bytes().fold(true, |is_plain, byte| is_plain & matches!(byte, b' '..=b'~'));
-    // As almost every text is.
+    // The usual case.
     if text.len() <= most && is_plain(&text) {
         return text.into_owned();
     }
@@ -303,7 +302,7 @@ impl Serialize for CallClass {
 impl<'de> Deserialize<'de> for CallClass {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        // A record says more than its class, so an unknown one does not cost the record.
+        // An unknown class must not make the whole record unusable.
         Ok(name.parse().unwrap_or(Self::Unknown))
     }
 }

@@ -1,4 +1,4 @@
-//! One call in words, for people: `broker why`.
+//! The text of `broker why` about one call.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use super::cost::dollars;
 use super::{CallAttempt, CallClass, CallRecord, Via};
 use llm::Usage;
 
-/// The call as some lines of text. All texts of others are safe for a terminal: records hold no control characters.
+/// The call as lines of text. It is safe for terminals: records contain no control characters.
 pub fn describe(record: &CallRecord) -> String {
     let mut text = String::new();
     // Writing into a String cannot fail.

@@ -1,15 +1,15 @@
 //! Sums of tokens and cost by router and model, for the metrics.
 //!
-//! A client may name any model: so a model has a label of its own only if the settings or the price table know it, and all others are
-//! `other`. A router is one of the settings'.
+//! Clients may name any model: so a model is a label only if it is in the settings or the price table; all others are `other`. Routers
+//! are those of the settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CallRecord, GenAiHistograms};
 
-/// What stands for a model that is not known.
+/// The label of an unknown model.
 const OTHER: &str = "other";
-/// The most pairs of router and model; beyond them each router has only `other`.
+/// The most pairs of router and model; further models are counted as `other`.
 const MAX_PAIRS: usize = 4_096;
 
 /// Router and model.

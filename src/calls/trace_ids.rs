@@ -1,7 +1,7 @@
-//! The trace ids of a call: what its client calls it, so that it can be found by that name.
+//! The trace ids of a call: the ids that its client gives it, by which it can be found.
 //!
 //! The trace id of `traceparent` (W3C Trace Context, level 1), `X-Trace-Id`, `x-portkey-trace-id`, and the header of
-//! `BROKER_TRACE_HEADER`. A value that is no plain ASCII is none; a longer one than [`MAX_ID_BYTES`] is cut.
+//! `BROKER_TRACE_HEADER`. A value that is not printable ASCII is ignored; one longer than [`MAX_ID_BYTES`] is cut.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -14,7 +14,7 @@ const PORTKEY: &str = "x-portkey-trace-id";
 /// The longest id, in bytes.
 pub(super) const MAX_ID_BYTES: usize = 128;
 
-/// The ids of one call. The first is the one that its answer carries.
+/// The ids of one call. The first one is returned to the client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TraceIds {
     ids: Vec<String>,
@@ -42,7 +42,7 @@ impl TraceIds {
         [DEFAULT_HEADER, PORTKEY, TRACEPARENT, configured].into_iter().find(|known| known.eq_ignore_ascii_case(name))
     }
 
-    /// The same, or one id that is made of the call's own.
+    /// The same ids, or one derived from the call's own id if there are none.
     #[must_use]
     pub fn or_made(mut self, call: &str) -> Self {
         if self.ids.is_empty() {
@@ -57,12 +57,12 @@ impl TraceIds {
         }
     }
 
-    /// The id that the answer carries.
+    /// The id that is returned to the client.
     pub fn first(&self) -> Option<&str> {
         self.ids.first().map(String::as_str)
     }
 
-    /// The client's span that the call belongs to.
+    /// The client's span.
     pub const fn parent(&self) -> Option<ParentSpan> {
         self.parent
     }
@@ -88,7 +88,7 @@ fn id(value: &[u8]) -> Option<String> {
     plain.then(|| String::from_utf8_lossy(kept).into_owned())
 }
 
-/// What a `traceparent` says: `00-<32 digits>-<16 digits>-<2 digits>`, of later versions perhaps with more behind it.
+/// Parses a `traceparent`: `00-<32 digits>-<16 digits>-<2 digits>`; those of later versions may be longer.
 fn parent(value: &[u8]) -> Option<ParentSpan> {
     let text = std::str::from_utf8(value.trim_ascii()).ok()?;
     let mut parts = text.split('-');
@@ -108,7 +108,7 @@ fn parent(value: &[u8]) -> Option<ParentSpan> {
     Some(ParentSpan { trace, span, sampled })
 }
 
-/// An id of the form of W3C's, made of the session of a call, so that log and trace find each other.
+/// A trace id in W3C's form, derived from the session of a call, so that its log entries and its trace can be matched.
 fn made(session: &str) -> String {
     format!("{:032x}", made_trace(session))
 }
@@ -118,13 +118,13 @@ pub fn made_trace(session: &str) -> u128 {
     u128::from(hashed(0, session)) << 64 | u128::from(hashed(1, session))
 }
 
-/// The number of a trace, if a text is one as W3C writes it.
+/// Parses a trace id in W3C's form.
 pub(super) fn trace_number(text: &str) -> Option<u128> {
     let is_one = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     u128::from_str_radix(text, 16).ok().filter(|_| is_one)
 }
 
-/// A number made of a text, never 0: the same in every replica of this version.
+/// A hash of a text, never 0, and the same in every replica of this version.
 pub fn hashed(salt: u8, text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write_u8(salt);

@@ -91,7 +91,7 @@ fn message(path: &str, asked: &Explain) -> anyhow::Result<Value> {
         let text = fs::read_to_string(file)
             .map_err(|error| BadArgument(format!("--payload: cannot read {}: {error}", file.display())))?;
         let body: Value = serde_json::from_str(&text)
-            .map_err(|error| BadArgument(format!("--payload: {} is no JSON: {error}", file.display())))?;
+            .map_err(|error| BadArgument(format!("--payload: {} is not JSON: {error}", file.display())))?;
         message["outbound_payload"] = body;
     }
     Ok(message)

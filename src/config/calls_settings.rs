@@ -56,7 +56,7 @@ impl Resolver {
         };
         let name = written.value.trim().parse::<HeaderName>().ok().map(|name| name.as_str().to_owned());
         if name.as_deref().is_none_or(is_secret) {
-            self.fault(&written, "must be the name of a header that is no secret, such as X-Request-Id");
+            self.fault(&written, "must be the name of a header whose value is not secret, such as X-Request-Id");
         }
         name.unwrap_or_default()
     }

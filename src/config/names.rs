@@ -63,9 +63,7 @@ pub(super) fn judge(name: &str) -> Option<Unknown> {
         Some((edits, known)) if edits <= limit(known) => {
             Some(Unknown::Fault(fault(name, format!("no such setting; did you mean {known}?"))))
         }
-        _ if upper.starts_with("BROKER_") => {
-            Some(Unknown::Warning(fault(name, "no setting of ours: ignored".to_owned())))
-        }
+        _ if upper.starts_with("BROKER_") => Some(Unknown::Warning(fault(name, "unknown setting: ignored".to_owned()))),
         _ => None,
     }
 }

@@ -147,7 +147,7 @@ fn all_faults_are_reported_at_once() {
         "BROKER_INGRESS=\"azure\": must begin and end with '/'",
         "names /a/ twice",
         "the router \"/gpt-4/\" has the character '-'",
-        "BROKER_FAILURE_STATUS=\"429,x\": \"x\" is no status",
+        "BROKER_FAILURE_STATUS=\"429,x\": \"x\" is not a status",
         "BROKER_MODE=\"obsserve\": must be balance or observe",
         "BROKER_HTTP=\"5381\": must be an address with a port",
         "BROKER_LOG=\"info=loud\"",

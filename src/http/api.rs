@@ -1,4 +1,4 @@
-//! The documents: what is, what was decided, what is in force; and the metrics. Reading only.
+//! The read-only documents (status, recent decisions and calls, settings in force) and the metrics.
 
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
@@ -15,7 +15,7 @@ use crate::recent_decisions::{CAPACITY, RecentDecisions, Ring};
 use crate::shared_broker::MAX_COPIED;
 use crate::status::{self, ConfigStatus, Status};
 
-/// An answer that no cache keeps and no browser takes for something else.
+/// A response that caches do not store and for which browsers do not guess another media type.
 pub(super) fn answer(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
@@ -33,7 +33,7 @@ pub(super) fn document(status: StatusCode, document: &impl Serialize) -> Respons
     }
 }
 
-/// A no, with its reason.
+/// An error response with its reason.
 pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
     let mut response = answer(status, "application/json", json!({ "error": why }).to_string());
     if status == StatusCode::TOO_MANY_REQUESTS {
@@ -62,7 +62,7 @@ pub(super) async fn config(State(sources): State<HttpState>) -> Response {
     document(StatusCode::OK, &shown)
 }
 
-/// What happened last, the newest last: decisions of this replica, finished calls, changes.
+/// Recent events, the newest last: decisions of this replica, finished calls, changes.
 pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
     let replica = sources.handle.signature();
     let calls = sources.handle.calls().recent(|recent| recent.newest(0, CAPACITY).1);
@@ -76,7 +76,7 @@ pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
     document(StatusCode::OK, &last)
 }
 
-/// Finished calls that are still in memory, the newest first, in pages.
+/// The finished calls in memory, the newest first, in pages.
 pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): RawQuery) -> Response {
     let query = CallQuery::of_url(query.as_deref().unwrap_or_default());
     match query.and_then(|query| sources.handle.calls().page(sources.handle.replica(), query)) {
@@ -85,7 +85,7 @@ pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): Raw
     }
 }
 
-/// All that a ring keeps, copied in parts.
+/// The whole content of a ring, copied in parts so that the lock is held for short times.
 fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentDecisions) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
@@ -93,7 +93,7 @@ fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentDecisions) -> &Ring<T
         let ended = part.len() < MAX_COPIED;
         next = first + part.len() as u64;
         all.extend(part);
-        // Under load there is always more; what came after we began may be left for the next reader.
+        // Under load there is always more: entries that are newer than the start of the copy are left for the next reader.
         if ended || all.len() >= CAPACITY {
             return all;
         }

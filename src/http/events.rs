@@ -1,7 +1,8 @@
-//! What happens, as it happens: server-sent events. Decisions, finished calls, changes; four times a second, and of each no
-//! more than [`MAX_COPIED`] at a time, so that a flood of calls is sampled and said to be.
+//! Server-sent events: decisions, finished calls and changes, four times a second, and at most [`MAX_COPIED`] of each at a time. A
+//! flood of calls is sampled, and the stream reports how many events were skipped.
 //!
-//! One task reads for all and writes once; a listener that cannot keep up is dropped. Without listeners nothing is read.
+//! One task reads and formats the events for all listeners; one that cannot keep up is disconnected. Without listeners nothing is
+//! read.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -34,7 +35,7 @@ const KEEPALIVE_POLLS: u32 = 40;
 /// A listener that is this many polls behind is disconnected.
 const MAX_LAG_POLLS: usize = 16;
 
-/// The one source of all streams.
+/// The source of all streams; clones share it.
 #[derive(Debug, Clone)]
 pub struct Feed {
     beats: broadcast::Sender<Bytes>,
@@ -47,7 +48,7 @@ impl Default for Feed {
     }
 }
 
-/// How far has been read.
+/// The positions up to which events were read.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cursor {
     decisions: u64,
@@ -56,25 +57,25 @@ struct Cursor {
 }
 
 impl Feed {
-    /// A stream for one more listener, that begins with `hello`; none if there are enough.
+    /// A stream for one more listener, which begins with `hello`; `None` if [`MAX_STREAMS`] are open.
     fn listen(&self, hello: &serde_json::Value) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
         let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
         let beats = self.beats.subscribe();
         let mut first = "retry: 1000\n".to_owned();
         event(&mut first, "hello", hello);
-        // The place is given back when the stream is dropped, with the connection or by us.
+        // The permit is released when the stream is dropped, with the connection or by us.
         let start = (Some(Bytes::from(first)), beats, place);
         Some(stream::unfold(start, |(first, mut beats, place)| async move {
             let bytes = match first {
                 Some(hello) => hello,
-                // Too slow, or at its end: either way it is over, and a browser comes back by itself.
+                // Too slow, or closed: the stream ends, and a browser reconnects by itself.
                 None => beats.recv().await.ok()?,
             };
             Some((Ok(bytes), (None, beats, place)))
         }))
     }
 
-    /// Reads and sends for ever.
+    /// Reads and sends events; never returns.
     pub async fn run(&self, handle: &SharedBroker) {
         let mut beat = interval(POLL_INTERVAL);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -92,7 +93,7 @@ impl Feed {
                 silent = 0;
             }
             if !text.is_empty() {
-                // The last listener may have gone just now.
+                // Fails if the last listener has just disconnected.
                 let _ = self.beats.send(text.into());
             }
         }
@@ -100,7 +101,7 @@ impl Feed {
 }
 
 impl Cursor {
-    /// Behind everything that is there.
+    /// The position after all events so far.
     fn now(handle: &SharedBroker) -> Self {
         let calls = handle.calls().recent(RecentRing::next);
         handle.recent_decisions(|recent| Self {
@@ -110,7 +111,7 @@ impl Cursor {
         })
     }
 
-    /// What is new, as events.
+    /// The new events, formatted.
     fn read(&mut self, handle: &SharedBroker) -> String {
         let mut text = String::new();
         let (decisions, skipped) = fresh(handle, |recent| &recent.decisions, &mut self.decisions);
@@ -128,7 +129,7 @@ impl Cursor {
     }
 }
 
-/// The newest of a ring, and how many before them were left out.
+/// The newest entries of a ring, and how many before them were left out.
 fn fresh<T: Clone>(
     handle: &SharedBroker,
     ring: impl Fn(&crate::recent_decisions::RecentDecisions) -> &Ring<T>,
@@ -151,7 +152,7 @@ pub(super) async fn events(State(sources): State<HttpState>) -> Response {
     let hello = json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
     match sources.feed.listen(&hello) {
         Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
-        None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "as many streams are open as there may be, 16"),
+        None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many event streams: 16 are open"),
     }
 }
 

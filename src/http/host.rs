@@ -1,5 +1,5 @@
-//! The host names that the API answers to. A foreign page can make a browser call this one by a name of its own that leads
-//! here (DNS rebinding); what it then sends as `Host` is that name, and we refuse it.
+//! The host names under which the API may be called. A foreign page can make a browser call this server under the page's own name, if
+//! that resolves to this server's address (DNS rebinding). The browser then sends that name as `Host`, and the call is rejected.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use axum::response::Response;
 
 use super::api::refusal;
 
-/// Names besides `localhost` and addresses.
+/// Names besides `localhost` and IP addresses.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts(Arc<[String]>);
 
@@ -37,13 +37,13 @@ fn is_port(text: &str) -> bool {
     text.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-/// Lets those pass that ask by a name of ours.
+/// Rejects calls under any other name.
 pub(super) async fn check(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     if host.is_some_and(|host| hosts.take(host)) {
         return next.run(request).await;
     }
-    let why = "not asked by a name of ours: localhost, an address, or one of BROKER_HTTP_HOSTS";
+    let why = "unknown Host: must be localhost, an IP address, or one of BROKER_HTTP_HOSTS";
     refusal(StatusCode::MISDIRECTED_REQUEST, why)
 }
 

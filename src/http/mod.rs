@@ -1,11 +1,11 @@
-//! HTTP for probes, metrics and people: is the process alive, is it ready, what does it know. It serves no traffic.
+//! HTTP for probes, metrics and operators. It carries no LLM calls.
 //!
 //! - `limits`: number, duration and size of connections and requests.
-//! - `host`: the host names it answers to, so that no foreign page can use it.
-//! - `page`: what people see in a browser.
-//! - `api`: documents and metrics. `admin`: what operators may change. `events`: what happens, as it happens.
+//! - `host`: the host names under which it may be called, so that no foreign page can use it.
+//! - `page`: the page for browsers.
+//! - `api`: documents and metrics. `admin`: commands of operators. `events`: streams of events.
 //!
-//! Away from the bus means not ready, never dead: a restart would not bring the bus back, and would lose what was learnt.
+//! Without the bus the process is not ready, but alive: a restart would not bring the bus back, and would lose what was learnt.
 
 mod admin;
 mod api;
@@ -33,21 +33,21 @@ use crate::shared_broker::SharedBroker;
 use crate::status::Bus;
 use crate::wrong_tokens::WrongTokenLimiter;
 
-/// Where HTTP listens by default: this machine only.
+/// Default address: only reachable from this machine.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5381);
 
-/// Whether and where we listen: `BROKER_HTTP`.
+/// Whether and where HTTP listens: `BROKER_HTTP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settings {
     Off,
-    /// At [`DEFAULT_ADDRESS`], if that is free.
+    /// At [`DEFAULT_ADDRESS`]; off if that is in use.
     Default,
-    /// Here, or the process does not start.
+    /// At this address; the process does not start if it is in use.
     At(SocketAddr),
 }
 
 impl Settings {
-    /// Where this process can be asked from its own machine.
+    /// The address for requests from the same machine.
     pub fn probe_address(self) -> Option<SocketAddr> {
         match self {
             Self::Off => None,
@@ -63,7 +63,7 @@ impl Settings {
     /// Opens the port. `None` where HTTP is off, or the default port is in use.
     ///
     /// # Errors
-    /// An address that was asked for cannot be had.
+    /// The address of the settings cannot be used.
     pub fn listen(self) -> io::Result<Option<TcpListener>> {
         match self {
             Self::Off => Ok(None),
@@ -82,34 +82,32 @@ impl Settings {
     }
 }
 
-/// Opens a port whose connections take no more than they are allowed.
+/// Opens a port whose connections have a bounded send buffer.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A process that starts again finds its port.
+    // So that a process that restarts can use its port at once.
     socket.set_reuseaddr(true)?;
     socket.set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(limits::LISTEN_BACKLOG)
 }
 
-/// Whom the API answers.
+/// Who may call the API.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// Names by which it may be asked, besides `localhost` and addresses: `BROKER_HTTP_HOSTS`.
+    /// Host names besides `localhost` and IP addresses: `BROKER_HTTP_HOSTS`.
     pub hosts: Vec<String>,
-    /// What operators prove themselves by: `BROKER_ADMIN_TOKEN`. None: nothing can be changed.
+    /// The operators' token, `BROKER_ADMIN_TOKEN`. `None`: nothing can be changed.
     pub token: Option<Token>,
 }
 
-/// What the routes answer from.
+/// The state that the routes share.
 #[derive(Debug, Clone)]
 pub struct HttpState {
     pub handle: SharedBroker,
-    /// Its connections to the bus.
     pub links: Vec<ConnectionStatus>,
     /// Where the bus is.
     pub bus: Bus,
-    /// What happens, as it happens.
     pub feed: Feed,
     pub peers: Peers,
     pub wrong_tokens: WrongTokenLimiter,
@@ -143,9 +141,9 @@ fn probing() -> Router<HttpState> {
     Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready))
 }
 
-/// What is answered when all connections are taken: probes, and to everybody else that it is so.
+/// The routes of the spare connections: probes, and 503 for everything else.
 pub fn probes(sources: HttpState) -> Router {
-    let full = || async { api::refusal(StatusCode::SERVICE_UNAVAILABLE, "all 64 connections are taken: come again") };
+    let full = || async { api::refusal(StatusCode::SERVICE_UNAVAILABLE, "all 64 connections are in use: retry later") };
     probing().fallback(full).layer(from_fn(limits::deadline)).with_state(sources)
 }
 

@@ -1,7 +1,7 @@
 //! The replica as a service on the bus (`nats micro`): its state, and the commands of operators. Every replica answers:
 //! the endpoints' queue group is its own id.
 //!
-//! Who only reads needs nothing but the bus. Whatever changes anything is signed, or it changes nothing and says why.
+//! Endpoints that read need no token. Commands must be signed with the operators' token; others are rejected with the reason.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -30,35 +30,35 @@ use gecholog_protocol::Message;
 const NAME: &str = "gecholog-broker";
 /// The endpoints that only read; they need no token.
 const READ_ENDPOINTS: [&str; 5] = ["status", "config", "explain", CALLS, RECORDS];
-/// Finished calls that this replica has in memory.
+/// The endpoint for pages of finished calls in memory.
 const CALLS: &str = "calls";
-/// The records of calls that have just ended, by their ids.
+/// The endpoint for the records of calls that have just ended, by id.
 pub(super) const RECORDS: &str = "records";
 /// The most ids in one request.
 pub const MAX_IDS: usize = 2_048;
 /// The state for a replica that starts. This replica answers only once it has taken over the state of others itself.
 const STATE: &str = "state";
 
-/// What the endpoints answer from.
+/// The state that the endpoints share.
 #[derive(Debug)]
 pub struct AdminEndpoints<'a> {
     pub handle: &'a SharedBroker,
     /// Where the bus is.
     pub settings: &'a Settings,
-    /// The connections, as they are shown.
+    /// The connections to the bus, for the status.
     pub links: &'a [ConnectionStatus],
-    /// The operators' token; none: read only.
+    /// The operators' token; `None`: nothing can be changed.
     pub token: Option<&'a Token>,
-    /// Orders that are signed with another one.
+    /// Delays the answers to commands that are signed with another token.
     pub wrong_tokens: &'a WrongTokenLimiter,
 }
 
-/// How a replica's start goes on: commands are received before the other replicas are asked for their state, so that none is missed.
+/// The steps of a replica's start: it receives commands before it asks the other replicas for their state, so that none is missed.
 #[derive(Debug)]
 pub struct Start {
-    /// Hears that we listen.
+    /// Signalled when commands are received.
     pub listening: oneshot::Sender<()>,
-    /// What others know has been taken over.
+    /// Signalled when the state of the other replicas was taken over.
     pub begun: oneshot::Receiver<()>,
 }
 
@@ -86,7 +86,7 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
             Some(()) = refusing.next() => {}
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
-                // Only the answer to a wrong signature waits: nothing else that is asked waits with it.
+                // Delays only the answer to a wrong signature, and no other request.
                 Some((word, ask)) if admin.is_guess(word, &ask) => {
                     refusing.push(admin.refuse_guess(&client, word, ask, &replica));
                 }
@@ -160,14 +160,14 @@ impl AdminEndpoints<'_> {
         document(&ConfigStatus::new(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
     }
 
-    /// A page of finished calls, as `/api/v1/calls` has it.
+    /// A page of finished calls, as in `/api/v1/calls`.
     fn calls(&self, query: &[u8]) -> Answer {
         let query = CallQuery::of_body(query);
         let page = query.and_then(|query| self.handle.calls().page(self.handle.replica(), query));
         document(&page.map_err(|fault| refusal(400, &fault.to_string()))?)
     }
 
-    /// The records of the calls whose ids are asked for, of those that ended last.
+    /// The records of the calls with these ids, among those that ended last.
     fn records(&self, ids: &[u8]) -> Answer {
         let ids = serde_json::from_slice(ids).ok().filter(|ids: &HashSet<String>| ids.len() <= MAX_IDS);
         let ids =
@@ -175,7 +175,7 @@ impl AdminEndpoints<'_> {
         document(&self.handle.calls().with_ids(&ids))
     }
 
-    /// What would be chosen for a request, as the gateway would send it.
+    /// Explains what would be chosen for a request in the form in which the gateway sends it.
     fn explain(&self, body: &[u8]) -> Answer {
         let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
         let request = message.request().map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
@@ -230,7 +230,7 @@ impl AdminEndpoints<'_> {
     }
 }
 
-/// Sends all parts of an answer; the last one by the service, whose counts are of answers and not of messages.
+/// Sends all chunks of an answer, the last one through the service, which so counts answers and not messages.
 async fn send(client: &Client, ask: &Request, mut parts: Vec<(Bytes, HeaderMap)>) -> Result<(), PublishError> {
     let Some((last, headers)) = parts.pop() else { return Ok(()) };
     if let Some(inbox) = &ask.message.reply {

@@ -1,5 +1,6 @@
-//! What replicas send each other about where things were made (see [`crate::relay::Affinity`]): what is learnt, in batches; and all
-//! that is known, to one that starts. Unsigned: a forged message at worst prefers a target that may serve anyway.
+//! Exchanges between replicas which target made which response, thread, file or batch ([`crate::relay::Affinity`]): what is learnt, in
+//! batches, and everything to a replica that starts. The messages are not signed: a forged one at worst prefers a target that may
+//! serve the call anyway.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -13,12 +14,12 @@ use tokio::time::{Instant, sleep};
 use super::{Settings, peers};
 use crate::relay::{Affinity, Relay};
 
-/// So long after something was learnt, more is gathered.
+/// How long a batch is collected after its first entry.
 const BATCH_DELAY: Duration = Duration::from_millis(20);
-/// All that is known is sent at most once in this time: asking must not cost more than answering.
+/// The least interval between two messages with everything: requests for it must not cost more than they do the sender.
 const REPLY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Shares until the connection ends. What is published here does not come back.
+/// Exchanges until the connection ends. What is published here does not come back to this replica.
 ///
 /// # Errors
 /// The connection is closed.

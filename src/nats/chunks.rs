@@ -1,8 +1,8 @@
-//! Answers that are larger than the bus takes in one message: cut into parts, and put together again.
+//! Splits answers that are larger than a message of the bus may be into chunks, and reassembles them.
 //!
-//! A part is bytes and no document of its own, so that one way serves every answer, signed ones too. The parts of an answer
-//! come from one connection on one subject, and the bus keeps those in order: so one that is missing is seen at the next, and
-//! the answer is then said to be broken, never shown without it. What is put together is bounded.
+//! A chunk is a range of bytes, not a document, so this works for every answer, signed ones too. The chunks of an answer are sent over
+//! one connection on one subject, which the bus keeps in order. So a missing chunk is noticed at the next one, and the answer is
+//! reported as incomplete. The memory for reassembly is bounded.
 
 use std::collections::BTreeMap;
 
@@ -11,18 +11,18 @@ use bytes::{Bytes, BytesMut};
 
 use super::peers::REPLICA;
 
-/// Which part, and of how many: `2/5`. An answer that is whole has none.
+/// The number of the chunk and of all chunks: `2/5`. Absent in an answer of one message.
 pub(super) const CHUNK_HEADER: &str = "Broker-Part";
-/// What headers may take of a message; ours take some 400 bytes.
+/// Bytes of a message that are reserved for headers; ours have some 400.
 const CHUNK_HEADERS_BYTES: usize = 1_024;
-/// The least that a part has, however little the bus takes.
+/// The least size of a chunk, however small the bus's limit is.
 const MIN_CHUNK_BYTES: usize = 256;
-/// The most replicas that may have begun to answer in parts: more than are run together.
+/// The most replicas whose answers are reassembled at a time: more than run together.
 const MAX_BEGUN: usize = 1_000;
-/// The longest name of a replica that answers in parts, in bytes.
+/// The longest replica id, in bytes.
 const MAX_NAME_BYTES: usize = 64;
 
-/// Cuts an answer into parts that a bus takes whose messages have at most `largest` bytes; each with its headers.
+/// Splits an answer into chunks for a bus whose messages have at most `largest` bytes; each with its headers.
 pub(super) fn split(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<(Bytes, HeaderMap)> {
     let most = largest.saturating_sub(CHUNK_HEADERS_BYTES).max(MIN_CHUNK_BYTES);
     if answer.len() <= most {
@@ -38,17 +38,17 @@ pub(super) fn split(answer: &Bytes, headers: &HeaderMap, largest: usize) -> Vec<
     (0..count).map(part).collect()
 }
 
-/// Puts answers together as their parts come.
+/// Reassembles answers from their chunks.
 #[derive(Debug)]
 pub(super) struct Reassembler {
     /// Limit of all answers together, in bytes.
     most: usize,
-    /// By replica; what does not go on as it should is kept as broken.
+    /// By replica; `None`: a chunk was missing or wrong, so the answer is incomplete.
     begun: BTreeMap<String, Option<PartialAnswer>>,
     bytes: usize,
 }
 
-/// An answer of which there is more to come.
+/// An answer of which chunks are still missing.
 #[derive(Debug)]
 struct PartialAnswer {
     first: Message,
@@ -58,12 +58,12 @@ struct PartialAnswer {
 }
 
 impl Reassembler {
-    /// For answers of at most this many bytes together.
+    /// `most`: the limit of all answers together, in bytes.
     pub(super) const fn up_to(most: usize) -> Self {
         Self { most, begun: BTreeMap::new(), bytes: 0 }
     }
 
-    /// Takes a message; gives the answer that is whole with it. A part that has come before is left out.
+    /// Adds a message. Returns the answer that is complete with it. A chunk that came before is ignored.
     pub(super) fn take(&mut self, message: Message) -> Option<Message> {
         let (number, count) = part(&message)?;
         let replica = text(&message, REPLICA);
@@ -81,7 +81,7 @@ impl Reassembler {
             return None;
         }
         let place = self.begun.entry(replica).or_default();
-        // Taken out, so that it is broken unless it goes on.
+        // Replaced by `None`, so that the answer is incomplete unless this chunk continues it.
         let mut begun = place.take()?;
         if number <= begun.parts && count == begun.count {
             *place = Some(begun);
@@ -100,13 +100,13 @@ impl Reassembler {
         Some(Message { payload: begun.bytes.freeze(), ..begun.first })
     }
 
-    /// Who began an answer that is not whole.
+    /// The replicas whose answers are incomplete.
     pub(super) fn broken(&self) -> Option<&str> {
         self.begun.keys().next().map(String::as_str)
     }
 }
 
-/// The number of a part and of all; a message that says none is whole, one that says nonsense is nothing.
+/// The number of the chunk and of all chunks; `1/1` for a message without the header, `None` if the header is invalid.
 fn part(message: &Message) -> Option<(usize, usize)> {
     let said = text(message, CHUNK_HEADER);
     if said.is_empty() {

@@ -1,8 +1,8 @@
-//! A bus of several servers: those that join later are found, and a server that announces its end (lame-duck mode) is left
-//! before it goes.
+//! A bus of several servers: servers that join later are discovered, and a server that announces its shutdown (lame-duck mode) is left
+//! before it stops.
 //!
-//! The library learns of other servers only when it connects. So every [`REFRESH_INTERVAL`] a short connection asks one for the
-//! addresses of the cluster, and the library is given those in addition to the ones of the settings.
+//! The library learns of other servers only when it connects. So every [`REFRESH_INTERVAL`] a short connection reads the addresses of
+//! the cluster, which are added to those of the settings.
 
 use std::time::Duration;
 
@@ -12,14 +12,15 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::requests::{Learns, Requests, subscribe};
-use super::{ConnectionStatus, LinkState, Settings, basic_options, options, retry_delay};
+use super::{ConnectionState, ConnectionStatus, Settings, basic_options, options, retry_delay};
 use crate::shared_broker::SharedBroker;
 
-/// How often the servers of the cluster are asked for.
+/// Interval at which the servers of the cluster are read.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Answers requests until `stop` changes, then answers those that are here and ends. When the server of the connection
-/// announces its end, another connection with the same subscriptions is made first; the old one then ends as it does on `stop`.
+/// Answers requests until `stop` changes, then answers those that have arrived, and returns. When the server of the connection
+/// announces its shutdown, a connection with the same subscriptions to another server is made first; the old one then ends as on
+/// `stop`.
 ///
 /// # Errors
 /// The connection is closed.
@@ -33,7 +34,7 @@ pub async fn serve_requests(
     let mut ending = JoinSet::new();
     let mut client = client;
     let mut requests = subscribe(client.clone(), settings).await?;
-    link.set(LinkState::Ready);
+    link.set(ConnectionState::Ready);
     loop {
         let (leave, leaving) = watch::channel(false);
         let learns = requests.learns();
@@ -58,7 +59,7 @@ pub async fn serve_requests(
     Ok(())
 }
 
-/// Waits until the server of this connection announces its end, then subscribes at another one.
+/// Waits until the server of this connection announces its shutdown, then subscribes at another one.
 async fn connect_elsewhere(
     (client, learns): (&Client, &Learns),
     settings: &Settings,
@@ -71,11 +72,11 @@ async fn connect_elsewhere(
         if let Ok((number, options)) = options(settings, link, name, capacity).await
             && let Ok(client) = options.connect(known(client, settings).await).await
         {
-            // From the subscription on, every outcome comes over both connections.
+            // From now on every outcome arrives over both connections.
             learns.set(false);
             if let Ok(requests) = subscribe(client.clone(), settings).await {
                 link.make_current(number);
-                link.set(LinkState::Ready);
+                link.set(ConnectionState::Ready);
                 tracing::info!(connection = link.name(), "moved to another server of the bus");
                 return (client, requests);
             }
@@ -85,13 +86,13 @@ async fn connect_elsewhere(
     }
 }
 
-/// Keeps a connection in a cluster: says when it is back, knows its servers, and moves when the server announces its end. What comes in the
-/// milliseconds of the move is lost: for log entries that costs a lesson each.
+/// Keeps a connection in a cluster: reports when it is back, updates its servers, and moves it when the server announces its shutdown.
+/// Messages that arrive in the milliseconds of the move are lost: nothing is learnt from those log entries.
 pub async fn follow_cluster(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
     let moving = async {
         loop {
             link.lame_duck().await;
-            // Only if another server can be reached: otherwise the connection is better kept until it ends.
+            // Only if another server can be reached: otherwise the connection is kept until it ends.
             while link.reason().is_none() {
                 if let Some(servers) = discover(client, settings).await {
                     use_servers(client, &servers).await;
@@ -109,14 +110,14 @@ pub async fn follow_cluster(client: &Client, settings: &Settings, link: &Connect
     }
 }
 
-/// Gives the library the servers of the cluster, again and again, and says which they are when they change.
+/// Updates the library's list of servers at an interval, and logs it when it changes.
 async fn refresh(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
     let mut last = settings.servers.clone();
     loop {
         sleep(REFRESH_INTERVAL).await;
         let Some(servers) = discover(client, settings).await else { continue };
         use_servers(client, &servers).await;
-        // Compared with what was said, not with what the library knows: that may have heard of a server by itself.
+        // Compared with the last list that was logged, not with the library's: that may have learnt of a server by itself.
         if !is_same_set(&last, &servers) {
             let shown: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
             tracing::info!(connection = link.name(), "servers of the bus: {}", shown.join(", "));
@@ -139,7 +140,7 @@ fn is_same_set(some: &[ServerAddr], others: &[ServerAddr]) -> bool {
     some.len() == others.len() && some.iter().all(|server| others.contains(server))
 }
 
-/// The servers of the settings, and those that a server that takes connections lists; none if there is no such server.
+/// The servers of the settings and those that a reachable server lists; `None` if no server can be reached.
 async fn discover(client: &Client, settings: &Settings) -> Option<Vec<ServerAddr>> {
     let options = basic_options(settings, "gecholog-broker servers").await.ok()?;
     let asked = options.connect(known(client, settings).await).await.ok()?;
@@ -153,7 +154,7 @@ async fn discover(client: &Client, settings: &Settings) -> Option<Vec<ServerAddr
     Some(servers)
 }
 
-/// All servers that are known now, without user and password.
+/// All known servers, without user and password.
 async fn known(client: &Client, settings: &Settings) -> Vec<ServerAddr> {
     let pool = client.server_pool().await.unwrap_or_default();
     let pool = pool.into_iter().map(|server| server.addr);

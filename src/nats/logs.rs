@@ -1,8 +1,8 @@
-//! The gateway's log: every replica reads all of it and learns.
+//! The gateway's log: every replica reads all of it and learns from it.
 //!
-//! Over a connection of its own, away from the decisions' thread: an entry can be a megabyte, and a flood of them must neither
-//! delay a decision nor fill the memory. What does not fit is dropped and counted; the outcome messages, which come another
-//! way, still teach what matters most.
+//! It has a connection and a thread of its own: an entry can be a megabyte, and a flood of them must neither delay a decision nor fill
+//! the memory. Entries that do not fit are dropped and counted; outcome messages, which arrive over the other connection, still
+//! report failures.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-use super::{ConnectionStatus, LinkState, Settings, sync_with_server};
+use super::{ConnectionState, ConnectionStatus, Settings, sync_with_server};
 use crate::calls::from_log;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
@@ -20,10 +20,10 @@ use gecholog_protocol::logged_call::LoggedCall;
 use types::outcome::{CallObservation, LogEntry};
 use types::transition::IgnoreReason;
 
-/// So long after entries of our own were published, further ones are gathered.
+/// How long a batch of our own entries is collected after its first one.
 const BATCH_DELAY: Duration = Duration::from_millis(1);
 
-/// Subscribes and learns until the connection ends.
+/// Subscribes, and learns from log entries until the connection ends.
 ///
 /// # Errors
 /// The connection is closed.
@@ -35,17 +35,16 @@ pub async fn learn_from_logs(
 ) -> Result<(), SubscribeError> {
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
     sync_with_server(&client).await;
-    link.set(LinkState::Ready);
-    // Without tokio's budget per turn: what one turn of the connection brought (some megabytes) is read in one turn of ours,
-    // so that a burst of thousands of small entries is learnt whole and large ones never pile up.
+    link.set(ConnectionState::Ready);
+    // Without tokio's cooperative budget: everything from one read of the connection (some megabytes) is processed at once, so that a
+    // burst of thousands of small entries is not dropped, and large ones do not pile up.
     unconstrained(read(entries, handle, &settings.processor)).await;
     Ok(())
 }
 
-/// Publishes entries of our own, in the gateway's form, where the gateway publishes its own. They do not come back: what they say
-/// was learnt when the call ended. What the bus does not take is
-/// dropped: an entry is a lesson, not a promise. Entries that end close together go together: to wake this thread, the bus and
-/// all listeners for each of them would cost more than the entry.
+/// Publishes the relay's log entries in the gateway's form, on the gateway's subject. They do not come back to this replica, which
+/// learnt from the call when it ended. Entries that the bus does not accept are dropped. Entries of calls that end close together are
+/// sent together: waking this thread, the bus and all listeners for each of them would cost more than the entry.
 pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Vec<u8>>) {
     let mut together = Vec::new();
     while entries.recv_many(&mut together, entries.max_capacity()).await > 0 {
@@ -56,7 +55,7 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
         }
         tokio::time::sleep(BATCH_DELAY).await;
     }
-    // The relay has ended; the other tasks go on.
+    // The relay has ended; the other tasks continue.
     std::future::pending().await
 }
 
@@ -95,7 +94,7 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
     }
 }
 
-/// Whether an entry is of a call to a pool: served by one of its routers, or by the ingress itself.
+/// Whether an entry is about a call to a pool, which one of its routers or the ingress itself served.
 fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &SharedBroker) -> bool {
     match ignored {
         None => true,
@@ -107,15 +106,15 @@ fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &Shar
     }
 }
 
-/// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it
-/// down. Where no stamp says which that was (one row, or a router that was called itself), nothing else in the log does, and each
-/// of them counts it: docs/calls.md says what their numbers mean then.
+/// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it to its
+/// file. Without a stamp (one row, or a router that was called directly) it is not known which replica decided, and each of them
+/// counts the call: docs/calls.md says what the numbers mean then.
 fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     let calls = handle.calls();
     if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
         let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
         if counts {
-            // The record has what can be believed.
+            // The record contains the plausible usage only.
             let _ = handle.counts().believed_usage(logged.usage);
         }
         let content = (counts && calls.wants_content()).then(|| from_log::content(logged));
@@ -123,7 +122,7 @@ fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     }
 }
 
-/// Only faults that an operator can fix are logged.
+/// Logs only what an operator can fix.
 fn log_ignored(why: IgnoreReason, total: u64) {
     match why {
         IgnoreReason::NotApplied => tracing::warn!(
@@ -134,7 +133,7 @@ fn log_ignored(why: IgnoreReason, total: u64) {
     }
 }
 
-/// A call went by without us. Of ours or not: an entry that names our processor is about an ingress that has it.
+/// Counts a call that no broker balanced, of any ingress: an entry that names our processor is about an ingress that has it.
 fn count_bypass(handle: &SharedBroker, why: Bypass) {
     if let Some(total) = handle.counts().unbalanced.count(why, handle.now()) {
         tracing::warn!(total, "a call was not balanced: {why}");

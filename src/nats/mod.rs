@@ -1,14 +1,14 @@
-//! The bus: connects, stays connected, and says once when that changes.
+//! The bus: connects, stays connected, and logs each change once.
 //!
-//! The library reconnects by itself; the first connection is our own loop, because only there a refused token is an error
-//! that one can act on. What the bus delivers is bounded everywhere: a subscription that is full drops the newest message,
-//! which for a log costs one lesson and for a request one unbalanced call, and both are counted.
+//! The library reconnects by itself. The first connection is made in a loop of our own, because only there a refused token should
+//! end the process. All queues are bounded: a full subscription drops the newest message, which is counted. A dropped log entry is
+//! not learnt from; a dropped request is a call that is not balanced.
 
 mod admin;
 mod affinity;
 mod chunks;
 mod cluster;
-mod link;
+mod connection_status;
 mod logs;
 pub mod peers;
 mod requests;
@@ -26,14 +26,14 @@ use crate::system::files;
 pub use admin::{AdminEndpoints, Start, serve_admin};
 pub use affinity::share_affinity;
 pub use cluster::{follow_cluster, serve_requests};
-pub use link::{ConnectionStatus, LinkState};
+pub use connection_status::{ConnectionState, ConnectionStatus};
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
 pub use takeover::take_over;
 
-/// The longest pause between two tries to connect.
+/// The longest delay between two attempts to connect.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
-/// How long one try may take.
+/// Timeout of one attempt to connect, and of a request to the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two unanswered pings end a connection, so a dead peer is noticed within three times this.
 const PING_INTERVAL: Duration = Duration::from_secs(4);
@@ -41,7 +41,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(4);
 /// The largest credentials file, in bytes; a usual one has 1 KB.
 const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
-/// Text that must not be shown.
+/// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(pub String);
 
@@ -51,10 +51,10 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Where the bus is and who we are there.
+/// The settings of the bus.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The servers, any of which will do. They carry no secrets: those are in `token` and `user`.
+    /// The servers, of which one is used. Their addresses carry no secrets: those are in `token` and `user`.
     pub servers: Vec<ServerAddr>,
     /// `NATS_TOKEN`, or the one in `NATS_URL`.
     pub token: Option<Secret>,
@@ -75,7 +75,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Where the bus is, without any credential.
+    /// The address of the bus, without credentials.
     pub fn show(&self) -> Bus {
         let credentials = match (&self.token, &self.user, &self.credentials) {
             (_, _, Some(_)) => "credentials",
@@ -92,16 +92,16 @@ impl Settings {
         }
     }
 
-    /// The servers as they may be shown.
+    /// The addresses of the servers, without credentials.
     fn shown(&self) -> String {
         self.show().servers.join(", ")
     }
 }
 
-/// Why there is no hope of a connection.
+/// Why retrying would not help.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The bus is there and does not want us.
+    /// The bus refuses the credentials.
     #[error(
         "the bus at {0} refuses our credentials: check NATS_TOKEN (or NATS_TOKEN_FILE, NATS_CREDS, the user in NATS_URL)"
     )]
@@ -111,10 +111,11 @@ pub enum ConnectError {
     Credentials { path: PathBuf, source: std::io::Error },
 }
 
-/// Connects, however long it takes. `name` is for people who look at the bus; `capacity` bounds what waits per subscription.
+/// Connects, and retries until it succeeds. `name` is shown by the server's tools; `capacity` is the number of messages that may wait
+/// per subscription.
 ///
 /// # Errors
-/// Only if trying again would not help.
+/// Retrying would not help.
 pub async fn connect(
     settings: &Settings,
     link: &ConnectionStatus,
@@ -126,11 +127,11 @@ pub async fn connect(
         match options.connect(settings.servers.clone()).await {
             Ok(client) => {
                 link.make_current(number);
-                link.set(LinkState::Connected);
+                link.set(ConnectionState::Connected);
                 return Ok(client);
             }
             Err(error) if is_refusal(error.kind()) => return Err(ConnectError::Refused(settings.shown())),
-            Err(error) => link.set(LinkState::Away(format!("{} ({})", settings.shown(), error.kind()))),
+            Err(error) => link.set(ConnectionState::Away(format!("{} ({})", settings.shown(), error.kind()))),
         }
         tokio::time::sleep(retry_delay()).await;
     }
@@ -140,7 +141,7 @@ const fn is_refusal(kind: ConnectErrorKind) -> bool {
     matches!(kind, ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation)
 }
 
-/// A pause before the next try; drawn, so that many replicas do not come back in step.
+/// The delay before the next attempt; random, so that many replicas do not reconnect at the same time.
 fn retry_delay() -> Duration {
     RETRY_DELAY.mul_f64(rand::rng().random_range(0.2..1.0))
 }
@@ -155,11 +156,11 @@ async fn options(
     let options = basic_options(settings, name).await?;
     let options = options
         .ping_interval(PING_INTERVAL)
-        // What a connection publishes does not come back on it: entries of the log, and what replicas share, are for others.
+        // What a connection publishes does not come back to it: log entries and what replicas exchange are for others.
         .no_echo()
         .subscription_capacity(capacity)
         .max_reconnects(None)
-        // The library asks before the very first try too, and there is nothing to wait for then, nor right after a loss.
+        // The library calls this before the very first attempt too, and right after a loss, where no delay is needed.
         .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { retry_delay() })
         .event_callback(move |event| {
             events.take(number, &event);
@@ -168,7 +169,7 @@ async fn options(
     Ok((number, options))
 }
 
-/// Who we are on the bus, and how long a connection may take.
+/// The credentials and timeouts of a connection.
 async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new().name(name).connection_timeout(REQUEST_TIMEOUT);
     if let Some(Secret(token)) = &settings.token {
@@ -189,9 +190,9 @@ async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions
     Ok(options)
 }
 
-/// Waits until the bus has processed all that was sent before: it works in order, so its word that nobody listens to a new inbox
-/// comes after everything else. (`flush` ends when the bytes are written, before the bus has read them.) At most
-/// `REQUEST_TIMEOUT`; false if nothing came by then. At the start we are then no worse off than without the question.
+/// Waits until the bus has processed everything that was sent before, at most `REQUEST_TIMEOUT`; returns false after that. The bus
+/// processes messages in order, so its reply that a new inbox has no subscriber comes last. (`flush` returns when the bytes are
+/// written, before the bus has read them.)
 pub async fn sync_with_server(client: &Client) -> bool {
     use futures_util::StreamExt;
 

@@ -1,4 +1,4 @@
-//! All replicas at once: asks that each of them answers, signed where they change anything. For HTTP and for the command line.
+//! Requests to all replicas at once, of the HTTP API and of the command line; commands are signed.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -20,49 +20,47 @@ use crate::calls::{CallQuery, CallRecord, CallsPage};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
-/// All answers are in when none came for this time, and for as long as the first one took.
+/// Answers are complete when none came for this time, and for as long as the first one took.
 const QUIET_TIMEOUT: Duration = Duration::from_millis(250);
 /// Timeout of the first answer. Longer than a replica holds back its answer to a wrong token
 /// ([`WRONG_TOKEN_DELAY`](crate::wrong_tokens::WRONG_TOKEN_DELAY)), so that this answer is seen.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_millis(2_500);
 /// Timeout of all answers together.
 const MAX_WAIT: Duration = Duration::from_secs(5);
-/// More replicas than are run together.
+/// The most answers that are read: more replicas than run together.
 const MAX_REPLICAS: usize = 1_000;
 /// The largest size of all answers to a command together, in bytes; each replica sends a few hundred.
 const MAX_RESULTS_BYTES: usize = 4 << 20;
-/// Ten times the largest documents of a few replicas, in bytes.
+/// The largest size of all documents together, in bytes: ten times that of a few replicas.
 const MAX_DOCUMENTS_BYTES: usize = 256 << 20;
 
-/// When it was signed.
+/// The time of the signature.
 const TIME_HEADER: &str = "Broker-Time";
-/// Never used before.
+/// The nonce of the signature.
 const NONCE_HEADER: &str = "Broker-Nonce";
-/// The keyed hash.
+/// The hash of the signature.
 const MAC_HEADER: &str = "Broker-Mac";
 pub(super) const REPLICA: &str = "Broker-Replica";
 const SENDER_HEADER: &str = "Broker-By";
-/// Why not, as the protocol of services spells it.
+/// The reason of an error, in the protocol of NATS services.
 const ERROR: &str = "Nats-Service-Error";
 
-/// Why there is no answer.
+/// Why a request to the replicas failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// There is no broker on this bus.
     #[error("no broker answers on this bus: does one run, and with the same BROKER_SUBJECT?")]
     NoAnswer,
-    /// The bus is away.
     #[error("the connection to the bus is gone")]
     Gone,
-    /// A part of an answer is missing.
-    #[error("the answer of replica {0} did not come whole: ask again")]
+    /// A chunk of an answer is missing.
+    #[error("the answer of replica {0} is incomplete: try again")]
     Broken(String),
-    /// A replica refuses, or says what cannot be read.
+    /// A replica answers with an error, or with something that cannot be parsed.
     #[error("replica {0} answers: {1}")]
-    Useless(String, String),
+    Unusable(String, String),
 }
 
-/// The subject of an ask.
+/// The subject of an endpoint.
 pub fn subject(settings: &Settings, word: &str) -> String {
     format!("{}.ctl.{word}", settings.subject)
 }
@@ -87,13 +85,13 @@ pub(super) fn signature(headers: Option<&HeaderMap>) -> Option<MessageSignature>
     Some(MessageSignature { at: text(TIME_HEADER)?.parse().ok()?, nonce: text(NONCE_HEADER)?, mac: text(MAC_HEADER)? })
 }
 
-/// Who asks, in a word of their own.
+/// The sender by its own account, which is not verified.
 pub(super) fn by(headers: Option<&HeaderMap>) -> String {
     let by = headers.and_then(|headers| headers.get(SENDER_HEADER)).map(|by| by.as_str());
     by.map(clean).unwrap_or_default()
 }
 
-/// Asks all, and collects what they answer.
+/// Sends a request to all replicas, and collects their answers.
 ///
 /// # Errors
 /// No replica answers, or an answer is incomplete.
@@ -118,7 +116,7 @@ async fn request(
         if all.len() >= MAX_REPLICAS {
             break;
         }
-        // The others may take as long as the first: a large answer, or a busy machine.
+        // The others may take as long as the first one: a large answer, or a busy machine.
         let pause = *pause.get_or_insert_with(|| begin.elapsed().max(QUIET_TIMEOUT));
         end = (Instant::now() + pause).min(begin + MAX_WAIT);
     }
@@ -129,7 +127,7 @@ async fn request(
     }
 }
 
-/// The next message before this moment; also where one comes after the other without a pause.
+/// The next message before this moment; ends at that moment also under a constant stream of messages.
 pub(super) async fn next(messages: &mut (impl Stream<Item = Message> + Unpin), end: Instant) -> Option<Message> {
     if Instant::now() >= end {
         return None;
@@ -137,7 +135,7 @@ pub(super) async fn next(messages: &mut (impl Stream<Item = Message> + Unpin), e
     timeout_at(end, messages.next()).await.ok().flatten()
 }
 
-/// What others write of themselves, fit to be shown.
+/// A text of another replica, shortened and without control characters.
 pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(60).collect()
 }
@@ -165,7 +163,7 @@ pub async fn send_command(
     Ok(answers.iter().map(done).collect())
 }
 
-/// What a replica says that it did.
+/// The result that a replica reports.
 fn done(answer: &Message) -> AdminResult {
     read(answer).unwrap_or_else(|(replica, error)| AdminResult {
         replica,
@@ -174,7 +172,7 @@ fn done(answer: &Message) -> AdminResult {
     })
 }
 
-/// What a replica answers; an error has its name and its reason.
+/// Parses the answer of a replica; an error has its id and the reason.
 fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
     let header = |name| answer.headers.as_ref().and_then(|headers| headers.get(name)).map(ToString::to_string);
     let replica = || header(REPLICA).unwrap_or_default();
@@ -185,43 +183,43 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
     }
 }
 
-/// The finished calls that a query asks for, of each replica that has some in memory.
+/// The finished calls that match a query, of each replica that has some in memory.
 ///
 /// # Errors
-/// No replica answers, or what one answers cannot be read.
+/// No replica answers, or one with an error or something that cannot be parsed.
 pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
     let body = serde_json::to_vec(query).unwrap_or_default();
     let answers =
         request(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
     let pages = answers.iter().map(read);
-    pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
+    pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))
 }
 
 /// The records of calls that have just ended, of each replica that has them in memory: at most [`MAX_IDS`] ids.
 ///
 /// # Errors
-/// No replica answers, or what one answers cannot be read.
+/// No replica answers, or one with an error or something that cannot be parsed.
 pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
     let body = serde_json::to_vec(ids).unwrap_or_default();
     let answers =
         request(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
     let records = answers.iter().map(read::<Vec<CallRecord>>).collect::<Result<Vec<_>, _>>();
-    let records = records.map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))?;
+    let records = records.map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))?;
     Ok(records.into_iter().flatten().collect())
 }
 
-/// The documents that all replicas answer with.
+/// A document of each replica.
 ///
 /// # Errors
-/// No replica answers, or one does not answer with a document, which would be missing silently.
+/// No replica answers, or one answers without a document.
 pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, PeerError> {
     let subject = subject(settings, word);
     let answers = request(client, subject, HeaderMap::new(), Bytes::new(), MAX_DOCUMENTS_BYTES).await?;
     let documents = answers.iter().map(read);
-    documents.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Useless(clean(&replica), clean(&why)))
+    documents.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))
 }
 
-/// The replicas, this one among them, as HTTP reaches them.
+/// Sends commands from HTTP to all replicas, this one included.
 #[derive(Clone)]
 pub struct Peers {
     handle: SharedBroker,
@@ -237,14 +235,14 @@ impl std::fmt::Debug for Peers {
 }
 
 impl Peers {
-    /// Not connected yet.
+    /// Before the bus is connected.
     pub fn new(handle: SharedBroker, settings: Settings, token: Option<Token>) -> Self {
         Self { handle, settings: Arc::new(settings), token, client: Arc::default() }
     }
 
-    /// From now on the others can be reached.
+    /// Sets the connection over which the other replicas are reached.
     pub fn connected(&self, client: Client) {
-        // The library reconnects by itself: there is only ever one.
+        // The library reconnects by itself, so there is only one.
         let _ = self.client.set(client);
     }
 

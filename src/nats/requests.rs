@@ -1,9 +1,9 @@
-//! Requests from the gateway, answered inline: row 1 (which router?), row 2 (apply the stamp), and the outcome messages
-//! that say how an earlier call ended.
+//! Requests of the gateway, answered inline: row 1 (which router?), row 2 (apply the stamp), and the outcome messages, which report
+//! how an earlier call ended.
 //!
-//! Every message with a reply subject gets exactly one answer, at once: the gateway waits for it, and what does not come
-//! costs the client the gateway's whole timeout. So there is no task per message, no await between choosing and counting,
-//! and whatever cannot be read is answered with zero bytes.
+//! Every message with a reply subject gets exactly one reply, at once: the gateway waits for it, and a missing one delays the client by
+//! the gateway's whole timeout. So there is no task per message and no await between choosing and counting, and a message that
+//! cannot be parsed is answered with zero bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ use gecholog_protocol::reply::{self, Degradation};
 use gecholog_protocol::{Malformed, Message};
 use types::outcome::CallObservation;
 
-/// How long arrivals are counted before the subscription ends, to know how many may still be on their way.
+/// How long arriving messages are counted before the subscription ends, to estimate how many are on their way.
 const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The least number of messages that is assumed to be on their way. Measured: with 64 in flight, none is lost.
 const MIN_IN_FLIGHT_MESSAGES: u64 = 64;
@@ -34,11 +34,11 @@ const MAX_DRAIN_TIME: Duration = Duration::from_secs(3);
 /// What a subject is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
-    /// Row 1, and the response context of the documents' configuration.
+    /// Row 1, and in the one-row configuration also finished calls.
     Decide,
     /// Row 2.
     Apply,
-    /// How a call ended.
+    /// The outcome of a call.
     Outcome,
 }
 
@@ -50,18 +50,17 @@ pub(super) struct Requests {
     learns: Learns,
 }
 
-/// Whether outcomes are learnt from, which every subscriber gets: of two connections one does, and both answer.
+/// Whether this connection learns from outcomes: while there are two connections, both get them and only one learns.
 #[derive(Debug, Clone)]
 pub(super) struct Learns(Arc<AtomicBool>);
 
 impl Learns {
-    /// Changes it.
     pub(super) fn set(&self, learns: bool) {
         self.0.store(learns, Ordering::Relaxed);
     }
 }
 
-/// Subscribes; after this the bus has seen the subscriptions.
+/// Subscribes, and waits until the bus has processed the subscriptions.
 ///
 /// # Errors
 /// The connection is closed.
@@ -77,12 +76,12 @@ pub(super) async fn subscribe(client: Client, settings: &Settings) -> Result<Req
 }
 
 impl Requests {
-    /// By which learning can be turned off later.
+    /// The switch for learning.
     pub(super) fn learns(&self) -> Learns {
         self.learns.clone()
     }
 
-    /// Answers until `stop` says so, then stops taking, answers what it has taken, and ends when the last answer is written.
+    /// Replies until `stop` changes, then unsubscribes, replies to what has arrived, and returns when the last reply is written.
     pub(super) async fn serve(self, handle: SharedBroker, stop: watch::Receiver<bool>) {
         let Self { client, subscriptions, learns } = self;
         let mut tasks = JoinSet::new();
@@ -97,7 +96,7 @@ impl Requests {
     }
 }
 
-/// The answers on one subject.
+/// Replies to the messages of one subject.
 struct Answers {
     subject: Subject,
     handle: SharedBroker,
@@ -119,7 +118,7 @@ impl Answers {
             let Some(message) = message else { return };
             delivered += 1;
             self.take(message).await;
-            // What is here already is answered at once; tokio's budget ends this in time to look for the stop again.
+            // Messages that have arrived are answered without waiting; tokio's budget yields in time to check `stop` again.
             while let Some(message) = messages.next().now_or_never() {
                 let Some(message) = message else { return };
                 delivered += 1;
@@ -129,7 +128,7 @@ impl Answers {
         self.drain(messages, delivered).await;
     }
 
-    /// Sets at the bus how many more we take: as many as may be on their way. Ending the subscription at once would drop those.
+    /// Limits the subscription to the number of messages that may be on their way. Ending it at once would drop those.
     async fn drain(&self, mut messages: Subscriber, delivered: u64) {
         let mut arrived = 0;
         let measured = Instant::now() + DRAIN_CHECK_INTERVAL;
@@ -186,7 +185,7 @@ impl Answers {
             Subject::Decide if !message.is_response => Ok(self.admit(self.handle.route(&message.request()?))),
             Subject::Outcome if !self.learns.0.load(Ordering::Relaxed) => Ok(Vec::new()),
             Subject::Decide | Subject::Outcome => {
-                // An outcome on the subject of the requests: the gateway has the one-row configuration.
+                // An outcome on the subject of requests: the gateway has the one-row configuration.
                 let one_row = self.subject == Subject::Decide;
                 let source = if one_row { CallObservation::OneRow } else { CallObservation::Message };
                 if let Some(ignored) = self.handle.learn(source(&message.response)) {

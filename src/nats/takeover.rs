@@ -1,9 +1,8 @@
-//! A replica that starts asks the others what they know, before it takes its first request.
+//! A replica that starts requests the state of the others before it answers its first request.
 //!
-//! On the bus anybody can answer. With an operators' token only answers count that are signed with it and with the nonce of
-//! this ask; all others are dropped before a byte of them is kept, whatever they say and however many they are. Without a
-//! token every answer counts for what log entries could bring about too, and for no more. The wait is bounded, and so is what
-//! is kept of answers.
+//! Any client of the bus can answer. With an operators' token, only answers are accepted that are signed with it and with the nonce of
+//! this request; all others are dropped before any of their bytes are stored. Without a token every answer is accepted, but only for
+//! what log entries could change too. The wait and the memory for answers are bounded.
 
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ const EXTRA_ROUTER_BYTES: usize = 2 << 10;
 /// The longest nonce that is signed, in bytes.
 const MAX_NONCE_BYTES: usize = 64;
 
-/// What a state is signed as; its parts each with their number and their replica, so that none can replace another.
+/// The subject in the signature of a state. Chunks are signed with their number and replica, so that none can replace another.
 fn signed_as(headers: Option<&HeaderMap>) -> String {
     let header = |name| headers.and_then(|headers| headers.get(name)).map(|value| value.as_str());
     match header(CHUNK_HEADER) {
@@ -41,7 +40,7 @@ fn signed_as(headers: Option<&HeaderMap>) -> String {
     }
 }
 
-/// Signs the parts of an answer with the nonce of the request.
+/// Signs the chunks of an answer with the nonce of the request.
 pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8], now: BrokerTime) {
     let nonce = std::str::from_utf8(nonce).ok().filter(|nonce| !nonce.is_empty() && nonce.len() <= MAX_NONCE_BYTES);
     let Some(nonce) = nonce else { return };
@@ -55,14 +54,14 @@ pub(super) fn sign(parts: &mut [(Bytes, HeaderMap)], token: &Token, nonce: &[u8]
     }
 }
 
-/// The answers to one ask.
+/// The answers to one request.
 struct Answers<'a> {
     token: Option<&'a Token>,
     nonce: String,
     gather: Reassembler,
-    /// Each with when it came.
+    /// Each with when it arrived.
     states: Vec<(ReplicaState, Instant)>,
-    /// Messages that were dropped because they are not signed as they should be.
+    /// Messages that were dropped because they are not signed, or not correctly.
     unproved: u64,
 }
 
@@ -72,7 +71,7 @@ impl<'a> Answers<'a> {
         Self { token, nonce, gather, states: Vec::new(), unproved: 0 }
     }
 
-    /// Takes messages until the bus says that no replica is there, or no more come in time.
+    /// Reads messages until the bus reports that there is no other replica, or none arrives in time.
     async fn collect(&mut self, messages: &mut (impl Stream<Item = Message> + Unpin)) {
         let begin = Instant::now();
         let mut end = begin + FIRST_ANSWER_TIMEOUT;
@@ -86,7 +85,7 @@ impl<'a> Answers<'a> {
         }
     }
 
-    /// Takes a message; true if it counts.
+    /// Adds a message; returns whether it was accepted.
     fn take(&mut self, message: Message) -> bool {
         if !self.is_proved(&message) {
             self.unproved += 1;
@@ -102,7 +101,7 @@ impl<'a> Answers<'a> {
         true
     }
 
-    /// Whether it is signed, where that is asked for.
+    /// Whether a message is signed correctly, or need not be signed.
     fn is_proved(&self, message: &Message) -> bool {
         let Some(token) = self.token else { return true };
         let headers = message.headers.as_ref();
@@ -112,7 +111,7 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// Takes over the state of the other replicas; nothing if none answers in time.
+/// Takes over the state of the other replicas, if one answers in time.
 pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBroker, token: Option<&Token>) {
     let (nonce, inbox) = (nonce(), client.new_inbox());
     let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };

@@ -211,7 +211,7 @@ fn may_have_token(uri: &Uri) -> bool {
 async fn read(path: &std::path::Path) -> Result<String, FetchError> {
     let fault = |problem: String| FetchError::File(format!("{}: {problem}", path.display()));
     let bytes = files::read_beside(path, MAX_BODY_BYTES as u64).await.map_err(|error| fault(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| fault("it is no text in UTF-8".to_owned()))?;
+    let text = String::from_utf8(bytes).map_err(|_| fault("it is not UTF-8 text".to_owned()))?;
     Ok(text.trim().to_owned())
 }
 

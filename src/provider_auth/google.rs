@@ -47,10 +47,10 @@ pub enum AccountFault {
     #[error("must be the JSON file of a service account, with client_email, private_key and token_uri")]
     Fields,
     /// A key that is none.
-    #[error("has a private_key that is no RSA key in PKCS #8")]
+    #[error("has a private_key that is not an RSA key in PKCS #8")]
     Key,
     /// An address that is none, or not encrypted.
-    #[error("has a token_uri that is no address with https://")]
+    #[error("has a token_uri that is not an https:// URL")]
     TokenUri,
 }
 
@@ -108,7 +108,7 @@ impl ServiceAccount {
         let request = Request::post(self.token_uri.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Bytes::from(form))
-            .map_err(|_| FetchError::Request("the address of the tokens is none"))?;
+            .map_err(|_| FetchError::Request("the token_uri is not a valid URL"))?;
         let body = fetch.fetch(request).await?;
         let host = || self.token_uri.host().unwrap_or_default().to_owned();
         let token: TokenAnswer = serde_json::from_slice(&body).map_err(|_| FetchError::Answer(host()))?;

@@ -1,41 +1,40 @@
-//! What is in force, as a document: the pools with what holds for their routers, and where the bus is. Of a target's changes
-//! to a request only that there are some: their values are the user's.
+//! The document of the settings in force: the bus, and the pools with the settings of their routers. Of a target's changes to
+//! requests it shows only that there are some, because their values may be secret.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use balancer::broker::{BrokerSettings, Values};
 
-/// Where the bus is and what we are there; without any credential.
+/// The bus, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Bus {
-    /// `host:port`, of each server.
+    /// `host:port` of each server.
     pub servers: Vec<String>,
-    /// How we prove who we are: `token`, `user`, `credentials`, `none`.
+    /// How the connection is authenticated: `token`, `user`, `credentials` or `none`.
     pub credentials: &'static str,
     pub subject: String,
-    /// Of the gateway's log.
+    /// The subject of the gateway's log.
     pub logger_subject: String,
-    /// That the replicas share.
+    /// The queue group of the replicas.
     pub queue: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConfigStatus {
-    /// The fingerprint of what shapes decisions.
+    /// The fingerprint of the settings that affect decisions.
     pub config: String,
     /// `balance` or `observe`.
     pub mode: String,
     /// Where the bus is.
     pub bus: Bus,
-    /// `pools`; `defaults`, which hold for every router that has nothing of its own; `routers`, with what holds for these;
-    /// `relayed`, the paths of the relay.
+    /// `pools`; `defaults`, the settings of routers without their own; `routers`, those with their own; `relayed`, the paths of the
+    /// relay.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
 }
 
 impl ConfigStatus {
-    /// What is in force.
     pub fn new(config: &str, mode: &str, bus: Bus, settings: &BrokerSettings) -> Self {
         Self { config: config.to_owned(), mode: mode.to_owned(), bus, settings: settings.canonical(Values::Hidden) }
     }

@@ -1,6 +1,6 @@
-//! What people and their tools are shown: documents for the API and the command line, and metrics.
+//! Documents for the API and the command line, and metrics.
 //!
-//! It only reads, from a copy that was made in small parts and has no secrets in it.
+//! Made from a copy of the broker's state, which is read in small parts and contains no secrets.
 
 mod config;
 mod metrics;
@@ -14,38 +14,35 @@ use crate::shared_broker::SharedBroker;
 use balancer::broker::Snapshot;
 use types::time::BrokerTime;
 
-/// One connection to the bus, as it is shown.
+/// The status of one connection to the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Connection {
     pub name: &'static str,
-    /// Why it is of no use now; absent if it is.
+    /// Why it cannot be used; absent if it can.
     pub trouble: Option<String>,
-    /// How often it was made.
+    /// How often it was established.
     pub connects: u64,
-    /// Messages that came faster than we read.
+    /// Messages that were dropped because they arrived faster than they were read.
     pub dropped: u64,
 }
 
-/// One replica and all that it knows.
+/// The status of one replica.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Status {
-    /// Its id, as in its stamps.
+    /// The replica's id, as in its stamps.
     pub replica: String,
     pub version: &'static str,
     /// `balance` or `observe`.
     pub mode: String,
     /// Short hash of the settings that shape decisions.
     pub config: String,
-    /// When it was started.
     pub started: BrokerTime,
-    /// Its connections to the bus.
     pub connections: Vec<Connection>,
     #[serde(flatten)]
     pub broker: Snapshot,
 }
 
 impl Status {
-    /// What a replica knows now.
     pub fn from_broker(handle: &SharedBroker, connections: Vec<Connection>) -> Self {
         let signature = handle.signature();
         Self {

@@ -76,7 +76,7 @@ pub async fn read_beside(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadabl
 /// Why it was not read.
 pub fn read_text(path: &Path, largest: u64) -> Result<String, Unreadable> {
     let bytes = read(path, largest)?;
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8").into())
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text").into())
 }
 
 /// Reads on a thread of its own.

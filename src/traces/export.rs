@@ -1,4 +1,4 @@
-//! The thread that sends: batches of calls as spans, over OpenTelemetry's exporter and the HTTP client of the relay.
+//! The thread that sends calls as spans, in batches, with OpenTelemetry's exporter and the HTTP client of the relay.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -43,11 +43,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Exporter {
     settings: Settings,
     otlp: OtlpExporter,
-    /// Why the last request came to nothing.
+    /// Error of the last failed request.
     fault: Arc<Mutex<String>>,
     counts: Arc<TracedCalls>,
     said: Option<Instant>,
-    /// How many were lost when that was said.
+    /// The count of lost calls at the last log line.
     lost: u64,
 }
 
@@ -73,7 +73,7 @@ impl Exporter {
         Ok(Self { settings, otlp, fault, counts, said: None, lost: 0 })
     }
 
-    /// Sends until no more can come.
+    /// Sends until the queue is closed and empty.
     pub(super) fn run(mut self, records: Receiver<Queued<TracedCall>>) {
         match runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.serve(records)),
@@ -113,7 +113,7 @@ impl Exporter {
             return;
         }
         let spans = batch.iter().flat_map(|call| spans::spans(&call.record, &call.content)).collect();
-        // The exporter repeats a request within its time, and may wait for that; none of it may last longer.
+        // The exporter retries within its timeout, and waits in between; all of it together must not take longer.
         let sent = timeout(self.settings.timeout, self.otlp.export(spans)).await;
         let result = if matches!(sent, Ok(Ok(()))) { EXPORTED } else { FAILED };
         for call in &batch {
@@ -131,12 +131,12 @@ impl Exporter {
         (!fault.is_empty()).then_some(fault)
     }
 
-    /// Says what was lost since that was last said, if it is time.
+    /// Logs the number of lost calls since the last line, if it is time.
     fn log_losses(&mut self, fault: Option<String>) {
         let lost = self.counts.total(FAILED) + self.counts.total(QUEUE_FULL);
         let is_due = self.said.is_none_or(|said| said.elapsed() >= LOG_INTERVAL);
         if lost > self.lost && is_due {
-            let why = fault.unwrap_or_else(|| "calls come faster than the collector takes them".to_owned());
+            let why = fault.unwrap_or_else(|| "calls arrive faster than the collector accepts them".to_owned());
             let (endpoint, lost) = (self.settings.shown_endpoint(), lost - self.lost);
             tracing::warn!(endpoint, lost, why, "calls could not be sent as traces (logged at most once a minute)");
             self.said = Some(Instant::now());
@@ -145,7 +145,7 @@ impl Exporter {
     }
 }
 
-/// The relay's HTTP client, as OpenTelemetry's exporter calls one.
+/// The relay's HTTP client, as a client of OpenTelemetry's exporter.
 struct Transport {
     client: Client,
     timeout: Duration,
@@ -184,7 +184,7 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 impl HttpClient for Transport {
-    // What `async_trait` makes of it, without that crate.
+    // The expansion of `async_trait`, without that crate.
     fn send_bytes<'a, 'f>(
         &'a self,
         request: Request<Bytes>,

@@ -1,8 +1,8 @@
 //! Traces: every finished call as spans of OpenTelemetry, to a collector over OTLP (HTTP, protobuf).
 //!
-//! Spans are made of finished [`CallRecord`]s, so calls that pass only through the gateway have them too. A thread of its own
-//! makes and sends them, from a queue: no call waits for a collector. What does not fit into the queue, and what the collector
-//! does not take, is lost and counted; that is one log line a minute at most. Without an endpoint nothing of this exists.
+//! Spans are made from finished [`CallRecord`]s, so calls that pass only through the gateway have them too. A thread of its own makes
+//! and sends them from a queue: no call waits for a collector. Calls that do not fit into the queue or that the collector rejects are
+//! lost and counted, with at most one log line a minute. Without an endpoint the thread does not exist.
 
 mod export;
 mod settings;
@@ -19,11 +19,10 @@ use crate::relay::Proxy;
 use crate::system::queue::{Bounds, Rejected, WorkQueue};
 use crate::telemetry::Counter;
 
-/// Calls that wait to be sent. The records are those of the memory of recent calls, as long as they are kept there.
-/// The bytes are those of prompts and answers.
+/// Limits of the queue. Records are shared with the memory of recent calls, so only prompts and answers count as bytes.
 const BOUNDS: Bounds = Bounds { items: 2_048, bytes: 16 << 20 };
 
-/// What became of the calls.
+/// The results of export, as label values.
 pub(crate) const EXPORTED: &str = "exported";
 /// The sampler left them out.
 pub(crate) const NOT_SAMPLED: &str = "not_sampled";
@@ -32,7 +31,7 @@ pub(crate) const QUEUE_FULL: &str = "queue_full";
 /// The collector did not take them.
 pub(crate) const FAILED: &str = "failed";
 
-/// Calls by what became of them; nothing where traces are off.
+/// Calls by the result of their export; without kinds where traces are off.
 pub type TracedCalls = Counter<&'static str>;
 
 /// A call that waits to be sent.
@@ -53,7 +52,7 @@ enum Content {
 }
 
 impl TracedCall {
-    /// How much of the bytes that may wait is its.
+    /// Its share of the bytes in the queue.
     fn bytes(&self) -> usize {
         if let Content::Kept(content) = &self.content { content.bytes() } else { 0 }
     }
@@ -102,7 +101,7 @@ impl CallSink for Traces {
         self.wants_content
     }
 
-    /// Takes no more, and waits until what is in the queue is sent, for 2 s at most.
+    /// Closes the queue, and waits until its calls are sent, for 2 s at most.
     fn close(&self) {
         if !self.queue.close() {
             tracing::warn!("stopped before every trace was sent");

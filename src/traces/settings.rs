@@ -1,4 +1,4 @@
-//! Where traces go and which: the standard variables of OpenTelemetry.
+//! The settings of traces: the standard variables of OpenTelemetry.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,28 +11,27 @@ use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 use crate::calls::context::ParentSpan;
 use crate::nats::Secret;
 
-/// Where traces go, and which.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The whole address, with its path. It carries no user and no password.
+    /// The whole URL, with its path, but without user and password.
     pub endpoint: Uri,
     /// Certificate authorities besides the system's, a PEM file.
     pub authorities: Option<PathBuf>,
-    /// Sent with every request.
+    /// Headers of every request.
     pub headers: Vec<(String, Secret)>,
-    /// For one request, with its repetitions.
+    /// Timeout of one request, with its retries.
     pub timeout: Duration,
-    /// What describes this process, `service.name` included.
+    /// The resource attributes, `service.name` included.
     pub resource: Vec<(String, String)>,
     pub sampling: Sampling,
-    /// Whether a client may say that its call is sampled: `BROKER_TRACE_SAMPLED=trust`.
+    /// Whether the sampled flag of a client decides: `BROKER_TRACE_SAMPLED=trust`.
     pub trusts_clients: bool,
     /// Whether prompts and answers are sent too: `BROKER_TRACE_CONTENT=full`.
     pub content: bool,
 }
 
 impl Settings {
-    /// The address without its query, which may be a secret.
+    /// The URL without its query, which may be secret.
     pub(super) fn shown_endpoint(&self) -> String {
         let authority = self.endpoint.authority().map_or("", |authority| authority.as_str());
         format!("{}://{authority}{}", self.endpoint.scheme_str().unwrap_or("http"), self.endpoint.path())
@@ -42,9 +41,9 @@ impl Settings {
 /// Which calls are sent: `OTEL_TRACES_SAMPLER`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sampling {
-    /// The share of the traces, 0 to 1. The same traces as of other programs with this share.
+    /// The share of the traces, 0 to 1; the same traces as other programs with this share choose.
     pub ratio: f64,
-    /// Where the client's word is trusted, it decides.
+    /// The client's flag decides where it is trusted.
     pub by_parent: bool,
 }
 
@@ -55,7 +54,7 @@ impl Default for Sampling {
 }
 
 impl Sampling {
-    /// Whether a call is sent. `parent`: the client's span, if its word is trusted.
+    /// Whether a call is sent. `parent`: the client's span, if its sampled flag is trusted.
     pub(super) fn takes(self, trace: TraceId, parent: Option<ParentSpan>) -> bool {
         if let Some(parent) = parent.filter(|_| self.by_parent) {
             return parent.sampled;

@@ -1,6 +1,6 @@
 //! The spans of one finished call: one of the kind SERVER for the call, and below it one of the kind CLIENT for each attempt.
 //!
-//! Tokens and cost stand on the attempt whose answer the client got, and nowhere else: backends add them up over the spans.
+//! Tokens and cost are attributes of the attempt whose answer the client got, and of no other span: backends add them up.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use crate::telemetry::gen_ai::*;
 use llm::{Usage, otel_messages};
 use types::time::BrokerTime;
 
-/// Who makes the spans.
+/// The instrumentation scope.
 static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
     InstrumentationScope::builder(env!("CARGO_PKG_NAME"))
         .with_version(env!("CARGO_PKG_VERSION"))
@@ -25,10 +25,11 @@ static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
         .build()
 });
 
-/// In the place of a prompt and an answer.
+/// The placeholder for a prompt and an answer.
 const LEFT_OUT: &str = "(left out: too much was waiting to be sent)";
 
-/// The trace of a call: the client's, else one that is made of the gateway's session, so that log and trace find each other.
+/// The trace of a call: the client's, or else one derived from the gateway's session, so that its log entries and its trace can be
+/// matched.
 pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     if let Some(parent) = record.context.parent {
         return TraceId::from(parent.trace);
@@ -36,8 +37,8 @@ pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     TraceId::from(made_trace(record.session_or_id()))
 }
 
-/// The spans of a call, its own first. Prompt and answer stand on the attempt whose answer the client got, or on the call
-/// where that is none.
+/// The spans of a call, its own first. Prompt and answer are attributes of the attempt whose answer the client got, or of the call if
+/// it got no attempt's answer.
 pub(super) fn spans(record: &CallRecord, content: &Content) -> Vec<SpanData> {
     let mut spans = spans_of(record);
     if let Some(span) = spans.get_mut(answered(record).map_or(0, |place| place + 1)) {
@@ -90,7 +91,7 @@ fn answered(record: &CallRecord) -> Option<usize> {
 struct Call<'a> {
     record: &'a CallRecord,
     trace: TraceId,
-    /// What stands on every span.
+    /// The attributes of every span.
     common: Vec<KeyValue>,
 }
 
@@ -117,7 +118,7 @@ impl Call<'_> {
         self.span((span, parent), (SpanKind::Server, trace_name(record)), (start, end_of(record)), attributes, status)
     }
 
-    /// `number`: among the attempts that were made.
+    /// `number`: the attempt's number among those that were made.
     fn attempt(&self, (place, number): (usize, Option<u32>), attempt: &CallAttempt, answers: bool) -> SpanData {
         let record = self.record;
         let start = attempt.context.sent.map_or(self.start(), wall);
@@ -164,7 +165,7 @@ impl Call<'_> {
         self.span(ids, (SpanKind::Client, name), (start, end), attributes, status)
     }
 
-    /// What is asked of a model, if anything is.
+    /// The operation and the model, if anything is generated.
     fn asked(&self, attempt: &CallAttempt, attributes: &mut Vec<KeyValue>) {
         let record = self.record;
         let Some(operation) = record.context.operation else { return };
@@ -175,7 +176,7 @@ impl Call<'_> {
         attributes.extend(model.map(|model| text(REQUEST_MODEL, model)));
     }
 
-    /// How it ended, in attributes and as the span's status.
+    /// The result, as attributes and as the span's status.
     fn outcome(&self, attributes: &mut Vec<KeyValue>, class: CallClass, is_fault: bool, level: &'static str) -> Status {
         if class == CallClass::Success {
             return Status::Unset;
@@ -186,7 +187,7 @@ impl Call<'_> {
         if is_fault { Status::error(class.name()) } else { Status::Unset }
     }
 
-    /// When the call came.
+    /// When the call was received.
     fn start(&self) -> SystemTime {
         let end = end_of(self.record);
         let by_length = || end.checked_sub(millis(self.record.ms)).unwrap_or(end);
@@ -221,8 +222,8 @@ impl Call<'_> {
     }
 }
 
-/// What Langfuse wants to find on every span. A trace that the client began has the name and the session that the client's own
-/// spans give it.
+/// The attributes that Langfuse expects on every span. A trace that the client began has the name and the session of the client's own
+/// spans.
 fn common(record: &CallRecord) -> Vec<KeyValue> {
     let mut common = vec![texts(LANGFUSE_TAGS, [record.pool.clone(), via(record).to_owned()])];
     if record.context.parent.is_none() {
@@ -244,7 +245,7 @@ fn common(record: &CallRecord) -> Vec<KeyValue> {
     common
 }
 
-/// Why this router was taken.
+/// Why this router was chosen.
 fn decided(attempt: &CallAttempt, attributes: &mut Vec<KeyValue>) {
     attributes.extend(attempt.decision.as_deref().map(|id| text(DECISION_ID, id)));
     attributes.extend(attempt.p.map(|p| KeyValue::new(DECISION_P, p)));
@@ -254,7 +255,7 @@ fn decided(attempt: &CallAttempt, attributes: &mut Vec<KeyValue>) {
     }
 }
 
-/// What the answer used and what it cost.
+/// The usage and the cost of the answer.
 fn used(record: &CallRecord, attributes: &mut Vec<KeyValue>) {
     attributes.extend(record.served_model.as_deref().map(|model| text(RESPONSE_MODEL, model)));
     let known = record.models().next();
@@ -291,7 +292,7 @@ fn usage_details(usage: &Usage) -> String {
         output_reasoning_tokens: usage.reasoning,
         total: usage.total(),
     };
-    // It has numbers only and cannot fail.
+    // Cannot fail: it has only numbers.
     serde_json::to_string(&details).unwrap_or_default()
 }
 
@@ -338,7 +339,7 @@ fn wall(time: BrokerTime) -> SystemTime {
 }
 
 fn millis(ms: Option<u64>) -> Duration {
-    // No call takes years; what a log says may be anything.
+    // Bounded, because a log entry may contain any number.
     Duration::from_millis(ms.unwrap_or(0).min(86_400_000 * 365))
 }
 
@@ -346,7 +347,7 @@ fn whole(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Shared, because what stands on every span is copied.
+/// Shared, because the attributes of every span are copied.
 fn text(name: &'static str, value: &str) -> KeyValue {
     KeyValue::new(name, Arc::<str>::from(value))
 }

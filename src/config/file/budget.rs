@@ -9,7 +9,7 @@ use balancer::load::rate_limit::RateLimit;
 /// Reads the budget of a target. Like its health it belongs to the router, so two of its leaves must not differ in it.
 pub(super) fn take(reader: &mut Reader<'_>, target: &Item<'_>, settings: &mut HealthOverrides) {
     if let Some(item) = target.get("budget").filter(|_| target.get("targets").is_some()) {
-        reader.key_fault(&item, "belongs to a router, and this is a branch: say what each router in it may get");
+        reader.key_fault(&item, "belongs to a router, and this is a branch: set it for each router in it");
     }
     settings.take(reader, target, "budget", budget, |all, budget| all.rate_limit = Some(budget));
 }

@@ -79,7 +79,7 @@ impl HealthOverrides {
         if let Some(cooldown) = item.get("cooldown") {
             health.cooldown(reader, &cooldown);
             if let Some(base) = cooldown.get("base").filter(|_| item.get("disabled_time").is_some()) {
-                reader.fault(&base, "is disabled_time by another name, which is said here too: give one of them");
+                reader.fault(&base, "is another name for disabled_time, which is set here too: give one of them");
             }
         }
         if let Some(item) = item.get("retry_after")
@@ -181,7 +181,7 @@ impl RouterOverrides {
                 Some(said) => {
                     let (name, first) = (now.name, reader.location(&said.place));
                     let problem =
-                        format!("gives {router} another {name} than {first}: a router has one, in all places");
+                        format!("gives {router} another {name} than {first}: a router has the same in all places");
                     reader.push(&now.place, None, problem);
                 }
             }
@@ -200,7 +200,7 @@ fn disabled_time(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     let minutes = reader.amount(item, wanted)?;
     let time = Duration::try_from_secs_f64(minutes * 60.0).ok();
     if time.is_none() {
-        reader.fault(item, "is longer than any time can be");
+        reader.fault(item, "is too long a time");
     }
     time
 }

@@ -158,7 +158,7 @@ pub fn read_all(
 ) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => return Err(vec![whole(path, format!("is no text in UTF-8 from byte {}", error.valid_up_to()))]),
+        Err(error) => return Err(vec![whole(path, format!("is not UTF-8 text from byte {}", error.valid_up_to()))]),
     };
     let name = path.display().to_string();
     let mut reader = Reader::new(&name, text);
@@ -169,7 +169,7 @@ pub fn read_all(
             pools::read(&mut reader, &file, defaults, variables.clone())
         }),
         Err(error) => {
-            reader.syntax(error.range().start, format!("is no JSON: {}", lower(&error.kind().to_string())));
+            reader.syntax(error.range().start, format!("is not JSON: {}", lower(&error.kind().to_string())));
             None
         }
     };

@@ -183,7 +183,7 @@ impl Pools {
         unique(reader, &elements, &names);
         let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
         if !targets.iter().map(|target| target.weight).sum::<f64>().is_finite() {
-            reader.missing(&list, "has weights whose sum is no number any more: write smaller ones");
+            reader.missing(&list, "has weights whose sum is too large: write smaller ones");
         }
         Some((mode?, targets))
     }
@@ -240,7 +240,7 @@ impl Pools {
         for (name, field) in item.fields().filter(|(name, _)| direct::KEYS.contains(name) && !is_direct) {
             reader.key_fault(
                 &field,
-                format!("belongs to a target with \"url\"; the gateway says the {name} of a router"),
+                format!("belongs to a target with \"url\"; the {name} of a router is in the gateway's configuration"),
             );
         }
         kinds.into_iter().next().flatten()

@@ -196,7 +196,7 @@ fn pattern(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Regex> {
             // The first lines draw the place, which a value of one line cannot show.
             let error = error.to_string();
             let reason = error.lines().last().unwrap_or_default();
-            reader.fault(item, format!("is no regular expression: {}", reason.trim_start_matches("error: ")));
+            reader.fault(item, format!("is not a regular expression: {}", reason.trim_start_matches("error: ")));
             None
         }
     }

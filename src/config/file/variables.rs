@@ -72,7 +72,7 @@ impl Variables {
             let read = files::read_beside(Path::new(&path), MAX_SECRET_BYTES).await;
             let text = read
                 .map_err(|error: Unreadable| error.to_string())
-                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned()));
+                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()));
             files.insert(path, text.and_then(|text| content(&text)));
         }
         let changed = *before != files;

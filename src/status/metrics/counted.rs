@@ -1,4 +1,4 @@
-//! The metrics of what is counted outside the balancer: messages, pools files, and the relay where it is on.
+//! The metrics of [`Counts`]: messages, reloads of the pools file, and the relay where it is on.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 use super::family;
 use crate::telemetry::Counts;
 
-/// How often each kind occurred.
+/// The count of each kind.
 type Kinds = Vec<(&'static str, u64)>;
 
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Collector for Counted {
         family(encoder, "last_reload_successful", help, MetricType::Gauge, None)?.gauge([], good)?;
         let help = "Operations that failed because this process had no descriptors, memory, threads or ports left";
         kinds(encoder, "resources_exhausted", help, "needed_for", &self.exhausted)?;
-        let help = "Wrong operators' tokens, by where they were presented";
+        let help = "Wrong operators' tokens, by interface";
         kinds(encoder, "wrong_tokens", help, "via", &self.wrong_tokens)?;
         self.relay.as_ref().map_or(Ok(()), |relay| relay.encode(encoder))
     }

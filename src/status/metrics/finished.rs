@@ -16,7 +16,7 @@ pub(super) struct Finished {
     /// Lines that were written to the file and lines that were lost, where there is a file.
     file: Option<(u64, u64)>,
     invalid_usage: u64,
-    /// Calls by what became of them as traces; none where traces are off.
+    /// Calls by the result of their export as traces; empty where traces are off.
     traced: Vec<(&'static str, u64)>,
 }
 
@@ -55,17 +55,17 @@ impl Collector for Finished {
         for ((router, model), sums) in &self.totals {
             unpriced.counter([("router", router), ("model", model)], sums.unpriced)?;
         }
-        let help = "Answers whose usage cannot be believed, and so is unknown";
+        let help = "Answers whose usage is implausible, and so is unknown";
         family(encoder, "invalid_usages", help, MetricType::Counter, None)?.counter([], self.invalid_usage)?;
         if !self.traced.is_empty() {
-            let help = "Calls by what became of them as traces";
+            let help = "Calls by the result of their export as traces";
             let mut traced = family(encoder, "traced_calls", help, MetricType::Counter, None)?;
             for (result, count) in &self.traced {
                 traced.counter([("result", result)], *count)?;
             }
         }
         let Some((written, lost)) = self.file else { return Ok(()) };
-        let help = "Calls that were to be written to the file of BROKER_CALLS, by result";
+        let help = "Calls for the file of BROKER_CALLS, by result";
         let mut lines = family(encoder, "calls_file_lines", help, MetricType::Counter, None)?;
         lines.counter([("result", "written")], written)?;
         lines.counter([("result", "lost")], lost)

@@ -1,4 +1,4 @@
-//! The histograms of OpenTelemetry's conventions for generative AI, under their names as Prometheus spells them.
+//! The histograms of OpenTelemetry's conventions for generative AI, with their names in Prometheus' form.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ pub(super) struct GenAi(pub(super) GenAiHistograms);
 impl Collector for GenAi {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
-        let help = "Tokens per call that was answered, cached ones included";
+        let help = "Tokens per answered call, cached ones included";
         let mut tokens = family(encoder, TOKEN_USAGE, help, MetricType::Histogram, None)?;
         put(&mut tokens, &self.0.tokens, "gen_ai_token_type", &TOKEN_BUCKET_BOUNDS, 1.0)?;
         let help = "Time of the attempts of calls";

@@ -1,4 +1,4 @@
-//! Metrics in Prometheus' text format, written anew for each scrape from what the broker counts anyway.
+//! Metrics in Prometheus' text format, made for each scrape from the counts of the broker.
 //!
 //! Labels are bounded: pools and routers of the settings, and fixed words. No text of a client or an upstream becomes a label.
 
@@ -59,7 +59,7 @@ impl Family<'_> {
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, u64, u64>(&value, None)
     }
 
-    /// A counter of what comes in fractions.
+    /// A counter with fractions.
     fn amount<const N: usize>(&mut self, labels: [Label<'_>; N], value: f64) -> fmt::Result {
         self.0.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)
     }
@@ -137,7 +137,7 @@ impl Scrape {
             passed.counter([("pool", ingress), ("reason", "no_matching_target")], pool.no_matching_target)?;
         }
         passed.counter([("pool", ""), ("reason", "unknown_ingress")], self.status.broker.not_ours)?;
-        let help = "1: at least one target of the pool may serve";
+        let help = "1: at least one target of the pool is available";
         let mut serves = family(encoder, "pool_serves", help, MetricType::Gauge, None)?;
         for pool in &self.status.broker.pools {
             serves.gauge([("pool", pool.ingress.as_str())], if pool.serves { 1.0 } else { 0.0 })?;

@@ -140,7 +140,7 @@ pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlC
         let (line, column) = expanded.position(before + error.column().saturating_sub(1));
         let sure = config.unset.is_empty();
         let problem =
-            "is no JSON from here on, with its variables expanded; a value with a quote or a line break does that too";
+            "is not JSON from here on, with its variables expanded; a value with a quote or a line break does that too";
         return refused(config, format!("{name}:{line}:{column}"), problem.to_owned(), sure);
     }
     let parsed = parse_to_ast(&expanded.text, &CollectOptions::default(), &STRICT);

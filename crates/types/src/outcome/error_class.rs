@@ -63,7 +63,7 @@ const NAMES: [(ErrorClass, &str); 14] = [
 
 /// A name that no class has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is no error class; the classes are {}", ErrorClass::all().map(ErrorClass::name).collect::<Vec<_>>().join(", "))]
+#[error("{name:?} is not an error class; the classes are {}", ErrorClass::all().map(ErrorClass::name).collect::<Vec<_>>().join(", "))]
 pub struct UnknownErrorClass {
     /// The name as written.
     pub name: String,

@@ -49,7 +49,9 @@ pub struct StatusRange {
 
 /// A part of a status list that does not parse; the message begins with the part.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{part:?} is no status (429), range (500-599) or class (5xx) from 100 to 999, and no error class (overloaded)")]
+#[error(
+    "{part:?} is not a status (429), range (500-599) or class (5xx) from 100 to 999, nor an error class (overloaded)"
+)]
 pub struct StatusError {
     /// The part as written.
     pub part: String,

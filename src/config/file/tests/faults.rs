@@ -48,11 +48,11 @@ fn files_that_are_none() {
         (String::new(), "broker.json: ", "is empty; it must hold"),
         (" // nothing\n".to_owned(), "broker.json: ", "is empty"),
         ("[]".to_owned(), "broker.json:1:1=\"[]\": ", "must be an object such as {\"pools\": [...]}, and is a list"),
-        ("{".to_owned(), "broker.json:1:1: ", "is no JSON: unterminated object"),
-        ("{\"pools\": [}".to_owned(), "broker.json:1:12: ", "is no JSON: unexpected close brace"),
+        ("{".to_owned(), "broker.json:1:1: ", "is not JSON: unterminated object"),
+        ("{\"pools\": [}".to_owned(), "broker.json:1:12: ", "is not JSON: unexpected close brace"),
         ("{\n  \"pools\": [\n    {\"ingress\" \"/a/\"}]}".to_owned(), "broker.json:3:", "expected colon"),
-        ("{'pools': []}".to_owned(), "broker.json:1:2: ", "is no JSON"),
-        ("{\"pools\": [] \"health\": {}}".to_owned(), "broker.json:1:", "is no JSON: expected comma"),
+        ("{'pools': []}".to_owned(), "broker.json:1:2: ", "is not JSON"),
+        ("{\"pools\": [] \"health\": {}}".to_owned(), "broker.json:1:", "is not JSON: expected comma"),
         ("{} {}".to_owned(), "broker.json:1:4: ", "more than one JSON value"),
         ("[".repeat(600), "broker.json:1:", "maximum nesting depth exceeded"),
         ("{}".to_owned(), "broker.json:1:1: ", "needs \"pools\": [{\"ingress\": \"/azure/\""),
@@ -60,7 +60,7 @@ fn files_that_are_none() {
         ("{\"pools\": {}}".to_owned(), "broker.json:1:11 pools=", "must be a list of pools, and is an object"),
     ]);
     let bytes = read("broker.json".as_ref(), b"{\xff}", &RouterSettings::default()).unwrap_err();
-    assert!(bytes[0].to_string().contains("is no text in UTF-8 from byte 1"), "{bytes:?}");
+    assert!(bytes[0].to_string().contains("is not UTF-8 text from byte 1"), "{bytes:?}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn keys() {
         (
             strategy("{\"mode\": \"fallback\", \"on_status_codes\": [\"4x\"]}"),
             "strategy.on_status_codes[0]=\"4x\": ",
-            "is no status",
+            "is not a status",
         ),
         (target("\"weight\": 1, \"weight\": 2"), "broker.json:1:75 pools[0].targets[0].weight: ", "a second time"),
         (target("\"override_params\": {\"a\": {\"b\": 1, \"b\": 2}}"), "override_params.a.b: ", "a second time"),
@@ -157,8 +157,8 @@ fn weights() {
     let huge = "{\"router\": \"/a/\", \"weight\": 1e308}";
     each(&[
         (targets(&format!("{huge}, {huge}")), "pools[0].targets: ", "write smaller ones"),
-        (target("\"weight\": 01"), "broker.json:1:", "is no JSON"),
-        (target("\"weight\": Infinity"), "broker.json:1:", "is no JSON: unexpected token"),
+        (target("\"weight\": 01"), "broker.json:1:", "is not JSON"),
+        (target("\"weight\": Infinity"), "broker.json:1:", "is not JSON: unexpected token"),
     ]);
 }
 
@@ -281,7 +281,7 @@ fn queries() {
         (
             query("{\"path\": {\"$regex\": \"(a\"}}"),
             "query.path.$regex=\"(a\": ",
-            "is no regular expression: unclosed group",
+            "is not a regular expression: unclosed group",
         ),
         (query("{\"path\": {\"$regex\": \"(a{1000}){1000}\"}}"), ".$regex=", "size limit"),
         (query("{\"path\": {\"$regex\": 1}}"), ".$regex=\"1\": ", "must be a text"),
@@ -306,17 +306,17 @@ fn health() {
             "must be minutes: a number such as 10 or 0.5",
         ),
         (health("{\"disabled_time\": -1}"), "health.disabled_time=\"-1\": ", "finite and not negative"),
-        (health("{\"disabled_time\": 1e300}"), "health.disabled_time=\"1e300\": ", "longer than any time can be"),
+        (health("{\"disabled_time\": 1e300}"), "health.disabled_time=\"1e300\": ", "too long a time"),
         (
             health("{\"failure_status\": 429}"),
             "health.failure_status=\"429\": ",
             "or a list such as [404, 429, \"5xx\"]",
         ),
-        (health("{\"failure_status\": \"429,x\"}"), "failure_status=\"429,x\": ", "\"x\" is no status (429), range"),
+        (health("{\"failure_status\": \"429,x\"}"), "failure_status=\"429,x\": ", "\"x\" is not a status (429), range"),
         (health("{\"failure_status\": []}"), "failure_status=\"[]\": ", "is empty; it must hold statuses"),
-        (health("{\"failure_status\": [429, 42]}"), "failure_status[1]=\"42\": ", "\"42\" is no status"),
+        (health("{\"failure_status\": [429, 42]}"), "failure_status[1]=\"42\": ", "\"42\" is not a status"),
         (health("{\"failure_status\": [\"any\"]}"), "failure_status[0]=\"any\": ", "is everything and needs no list"),
-        (health("{\"failure_status\": [null]}"), "failure_status[0]=\"null\": ", "is no status"),
+        (health("{\"failure_status\": [null]}"), "failure_status[0]=\"null\": ", "is not a status"),
     ]);
 }
 
@@ -333,7 +333,7 @@ fn budgets() {
         (
             targets("{\"budget\": {\"rpm\": 1}, \"targets\": [{\"router\": \"/a/\"}]}"),
             "pools[0].targets[0].budget: ",
-            "belongs to a router, and this is a branch: say what each router in it may get",
+            "belongs to a router, and this is a branch: set it for each router in it",
         ),
         (
             targets(
@@ -360,7 +360,7 @@ fn cooldowns_ratios_and_what_else_shapes_a_return() {
         (
             health("\"disabled_time\": 1, \"cooldown\": {\"base\": \"60s\"}"),
             "cooldown.base=\"60s\": ",
-            "is disabled_time by another name",
+            "is another name for disabled_time",
         ),
         (health("\"ratio\": true"), "ratio=\"true\": ", "\"min\": 10}, or false"),
         (health("\"ratio\": {\"below\": 50}"), "ratio.below=\"50\": ", "must be a number from 0 to 1"),
@@ -462,7 +462,7 @@ fn everything_at_once_in_the_order_of_the_file() {
         "broker.json:9:29 pools[0].targets[1].weigth: no such key; did you mean weight?",
         "broker.json:9:55 pools[0].targets[1].targets=\"[]\": is empty; it must hold targets",
         "broker.json:13:18 pools[1].ingress=\"/azure/\": has a pool already: broker.json:5:18 pools[0].ingress",
-        "broker.json:16:65 pools[1].strategy.conditions[0].query[\"params.model\"].$regex=\"[\": is no regular expression",
+        "broker.json:16:65 pools[1].strategy.conditions[0].query[\"params.model\"].$regex=\"[\": is not a regular expression",
         "broker.json:16:82 pools[1].strategy.conditions[0].then=\"big\": no target of this branch has this \"name\"; did you",
         "broker.json:18:47 pools[1].targets[0].router=\"/azure/\": is the ingress of another pool",
         "broker.json:21:32 health.disabled_time=\"-1\": must be minutes",

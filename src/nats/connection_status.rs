@@ -1,4 +1,4 @@
-//! The state of one connection: logged in one line when it changes, read by the readiness probe.
+//! The state of one connection to the bus: logged when it changes, and read by the readiness probe.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,32 +14,31 @@ use crate::clock::Clock;
 use crate::status::Connection;
 use crate::telemetry::Counter;
 
-/// The state of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkState {
+pub enum ConnectionState {
     /// Never connected, or connected and not yet subscribed.
     Starting,
-    /// Never connected; where we try, and why in vain.
+    /// Never connected: the address, and why it failed.
     Away(String),
-    /// The connection is lost; the library tries to get it back, with its subscriptions.
+    /// The connection is lost; the library reconnects and subscribes again.
     Lost,
-    /// The same, and the bus is there but does not take our credentials any more.
+    /// The same, and the bus no longer accepts our credentials.
     Refused,
-    /// The connection is back; whether the bus knows the subscriptions again is not known yet.
+    /// Reconnected; whether the bus has processed the subscriptions is not known yet.
     Reconnected,
     Connected,
     /// Connected and subscribed.
     Ready,
 }
 
-/// One connection, by name.
+/// The status of one connection; clones share it.
 #[derive(Debug, Clone)]
 pub struct ConnectionStatus {
     name: &'static str,
-    state: Arc<watch::Sender<LinkState>>,
+    state: Arc<watch::Sender<ConnectionState>>,
     dropped: Arc<Counter<&'static str>>,
     connects: Arc<AtomicU64>,
-    /// The library's connection whose events count: while the process moves to another server there are two.
+    /// The number of the library's connection whose events count: while the process moves to another server there are two.
     current: Arc<AtomicU64>,
     newest: Arc<AtomicU64>,
     lame_duck: Arc<Notify>,
@@ -47,11 +46,11 @@ pub struct ConnectionStatus {
 }
 
 impl ConnectionStatus {
-    /// A connection that does not exist yet.
+    /// The status of a connection that was not made yet.
     pub fn new(name: &'static str, clock: Clock) -> Self {
         Self {
             name,
-            state: Arc::new(watch::Sender::new(LinkState::Starting)),
+            state: Arc::new(watch::Sender::new(ConnectionState::Starting)),
             dropped: Arc::new(Counter::with_kinds(["dropped"])),
             connects: Arc::default(),
             current: Arc::default(),
@@ -61,26 +60,25 @@ impl ConnectionStatus {
         }
     }
 
-    /// Its name in log lines.
     pub(super) const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Why this connection is of no use now; `None` if it is.
+    /// Why the connection cannot be used; `None` if it can.
     pub fn reason(&self) -> Option<String> {
         match &*self.state.borrow() {
-            LinkState::Ready => None,
-            LinkState::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
-            LinkState::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
-            LinkState::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
-            LinkState::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
-            LinkState::Connected | LinkState::Reconnected => {
+            ConnectionState::Ready => None,
+            ConnectionState::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
+            ConnectionState::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
+            ConnectionState::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
+            ConnectionState::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
+            ConnectionState::Connected | ConnectionState::Reconnected => {
                 Some(format!("{}: connected to the bus, not yet subscribed", self.name))
             }
         }
     }
 
-    /// The connection as it is shown.
+    /// For the status document.
     pub fn show(&self) -> Connection {
         Connection {
             name: self.name,
@@ -90,11 +88,12 @@ impl ConnectionStatus {
         }
     }
 
-    /// Changes the state and says so; the same state again is not news.
-    pub fn set(&self, state: LinkState) {
+    /// Changes the state, and logs it if it is another one.
+    pub fn set(&self, state: ConnectionState) {
         let changed = self.state.send_if_modified(|current| {
-            // A server that refuses, then times out, then refuses is one and the same absence.
-            let same = *current == state || matches!((&*current, &state), (LinkState::Away(_), LinkState::Away(_)));
+            // Different errors of one outage are logged once.
+            let same = *current == state
+                || matches!((&*current, &state), (ConnectionState::Away(_), ConnectionState::Away(_)));
             if !same {
                 *current = state.clone();
             }
@@ -104,49 +103,51 @@ impl ConnectionStatus {
             return;
         }
         match state {
-            LinkState::Away(why) => {
+            ConnectionState::Away(why) => {
                 tracing::warn!(connection = self.name, "no connection to the bus at {why}; retrying")
             }
-            LinkState::Lost => tracing::warn!(connection = self.name, "the connection to the bus is lost; retrying"),
-            LinkState::Refused => tracing::error!(
+            ConnectionState::Lost => {
+                tracing::warn!(connection = self.name, "the connection to the bus is lost; retrying")
+            }
+            ConnectionState::Refused => tracing::error!(
                 connection = self.name,
-                "the bus refuses our credentials, which it took before; retrying"
+                "the bus refuses our credentials, which it accepted before; retrying"
             ),
-            LinkState::Ready => {
+            ConnectionState::Ready => {
                 self.connects.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = self.name, "connected to the bus and subscribed");
             }
-            LinkState::Connected | LinkState::Reconnected | LinkState::Starting => {}
+            ConnectionState::Connected | ConnectionState::Reconnected | ConnectionState::Starting => {}
         }
     }
 
-    /// A number for a connection that is about to be made. Its events count once it is the current one.
+    /// A number for a connection that is about to be made. Its events are ignored until it is the current one.
     pub(super) fn number(&self) -> u64 {
         self.newest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// From now on the events of this connection count, and of no other.
+    /// Makes this connection the current one: events of others are ignored from now on.
     pub(super) fn make_current(&self, number: u64) {
         self.current.store(number, Ordering::Relaxed);
     }
 
-    /// Waits until the server of the connection announces its end (lame-duck mode).
+    /// Waits until the server of the connection announces its shutdown (lame-duck mode).
     pub(super) async fn lame_duck(&self) {
         self.lame_duck.notified().await;
     }
 
-    /// Each time that the library has the connection back: asks the bus whether it knows the subscriptions again, and says so.
-    /// The library sends them by itself, before anything of ours.
+    /// After each reconnect: waits until the bus has processed the subscriptions, and reports the connection as usable. The library
+    /// sends the subscriptions by itself, before anything else.
     pub(super) async fn confirm_reconnects(&self, client: &Client) -> Infallible {
         let mut states = self.state.subscribe();
         loop {
             // An error would mean that the sender is gone, which is in `self`.
-            let _ = states.wait_for(|state| *state == LinkState::Reconnected).await;
+            let _ = states.wait_for(|state| *state == ConnectionState::Reconnected).await;
             tokio::select! {
                 biased;
                 _ = states.changed() => {}
                 confirmed = sync_with_server(client) => match confirmed {
-                    true => self.set(LinkState::Ready),
+                    true => self.set(ConnectionState::Ready),
                     false => sleep(retry_delay()).await,
                 },
             }
@@ -159,22 +160,22 @@ impl ConnectionStatus {
             return;
         }
         match event {
-            Event::Disconnected if self.was_connected() => self.set(LinkState::Lost),
-            // The library reports the connection before it sends the subscriptions.
-            Event::Connected if self.is_lost() => self.set(LinkState::Reconnected),
+            Event::Disconnected if self.was_connected() => self.set(ConnectionState::Lost),
+            // The library reports the connection before it has sent the subscriptions.
+            Event::Connected if self.is_lost() => self.set(ConnectionState::Reconnected),
             Event::SlowConsumer(_) => {
                 if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
                     tracing::warn!(
                         connection = self.name,
                         total,
-                        "messages come faster than we read: the newest are dropped"
+                        "messages arrive faster than they are read: the newest are dropped"
                     );
                 }
             }
             Event::ServerError(error) => tracing::warn!(connection = self.name, %error, "the bus reports an error"),
             // The library gives the reason as text only.
             Event::ClientError(error) if self.is_lost() && error.to_string().contains("authorization violation") => {
-                self.set(LinkState::Refused);
+                self.set(ConnectionState::Refused);
             }
             Event::ClientError(error) => {
                 tracing::debug!(connection = self.name, %error, "the connection reports an error")
@@ -187,13 +188,13 @@ impl ConnectionStatus {
         }
     }
 
-    /// It has served at least once and is not known to be lost.
+    /// It was usable at least once and is not known to be lost.
     fn was_connected(&self) -> bool {
-        matches!(*self.state.borrow(), LinkState::Ready | LinkState::Reconnected)
+        matches!(*self.state.borrow(), ConnectionState::Ready | ConnectionState::Reconnected)
     }
 
     fn is_lost(&self) -> bool {
-        matches!(*self.state.borrow(), LinkState::Lost | LinkState::Refused)
+        matches!(*self.state.borrow(), ConnectionState::Lost | ConnectionState::Refused)
     }
 }
 
@@ -205,10 +206,10 @@ mod tests {
     fn a_connection_that_is_back_is_of_no_use_until_the_bus_knows_the_subscriptions() {
         let link = ConnectionStatus::new("decisions", Clock::start());
         link.make_current(link.number());
-        link.set(LinkState::Ready);
+        link.set(ConnectionState::Ready);
         for _ in 0..2 {
             link.take(1, &Event::Disconnected);
-            assert_eq!(*link.state.borrow(), LinkState::Lost);
+            assert_eq!(*link.state.borrow(), ConnectionState::Lost);
             link.take(1, &Event::Connected);
             assert!(link.reason().is_some_and(|reason| reason.contains("not yet subscribed")), "{:?}", link.reason());
         }
