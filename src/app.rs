@@ -1,7 +1,7 @@
-//! The composition root: builds everything from the settings, starts it, and brings it to its end.
+//! The composition root: builds all parts from the settings, starts them, and shuts them down.
 //!
-//! Two threads. Decisions have one for themselves, with the connection they come over; the log, HTTP and the clock share the
-//! other, so that no flood of logs and no slow reader of a page delays a decision.
+//! Two threads: decisions have one with their own connection to the bus; the log, HTTP and the clock share the other one. So
+//! neither a flood of log entries nor a slow HTTP client delays a decision.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -33,12 +33,12 @@ use crate::{http, nats, prices, relay, reload, replica_id, telemetry, traces};
 use balancer::broker::Broker;
 use gecholog_protocol::ReplicaIdentity;
 
-/// The name of the connection of the decisions on the bus.
+/// The name of the decisions' connection to the bus.
 const DECISIONS: &str = "gecholog-broker decisions";
 /// Requests that may wait. One behind this many would have timed out.
 const MAX_PENDING_REQUESTS: usize = 4_096;
-/// Log entries that may wait: more small ones than one read of the connection can return. Large ones are bounded by that read, some
-/// megabytes, because all of it is processed before the next.
+/// Log entries that may wait: more small ones than one read of the connection can return. Large ones are bounded by that read,
+/// some megabytes, because all of it is processed before the next.
 const MAX_PENDING_LOGS: usize = 8_192;
 /// The relay's log entries that may wait for the bus: some 130 MB with the longest payloads, and usually a few hundred kB.
 const MAX_PENDING_ENTRIES: usize = 256;
@@ -66,12 +66,13 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
-    // Polled once, it listens: a signal that comes during the start ends the process in order.
+    // Polled once, so that it listens: a signal during the start then shuts the process down in order.
     let stop = stop.shared();
     runtime.block_on(async { futures_util::poll!(stop.clone()).is_ready() });
-    // From here on SIGHUP does not end the process, even before the file is followed.
+    // From now on SIGHUP does not end the process, even before the file is followed.
     let _hangup = runtime.block_on(async { signal(SignalKind::hangup()) }).context("cannot listen for SIGHUP")?;
-    let listener = runtime.block_on(async { config.http.listen() }).context("cannot listen where BROKER_HTTP says")?;
+    let listener =
+        runtime.block_on(async { config.http.listen() }).context("cannot listen on the address of BROKER_HTTP")?;
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(MAX_PENDING_ENTRIES);
     let token = config.access.token.clone();
@@ -84,7 +85,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let beside = BackgroundTasks {
         settings: config.nats.clone(),
         handle: handle.clone(),
-        // Without a bus there is nothing that could be away; the relay listens before HTTP does.
+        // Without a bus there is no connection whose state matters; the relay listens before HTTP does.
         links: if config.bus { vec![decisions.clone(), logs] } else { Vec::new() },
         listener,
         access: config.access,
@@ -108,7 +109,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     ended
 }
 
-/// What starts, and whether the relay takes less than the settings say.
+/// Logs the start, and whether the relay's limits are lower than in the settings.
 fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLimits, descriptors: u64) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -127,7 +128,7 @@ fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLim
     }
 }
 
-/// Finished calls have prices and go where the settings say.
+/// Applies the settings of prices and of finished calls.
 fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
     prices::begin(handle.prices(), config.relay.rules.prices.clone(), config.prices.as_ref(), handle.now());
     handle.know_models();
@@ -136,11 +137,11 @@ fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
         Ok(Arc::new(Traces::start(settings.clone(), config.relay.proxy.clone(), counts)?))
     };
     let traces = config.traces.as_ref().map(start).transpose().context("cannot send traces")?;
-    // What else is to hear of them is listed here.
+    // Further consumers of finished calls are added here.
     handle.calls().begin(&config.calls, traces.into_iter().collect()).context("cannot start a thread")
 }
 
-/// Decisions, until the end. Without a bus there are only those of the relay.
+/// Makes decisions until the end. Without a bus there are only those of the relay.
 async fn serve(
     bus: Option<(&nats::Settings, &ConnectionStatus)>,
     handle: SharedBroker,
@@ -188,7 +189,7 @@ async fn serve(
     Ok(())
 }
 
-/// The relay, on threads of its own: what it carries must delay no decision.
+/// The relay, on threads of its own: its traffic must not delay decisions.
 struct RelayTask {
     relay: Arc<Relay>,
     stop: watch::Sender<bool>,
@@ -208,7 +209,7 @@ impl Drop for Background {
 }
 
 impl RelayTask {
-    /// Begins, if it is on.
+    /// Starts the relay, if it is on.
     fn start(
         settings: &relay::Settings,
         tls: Option<ServerTls>,
@@ -225,11 +226,11 @@ impl RelayTask {
             .enable_all()
             .build()
             .context("cannot start a runtime")?;
-        // Names are resolved by threads. Started now, one exists when the system can start no more: else a name would not
-        // be resolved in time, and that would count as its target's fault.
+        // Names are resolved by threads. One is started now, so that it exists when the system has no threads left: otherwise
+        // names could not be resolved, which would count as their targets' fault.
         runtime.spawn_blocking(|| {});
         let listener = runtime.block_on(TcpListener::bind(address));
-        let listener = listener.with_context(|| format!("cannot listen where BROKER_RELAY says, at {address}"))?;
+        let listener = listener.with_context(|| format!("cannot listen on the address of BROKER_RELAY, {address}"))?;
         tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, tls = tls.is_some(), "relay listens");
         settings.proxy.log();
         let (stop, stopped) = watch::channel(false);
@@ -243,18 +244,18 @@ impl RelayTask {
         Ok(Some(Self { relay, stop, ended, _runtime: Background(Some(runtime)) }))
     }
 
-    /// Accepts nothing more and waits until all calls are answered or the grace period is over.
+    /// Stops accepting, and waits until all calls are answered or the grace period is over.
     async fn end(self) {
         let _ = self.stop.send(true);
         let _ = self.ended.await;
     }
 }
 
-/// What runs beside the decisions.
+/// The tasks beside the decisions.
 struct BackgroundTasks {
     settings: nats::Settings,
     handle: SharedBroker,
-    /// None without a bus.
+    /// Empty without a bus.
     links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
@@ -264,11 +265,11 @@ struct BackgroundTasks {
     pools: Option<PoolsFile>,
     prices: Option<PricesFile>,
     relay: Option<Arc<Relay>>,
-    /// The relay's attempts that are over, for the gateway's log.
+    /// The log entries of the relay's attempts.
     entries: mpsc::Receiver<Vec<u8>>,
 }
 
-/// One of the tasks that share a thread. Each is polled only when it is woken itself: log entries come with every call.
+/// One of the tasks that share a thread. Each is polled only when it is woken itself: log entries arrive with every call.
 type Task<'a> = LocalBoxFuture<'a, anyhow::Result<()>>;
 
 impl BackgroundTasks {
@@ -348,7 +349,7 @@ impl BackgroundTasks {
     }
 }
 
-/// Follows the certificate and the file of prices, where there are any.
+/// Follows the certificate and the file of prices, if they are set.
 async fn follow_files(handle: &SharedBroker, tls: Option<ServerTls>, prices: Option<PricesFile>) {
     let certificate = async {
         if let Some(tls) = tls {
@@ -358,7 +359,7 @@ async fn follow_files(handle: &SharedBroker, tls: Option<ServerTls>, prices: Opt
     tokio::join!(certificate, prices::follow(prices, handle.prices()));
 }
 
-/// Serves the page, the API and the probes; without a listener it only never ends.
+/// Serves the page, the API and the probes; never returns, even without a listener.
 async fn serve_http(
     listener: Option<std::net::TcpListener>,
     tls: Option<ServerTls>,

@@ -1,4 +1,4 @@
-//! The only reader of clocks: the monotonic clock, set once by the wall clock, so that time never jumps and yet has a date.
+//! The only reader of clocks: a monotonic clock that is set by the wall clock once, so that time has a date and never jumps.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,8 +1,8 @@
-//! One thing that is wrong with what a user wrote: a setting, a pools file, a file of prices.
+//! A fault in what a user wrote: a setting, a pools file, a file of prices.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The variable or flag; or file, line, column and the path in it.

@@ -1,7 +1,7 @@
 //! The process: arguments in, exit code out.
 //!
-//! 0: ended as asked, or the reader of the output went away. 1: could not start, is not healthy, or could not do what was
-//! asked. 2: an argument or a setting is wrong; all faults are on the standard error.
+//! 0: success, or the reader of the output has closed it. 1: the broker could not start or is not healthy, or the command
+//! failed. 2: an argument or a setting is invalid; all faults are on the standard error.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -19,14 +19,14 @@ use tokio::signal::unix::{SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The exit code of an argument or a setting that cannot be used; the one that clap has too.
+/// The exit code for invalid arguments and settings; clap has the same one.
 const BAD_ARGUMENTS: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to the standard output, faults to the standard error; a reader may be gone already.
+            // Help and version go to the standard output, faults to the standard error; their reader may have closed it.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(BAD_ARGUMENTS) } else { ExitCode::SUCCESS };
         }
@@ -74,7 +74,7 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         Command::Schema => print(&config::file::schema::schema()),
         Command::Completions { shell } => print(&cli::completions(shell)),
         Command::Init(args) => {
-            // What cannot be made use of is the file that was named.
+            // The file that was named cannot be used.
             print(&cli::init(&args).map_err(|error| BadArgument(format!("{error:#}")))?)
         }
         Command::Config(args) => {
@@ -125,7 +125,7 @@ fn operator(sources: Sources) -> anyhow::Result<config::Operator> {
     Ok(config::operator_of(sources).map_err(Faults)?)
 }
 
-/// Settings that cannot be used, all of them.
+/// The invalid settings, all of them.
 #[derive(Debug)]
 struct Faults(Vec<config::Fault>);
 
@@ -149,7 +149,7 @@ fn faults_text(title: &str, faults: &[config::Fault]) -> String {
     format!("{title}:\n{lines}")
 }
 
-/// Says why a command failed. A reader that went away is no failure.
+/// Prints why a command failed. An output that its reader has closed is not a failure.
 fn failed(error: &anyhow::Error) -> ExitCode {
     let output = error.downcast_ref::<OutputError>();
     if output.is_some_and(|OutputError(error)| error.kind() == std::io::ErrorKind::BrokenPipe) {
@@ -172,7 +172,7 @@ fn print(text: &str) -> anyhow::Result<ExitCode> {
 }
 
 fn health(address: Option<SocketAddr>, tls: bool, ready: bool) -> anyhow::Result<ExitCode> {
-    let address = address.context("BROKER_HTTP is off: set it to an address to have the health asked for")?;
+    let address = address.context("BROKER_HTTP is off: set it to an address, at which the health can be checked")?;
     print(&(cli::probe(address, tls, ready)? + "\n"))
 }
 

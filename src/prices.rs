@@ -21,16 +21,16 @@ use crate::system::files;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
-/// The largest file of prices, in bytes: some times LiteLLM's.
+/// The largest file of prices, in bytes: several times LiteLLM's.
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
-/// A shipped table that is older may have prices that are not true any more.
+/// The shipped table may be outdated when it is older than this.
 const MAX_AGE_DAYS: i32 = 90;
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Read when it is first needed.
 static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
 
-/// Puts the prices of the settings in force. The shipped table, which takes some milliseconds to read, is read on a thread of
+/// Applies the prices of the settings. The shipped table, which takes some milliseconds to read, is read on a thread of
 /// its own, so that no call has to wait for it; a warning follows if it is old and the only one.
 pub fn begin(prices: &LivePrices, targets: TargetPrices, file: Option<&PricesFile>, now: BrokerTime) {
     prices.configure(targets, file);
@@ -40,7 +40,7 @@ pub fn begin(prices: &LivePrices, targets: TargetPrices, file: Option<&PricesFil
             tracing::warn!("{old}");
         }
     };
-    // Without a thread it is read when it is needed.
+    // If no thread can be started, it is read when it is needed.
     let _ = std::thread::Builder::new().name("prices".to_owned()).spawn(load);
 }
 
@@ -54,7 +54,7 @@ pub async fn follow(file: Option<PricesFile>, prices: &LivePrices) {
 /// The `price` of each target that has one.
 pub type TargetPrices = BTreeMap<RouterPath, Arc<Prices>>;
 
-/// All prices at one moment.
+/// The prices of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct PriceBook {
     /// The user's file and below it the shipped table; `None` without a file.
@@ -68,7 +68,7 @@ impl PriceBook {
         self.table.as_ref().unwrap_or(&SHIPPED)
     }
 
-    /// Whether the user has named prices.
+    /// Whether the user has set prices.
     pub fn has_own_prices(&self) -> bool {
         self.table.is_some() || !self.targets.is_empty()
     }
@@ -83,7 +83,7 @@ impl PriceBook {
         self.targets.get(router).map(AsRef::as_ref)
     }
 
-    /// What a call cost, and by which row of which table of which day; `None` if that is unknown.
+    /// The cost of a call, and the row, table and date that it was computed with; `None` if unknown.
     pub fn quote(&self, call: PricedCall<'_>, usage: &Usage) -> Option<Quote> {
         // A target with a price needs no table.
         if let Some(prices) = call.target_price {
@@ -93,7 +93,7 @@ impl PriceBook {
     }
 }
 
-/// The prices in force. Copies share them.
+/// The prices in force; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct LivePrices(Arc<ArcSwap<PriceBook>>);
 
@@ -103,7 +103,7 @@ impl LivePrices {
         self.0.load()
     }
 
-    /// Puts all prices of the settings in force.
+    /// Applies all prices of the settings.
     pub fn configure(&self, targets: TargetPrices, file: Option<&PricesFile>) {
         self.set_targets(targets);
         if let Some(file) = file {
@@ -111,12 +111,12 @@ impl LivePrices {
         }
     }
 
-    /// Puts the prices of targets in force.
+    /// Applies the prices of targets.
     pub fn set_targets(&self, targets: TargetPrices) {
         self.change(|book| book.targets.clone_from(&targets));
     }
 
-    /// Puts a user's table over the shipped one.
+    /// Applies a user's table, which is looked up before the shipped one.
     pub fn set_table(&self, table: PriceTable) {
         let table = table.over(&SHIPPED);
         self.change(|book| book.table = Some(table.clone()));
@@ -136,9 +136,9 @@ impl LivePrices {
 #[derive(Debug, Clone)]
 pub struct PricesFile {
     path: PathBuf,
-    /// What it held when it was last read, good or not.
+    /// Its content when it was last read, valid or not.
     seen: Vec<u8>,
-    /// What it said when it was last without fault.
+    /// The table of its last valid content.
     pub table: PriceTable,
 }
 
@@ -146,14 +146,14 @@ impl PricesFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults.
     pub fn open(path: PathBuf) -> Result<Self, Vec<Fault>> {
         let seen = files::read(&path, MAX_FILE_BYTES).map_err(|error| vec![unreadable(&path, &error)])?;
         let table = parse(&path, &seen)?;
         Ok(Self { path, seen, table })
     }
 
-    /// Follows the file for ever.
+    /// Follows the file; never returns.
     async fn follow(mut self, prices: &LivePrices) {
         let mut pause = interval(POLL_INTERVAL);
         pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -222,7 +222,7 @@ pub fn day(now: BrokerTime) -> Date {
     timestamp.to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
-/// What to say of the shipped table if it is the only one and old.
+/// The warning about the shipped table if it is the only one and old.
 pub fn staleness(book: &PriceBook, today: Date) -> Option<String> {
     let date = book.table().date().filter(|_| book.table.is_none())?;
     let age = today.since(date).ok()?.get_days();

@@ -1,8 +1,8 @@
-//! Follows the pools file: a good new file applies in one step, a bad one changes nothing and its faults are logged.
+//! Follows the pools file: a valid new content is applied in one step; an invalid one changes nothing, and its faults are logged.
 //!
-//! Its folder is watched, because editors and Kubernetes put a new file in the old one's place; its content is compared every
-//! two seconds besides, because a single mounted file sends no event; and SIGHUP reads it again in any case. Reads in
-//! the folder are ignored: the broker's own would trigger the next one for ever.
+//! Its folder is watched, because editors and Kubernetes replace the file. Its content is also compared every two seconds,
+//! because a single mounted file sends no event, and SIGHUP reads it again in any case. Events of reads in the folder are
+//! ignored: the broker's own reads would cause new ones for ever.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Timeout for watching the folder; on a file system that does not answer, only the content is compared.
 const WATCH_TIME: Duration = Duration::from_secs(5);
 
-/// Follows a file for ever. Without a file SIGHUP does nothing, which is more than its default: that ends a process.
+/// Follows a file; never returns. Without a file SIGHUP has no effect; by default it would end the process.
 pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option<Arc<Relay>>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("cannot listen for SIGHUP: it ends this process");
@@ -31,7 +31,7 @@ pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option
     };
     let Some(mut file) = file else {
         while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP: there is no pools file that could be read again");
+            tracing::info!("SIGHUP: there is no pools file to read again");
         }
         return;
     };
@@ -51,7 +51,7 @@ pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option
     }
 }
 
-/// Begins to watch on a thread of its own: on a file system that does not answer, that never ends.
+/// Starts to watch on a thread of its own: on a file system that does not answer, this never returns.
 async fn watch_beside(file: PathBuf, touched: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let (sender, receiver) = oneshot::channel();
     let begin = move || {

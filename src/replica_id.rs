@@ -1,4 +1,4 @@
-//! The ids by which replicas are told apart, also in the transaction ids of the calls that their relays make.
+//! The ids of replicas, which are also in the transaction ids of the calls of their relays.
 
 use rand::RngExt;
 
@@ -6,7 +6,7 @@ use rand::RngExt;
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 const ID_CHARS: usize = 8;
 
-/// An id that no other replica has.
+/// A random id.
 pub fn random() -> String {
     let mut rng = rand::rng();
     (0..ID_CHARS).map(|_| char::from(LETTERS[rng.random_range(0..LETTERS.len())])).collect()

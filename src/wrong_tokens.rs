@@ -1,6 +1,6 @@
-//! Wrong operators' tokens: the answer to each is delayed by a second, and at most [`MAX_DELAYED`] wait at a time, so that guessing
-//! is slow and costs little. The limit is not per address: behind a gateway all clients share one. The right token is never
-//! delayed; that it is hard to guess is checked at the start.
+//! Wrong operators' tokens: the answer to each is delayed by a second, and at most [`MAX_DELAYED`] wait at a time, so that
+//! guessing is slow and costs little. The limit is not per address: behind a gateway all clients share one. The right token is
+//! never delayed; that it is hard to guess is checked at the start.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct WrongTokenLimiter {
 
 /// [`MAX_DELAYED`] wrong tokens are waiting already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many wrong operators' tokens at a time: come again in a second, with the right one")]
+#[error("too many wrong operators' tokens at a time: retry in a second, with the right one")]
 pub struct TooManyWrongTokens;
 
 impl WrongTokenLimiter {

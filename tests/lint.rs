@@ -59,7 +59,7 @@ async fn the_projects_own_configuration_with_an_example_that_fits_is_0() {
 async fn an_error_is_1_with_its_reason_on_the_standard_output() {
     let ended = Files::with("coburn.gl.broker.apply", "coburn.gl.other").check(&[]).await;
     assert_eq!((ended.code, ended.err.as_str()), (Some(1), ""), "{ended:?}");
-    let reason = "no request processor asks on coburn.gl.broker.apply";
+    let reason = "no request processor sends requests to coburn.gl.broker.apply";
     assert!(ended.out.contains(reason), "{}", ended.out);
 }
 

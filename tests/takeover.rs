@@ -1,4 +1,5 @@
-//! A replica that starts while others run: where its calls go, whatever happened before and whatever program answers it on the bus.
+//! A replica that starts while others run: where its calls go, whatever happened before and whatever program answers it on the
+//! bus.
 
 use std::collections::HashMap;
 

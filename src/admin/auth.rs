@@ -1,5 +1,5 @@
-//! Authentication of operators by their token. The token is never sent over the bus, where every processor can listen. Messages are
-//! signed with it instead (HMAC-SHA256 over subject, time, nonce and body), and a signature is accepted once, within 30 s.
+//! Authentication of operators by their token. The token is never sent over the bus, where every processor can listen. Messages
+//! are signed with it instead (HMAC-SHA256 over subject, time, nonce and body), and a signature is accepted once, within 30 s.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -119,8 +119,8 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
 
 /// The nonces that were accepted within twice the window, and since when the list is complete.
 ///
-/// They are lost when the process ends. So what was signed before this process started is refused, unless other replicas hand over
-/// the nonces that they accepted at that time.
+/// They are lost when the process ends. So what was signed before this process started is refused, unless other replicas hand
+/// over the nonces that they accepted at that time.
 #[derive(Debug, Clone)]
 pub struct Nonces {
     taken: HashMap<String, BrokerTime>,

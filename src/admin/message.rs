@@ -1,8 +1,8 @@
 //! The JSON in which replicas of different versions exchange their state.
 //!
-//! [`VERSION`] is raised when fields are added. A field never changes its meaning, and none is removed while a version that needs it
-//! may still run. A reader ignores fields and values that it does not know, and uses the rest of the same router or override, and
-//! all others.
+//! [`VERSION`] is raised when fields are added. A field never changes its meaning, and none is removed while a version that
+//! needs it may still run. A reader ignores fields and values that it does not know, and uses the rest of the same router or
+//! override, and all others.
 //!
 //! | version | since this version |
 //! |---|---|

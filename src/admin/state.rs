@@ -150,10 +150,10 @@ impl ReplicaState {
         self
     }
 
-    /// The states of several replicas as one, which does not depend on the order in which they answered. A router is disabled for
-    /// the longest time that any of them reports; it is on probation if none has it disabled and one has it on probation. Of two
-    /// overrides of the same router (and pool), and of two modes, the newer one applies; at the same age, that of the replica whose
-    /// id comes first.
+    /// The states of several replicas as one, which does not depend on the order in which they answered. A router is disabled
+    /// for the longest time that any of them reports; it is on probation if none has it disabled and one has it on probation.
+    /// Of two overrides of the same router (and pool), and of two modes, the newer one applies; at the same age, that of the
+    /// replica whose id comes first.
     pub fn merge(mut states: Vec<Self>) -> Option<Self> {
         states.sort_by(|one, other| one.replica.cmp(&other.replica));
         states.dedup_by(|one, other| one.replica == other.replica);

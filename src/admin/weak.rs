@@ -1,5 +1,5 @@
-//! Tokens that can be guessed. A listener on the bus can try tokens against the signatures there, as fast as its processor allows.
-//! So a token must be long and random.
+//! Tokens that can be guessed. A listener on the bus can try tokens against the signatures there, as fast as its processor
+//! allows. So a token must be long and random.
 
 /// The shortest token, in characters.
 const MIN_TOKEN_CHARS: usize = 16;

@@ -1,5 +1,5 @@
-//! Prompt and answer of a call, for a [`CallSink`](super::CallSink) that wants them (`BROKER_TRACE_CONTENT=full`). They are passed to
-//! the sink beside the call's record, and are not part of the record, the memory of recent calls or any file.
+//! Prompt and answer of a call, for a [`CallSink`](super::CallSink) that wants them (`BROKER_TRACE_CONTENT=full`). They are
+//! passed to the sink beside the call's record, and are not part of the record, the memory of recent calls or any file.
 
 /// Bytes of a body that are kept.
 pub const MAX_BODY_BYTES: usize = 64 << 10;

@@ -1,5 +1,5 @@
-//! What traces and metrics report of a call besides its record's JSON. It is kept in memory only: the end user that a client names must
-//! not be written to a file.
+//! What traces and metrics report of a call besides its record's JSON. It is kept in memory only: the end user that a client
+//! names must not be written to a file.
 
 use std::sync::Arc;
 

@@ -57,8 +57,8 @@ pub fn cost_of<'a>(
     })
 }
 
-/// The row of the price table for the model of a call, by which metrics name it: the row that the cost was computed with, or the first
-/// with one of the model's names.
+/// The row of the price table for the model of a call, by which metrics name it: the row that the cost was computed with, or
+/// the first with one of the model's names.
 pub fn price_row<'a>(
     book: &PriceBook,
     cost: Option<&Cost>,

@@ -1,8 +1,8 @@
 //! `BROKER_CALLS`: every call as one JSON line in a file, rotated by size.
 //!
-//! A thread of its own writes from a queue: no call waits for a disk. Calls that do not fit into the queue or cannot be written are
-//! dropped and counted; that is logged once, and again when writing succeeds. The file and its older generations (`PATH.1` to
-//! `PATH.3`) are readable by their owner only, and together never larger than the setting.
+//! A thread of its own writes from a queue: no call waits for a disk. Calls that do not fit into the queue or cannot be written
+//! are dropped and counted; that is logged once, and again when writing succeeds. The file and its older generations (`PATH.1`
+//! to `PATH.3`) are readable by their owner only, and together never larger than the setting.
 //!
 //! Other programs, such as logrotate, may move, remove or empty the file at any time: before each batch of lines the writer
 //! compares what is at the path with what it has open.
@@ -237,8 +237,8 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The error for a path that is a symbolic link: who may write to its folder could choose which file is written to and gets the mode
-/// 0600.
+/// The error for a path that is a symbolic link: who may write to its folder could choose which file is written to and gets the
+/// mode 0600.
 pub const SYMBOLIC_LINK: &str = "is a symbolic link, which is not followed: name the file itself";
 
 /// Whether there is a symbolic link at the path.

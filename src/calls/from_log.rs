@@ -19,8 +19,8 @@ use types::time::{BrokerTime, GatewayTime};
 /// The longest reason of a decision that is kept, in bytes; those of this broker are shorter.
 const MAX_WHY_BYTES: usize = 300;
 
-/// The record; `None` if the entry is of an attempt of a relay, which records the whole call itself. `configured` is the header of
-/// `BROKER_TRACE_HEADER`.
+/// The record; `None` if the entry is of an attempt of a relay, which records the whole call itself. `configured` is the header
+/// of `BROKER_TRACE_HEADER`.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
     let stamp = logged.stamp();
     (!is_attempt(logged, &stamp)).then(|| record_of(logged, stamp, (configured, Some(book)), now))

@@ -67,8 +67,8 @@ pub struct FinishedCall {
     pub kept: KeptCall,
 }
 
-/// A consumer of the finished calls of this replica. It is called on the thread of the call, and must neither wait nor fail: it drops
-/// and counts calls that it cannot accept.
+/// A consumer of the finished calls of this replica. It is called on the thread of the call, and must neither wait nor fail: it
+/// drops and counts calls that it cannot accept.
 pub trait CallSink: Send + Sync + fmt::Debug {
     /// A call has finished. `content` is given only if a sink wants it.
     fn finished(&self, call: &FinishedCall, content: Option<&Arc<CallContent>>);
@@ -105,8 +105,8 @@ impl Default for Calls {
 }
 
 impl Calls {
-    /// Applies the settings, and passes each call to these sinks from now on, and to the file of `BROKER_CALLS` if it is set. To be called
-    /// once, before the first call.
+    /// Applies the settings, and passes each call to these sinks from now on, and to the file of `BROKER_CALLS` if it is set.
+    /// To be called once, before the first call.
     ///
     /// # Errors
     /// The system has no thread left for the file.
@@ -153,8 +153,8 @@ impl Calls {
         lock(&self.totals).know_models(models);
     }
 
-    /// Records a finished call. `counts`: this replica counts it and passes it to the sinks; otherwise it is only shown. `content`: where
-    /// a sink wants it.
+    /// Records a finished call. `counts`: this replica counts it and passes it to the sinks; otherwise it is only shown.
+    /// `content`: where a sink wants it.
     pub fn finished(&self, record: CallRecord, content: Option<CallContent>, counts: bool) {
         let kept = KeptCall::from_record(&record);
         if counts {

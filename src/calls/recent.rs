@@ -49,7 +49,8 @@ impl KeptCall {
         self.field(b"\"session\":").or_else(|| self.id())
     }
 
-    /// The value of the first field with this name, as written in the JSON. Within a text the quotes of the name would be escaped.
+    /// The value of the first field with this name, as written in the JSON. Within a text the quotes of the name would be
+    /// escaped.
     fn field<'a, T: Deserialize<'a>>(&'a self, name: &[u8]) -> Option<T> {
         let rest = self.0.get(memmem::find(&self.0, name)? + name.len()..)?;
         serde_json::Deserializer::from_slice(rest).into_iter().next()?.ok()

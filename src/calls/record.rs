@@ -1,5 +1,5 @@
-//! The record of one finished call, and its JSON form, which docs/calls.md documents. Within a version, fields may be added, but none
-//! changes its meaning.
+//! The record of one finished call, and its JSON form, which docs/calls.md documents. Within a version, fields may be added,
+//! but none changes its meaning.
 
 use std::borrow::Cow;
 use std::fmt;

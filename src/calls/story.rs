@@ -86,7 +86,7 @@ fn attempted(attempt: &CallAttempt) -> String {
 }
 
 fn chosen(attempt: &CallAttempt) -> String {
-    let mut text = attempt.why.clone().unwrap_or("no stamp says why".to_owned());
+    let mut text = attempt.why.clone().unwrap_or("reason unknown: there is no stamp".to_owned());
     if let Some(p) = attempt.p {
         let _ = write!(text, ", with probability {p}");
     }
@@ -251,7 +251,7 @@ mod tests {
   attempt 1    /llm/a/  503 (overloaded) after 12 ms
                chosen: random, 2 of 2 serve, with probability 0.5 (decision r-1)
   attempt 2    /llm/b/  200 after 640 ms, first byte after 200 ms, sent 2 times
-               chosen: no stamp says why, with probability 0.5 (decision r-1)
+               chosen: reason unknown: there is no stamp, with probability 0.5 (decision r-1)
   answered     200 by /llm/b/, success, 652 ms in all
   tokens       12 in (4 from the vendor's cache, 0 written to it), 5 out (2 reasoning)
   cost         $0.000125 by the price of openai/gpt-4o (shipped, 2026-11-20)

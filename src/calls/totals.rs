@@ -1,7 +1,7 @@
 //! Sums of tokens and cost by router and model, for the metrics.
 //!
-//! Clients may name any model: so a model is a label only if it is in the settings or the price table; all others are `other`. Routers
-//! are those of the settings.
+//! Clients may name any model: so a model is a label only if it is in the settings or the price table; all others are `other`.
+//! Routers are those of the settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! `broker check`: what will not work, before it goes live. Reads the files; [`crate::lint`] judges.
+//! `broker check`: finds what will not work before it goes live. This reads the files; [`crate::lint`] checks them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -19,7 +19,8 @@ pub(super) struct GlFile {
     /// The gateway's configuration
     #[arg(long, value_name = "FILE")]
     gl_config: PathBuf,
-    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the
+    /// environment
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
@@ -30,7 +31,8 @@ pub struct CheckArgs {
     /// The gateway's configuration; needed unless only the relay serves the pools, or there is no bus
     #[arg(long, value_name = "FILE")]
     gl_config: Option<PathBuf>,
-    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the environment
+    /// File with the variables of the gateway, one NAME=value per line; variables that are not in it are taken from the
+    /// environment
     #[arg(long, value_name = "FILE", requires = "gl_config")]
     env_file: Option<PathBuf>,
     /// Treat what depends on a variable that is unset here as an error
@@ -54,7 +56,7 @@ impl GlFile {
     /// Reads both files.
     ///
     /// # Errors
-    /// A file cannot be read, or the one with the variables is not what it should be.
+    /// A file cannot be read, or the one with the variables is invalid.
     pub(super) fn read(&self) -> anyhow::Result<GlConfig> {
         let text = content(&self.gl_config)?;
         let variables = match &self.env_file {
@@ -66,7 +68,7 @@ impl GlFile {
     }
 }
 
-/// Judges the files; the report, and whether all is well.
+/// Checks the files. Returns the report, and whether there are no errors.
 ///
 /// # Errors
 /// A file cannot be read, or the gateway's configuration is needed and not given.
@@ -100,7 +102,7 @@ pub fn check(args: &CheckArgs, config: &Config) -> anyhow::Result<(String, bool)
     Ok((report, report::is_ok(&findings)))
 }
 
-/// What the tables of prices say of the models that the pools name.
+/// The findings about the models that the pools name.
 fn models(config: &Config) -> Vec<lint::Finding> {
     let prices = LivePrices::default();
     prices.configure(config.relay.rules.prices.clone(), config.prices.as_ref());
@@ -114,8 +116,9 @@ fn content(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).map_err(|error| BadArgument(format!("cannot read {}: {error}", path.display())).into())
 }
 
-/// Lines of `NAME=value`, as docker compose reads them: comments, `export` and quotes around a value are allowed. A name
-/// alone is left to the environment. A fault is reported by its line only: it may be a secret.
+/// Parses lines of `NAME=value` as docker compose does: comments, `export` and quotes around a value are allowed. A name
+/// without a value is taken from the environment. A fault is reported by its line number only, because the line may contain a
+/// secret.
 fn variables(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));

@@ -1,4 +1,4 @@
-//! `broker explain`: what would be chosen for a request, why, and what would be tried next; offline, with everything serving.
+//! `broker explain`: what would be chosen for a request, why, and what would be tried next; offline, with all routers enabled.
 //!
 //! It uses the same balancer as the process, and changes nothing.
 
@@ -20,11 +20,11 @@ use gecholog_protocol::Message;
 use gecholog_protocol::processor::RouteRequest;
 use types::time::BrokerTime;
 
-/// Routers that are listed one by one, in the order in which they would be tried: naming one takes time in proportion to the number
-/// of all.
+/// Routers that are listed one by one, in the order in which they would be tried: naming one takes time in proportion to the
+/// number of all.
 const MAX_LISTED_ROUTERS: usize = 100;
 
-/// The request that is explained.
+/// The arguments of `explain`.
 #[derive(Debug, Clone, Args)]
 pub struct Explain {
     /// The ingress that the client calls, or a path below one of the relay
@@ -41,12 +41,12 @@ pub struct Explain {
     pub times: u32,
 }
 
-/// The explanation, for people.
+/// The explanation as text.
 ///
 /// # Errors
-/// The path is no ingress, the payload cannot be read, or a header has no `=`.
+/// The path is not an ingress, the payload cannot be read, or a header has no `=`.
 pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
-    // What only the relay serves is explained all the same; it serves the paths below an ingress too.
+    // Pools that only the relay serves are explained too, and the paths below their ingress, which it serves.
     let relayed = settings.relayed.iter().map(|ingress| ingress.as_str().to_owned());
     let relayed = relayed.filter(|ingress| asked.path.starts_with(ingress)).max_by_key(String::len);
     let path = relayed.as_deref().unwrap_or(&asked.path);
@@ -134,7 +134,7 @@ fn describe(
     Ok(())
 }
 
-/// Chooses many times, each choice used, and lists how often each router came.
+/// Makes many choices, and lists how often each router was chosen.
 fn spread(text: &mut String, mut broker: Broker, request: &RouteRequest<'_>, times: u32, rng: &mut SmallRng) {
     let mut nothing = times;
     for _ in 0..times {

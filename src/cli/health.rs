@@ -1,4 +1,4 @@
-//! `broker health`: asks the running process over HTTP, as a container's health check does.
+//! `broker health`: calls the running process over HTTP, for a container's health check.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,10 +24,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// The longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
 
-/// Asks at an address; the answer's text.
+/// Calls `/livez` or `/readyz` at an address. Returns the text of the answer.
 ///
-/// Over TLS the certificate is not verified: this machine asks itself, by an address that is in few certificates, and sends
-/// no secret.
+/// Over TLS the certificate is not verified: the machine calls itself, by an address that few certificates contain, and sends no
+/// secret.
 ///
 /// # Errors
 /// No answer, or not alive or ready.
@@ -35,7 +35,7 @@ pub fn probe(address: SocketAddr, tls: bool, ready: bool) -> anyhow::Result<Stri
     get(address, tls, if ready { "/readyz" } else { "/livez" })
 }
 
-/// What the broker of this machine answers at a path with 200. `path` may have a query.
+/// The body of the 200 that the broker of this machine answers at a path. `path` may have a query.
 ///
 /// # Errors
 /// No answer, or another one.

@@ -1,6 +1,6 @@
-//! `broker init`: a pools file to begin with, from the routers that the gateway has.
+//! `broker init`: a pools file to start from, made from the routers of the gateway.
 //!
-//! A router whose path is above others is taken for their ingress; one below two of them belongs to the nearer one.
+//! A router whose path is a prefix of others' is taken as their ingress; a router below two of them belongs to the nearer one.
 
 use std::fmt::Write;
 
@@ -10,7 +10,7 @@ use super::check::GlFile;
 use gecholog_protocol::gl_config::GlConfig;
 use types::router::RouterPath;
 
-/// Below this path the gateway answers by itself.
+/// Below this path the gateway itself answers.
 const ECHO: &str = "/echo/";
 
 /// Arguments of `init`.
@@ -44,11 +44,11 @@ fn start(config: &GlConfig) -> anyhow::Result<String> {
         match path {
             Some(path) if router.is_kept() != Some(false) => paths.push(path),
             Some(path) => {
-                let _ = writeln!(out, "// Left out: {path}, which the gateway drops; broker check says why.");
+                let _ = writeln!(out, "// Left out: {path}, which the gateway drops; broker check reports why.");
             }
             None => {
                 let _ =
-                    writeln!(out, "// Left out: {}, whose path has a variable or is none.", one_line(&router.place));
+                    writeln!(out, "// Left out: {}, whose path has a variable or is invalid.", one_line(&router.place));
             }
         }
     }

@@ -1,8 +1,8 @@
-//! The command line: `broker` or `broker run` runs the broker, `broker health` asks a running one, `broker schema` prints
-//! the JSON Schema of the pools file for editors.
+//! The command line. `broker` or `broker run` runs the broker; the other commands are listed in [`Command`]: some reach running
+//! brokers over the bus ([`bus`]), and others only read files and settings.
 //!
 //! Every setting is a variable and a flag, except secrets: a flag can be read by anyone who lists the processes. The flags
-//! are accepted before and after a command; the help of a command lists only those that the command itself is about.
+//! are accepted before and after a command; the help of a command lists only those that affect it.
 
 pub mod bus;
 mod check;
@@ -24,34 +24,32 @@ pub use health::probe;
 pub use init::{InitArgs, init};
 pub use settings::{SettingsArgs, settings};
 
-/// An argument with a value that cannot be used. The exit code is the one of arguments that cannot be parsed, 2.
+/// An argument with an invalid value. The exit code is 2, as for arguments that cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct BadArgument(pub String);
 
-/// The standard output cannot be written. Where its reader went away, that is no failure.
+/// The standard output cannot be written. It is not treated as a failure if its reader has closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to the standard output: {0}")]
 pub struct OutputError(#[from] pub std::io::Error);
 
 /// Load balancer for LLM deployments, behind the gecholog gateway or without it.
 ///
-/// Tells the gateway, over NATS, which router serves each call, and leaves out those that fail. With --broker-relay it carries calls
-/// itself and retries them elsewhere; --config names its targets. Every flag is also an environment variable: --disabled-time is
-/// DISABLED_TIME, --config is BROKER_CONFIG. Only from the environment come secrets (NATS_TOKEN, NATS_URL, BROKER_ADMIN_TOKEN), the
-/// proxy's variables and those of OpenTelemetry (docs/settings.md).
+/// Tells the gateway, over NATS, which router serves each call, and leaves out those that fail. With --broker-relay it carries
+/// calls itself and retries them elsewhere; --config names its targets. Every flag is also an environment variable:
+/// --disabled-time is DISABLED_TIME, --config is BROKER_CONFIG. Only from the environment come secrets (NATS_TOKEN, NATS_URL,
+/// BROKER_ADMIN_TOKEN), the proxy's variables and those of OpenTelemetry (docs/settings.md).
 #[derive(Debug, Clone, Parser)]
 #[command(name = "broker", version)]
 pub struct Cli {
     /// What to do; without a command: run
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Settings.
     #[command(flatten)]
     pub flags: RawSettings,
 }
 
-/// The commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
     /// Run the broker (the default)
@@ -104,7 +102,7 @@ pub enum Command {
     Schema,
 }
 
-/// The settings that a command is about; its help lists no others. `None`: all of them.
+/// The settings that the help of a command lists. `None`: all of them.
 fn settings_of(command: &str) -> Option<&'static [&'static str]> {
     match command {
         "run" | "config" => None,
@@ -114,7 +112,7 @@ fn settings_of(command: &str) -> Option<&'static [&'static str]> {
     }
 }
 
-/// Where a command finds the settings that its help does not list.
+/// The note about settings in the help of a command.
 fn more_of(command: &str) -> Option<&'static str> {
     match command {
         "status" | "watch" | "why" | "drain" | "resume" | "disable" | "enable" | "weight" | "mode" => Some(
@@ -145,7 +143,7 @@ impl Cli {
     /// Reads a command line, the name of the program first.
     ///
     /// # Errors
-    /// It is not understood, or it asks for help or for the version; clap says which, and with which exit code.
+    /// It is invalid, or requests help or the version; clap's error has the text and the exit code.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         Self::from_arg_matches(&command().try_get_matches_from(arguments)?)
     }

@@ -1,4 +1,4 @@
-//! `broker config`: the settings in force, with secrets masked, and the pools as they are understood.
+//! `broker config`: the settings in force, with secrets masked, and the pools as they were parsed.
 
 use std::fmt::Write as _;
 
@@ -12,15 +12,14 @@ use crate::lint::render;
 use crate::status::ConfigStatus;
 use gecholog_protocol::ReplicaIdentity;
 
-/// How to print them.
 #[derive(Debug, Clone, Args)]
 pub struct SettingsArgs {
-    /// For people, or as one JSON document for programs, which has the health settings of each router too
+    /// As text, or as one JSON document, which also has the health settings of each router
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
-/// The settings that a broker would start with here.
+/// The settings with which a broker would start here.
 pub fn settings(args: &SettingsArgs, sources: &Sources, config: &Config) -> String {
     let settings = config::settings(sources, config);
     match args.format {

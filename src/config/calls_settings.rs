@@ -1,4 +1,5 @@
-//! The settings of finished calls: their memory, their file, the header that names a trace; and where one is asked for.
+//! The settings of finished calls: their memory, their file, the header of trace ids; and where the broker of this machine
+//! listens.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,17 +11,17 @@ use super::check::Resolver;
 use super::raw::Sources;
 use crate::calls::{self, file};
 
-/// Where the broker of this machine answers over HTTP and whether with TLS, if there is no bus to reach it over.
+/// The HTTP address of the broker of this machine and whether it uses TLS, if there is no bus over which it can be reached.
 ///
 /// # Errors
-/// What is wrong with the settings of bus and HTTP.
+/// The faults of the settings of bus and HTTP.
 pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
     check.telemetry();
     let bus = check.bus();
     let address = if bus { None } else { check.http().probe_address() };
     if !bus && address.is_none() && check.faults.is_empty() {
-        check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be asked");
+        check.secret_fault("BROKER_HTTP", "is off and so is the bus (BROKER_BUS): no broker can be reached");
     }
     let found = address.map(|address| (address, check.has_tls()));
     if check.faults.is_empty() { Ok(found) } else { Err(check.faults) }
@@ -62,7 +63,7 @@ impl Resolver {
     }
 }
 
-/// Whether the values of a header are secrets, which no record may hold.
+/// Whether the values of a header are secret, and so must not be in records.
 fn is_secret(name: &str) -> bool {
     let words = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "key"];
     words.iter().any(|word| name.contains(word))

@@ -1,4 +1,4 @@
-//! From what was written to what cannot be wrong. Every fault is collected; the first one stops nothing.
+//! Validates the settings. All faults are collected; the first one does not end the validation.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,13 +26,13 @@ const DEFAULT_ROUTERS: &str = "/azure/gpt35turbo/,/azure/gpt4/,/azure/dud/";
 /// The largest file of a token, credentials or certificates, in bytes.
 pub(super) const MAX_FILE_BYTES: u64 = 4 << 20;
 
-/// One switch as it was written, and where.
+/// A setting as it was written, and where.
 pub(super) struct Sourced {
     pub(super) place: String,
     pub(super) value: String,
 }
 
-/// Builds the settings, or lists everything that is wrong.
+/// Builds the settings, or lists all faults.
 pub fn resolve(sources: Sources) -> Resolved {
     let mut check = Resolver { faults: sources.faults.clone(), sources };
     let mut warnings = check.sources.notices.clone();
@@ -84,8 +84,8 @@ pub fn resolve(sources: Sources) -> Resolved {
     Resolved { config, warnings }
 }
 
-/// Where the broker of this machine listens, and whether with TLS: all that is needed to ask it, so that nothing else that is wrong
-/// by now, such as a pools file in the middle of being written, makes a running broker look unhealthy.
+/// The HTTP address of the broker of this machine, and whether it uses TLS. Only these settings are validated, so that another
+/// fault, such as a pools file that is just being written, does not make a running broker look unhealthy.
 ///
 /// # Errors
 /// What is wrong with the address.
@@ -96,8 +96,8 @@ pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
     if check.faults.is_empty() { Ok((http, tls)) } else { Err(check.faults) }
 }
 
-/// What is needed to talk to running brokers, and the log's settings, which every command refuses if they are misspelt: no other fault
-/// may keep an operator from a drain.
+/// The settings for reaching running brokers, and those of the log, which are validated by every command. Other faults must not
+/// keep an operator from draining a router.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -119,7 +119,7 @@ pub(super) struct Resolver {
 }
 
 impl Resolver {
-    /// What was written for a switch; a flag wins over a variable.
+    /// The text of a setting; a flag wins over a variable.
     pub(super) fn get(&self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<Sourced> {
         let written = |raw: &RawSettings, place: String| field(raw).clone().map(|value| Sourced { place, value });
         written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
@@ -187,7 +187,7 @@ impl Resolver {
         (settings, Some(file), rules)
     }
 
-    /// What holds for routers of which nothing else is said.
+    /// The defaults for routers without their own settings.
     fn defaults(&mut self) -> HealthDefaults {
         let failures = self.get("BROKER_FAILURE_STATUS", |raw| &raw.broker_failure_status);
         let failures = failures.map(|written| match FailureRule::parse(&written.value) {
@@ -292,7 +292,7 @@ impl Resolver {
         server
     }
 
-    /// Takes user, password or token out of the URLs, so that nothing that is shown later can carry them.
+    /// Removes user, password or token from the URLs, so that they cannot be shown later.
     fn urls(&mut self, urls: &str, settings: &mut nats::Settings) {
         for (place, part) in urls.split(',').map(str::trim).enumerate() {
             let place = format!("NATS_URL (number {})", place + 1);

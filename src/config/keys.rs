@@ -1,4 +1,4 @@
-//! The keys of settings and the names of their choices, as the types have them that settings are read into.
+//! The keys of settings and the names of their choices, taken from the types that settings are parsed into.
 
 use std::fmt;
 
@@ -9,12 +9,12 @@ use serde::forward_to_deserialize_any;
 /// The keys of an object of this type, or the names of this type's choices, in the order of its source.
 pub(super) fn keys<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut names: &[&str] = &[];
-    // It only notes what is asked for, and has no value.
+    // It only records the names, and has no value.
     let _ = T::deserialize(Names(&mut names));
     names
 }
 
-/// Takes the names that the code derived for a type asks for.
+/// A deserializer that records the names that a type's derived code expects.
 struct Names<'n>(&'n mut &'static [&'static str]);
 
 /// There is nothing to read.

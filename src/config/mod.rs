@@ -1,8 +1,8 @@
-//! Settings: from what was written (environment and flags) to what cannot be wrong.
+//! Settings: from texts (environment and flags) to validated values.
 //!
-//! Two stages. [`RawSettings`] mirrors what was written and validates nothing; [`resolve`] builds the settings that the other modules own
-//! and reports every fault at once, each with its place and what would be right. A secret is never shown, not even a wrong one.
-//! The pools may be in a file of their own ([`mod@file`]), which is read again while the broker runs.
+//! Two stages: [`RawSettings`] has the texts, without validation; [`resolve`] builds the settings that the other modules
+//! define, and reports all faults at once, each with its place and what would be right. Secrets are never shown, not even
+//! invalid ones. The pools may be in a file ([`mod@file`]), which is read again while the broker runs.
 
 mod calls_settings;
 mod check;
@@ -32,7 +32,7 @@ use crate::{calls, http, nats, relay, telemetry, traces};
 use balancer::broker;
 use types::mode::OperatingMode;
 
-/// Settings that cannot be wrong.
+/// The validated settings.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub broker: broker::BrokerSettings,
@@ -43,27 +43,26 @@ pub struct Config {
     pub mode: OperatingMode,
     /// Whether there is a bus: `BROKER_BUS`. Without one only the relay serves calls.
     pub bus: bool,
-    /// Where the bus is.
+    /// The bus.
     pub nats: nats::Settings,
     pub http: http::Settings,
-    /// Where finished calls go.
+    /// The memory and the file of finished calls.
     pub calls: calls::Settings,
-    /// Where they go as traces, if anywhere.
+    /// The export of finished calls as traces, if it is on.
     pub traces: Option<traces::Settings>,
-    /// Calls that are tried again elsewhere.
+    /// The relay.
     pub relay: relay::Settings,
     /// Host names and tokens that HTTP accepts.
     pub access: http::Access,
     /// Certificate and key for clients of HTTP and the relay; without them they speak plain HTTP.
     pub tls: Option<ServerTls>,
-    /// What is logged.
     pub telemetry: telemetry::Settings,
 }
 
-/// What is needed to talk to running brokers over the bus.
+/// The settings for reaching running brokers over the bus.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    /// Where the bus is.
+    /// The bus.
     pub nats: nats::Settings,
     pub token: Option<Token>,
     /// A header of trace ids besides the well-known ones, in small letters: `BROKER_TRACE_HEADER`.
@@ -73,9 +72,9 @@ pub struct Operator {
 /// A config or its faults, and warnings in either case.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The config, or everything that is wrong.
+    /// The config, or all faults.
     pub config: Result<Config, Vec<Fault>>,
-    /// Things that are odd and do no harm.
+    /// Notices that do not prevent a start.
     pub warnings: Vec<Fault>,
 }
 

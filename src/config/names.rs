@@ -1,4 +1,4 @@
-//! The names of our variables, and those that look like them.
+//! The names of the broker's variables, and names that are similar to them.
 //!
 //! A misspelt name would otherwise be a setting that silently does nothing. But not every unknown `BROKER_` variable is
 //! ours: for a service called broker, Kubernetes sets `BROKER_PORT`, `BROKER_SERVICE_HOST` and more by itself.
@@ -11,7 +11,7 @@ use super::{Fault, RawSettings};
 /// The variables of proxies, which have no flags.
 pub(super) const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
 
-/// Every variable that we read: the fields of [`RawSettings`], and those of proxies.
+/// Every variable of the broker: the fields of [`RawSettings`], and those of proxies.
 static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| {
     let fields = keys::<RawSettings>().iter().map(|field| field.to_ascii_uppercase());
     fields.chain(PROXIES.map(str::to_owned)).collect()
@@ -26,7 +26,7 @@ pub(super) fn is_known(name: &str) -> bool {
     names().any(|known| known == name)
 }
 
-/// The flag of a variable: the same with dashes, but the one that everybody guesses for the pools file.
+/// The flag of a variable: the same name with dashes, except for `--config`.
 pub(super) fn flag(name: &str) -> String {
     match name {
         "BROKER_CONFIG" => "--config".to_owned(),
@@ -39,15 +39,15 @@ pub(super) fn flag(name: &str) -> String {
 const MAX_EDIT_DISTANCE: usize = 2;
 const SHORT_NAME_CHARS: usize = 4;
 
-/// What is to be said of a name that is set and not ours.
+/// The message about a variable that is set and unknown.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// A misspelling of ours.
+    /// A misspelling of a known one.
     Fault(Fault),
     Warning(Fault),
 }
 
-/// Judges the name of a variable.
+/// Checks the name of a variable.
 pub(super) fn judge(name: &str) -> Option<Unknown> {
     if is_known(name) {
         return None;

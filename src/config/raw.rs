@@ -1,7 +1,7 @@
 //! Settings as written, from variables and flags: each is an optional text.
 //!
-//! `envy` stops at the first fault and panics on text that is not UTF-8. So it gets only valid texts and fills only optional texts;
-//! everything else is validated later, and all faults are reported at once.
+//! `envy` stops at the first fault and panics on text that is not UTF-8. So it gets only valid texts and fills only optional
+//! texts; everything else is validated later, and all faults are reported at once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -40,7 +40,8 @@ pub struct RawSettings {
     /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
     #[arg(long, global = true, value_name = "MINUTES", allow_hyphen_values = true)]
     pub(super) disabled_time: Option<String>,
-    /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool, of BROKER_INGRESS and BROKER_ROUTERS]
+    /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool, of BROKER_INGRESS and
+    /// BROKER_ROUTERS]
     #[arg(long = "config", global = true, value_name = "FILE")]
     pub(super) broker_config: Option<String>,
     /// File with prices of models over those that are shipped, in our own form or LiteLLM's; read again when it changes
@@ -96,7 +97,8 @@ pub struct RawSettings {
     /// Largest request body that the relay accepts, in MB [default: 50]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_relay_body: Option<String>,
-    /// Origins whose pages may call the relay (CORS), such as `https://chat.example.com`, separated by commas, or * [default: none]
+    /// Origins whose pages may call the relay (CORS), such as `https://chat.example.com`, separated by commas, or * [default:
+    /// none]
     #[arg(long, global = true, value_name = "ORIGINS")]
     pub(super) broker_cors: Option<String>,
     /// Timeout in seconds for a relay client to send its request body, and to read each part of the response [default: 60]

@@ -1,4 +1,4 @@
-//! The relay's settings: where it listens, where the gateway is, how much it takes at a time.
+//! The settings of the relay: its address, the gateway's, and its limits.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use balancer::broker;
 /// Pools that are not served, because the relay is off.
 pub(super) fn idle(relay: &relay::Settings, broker: &broker::BrokerSettings) -> Option<Fault> {
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
-    let problem = "only the relay serves it, and that is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
+    let problem = "only the relay serves it, and the relay is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
     relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
 }
 
@@ -59,7 +59,7 @@ impl Resolver {
         }
         if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
             room.body = (mb as usize) << 20;
-            // Else the largest body would always get 503.
+            // Otherwise the largest body would always get 503.
             room.bodies = room.bodies.max(relay::RelayLimits::for_one_body(room.body));
         }
         if let Some(seconds) =

@@ -1,11 +1,11 @@
-//! What of a value that is wrong may be shown in a fault: nothing that may be a secret.
+//! Decides which part of an invalid value a fault may show: nothing that may be a secret.
 //!
 //! The values of a target's headers and query are sent to it and often are its key, whatever their type by mistake; so
 //! may be a value with a name like a key's, anywhere; and a URL can have a password before its `@`.
 
 /// Keys of a target below which nothing is shown.
 pub(super) const SENT: [&str; 3] = ["headers", "query", "remove_headers"];
-/// What is part of the names of secrets, without case and without what separates words.
+/// Parts of the names of secrets, in small letters and without separators of words.
 const NAMES: [&str; 12] = [
     "accesskey",
     "apikey",
@@ -20,7 +20,7 @@ const NAMES: [&str; 12] = [
     "token",
     "virtualkey",
 ];
-/// What the keys of vendors begin with, in small letters.
+/// Prefixes of the vendors' keys, in small letters.
 const KEY_PREFIXES: [&str; 18] = [
     "sk-",
     "sk_",
@@ -41,20 +41,20 @@ const KEY_PREFIXES: [&str; 18] = [
     "absk",
     "r8_",
 ];
-/// Changes between small letters, capitals and digits in a word that a person wrote, at most: two in `gpt4o`.
+/// The most changes between small letters, capitals and digits in a word that a person wrote: `gpt4o` has two.
 const MAX_CHANGES: usize = 3;
-/// Letters and digits of a word on end, at most.
+/// The most letters and digits of a word without a separator.
 const MAX_RUN_CHARS: usize = 24;
 /// The longest value that is shown where one of a few names belongs, in bytes.
 const MAX_CHOICE_BYTES: usize = 40;
-/// The longest name that is shown of a header or a parameter, in bytes; longer ones are no names.
+/// The longest name of a header or a parameter that is shown, in bytes; longer ones are not names.
 const MAX_NAME_BYTES: usize = 64;
 
-/// Whether something of this name may be a secret.
+/// Whether the value of a field with this name may be secret.
 pub(super) fn is_name_of_secret(name: &str) -> bool {
     let plain: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect();
-    // Numbers of tokens, such as max_tokens, are no secrets.
+    // Numbers of tokens, such as max_tokens, are not secret.
     let plain = plain.replace("tokens", "");
     NAMES.iter().any(|part| plain.contains(part))
 }
@@ -79,7 +79,7 @@ pub(super) fn shown_choice(value: &str) -> Option<&str> {
     (value.len() <= MAX_CHOICE_BYTES && value.bytes().all(plain) && !has_key(value)).then_some(value)
 }
 
-/// Whether a part of a text looks like a key: it begins as vendors' keys do, or is drawn at random rather than written.
+/// Whether a part of a text looks like a key: it begins like vendors' keys, or looks random.
 fn has_key(text: &str) -> bool {
     let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_')));
     words.into_iter().any(|word| {
@@ -96,7 +96,7 @@ fn is_random(word: &str) -> bool {
     changes > MAX_CHANGES || longest > MAX_RUN_CHARS
 }
 
-/// A capital that begins a word is no change.
+/// A capital that begins a word is not a change.
 const fn is_change(pair: &[u8]) -> bool {
     match pair {
         [a, b] if a.is_ascii_digit() || b.is_ascii_digit() => a.is_ascii_digit() != b.is_ascii_digit(),
@@ -111,7 +111,7 @@ pub(super) fn shown_name(name: &str) -> &str {
     if name.len() <= MAX_NAME_BYTES && name.bytes().all(plain) { name } else { "…" }
 }
 
-/// A key of the file: what stands in its place by mistake may be a secret.
+/// A key of the file, which by mistake may be a secret.
 pub(super) fn shown_key(name: &str) -> &str {
     if has_key(name) { "…" } else { name }
 }

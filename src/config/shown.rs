@@ -1,4 +1,4 @@
-//! The settings in force, as they may be shown: each with its value, masked where it is secret, and where it comes from.
+//! The settings in force for display: each with its value, masked where it is secret, and its source.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::Config;
 use super::names::{PROXIES, flag, names};
 use super::raw::{RawSettings, Sources};
 
-/// Stands for what is secret.
+/// Replaces secrets.
 const MASK: &str = "***";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -50,7 +50,7 @@ pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
     names().map(setting).collect()
 }
 
-/// The setting that makes this one's default useless.
+/// The setting that replaces this one.
 fn replaced_by(name: &str) -> Option<&'static str> {
     match name {
         "GECHOLOG_HOST" => Some("NATS_URL"),
@@ -59,7 +59,7 @@ fn replaced_by(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What is written, by the names of the variables.
+/// The texts, by the names of the variables.
 fn texts(raw: &RawSettings) -> BTreeMap<String, String> {
     let Ok(Value::Object(fields)) = serde_json::to_value(raw) else { return BTreeMap::new() };
     let texts = fields.into_iter().filter_map(|(field, value)| match value {
@@ -81,8 +81,8 @@ fn defaults() -> BTreeMap<String, String> {
     defaults.collect()
 }
 
-/// A value without what is secret in it: all of a token or a password, the values of a list of named ones, and user, password and query
-/// of each URL.
+/// A value without its secret parts: a whole token or password, the values of a list of name=value, and user, password and
+/// query of each URL.
 fn masked(name: &str, value: &str) -> String {
     if ["HEADERS", "ATTRIBUTES"].iter().any(|end| name.ends_with(end)) {
         return value.split(',').map(masked_pair).collect::<Vec<_>>().join(",");
@@ -97,7 +97,7 @@ fn masked(name: &str, value: &str) -> String {
     value.to_owned()
 }
 
-/// One of `name=value,name=value`, where any value may be a secret; what has no name is masked whole.
+/// A list of `name=value`, where any value may be a secret; an element without a name is masked completely.
 fn masked_pair(pair: &str) -> String {
     let name = pair.split_once('=').map(|(name, _)| name.trim()).filter(|name| !name.is_empty());
     name.map_or(MASK.to_owned(), |name| format!("{name}={MASK}"))

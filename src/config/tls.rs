@@ -1,4 +1,4 @@
-//! TLS for clients: certificate and key, both or neither.
+//! The settings of TLS for clients: certificate and key, both or neither.
 
 use super::check::Resolver;
 use crate::server::{ServerTls, TlsFault};

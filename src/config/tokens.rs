@@ -12,8 +12,8 @@ impl Resolver {
         self.secret("NATS_TOKEN", token, file)
     }
 
-    /// The operators' token. A listener on the bus can try words against what it signs, so a short one
-    /// would not stay secret.
+    /// The operators' token. A listener on the bus can try tokens against its signatures, so a short one would not stay
+    /// secret.
     pub(super) fn admin_token(&mut self) -> Option<Token> {
         let token = self.get("BROKER_ADMIN_TOKEN", |raw| &raw.broker_admin_token);
         let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
@@ -32,7 +32,7 @@ impl Resolver {
             (None, Some(file)) => match files::read_text(file.value.as_ref(), MAX_FILE_BYTES) {
                 Ok(text) if !text.trim().is_empty() => Some(Secret(text.trim().to_owned())),
                 Ok(_) => {
-                    self.fault(&file, "the file is empty; it must hold the token");
+                    self.fault(&file, "the file is empty; it must contain the token");
                     None
                 }
                 Err(error) => {

@@ -1,7 +1,7 @@
 //! The settings of traces: the standard variables of OpenTelemetry, as far as they concern traces over HTTP.
 //!
-//! Without an endpoint, or with `OTEL_SDK_DISABLED=true`, there are no traces, and the others are not looked at: the one who set them
-//! may have meant other programs.
+//! Without an endpoint, or with `OTEL_SDK_DISABLED=true`, there are no traces, and the other variables are not validated: they
+//! may be meant for other programs.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Resolver {
         })
     }
 
-    /// Where traces go, if anywhere; `Some(None)`: what was written is wrong.
+    /// The endpoint of traces, if it is set; `Some(None)`: it is invalid.
     fn endpoint(&mut self) -> Option<Option<Uri>> {
         let own = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", |raw| &raw.otel_exporter_otlp_traces_endpoint);
         let (written, address) = match own {
@@ -92,7 +92,7 @@ impl Resolver {
         pairs.into_iter().map(|(name, value)| (name, Secret(value))).collect()
     }
 
-    /// What describes this process. The name of the service wins over the attribute of that name, as OpenTelemetry has it.
+    /// The resource attributes. The name of the service wins over the attribute of that name, as OpenTelemetry specifies.
     fn resource(&mut self) -> Vec<(String, String)> {
         let mut resource = vec![("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
         if let Some(written) = self.get("OTEL_RESOURCE_ATTRIBUTES", |raw| &raw.otel_resource_attributes) {
@@ -137,7 +137,7 @@ impl Resolver {
     }
 }
 
-/// Pairs as W3C's baggage writes them: `name=value`, separated by commas, values percent-encoded.
+/// Pairs in the form of W3C's baggage: `name=value`, separated by commas, values percent-encoded.
 fn pairs(written: &Sourced) -> Option<Vec<(String, String)>> {
     let parts = written.value.split(',').map(str::trim).filter(|part| !part.is_empty());
     let pair = |part: &str| {

@@ -1,5 +1,5 @@
-//! Server-sent events: decisions, finished calls and changes, four times a second, and at most [`MAX_COPIED`] of each at a time. A
-//! flood of calls is sampled, and the stream reports how many events were skipped.
+//! Server-sent events: decisions, finished calls and changes, four times a second, and at most [`MAX_COPIED`] of each at a
+//! time. A flood of calls is sampled, and the stream reports how many events were skipped.
 //!
 //! One task reads and formats the events for all listeners; one that cannot keep up is disconnected. Without listeners nothing is
 //! read.
@@ -26,9 +26,9 @@ use crate::calls::RecentRing;
 use crate::recent_decisions::Ring;
 use crate::shared_broker::{MAX_COPIED, SharedBroker};
 
-/// Interval at which events are read and sent to listeners. Listeners are not woken by the events themselves: that would be a system
-/// call of the thread that decides, of 4 us and at times 60, where a decision takes 0.1. Reading takes the lock once, for a
-/// short time.
+/// Interval at which events are read and sent to listeners. Listeners are not woken by the events themselves: that would be a
+/// system call of the thread that decides, of 4 us and at times 60, where a decision takes 0.1. Reading takes the lock once,
+/// for a short time.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// After this many polls without events a keep-alive comment is sent.
 const KEEPALIVE_POLLS: u32 = 40;

@@ -1,5 +1,6 @@
-//! The host names under which the API may be called. A foreign page can make a browser call this server under the page's own name, if
-//! that resolves to this server's address (DNS rebinding). The browser then sends that name as `Host`, and the call is rejected.
+//! The host names under which the API may be called. A foreign page can make a browser call this server under the page's own
+//! name, if that resolves to this server's address (DNS rebinding). The browser then sends that name as `Host`, and the call is
+//! rejected.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;

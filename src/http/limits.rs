@@ -24,8 +24,8 @@ use crate::shared_broker::SharedBroker;
 pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Connections that wait in the system until they are accepted; it may keep fewer (`net.core.somaxconn`).
 pub(super) const LISTEN_BACKLOG: u32 = 1_024;
-/// Further connections, which answer only probes (`/livez`, `/readyz`): a client that takes all the others cannot make the process
-/// look dead.
+/// Further connections, which answer only probes (`/livez`, `/readyz`): a client that takes all the others cannot make the
+/// process look dead.
 const SPARE_CONNECTIONS: usize = 8;
 /// Streams of events at a time, each on one of `MAX_CONNECTIONS`.
 pub(super) const MAX_STREAMS: usize = 16;
@@ -37,8 +37,8 @@ const PROBE_HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// A reader that takes nothing for this time is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of an answer that the system buffers for a slow reader, on each connection (Linux doubles the value). By default it would
-/// be megabytes, and a reader that stopped would be noticed only when they are full.
+/// Bytes of an answer that the system buffers for a slow reader, on each connection (Linux doubles the value). By default it
+/// would be megabytes, and a reader that stopped would be noticed only when they are full.
 pub(super) const SEND_BUFFER_BYTES: u32 = 128 << 10;
 /// Request line and headers together.
 const MAX_HEAD_BYTES: usize = 16 << 10;

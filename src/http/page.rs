@@ -1,5 +1,5 @@
-//! The page: three files in the binary, without a build step or external resources. Its content security policy lets the browser load
-//! and run only these, and forbids other pages to frame them.
+//! The page: three files in the binary, without a build step or external resources. Its content security policy lets the
+//! browser load and run only these, and forbids other pages to frame them.
 
 use axum::Router;
 use axum::http::header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY};

@@ -1,19 +1,19 @@
-//! Whether an answer of the broker reaches the router choice: the processors of the request (docs/gateway-protocol.md 1.3 to 1.5).
+//! The request processors: whether the broker's reply changes the router (docs/gateway-protocol.md 1.3 to 1.5).
 //!
-//! Either one modifier that writes `gl_path` itself, or an annotator that writes the stamp and, in a later row, a modifier
-//! that applies it. In observe mode nothing is applied, so the annotator alone is what it takes.
+//! Either one modifier writes `gl_path` itself, or an annotator writes the stamp and a modifier in a later row applies it. In
+//! observe mode nothing is applied, so the annotator alone suffices.
 
 use super::{Finding, Linter, either, not};
 use gecholog_protocol::gl_config::{Processor, Rows};
 use types::mode::OperatingMode;
 
-/// Timeout in milliseconds below which a pause of the machine costs an answer.
+/// The least timeout in milliseconds: with a shorter one a pause of the machine makes the reply too late.
 const MIN_TIMEOUT_MS: i64 = 5;
 
 /// A processor and the index of its row.
 pub(super) type Member<'a> = (usize, &'a Processor);
 
-/// The sync processors on a subject, or why there is none.
+/// The search result for sync processors on a subject.
 pub(super) enum ProcessorPlacement<'a> {
     Sync(Vec<Member<'a>>),
     OnlyAsync(&'a Processor),
@@ -68,7 +68,7 @@ impl<'a> Linter<'a> {
         }
     }
 
-    /// The sync request processors on a subject; without any, that is said.
+    /// The sync request processors on a subject; reports if there are none.
     fn find_processor(&mut self, rule: &'static str, subject: &str, effect: &str) -> Option<Vec<Member<'a>>> {
         let rows = &self.config.request;
         let fix = format!(
@@ -81,7 +81,7 @@ impl<'a> Linter<'a> {
                 self.find([Finding::error(rule, &one.place, reason, "write \"async\": false")]);
             }
             ProcessorPlacement::Missing { unsure } => {
-                let reason = format!("no request processor asks on {subject}: {effect}");
+                let reason = format!("no request processor sends requests to {subject}: {effect}");
                 let finding = Finding::error(rule, &rows.place, reason, fix);
                 self.find([if unsure { finding.unsure() } else { finding }]);
             }
@@ -89,7 +89,7 @@ impl<'a> Linter<'a> {
         None
     }
 
-    /// What holds for both members of the chain.
+    /// The checks for both processors of the chain.
     fn member(&mut self, one: &Processor) {
         let unsure = one.is_async.is_none().then_some(None);
         let finding = Finding::error("chain-unsure", &one.place, "is async", "write \"async\": false");
@@ -100,7 +100,7 @@ impl<'a> Linter<'a> {
         self.plan.mode == OperatingMode::Observe
     }
 
-    /// The one-row configuration in observe mode: it does no harm, and is of little use.
+    /// The one-row configuration in observe mode, which has no effect.
     fn unseen(&mut self, one: &Processor) {
         let reason = "is a modifier, which never adds a field: in observe mode nothing shows what would be chosen";
         let fix = "write \"modifier\": false and name \"broker\" in its output_fields_write";
@@ -154,11 +154,11 @@ impl<'a> Linter<'a> {
         }
     }
 
-    /// The fields that the deciding processor must see.
+    /// The fields that the deciding processor needs.
     fn inputs(&mut self, one: &Processor) {
-        self.input(one, "gl_path", "without it no request is known to be ours");
+        self.input(one, "gl_path", "without it the ingress of a request is not known");
         if let Some(field) = self.needs.param() {
-            self.body(one, &format!("a strategy asks for {field} and finds nothing"));
+            self.body(one, &format!("a strategy reads {field} and finds nothing"));
         }
         if let Some((_, router)) = self.needs.tokens() {
             self.body(one, &format!("the budget of {router} counts only the tokens that the log reports"));
@@ -168,12 +168,7 @@ impl<'a> Linter<'a> {
         }
         if let Some(field) = self.needs.header() {
             let visible = either(one.input.passes("outbound_headers"), one.input.passes("ingress_headers"));
-            self.missing_field(
-                one,
-                visible,
-                "ingress_headers",
-                &format!("a strategy asks for {field} and finds nothing"),
-            );
+            self.missing_field(one, visible, "ingress_headers", &format!("a strategy reads {field} and finds nothing"));
         }
     }
 
@@ -189,7 +184,7 @@ impl<'a> Linter<'a> {
     fn missing_field(&mut self, one: &Processor, visible: Option<bool>, field: &str, effect: &str) {
         let reason = format!("does not see {field}: {effect}");
         let fix = format!("name \"{field}\" in its input_fields_include, and not in its input_fields_exclude");
-        // Two needs of the same field are one thing to fix.
+        // Two needs of the same field have one fix.
         if !self.findings.iter().any(|finding| finding.place == one.place && finding.fix == fix) {
             self.find(Finding::error("input-field", &one.place, reason, fix).when(not(visible)));
         }
@@ -222,7 +217,7 @@ impl<'a> Linter<'a> {
         self.find(finding.when(one.required));
     }
 
-    /// Whether it asks on a subject of ours, for what that subject is for.
+    /// Whether it is on a subject of ours, in the context that this subject is for.
     pub(super) fn is_ours(&self, one: &Processor) -> bool {
         let subject = self.plan.subject;
         one.subject

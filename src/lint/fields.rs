@@ -1,10 +1,10 @@
-//! Keys and conditions that cannot distinguish clients (docs/gateway-protocol.md 2.4, 2.5).
+//! Keys and conditions that are the same for all clients (docs/gateway-protocol.md 2.4, 2.5).
 
 use super::{Finding, Linter, not};
 use balancer::strategy::Field;
 use gecholog_protocol::gl_config::canonical;
 
-/// Where the broker looks for a session.
+/// The header in which the broker finds the session.
 const SESSION: &str = "Session-Id";
 
 impl Linter<'_> {
@@ -24,7 +24,7 @@ impl Linter<'_> {
             self.find(Finding::error("masked-field", &place, reason, fix).when(config.masked.has(&header)));
             if field == Field::Session {
                 let reason = format!(
-                    "the gateway carries sessions in {} and not in {SESSION}, where the broker looks for them",
+                    "the gateway carries sessions in {} and not in {SESSION}, where the broker reads them",
                     config.session_header
                 );
                 let finding = Finding::error(

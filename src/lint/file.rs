@@ -1,4 +1,4 @@
-//! The file as a whole: whether the gateway accepts it, and what depends on variables.
+//! The file as a whole: whether the gateway accepts it, and its unset variables.
 
 use super::{Finding, Linter};
 
@@ -12,20 +12,15 @@ impl Linter<'_> {
             self.find([Finding::warning("variable-unset", place, reason, fix)]);
         }
         for fault in &config.faults {
-            self.find([Finding::fault(
-                "file-refused",
-                fault,
-                "the gateway rejects the whole file",
-                "write it as the rule says",
-            )]);
+            self.find([Finding::fault("file-refused", fault, "the gateway rejects the whole file", "follow the rule")]);
         }
         let crashes = config.routers.iter().filter(|router| router.is_kept() != Some(false));
         for fault in crashes.filter_map(|router| router.crash.as_ref()) {
             let finding = Finding::fault(
                 "file-crashes",
                 fault,
-                "the gateway takes the file and ends when it starts",
-                "write it as the rule says",
+                "the gateway accepts the file and exits when it starts",
+                "follow the rule",
             );
             self.find([finding]);
         }

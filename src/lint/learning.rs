@@ -1,4 +1,5 @@
-//! Whether the broker learns how calls end: its response processor and the gateway's log (docs/gateway-protocol.md 1.2, 3.4).
+//! Whether the broker learns the outcome of calls: its response processor and the gateway's log (docs/gateway-protocol.md 1.2,
+//! 3.4).
 
 use super::chain::{ProcessorPlacement, asked};
 use super::{Finding, Linter, not};
@@ -6,14 +7,14 @@ use gecholog_protocol::gl_config::{Filter, Processor};
 use types::outcome::{FailureRule, JudgedAnswer};
 use types::router::RouterPath;
 
-/// A field that learning needs, what is lost without it, and whether that is everything.
+/// A field that learning needs, the effect if it is missing, and whether then nothing can be learnt.
 type Field = (&'static str, &'static str, bool);
 
 const OUTCOME: [Field; 4] = [
     ("gl_path", "the answer has no router", true),
     ("inbound_status_code", "the upstream's status is not known", true),
     ("inbound_headers", "an upstream that cannot be reached looks like one that answered", false),
-    ("egress_headers", "a message and its log entry cannot find each other", false),
+    ("egress_headers", "a message and its log entry cannot be matched", false),
 ];
 
 const LOG_REQUEST: [Field; 4] = [
@@ -28,7 +29,7 @@ const LOG_RESPONSE: [Field; 6] = [
     ("inbound_status_code", "nothing can be learnt from the log", true),
     ("egress_status_code", "the status that the client got is not known", false),
     ("inbound_headers", "an upstream that cannot be reached looks like one that answered", false),
-    ("inbound_payload", "a deployment that does not exist and the use of tokens are not seen", false),
+    ("inbound_payload", "missing deployments and the usage of tokens are not noticed", false),
     ("outbound_inbound_timer", "latency is not known", false),
 ];
 
@@ -48,7 +49,7 @@ impl Linter<'_> {
         self.stamps();
     }
 
-    /// The processor that reports how calls end before the client has its answer; whether there is one.
+    /// The processor that reports outcomes before the client gets the answer. Returns whether there is one.
     fn outcome(&mut self) -> bool {
         let subject = format!("{}.outcome", self.plan.subject);
         let rows = &self.config.response;
@@ -67,7 +68,7 @@ impl Linter<'_> {
                 self.outcome_fields(one);
             }
             ProcessorPlacement::Missing { unsure } => {
-                let reason = format!("no response processor reports on {subject} how calls end: {late}");
+                let reason = format!("no response processor reports outcomes to {subject}: {late}");
                 let finding = Finding::warning("outcome-missing", &rows.place, reason, fix);
                 self.find([if unsure { finding.unsure() } else { finding }]);
             }
@@ -76,7 +77,7 @@ impl Linter<'_> {
             rows.all().filter(|(_, one)| one.subject.is(self.plan.subject) == Some(true)).collect::<Vec<_>>()
         {
             let reason =
-                "asks on the subject of the requests without egress_status_code, so its messages look like requests";
+                "sends to the subject of requests without egress_status_code, so its messages look like requests";
             let fix = "name \"egress_status_code\" in its input_fields_include";
             let finding = Finding::error("response-unmarked", &one.place, reason, fix);
             self.find(finding.when(not(one.input.passes("egress_status_code"))));
@@ -92,7 +93,7 @@ impl Linter<'_> {
         self.hidden(rule, &filter.place, filter, fields, "fields_include", true);
     }
 
-    /// One finding for all fields that a filter hides.
+    /// One finding for all fields that a filter removes.
     fn hidden(&mut self, rule: &'static str, place: &str, filter: &Filter, fields: &[Field], list: &str, fatal: bool) {
         let hidden: Vec<_> = fields.iter().filter(|(field, _, _)| filter.passes(field) != Some(true)).collect();
         if hidden.is_empty() {
@@ -118,7 +119,7 @@ impl Linter<'_> {
         let (config, rule) = (self.config, "stamps-unseen");
         let effect = match (self.needs.learns(), self.needs.tokens()) {
             (Some(ingress), _) => {
-                format!("fastest and least_busy of {ingress} do not know which calls are in progress")
+                format!("fastest and least_busy of {ingress} do not know the calls in flight")
             }
             (None, Some((_, router))) => {
                 format!("the budget of {router} counts the tokens that calls may use and not those they did")
@@ -138,7 +139,7 @@ impl Linter<'_> {
         self.find(Finding::warning(rule, &filter.place, reason, fix).when(not(filter.passes("broker"))));
     }
 
-    /// A 401 is logged only with `log_unauthorized`; a sync processor sees an upstream's in any case.
+    /// A 401 is logged only with `log_unauthorized`; a sync processor gets an upstream's in any case.
     fn unauthorized(&mut self, reported: bool) {
         let pools = &self.needs.pools;
         let strict = |router: &&RouterPath| self.plan.settings.for_router(router).failures.disables(401);

@@ -1,8 +1,8 @@
-//! Whether the gateway's configuration and the pools fit together, found out before they go live.
+//! Checks before a deployment whether the gateway's configuration and the pools fit together.
 //!
-//! Pure: two values in, findings out. Each finding says where, why, and what would fix it; none shows an
-//! expanded value, because the configuration is read as written. What depends on a variable that is unset here is
-//! neither an error nor correct: its severity is [`Severity::CannotSay`].
+//! Pure: two values in, findings out. Each finding has a place, a reason and a fix, and shows no expanded value, because the
+//! configuration is read as written. What depends on a variable that is unset here is neither correct nor an error: its severity
+//! is [`Severity::CannotSay`].
 
 mod chain;
 mod fields;
@@ -25,11 +25,11 @@ use types::mode::OperatingMode;
 
 pub use render_tree::render;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
-    /// It will not work.
+    /// It does not work.
     Error,
     /// It depends on a variable that is unset here.
     CannotSay,
@@ -37,32 +37,30 @@ pub enum Severity {
     Warning,
 }
 
-/// One thing to know before it goes live.
+/// A problem of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
     pub severity: Severity,
-    /// What kind of finding it is, for scripts.
+    /// The name of the rule, for scripts.
     pub rule: &'static str,
-    /// Where: file, line, column and path; or pool and router.
+    /// File, line, column and path; or pool and router.
     pub place: String,
     /// The cause and its effect.
     pub reason: String,
     pub fix: String,
 }
 
-/// What the broker would do.
+/// The settings of the broker that the checks need.
 #[derive(Debug, Clone, Copy)]
 pub struct LintInput<'a> {
-    /// Its pools and routers.
     pub settings: &'a BrokerSettings,
     /// The subject of the requests.
     pub subject: &'a str,
     /// The subject of the gateway's log.
     pub logger_subject: &'a str,
-    /// Whether its answers change anything.
+    /// Whether its decisions are applied.
     pub mode: OperatingMode,
-    /// Whether the gateway asks it over the bus. If not, calls reach the gateway only from the relay.
+    /// Whether it is connected to the bus. If not, calls reach the gateway only from the relay.
     pub bus: bool,
 }
 
@@ -125,7 +123,7 @@ impl Linter<'_> {
     }
 }
 
-/// All findings, the worst first. `strict`: what is unknown is an error.
+/// All findings, the most severe first. `strict`: unknown ones are errors.
 pub fn check(plan: LintInput<'_>, config: &GlConfig, strict: bool) -> Vec<Finding> {
     let mut check = Linter { plan, config, needs: PoolsNeeds::for_settings(plan.settings), findings: Vec::new() };
     check.whole();
@@ -151,15 +149,15 @@ pub fn check(plan: LintInput<'_>, config: &GlConfig, strict: bool) -> Vec<Findin
     findings
 }
 
-/// Whether the gateway has a part in what the broker would do over the bus: a pool that not only the relay serves.
+/// Whether the gateway serves a pool, which the broker then balances over the bus.
 pub fn needs_gateway(plan: LintInput<'_>) -> bool {
     plan.bus && !PoolsNeeds::for_settings(plan.settings).pools.is_empty()
 }
 
-/// What stays unchecked without the gateway's configuration: the routers that the relay sends calls to through the gateway.
+/// The warning, without the gateway's configuration, about routers to which the relay sends calls through the gateway.
 pub fn without_gateway(plan: LintInput<'_>) -> Vec<Finding> {
     let unchecked = |(ingress, _): (&_, _)| {
-        let reason = "its routers are the gateway's, and whether the gateway has them was not checked";
+        let reason = "whether the gateway has its routers was not checked";
         Finding::warning("routers-unchecked", format!("pool {ingress}"), reason, "add --gl-config FILE")
     };
     PoolsNeeds::for_settings(plan.settings).pools.into_iter().map(unchecked).collect()

@@ -1,25 +1,25 @@
-//! What the pools need of a request, and so of the gateway's configuration.
+//! The fields of requests that the pools need, and so the gateway's configuration must provide.
 
 use balancer::broker::{BrokerSettings, PoolSettings};
 use balancer::strategy::{Field, Policy, Target, TargetKind};
 use types::router::RouterPath;
 
-/// What one pool asks for.
+/// The needs of one pool.
 #[derive(Debug, Default)]
 pub(super) struct PoolNeeds<'a> {
     /// Its routers, each once, in the order of the tree.
     pub(super) routers: Vec<&'a RouterPath>,
-    /// The fields that strategies ask for, each once.
+    /// The fields that strategies read, each once.
     pub(super) fields: Vec<&'a Field>,
     /// Whether a target changes the request.
     pub(super) patches: bool,
-    /// Whether a strategy chooses by the calls that are in progress.
+    /// Whether a strategy chooses by calls in flight.
     pub(super) learns: bool,
     /// A router whose budget counts tokens.
     pub(super) tokens: Option<&'a RouterPath>,
 }
 
-/// What all pools ask for.
+/// The needs of all pools.
 #[derive(Debug)]
 pub(super) struct PoolsNeeds<'a> {
     pub(super) pools: Vec<(&'a RouterPath, PoolNeeds<'a>)>,
@@ -35,7 +35,7 @@ impl<'a> PoolsNeeds<'a> {
             needs.tokens = needs.routers.iter().copied().find(|router| counts(router));
             (&pool.ingress, needs)
         };
-        // A pool that only the relay serves asks nothing of the gateway.
+        // A pool that only the relay serves needs nothing from the gateway.
         let asked = settings.pools.iter().filter(|pool| !settings.relayed.contains(&pool.ingress));
         Self { pools: asked.map(pool).collect() }
     }
@@ -45,7 +45,7 @@ impl<'a> PoolsNeeds<'a> {
         self.pools.iter().any(|(_, pool)| pool.patches)
     }
 
-    /// The ingress of a pool that chooses by the calls that are in progress.
+    /// The ingress of a pool that chooses by calls in flight.
     pub(super) fn learns(&self) -> Option<&'a RouterPath> {
         self.pools.iter().find(|(_, pool)| pool.learns).map(|(ingress, _)| *ingress)
     }
@@ -59,19 +59,19 @@ impl<'a> PoolsNeeds<'a> {
         self.pools.iter().flat_map(|(_, pool)| pool.fields.iter().copied())
     }
 
-    /// A field of the JSON body that a strategy asks for.
+    /// A field of the JSON body that a strategy reads.
     pub(super) fn param(&self) -> Option<&'a Field> {
         self.fields().find(|field| matches!(field, Field::Param(_)))
     }
 
-    /// A header that a strategy asks for.
+    /// A header that a strategy reads.
     pub(super) fn header(&self) -> Option<&'a Field> {
         self.fields().find(|field| matches!(field, Field::Header(_) | Field::Session))
     }
 
-    /// Why the broker must see the body, if it must.
+    /// Why the broker needs the body, if it does.
     pub(super) fn body(&self) -> Option<String> {
-        let param = self.param().map(|field| format!("a strategy asks for {field}"));
+        let param = self.param().map(|field| format!("a strategy reads {field}"));
         let tokens = || self.tokens().map(|(_, router)| format!("the budget of {router} counts tokens"));
         if self.patches() {
             Some("a target has override_params or a model_map".to_owned())
@@ -100,7 +100,7 @@ impl<'a> PoolNeeds<'a> {
     }
 }
 
-/// The fields that a strategy asks for.
+/// The fields that a strategy reads.
 fn asked(mode: &Policy) -> Vec<&Field> {
     match mode {
         Policy::Sticky(field) => vec![field],

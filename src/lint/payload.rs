@@ -3,7 +3,7 @@
 use super::{Finding, Linter};
 
 /// The default limit of a bus, in words.
-const MAXIMUM: &str = "1 MiB unless the bus's max_payload says otherwise";
+const MAXIMUM: &str = "1 MiB unless max_payload of the bus is set";
 
 impl Linter<'_> {
     pub(super) fn payload(&mut self) {
@@ -15,7 +15,7 @@ impl Linter<'_> {
         for (one, fields, need) in ours {
             let visible = fields.map(|field| one.input.passes(field) == Some(true));
             let lost = format!(
-                "a call whose message is larger than the bus carries ({MAXIMUM}) bypasses the broker; images make it that large"
+                "a call whose message is larger than the limit of the bus ({MAXIMUM}) bypasses the broker; images make it that large"
             );
             let [first, second] = fields;
             let finding = match (visible, need) {

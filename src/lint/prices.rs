@@ -1,4 +1,4 @@
-//! The models that the pools name: those that are retired soon, and those whose price is unknown where prices matter.
+//! The models that the pools name: those that retire soon, and those whose price is unknown where it is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use balancer::broker::BrokerSettings;
 use balancer::strategy::{Target, TargetKind};
 use types::router::RouterPath;
 
-/// A model that is retired within this many days is worth a warning.
+/// A model that retires within this many days gets a warning.
 const RETIRES_WITHIN_DAYS: i32 = 60;
 
-/// What is looked at.
+/// The input of the check.
 #[derive(Debug, Clone, Copy)]
 pub struct ModelPlan<'a> {
     pub settings: &'a BrokerSettings,
@@ -29,18 +29,18 @@ pub struct ModelPlan<'a> {
     pub today: Date,
 }
 
-/// A model that a target is sent.
+/// A model of a target.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct NamedModel<'a> {
     router: &'a RouterPath,
     model: &'a str,
 }
 
-/// The models that the settings name, and for each the names under which clients ask for it: `None` where the settings do not
-/// say them.
+/// The models that the settings name, each with the names by which clients request it; `None` where the settings do not have
+/// them.
 type NamedModels<'a> = BTreeMap<NamedModel<'a>, BTreeSet<Option<&'a str>>>;
 
-/// All findings, which are warnings: only what settings name is known, clients may ask for other models.
+/// All findings. They are warnings: only the models of the settings are known, and clients may request others.
 pub fn check(plan: &ModelPlan<'_>) -> Vec<Finding> {
     let mut named = NamedModels::new();
     for pool in &plan.settings.pools {
@@ -58,7 +58,7 @@ fn models<'a>(target: &'a Target, named: &mut NamedModels<'a>) {
             let mut add = |asked, model| {
                 named.entry(NamedModel { router, model }).or_default().insert(asked);
             };
-            // What is set always wins over what is renamed.
+            // A model that is set wins over one that is renamed.
             match target.patch.merge.get("model") {
                 Some(Value::String(model)) => add(None, model),
                 Some(_) => {}
@@ -69,8 +69,8 @@ fn models<'a>(target: &'a Target, named: &mut NamedModels<'a>) {
 }
 
 impl ModelPlan<'_> {
-    /// The row that says when a model is retired: of the provider whose host it is or that the pools file names. None for a
-    /// server of one's own; a router of the gateway may be of any provider.
+    /// The row with the date on which a model retires: of the provider of this host or of the pools file. `None` for a
+    /// self-hosted server; a router of the gateway may be of any provider.
     fn row(&self, named: &NamedModel<'_>) -> Option<&Arc<PriceRow>> {
         let provider = match self.direct.get(named.router) {
             Some(direct) => Some(direct.host_provider().or_else(|| direct.provider_name())?),
@@ -101,7 +101,7 @@ impl ModelPlan<'_> {
         ))
     }
 
-    /// What the relay finds no price for.
+    /// A model without a price.
     fn unknown_price(&self, named: &NamedModel<'_>, asked: &BTreeSet<Option<&str>>) -> Option<Finding> {
         let provider = self.direct.get(named.router).and_then(|direct| direct.host_provider());
         let priced = Priced { router: named.router.as_str(), provider };

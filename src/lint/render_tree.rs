@@ -1,8 +1,8 @@
-//! A pool's tree as text, so that people see what they wrote: shares where chance or turns decide, the order of a fallback,
-//! the fields that a key or a condition asks for.
+//! A pool's tree as text: the shares of random and round-robin policies, the order of a fallback, and the fields that a key or a
+//! condition reads.
 //!
-//! The shares are those with everything serving. They multiply down, as long as nothing but weights decides; below a
-//! condition the number of calls is unknown, so there they are shares of the calls that reach it.
+//! The shares are those with all targets available. They are multiplied from branch to branch as long as only weights decide;
+//! below a condition they are shares of the calls that reach it, whose number is unknown.
 
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ pub fn render(pool: &PoolSettings) -> String {
     out
 }
 
-/// The targets of a branch, which itself gets this share of the calls; unknown below a condition.
+/// The targets of a branch with this share of the calls; `None` below a condition.
 fn branch(out: &mut String, mode: &Policy, targets: &[Target], share: Option<f64>, indent: &str) {
     let weight = |target: &Target| if gives_nothing(target) { 0.0 } else { target.weight };
     let total: f64 = targets.iter().map(weight).sum();
@@ -66,7 +66,7 @@ fn when(conditions: &[Condition], default: Option<u16>, place: usize) -> String 
     format!("{}: ", parts.join("; "))
 }
 
-/// Whether it is taken out, or everything in it is.
+/// Whether it, or every target in it, is drained.
 fn gives_nothing(target: &Target) -> bool {
     target.drained
         || match &target.kind {
@@ -108,10 +108,10 @@ fn name(mode: &Policy) -> String {
     match mode {
         Policy::LoadBalance => "loadbalance".to_owned(),
         Policy::RoundRobin => "round_robin".to_owned(),
-        Policy::Fallback => "fallback, the first that serves".to_owned(),
-        Policy::Fastest => "fastest, no shares: by what was learnt".to_owned(),
+        Policy::Fallback => "fallback, the first that is available".to_owned(),
+        Policy::Fastest => "fastest, no shares: by expected time".to_owned(),
         Policy::LeastBusy => "least_busy, no shares: by the calls in progress".to_owned(),
         Policy::Sticky(field) => format!("sticky by {field}"),
-        Policy::Conditional { .. } => "conditional, shares below are of the calls that come there".to_owned(),
+        Policy::Conditional { .. } => "conditional, shares below are of the calls that reach it".to_owned(),
     }
 }

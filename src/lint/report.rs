@@ -1,4 +1,4 @@
-//! Findings as people and programs read them.
+//! Findings as text and as JSON.
 
 use std::fmt::Write;
 
@@ -27,7 +27,7 @@ fn count(findings: &[Finding], severity: Severity) -> usize {
     findings.iter().filter(|finding| finding.severity == severity).count()
 }
 
-/// Whether it may go live.
+/// Whether there are no errors.
 pub fn is_ok(findings: &[Finding]) -> bool {
     count(findings, Severity::Error) == 0
 }
@@ -52,7 +52,7 @@ pub fn json(findings: &[Finding], settings: &BrokerSettings) -> String {
     out
 }
 
-/// The findings, the worst first, and then each pool as it was understood.
+/// The findings, the most severe first, and then each pool as it was parsed.
 pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
     let mut out = String::new();
     for (severity, title) in

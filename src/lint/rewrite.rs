@@ -1,13 +1,13 @@
-//! What a call does not take from the router it is sent to (docs/gateway-protocol.md 1.4, 2.4, 4.4, 4.5): only scheme, host and path are
-//! the target's. Parameters of the query and static headers stay those of the ingress router, and a static header that is
-//! masked is never sent.
+//! The parts of a router that a balanced call does not get (docs/gateway-protocol.md 1.4, 2.4, 4.4, 4.5): only scheme, host and
+//! path are those of the chosen router. Query parameters and static headers stay those of the ingress router, and a masked
+//! static header is never sent.
 
 use super::routers::{Found, find};
 use super::{Finding, Linter};
 use gecholog_protocol::gl_config::{Router, Text};
 use types::router::RouterPath;
 
-/// Headers and parameters that do no harm at an upstream that does not expect them.
+/// Headers and parameters that upstreams ignore if they do not expect them.
 const HARMLESS: [&str; 3] = ["content-type", "accept", "api-version"];
 
 impl Linter<'_> {
@@ -18,7 +18,7 @@ impl Linter<'_> {
         for (ingress, targets) in pools {
             let kept = |path: &RouterPath| match find(config, path) {
                 Found::Usable(router) => Some(router),
-                // What perhaps is dropped is judged as if it were not.
+                // A router that may be dropped is checked as if it were not.
                 Found::Dropped(router) if router.is_kept().is_none() => Some(router),
                 _ => None,
             };
@@ -113,7 +113,7 @@ fn harmless(name: &str) -> bool {
     HARMLESS.iter().any(|harmless| harmless.eq_ignore_ascii_case(name))
 }
 
-/// Whether two texts are the same; what was written alike is, whatever its variables say.
+/// Whether two texts are the same; equal texts are, whatever the values of their variables.
 fn same(one: &Text, other: &Text) -> Option<bool> {
     if one.to_string() == other.to_string() { Some(true) } else { Some(one.value()? == other.value()?) }
 }
@@ -137,7 +137,7 @@ fn parameters(query: &[Text; 2]) -> Vec<(&str, &str)> {
     parameters
 }
 
-/// A query as it was written, without the values of parameters that may be keys.
+/// A query as written, without the values of parameters that may be keys.
 fn shown(query: &[Text; 2]) -> String {
     let pair = |pair: &str| match pair.split_once('=') {
         Some((name, value)) if !harmless(name) && !value.starts_with('$') => format!("{name}=…"),

@@ -4,16 +4,16 @@ use super::{Finding, Linter, Severity};
 use gecholog_protocol::gl_config::{GlConfig, Router};
 use types::router::RouterPath;
 
-/// Below this path the gateway answers by itself.
+/// Below this path the gateway itself answers.
 const ECHO: &str = "/echo/";
 
 /// Whether the gateway has a path that a pool names.
 pub(super) enum Found<'a> {
     Usable(&'a Router),
-    /// Perhaps only: it can depend on a variable that is unset here.
+    /// It may have it: that depends on a variable that is unset here.
     Dropped(&'a Router),
     Missing,
-    /// Perhaps there is one, whose path depends on such a variable.
+    /// There may be one, whose path depends on such a variable.
     Unsure,
 }
 
@@ -39,7 +39,7 @@ pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
 fn dropped(rule: &'static str, router: &Router, effect: &str) -> Vec<Finding> {
     let perhaps = router.is_kept().is_none();
     let faults = router.broken.iter().filter(|fault| fault.sure || perhaps);
-    faults.map(|fault| Finding::fault(rule, fault, effect, "write it as the rule says")).collect()
+    faults.map(|fault| Finding::fault(rule, fault, effect, "follow the rule")).collect()
 }
 
 impl Linter<'_> {
@@ -108,7 +108,7 @@ impl Linter<'_> {
         }
     }
 
-    /// Routers below an ingress that are in no pool take calls away from it: the longest prefix wins.
+    /// Routers below an ingress that are in no pool get calls in its place: the longest prefix wins.
     fn below(&mut self, ingress: &RouterPath, pools: &[(&RouterPath, Vec<&RouterPath>)]) {
         for router in self.config.routers.iter().filter(|router| router.is_kept() == Some(true)) {
             let Some(path) = router.path.value() else { continue };
@@ -128,7 +128,7 @@ impl Linter<'_> {
         }
     }
 
-    /// Routers that the gateway drops and no pool names: nothing else reports them.
+    /// Routers that the gateway drops and no pool names, which nothing else reports.
     fn dropped(&mut self, pools: &[(&RouterPath, Vec<&RouterPath>)]) {
         for router in self.config.routers.iter().filter(|router| router.is_kept() == Some(false)) {
             let named = |path: &&RouterPath| router.path.is(path.as_str()) == Some(true);
@@ -141,7 +141,7 @@ impl Linter<'_> {
         }
     }
 
-    /// A router of the gateway that was probably meant. Only one whose path was written as it is.
+    /// The router of the gateway that was probably meant; only one whose path has no variables.
     fn near(&self, path: &RouterPath) -> Option<String> {
         let plain =
             self.config.routers.iter().filter(|router| !router.path.has_variable() && router.is_kept() == Some(true));

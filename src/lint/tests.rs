@@ -499,14 +499,14 @@ fn a_tree_with_its_shares() {
     let expected = "\
 /azure/  loadbalance
 ├─  90.0 %  /a/  sets max_tokens  removes user
-├─  10.0 %  backup  fallback, the first that serves
+├─  10.0 %  backup  fallback, the first that is available
 │  ├─   0.0 %  1. /b/  drained
 │  ├─  10.0 %  2. round_robin
 │  │  ├─   7.5 %  /c/
 │  │  └─   2.5 %  /d/
 │  └─   0.0 %  3. /e/  sets model (by model_map)
 └─   0.0 %  /f/
-/by/  conditional, shares below are of the calls that come there
+/by/  conditional, shares below are of the calls that reach it
 ├─ condition 1 on headers.X-Tier: gold  sticky by params.user
 │  ├─  50.0 %  /a/
 │  └─  50.0 %  /b/

@@ -53,7 +53,8 @@ pub struct AdminEndpoints<'a> {
     pub wrong_tokens: &'a WrongTokenLimiter,
 }
 
-/// The steps of a replica's start: it receives commands before it asks the other replicas for their state, so that none is missed.
+/// The steps of a replica's start: it receives commands before it asks the other replicas for their state, so that none is
+/// missed.
 #[derive(Debug)]
 pub struct Start {
     /// Signalled when commands are received.

@@ -1,6 +1,6 @@
-//! Exchanges between replicas which target made which response, thread, file or batch ([`crate::relay::Affinity`]): what is learnt, in
-//! batches, and everything to a replica that starts. The messages are not signed: a forged one at worst prefers a target that may
-//! serve the call anyway.
+//! Exchanges between replicas which target made which response, thread, file or batch ([`crate::relay::Affinity`]): what is
+//! learnt, in batches, and everything to a replica that starts. The messages are not signed: a forged one at worst prefers a
+//! target that may serve the call anyway.
 
 use std::convert::Infallible;
 use std::pin::pin;

@@ -1,8 +1,8 @@
 //! Splits answers that are larger than a message of the bus may be into chunks, and reassembles them.
 //!
-//! A chunk is a range of bytes, not a document, so this works for every answer, signed ones too. The chunks of an answer are sent over
-//! one connection on one subject, which the bus keeps in order. So a missing chunk is noticed at the next one, and the answer is
-//! reported as incomplete. The memory for reassembly is bounded.
+//! A chunk is a range of bytes, not a document, so this works for every answer, signed ones too. The chunks of an answer are
+//! sent over one connection on one subject, which the bus keeps in order. So a missing chunk is noticed at the next one, and
+//! the answer is reported as incomplete. The memory for reassembly is bounded.
 
 use std::collections::BTreeMap;
 

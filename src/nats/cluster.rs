@@ -1,8 +1,8 @@
-//! A bus of several servers: servers that join later are discovered, and a server that announces its shutdown (lame-duck mode) is left
-//! before it stops.
+//! A bus of several servers: servers that join later are discovered, and a server that announces its shutdown (lame-duck mode)
+//! is left before it stops.
 //!
-//! The library learns of other servers only when it connects. So every [`REFRESH_INTERVAL`] a short connection reads the addresses of
-//! the cluster, which are added to those of the settings.
+//! The library learns of other servers only when it connects. So every [`REFRESH_INTERVAL`] a short connection reads the
+//! addresses of the cluster, which are added to those of the settings.
 
 use std::time::Duration;
 
@@ -86,8 +86,8 @@ async fn connect_elsewhere(
     }
 }
 
-/// Keeps a connection in a cluster: reports when it is back, updates its servers, and moves it when the server announces its shutdown.
-/// Messages that arrive in the milliseconds of the move are lost: nothing is learnt from those log entries.
+/// Keeps a connection in a cluster: reports when it is back, updates its servers, and moves it when the server announces its
+/// shutdown. Messages that arrive in the milliseconds of the move are lost: nothing is learnt from those log entries.
 pub async fn follow_cluster(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
     let moving = async {
         loop {

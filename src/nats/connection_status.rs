@@ -136,8 +136,8 @@ impl ConnectionStatus {
         self.lame_duck.notified().await;
     }
 
-    /// After each reconnect: waits until the bus has processed the subscriptions, and reports the connection as usable. The library
-    /// sends the subscriptions by itself, before anything else.
+    /// After each reconnect: waits until the bus has processed the subscriptions, and reports the connection as usable. The
+    /// library sends the subscriptions by itself, before anything else.
     pub(super) async fn confirm_reconnects(&self, client: &Client) -> Infallible {
         let mut states = self.state.subscribe();
         loop {

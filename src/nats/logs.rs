@@ -1,8 +1,8 @@
 //! The gateway's log: every replica reads all of it and learns from it.
 //!
-//! It has a connection and a thread of its own: an entry can be a megabyte, and a flood of them must neither delay a decision nor fill
-//! the memory. Entries that do not fit are dropped and counted; outcome messages, which arrive over the other connection, still
-//! report failures.
+//! It has a connection and a thread of its own: an entry can be a megabyte, and a flood of them must neither delay a decision
+//! nor fill the memory. Entries that do not fit are dropped and counted; outcome messages, which arrive over the other
+//! connection, still report failures.
 
 use std::time::Duration;
 
@@ -36,15 +36,15 @@ pub async fn learn_from_logs(
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
     sync_with_server(&client).await;
     link.set(ConnectionState::Ready);
-    // Without tokio's cooperative budget: everything from one read of the connection (some megabytes) is processed at once, so that a
-    // burst of thousands of small entries is not dropped, and large ones do not pile up.
+    // Without tokio's cooperative budget: everything from one read of the connection (some megabytes) is processed at once, so
+    // that a burst of thousands of small entries is not dropped, and large ones do not pile up.
     unconstrained(read(entries, handle, &settings.processor)).await;
     Ok(())
 }
 
-/// Publishes the relay's log entries in the gateway's form, on the gateway's subject. They do not come back to this replica, which
-/// learnt from the call when it ended. Entries that the bus does not accept are dropped. Entries of calls that end close together are
-/// sent together: waking this thread, the bus and all listeners for each of them would cost more than the entry.
+/// Publishes the relay's log entries in the gateway's form, on the gateway's subject. They do not come back to this replica,
+/// which learnt from the call when it ended. Entries that the bus does not accept are dropped. Entries of calls that end close
+/// together are sent together: waking this thread, the bus and all listeners for each of them would cost more than the entry.
 pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Vec<u8>>) {
     let mut together = Vec::new();
     while entries.recv_many(&mut together, entries.max_capacity()).await > 0 {
@@ -106,9 +106,9 @@ fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &Shar
     }
 }
 
-/// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it to its
-/// file. Without a stamp (one row, or a router that was called directly) it is not known which replica decided, and each of them
-/// counts the call: docs/calls.md says what the numbers mean then.
+/// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it to
+/// its file. Without a stamp (one row, or a router that was called directly) it is not known which replica decided, and each of
+/// them counts the call: docs/calls.md says what the numbers mean then.
 fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
     let calls = handle.calls();
     if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {

@@ -1,8 +1,8 @@
 //! The bus: connects, stays connected, and logs each change once.
 //!
-//! The library reconnects by itself. The first connection is made in a loop of our own, because only there a refused token should
-//! end the process. All queues are bounded: a full subscription drops the newest message, which is counted. A dropped log entry is
-//! not learnt from; a dropped request is a call that is not balanced.
+//! The library reconnects by itself. The first connection is made in a loop of our own, because only there a refused token
+//! should end the process. All queues are bounded: a full subscription drops the newest message, which is counted. A dropped
+//! log entry is not learnt from; a dropped request is a call that is not balanced.
 
 mod admin;
 mod affinity;
@@ -111,8 +111,8 @@ pub enum ConnectError {
     Credentials { path: PathBuf, source: std::io::Error },
 }
 
-/// Connects, and retries until it succeeds. `name` is shown by the server's tools; `capacity` is the number of messages that may wait
-/// per subscription.
+/// Connects, and retries until it succeeds. `name` is shown by the server's tools; `capacity` is the number of messages that
+/// may wait per subscription.
 ///
 /// # Errors
 /// Retrying would not help.
@@ -190,9 +190,9 @@ async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions
     Ok(options)
 }
 
-/// Waits until the bus has processed everything that was sent before, at most `REQUEST_TIMEOUT`; returns false after that. The bus
-/// processes messages in order, so its reply that a new inbox has no subscriber comes last. (`flush` returns when the bytes are
-/// written, before the bus has read them.)
+/// Waits until the bus has processed everything that was sent before, at most `REQUEST_TIMEOUT`; returns false after that. The
+/// bus processes messages in order, so its reply that a new inbox has no subscriber comes last. (`flush` returns when the bytes
+/// are written, before the bus has read them.)
 pub async fn sync_with_server(client: &Client) -> bool {
     use futures_util::StreamExt;
 

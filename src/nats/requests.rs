@@ -1,9 +1,9 @@
-//! Requests of the gateway, answered inline: row 1 (which router?), row 2 (apply the stamp), and the outcome messages, which report
-//! how an earlier call ended.
+//! Requests of the gateway, answered inline: row 1 (which router?), row 2 (apply the stamp), and the outcome messages, which
+//! report how an earlier call ended.
 //!
-//! Every message with a reply subject gets exactly one reply, at once: the gateway waits for it, and a missing one delays the client by
-//! the gateway's whole timeout. So there is no task per message and no await between choosing and counting, and a message that
-//! cannot be parsed is answered with zero bytes.
+//! Every message with a reply subject gets exactly one reply, at once: the gateway waits for it, and a missing one delays the
+//! client by the gateway's whole timeout. So there is no task per message and no await between choosing and counting, and a
+//! message that cannot be parsed is answered with zero bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

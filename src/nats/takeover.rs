@@ -1,8 +1,8 @@
 //! A replica that starts requests the state of the others before it answers its first request.
 //!
-//! Any client of the bus can answer. With an operators' token, only answers are accepted that are signed with it and with the nonce of
-//! this request; all others are dropped before any of their bytes are stored. Without a token every answer is accepted, but only for
-//! what log entries could change too. The wait and the memory for answers are bounded.
+//! Any client of the bus can answer. With an operators' token, only answers are accepted that are signed with it and with the
+//! nonce of this request; all others are dropped before any of their bytes are stored. Without a token every answer is
+//! accepted, but only for what log entries could change too. The wait and the memory for answers are bounded.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 const QUIET_TIMEOUT: Duration = Duration::from_millis(100);
 /// Timeout of the whole takeover.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Limit of all answers together, in bytes, and how much each router of the settings adds to it: its path, its state, and overrides
-/// with their reasons.
+/// Limit of all answers together, in bytes, and how much each router of the settings adds to it: its path, its state, and
+/// overrides with their reasons.
 const MAX_ANSWERS_BYTES: usize = 4 << 20;
 const EXTRA_ROUTER_BYTES: usize = 2 << 10;
 /// The longest nonce that is signed, in bytes.

@@ -122,7 +122,7 @@ impl AwsSource {
     /// Keys.
     ///
     /// # Errors
-    /// There are none to be had.
+    /// They cannot be fetched.
     pub(super) async fn fetch<F: Fetch>(&self, fetch: &F, now: Timestamp) -> Result<ExpiringKey, FetchError> {
         let request = self.request().await?;
         let host = request.uri().host().unwrap_or_default().to_owned();

@@ -11,7 +11,7 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 /// The body of an answer with a good status.
 pub type FetchedBody = Bytes;
 
-/// Why there is no key. Holds nothing secret.
+/// Why a key could not be fetched; contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// A file cannot be read.
@@ -20,7 +20,7 @@ pub enum FetchError {
     /// No answer: the words of the client.
     #[error("no answer from {host}: {problem}")]
     Connection {
-        /// Who was asked.
+        /// The host of the issuer.
         host: String,
         /// What went wrong.
         problem: String,
@@ -28,7 +28,7 @@ pub enum FetchError {
     /// An answer with a bad status.
     #[error("{host} answered {status}")]
     Status {
-        /// Who was asked.
+        /// The host of the issuer.
         host: String,
         status: u16,
     },

@@ -40,16 +40,15 @@ pub struct ServiceAccount {
     project: Option<String>,
 }
 
-/// Why a file is no service account.
+/// Why a file is not a service account.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountFault {
     /// No JSON object with these fields.
     #[error("must be the JSON file of a service account, with client_email, private_key and token_uri")]
     Fields,
-    /// A key that is none.
     #[error("has a private_key that is not an RSA key in PKCS #8")]
     Key,
-    /// An address that is none, or not encrypted.
+    /// Not a URL, or not encrypted.
     #[error("has a token_uri that is not an https:// URL")]
     TokenUri,
 }
@@ -73,7 +72,7 @@ impl ServiceAccount {
     /// Reads the file of an account.
     ///
     /// # Errors
-    /// It is none.
+    /// It is not the file of a service account.
     pub fn parse(text: &str) -> Result<Self, AccountFault> {
         let file: AccountFile = serde_json::from_str(text).map_err(|_| AccountFault::Fields)?;
         let der = PrivatePkcs8KeyDer::from_pem_slice(file.private_key.as_bytes()).map_err(|_| AccountFault::Key)?;
@@ -101,7 +100,7 @@ impl ServiceAccount {
     /// A token.
     ///
     /// # Errors
-    /// There is none to be had.
+    /// It cannot be fetched.
     pub(super) async fn fetch<F: Fetch>(&self, fetch: &F, now: Timestamp) -> Result<ExpiringKey, FetchError> {
         let assertion = self.assertion(now)?;
         let form = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");

@@ -1,7 +1,7 @@
-//! The keys of ours that expire: fetched when they are first needed, renewed before their end, one fetch at a time.
+//! Keys that expire: fetched when they are first needed, and renewed before they expire, one fetch at a time.
 //!
-//! A call waits for a key only while there is none. Where none can be had, the calls that wait go on to the next target, and for
-//! `RETRY_AFTER` no key is requested; from then on one call at a time waits for the next fetch, until one succeeds.
+//! A call waits for a key only if there is none. If the fetch fails, the calls that wait go to the next target, and no key is
+//! fetched for `RETRY_AFTER`; after that one call at a time waits for the next fetch, until one succeeds.
 
 mod aws;
 mod fetch;
@@ -21,10 +21,10 @@ pub use google::{AccountFault, ServiceAccount};
 
 /// A key is renewed this long before it expires. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// Time after the end of a failed fetch in which no other is made.
+/// The delay after a failed fetch before the next one.
 pub const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// What a request is signed with, or carries.
+/// A key: a token that requests carry, or one that they are signed with.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Key {
     /// Carried as `Authorization: Bearer`.
@@ -35,10 +35,10 @@ pub enum Key {
 
 #[derive(Clone, PartialEq, Eq)]
 pub struct AwsKey {
-    /// Its id, which is no secret.
+    /// Its id, which is not secret.
     pub id: String,
     pub secret: String,
-    /// What temporary keys have besides.
+    /// The session token of temporary keys.
     pub session_token: Option<String>,
 }
 
@@ -54,19 +54,19 @@ impl fmt::Debug for AwsKey {
     }
 }
 
-/// A key with its end.
+/// A key with its expiry.
 #[derive(Debug, Clone)]
 pub struct ExpiringKey {
     key: Arc<Key>,
     expires: Timestamp,
 }
 
-/// Where a key comes from.
+/// The source of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A service account of Google.
     Google(ServiceAccount),
-    /// One of the places where AWS has temporary keys.
+    /// A source of AWS's temporary keys.
     Aws(AwsSource),
 }
 
@@ -85,11 +85,11 @@ struct Cached {
     not_before: Option<Timestamp>,
 }
 
-/// What a look at the cached key shows.
+/// The state of the cached key.
 #[derive(Debug)]
 enum Lookup {
     Valid(Arc<Key>),
-    /// Good for now, and to be renewed.
+    /// Valid, and to be renewed.
     Ending(Arc<Key>),
     Absent,
     /// The last fetch failed a moment ago.
@@ -132,7 +132,7 @@ impl KeySource {
         }
     }
 
-    /// The key of this moment; `None` if there is none to be had. `now` is read anew after a wait.
+    /// The current key; `None` if it cannot be fetched. `now` is read again after a wait.
     pub async fn key<F: Fetch>(
         self: &Arc<Self>,
         fetch: &F,
@@ -177,8 +177,8 @@ impl KeySource {
         }
     }
 
-    /// Fetches in a task of its own, so that a call that is given up ends no fetch that others wait for. `turn` is the lock of
-    /// `fetching`.
+    /// Fetches in a task of its own, so that a call that is given up does not end a fetch that others wait for. `turn` is the
+    /// lock of `fetching`.
     fn renew<F: Fetch>(
         self: &Arc<Self>,
         turn: OwnedMutexGuard<()>,
@@ -198,7 +198,7 @@ impl KeySource {
         })
     }
 
-    /// Keeps what was fetched, or that there is none. `now` is the end of the fetch: one that hangs takes as long as the pause.
+    /// Stores the result of a fetch. `now` is its end: a fetch that hangs takes as long as the delay before the next one.
     fn keep(&self, fetched: Result<ExpiringKey, FetchError>, now: Timestamp) -> Option<Arc<Key>> {
         let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
         match fetched {

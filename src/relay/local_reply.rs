@@ -246,8 +246,8 @@ pub(super) fn incomplete_error(asked: &Parts, head: &mut response::Parts) -> Byt
     error_body(asked, status, ("broker_error", "incomplete_error"), &message, None)
 }
 
-/// Whether a client knows errors in Anthropic's form. The header comes with all of Anthropic's calls, so it decides where the path
-/// says nothing.
+/// Whether a client knows errors in Anthropic's form. The header comes with all of Anthropic's calls, so it decides where the
+/// path says nothing.
 fn speaks_anthropic(asked: &Parts) -> bool {
     match Protocol::of_path(asked.uri.path()) {
         Protocol::Anthropic => true,

@@ -1,9 +1,9 @@
 //! The relay: an HTTP hop that sends one call elsewhere when a target fails, until one answers or the call's limits are met.
 //!
-//! It walks the order of candidates that the balancer gives and does what its `retry` says; nothing is decided here. Answers are
-//! passed on as they come. What is bounded: connections, calls in progress, the size of a request, the bytes of all requests
-//! together, and every wait. It refuses to reach any address but those of its settings: of a request only the rest of its path, its
-//! query, headers and body go on.
+//! It walks the order of candidates that the balancer gives and does what its `retry` says; nothing is decided here. Answers
+//! are passed on as they come. What is bounded: connections, calls in progress, the size of a request, the bytes of all
+//! requests together, and every wait. It refuses to reach any address but those of its settings: of a request only the rest of
+//! its path, its query, headers and body go on.
 
 mod admission;
 mod affinity;

@@ -1,9 +1,9 @@
 //! Slots for connections: a server has a fixed number of them, and each of its connections holds one until it is closed.
 //!
-//! When a new connection comes and no slot is free, an idle connection is evicted: the one that has kept its server waiting longest
-//! for the complete head of a request, its first or its next. So a client that opens thousands of idle connections does not
-//! keep other clients out, and eviction costs a client only a connection without a request. A connection whose request is being
-//! answered is never evicted.
+//! When a new connection comes and no slot is free, an idle connection is evicted: the one that has kept its server waiting
+//! longest for the complete head of a request, its first or its next. So a client that opens thousands of idle connections does
+//! not keep other clients out, and eviction costs a client only a connection without a request. A connection whose request is
+//! being answered is never evicted.
 //!
 //! One connection is evicted at a time, and by its own task: where the head of a request has just arrived, it keeps its slot, and
 //! another connection is evicted.
@@ -42,8 +42,8 @@ struct State {
     taken: usize,
     /// The number of the next connection.
     next: u64,
-    /// Connections by the time since which they were idle when they were put here, and by their number. They may have had requests
-    /// since, so this time is the earliest possible one. Those that were found to be answering are not here.
+    /// Connections by the time since which they were idle when they were put here, and by their number. They may have had
+    /// requests since, so this time is the earliest possible one. Those that were found to be answering are not here.
     queue: BTreeMap<(u64, u64), Arc<Connection>>,
     /// The number of the connection that is requested to close.
     evicting: Option<u64>,
@@ -162,8 +162,8 @@ impl ConnectionSlots {
         Ok(Arc::new(ConnectionSlot { shared: Arc::clone(&self.0), connection }))
     }
 
-    /// Lets the other connections read what has arrived before one is evicted: on a busy thread a request may have arrived and not
-    /// been read yet. Does nothing while a slot is free: with many calls in progress a round through all tasks takes some
+    /// Lets the other connections read what has arrived before one is evicted: on a busy thread a request may have arrived and
+    /// not been read yet. Does nothing while a slot is free: with many calls in progress a round through all tasks takes some
     /// milliseconds, which would limit the server to a few hundred new connections a second.
     pub async fn notice_requests(&self) {
         if self.are_all_taken() {
@@ -266,8 +266,8 @@ impl ConnectionSlot {
         }
     }
 
-    /// Completes when the connection is to be closed. Poll the connection first: the head of a request may have arrived, which ends
-    /// the eviction.
+    /// Completes when the connection is to be closed. Poll the connection first: the head of a request may have arrived, which
+    /// ends the eviction.
     pub async fn evicted(&self) {
         while !matches!(self.connection.phase(), Phase::EvictionRequested(_)) {
             self.connection.eviction.notified().await;

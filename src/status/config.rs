@@ -28,8 +28,8 @@ pub struct ConfigStatus {
     pub mode: String,
     /// Where the bus is.
     pub bus: Bus,
-    /// `pools`; `defaults`, the settings of routers without their own; `routers`, those with their own; `relayed`, the paths of the
-    /// relay.
+    /// `pools`; `defaults`, the settings of routers without their own; `routers`, those with their own; `relayed`, the paths of
+    /// the relay.
     #[serde(flatten)]
     pub settings: Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! File descriptors: how many this process may have, and which errors say that it, or its machine, has run out of something.
+//! File descriptors: the limit of this process, and which errors mean that it, or its machine, has run out of a resource.
 
 use std::error::Error;
 use std::fs::File;
@@ -7,7 +7,8 @@ use std::io;
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The most descriptors that are requested, also where the hard limit is higher: the kernel's table grows with the highest one in use.
+/// The most descriptors that are requested, also where the hard limit is higher: the kernel's table grows with the highest one
+/// in use.
 const MAX_DESCRIPTORS: u64 = 1 << 20;
 /// Descriptors that clients' connections leave free, for the two connections to the bus, the 72 of HTTP, lookups of names, files
 /// that are read, and the runtimes themselves.
@@ -31,15 +32,15 @@ pub fn for_clients(limit: u64) -> usize {
     usize::try_from(limit.saturating_sub(RESERVED_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(1)
 }
 
-/// Whether an error, or one of its causes, says that this process or its machine has run out of something: descriptors,
-/// memory, buffers, local ports. Nothing can be concluded from it about the other end.
+/// Whether an error, or one of its causes, means that this process or its machine has run out of descriptors, memory, buffers
+/// or local ports. Such an error tells nothing about the other end.
 pub fn is_exhaustion(error: &(dyn Error + 'static)) -> bool {
     let mut codes = codes(error).into_iter();
     codes.any(is_code_of_exhaustion)
 }
 
-/// The same of an error to connect. Looking up a name without descriptors fails in words of its own, such as "Name or service
-/// not known": so where the system gave no code it counts whether there is a descriptor left.
+/// The same for an error of connecting. Resolving a name without descriptors fails with an unspecific text, such as "Name or
+/// service not known": so if there is no error code, it is checked whether a descriptor is left.
 pub fn is_exhaustion_in_connect(error: &(dyn Error + 'static)) -> bool {
     is_exhaustion(error) || (codes(error).is_empty() && are_exhausted())
 }
@@ -66,7 +67,7 @@ fn is_code_of_exhaustion(code: i32) -> bool {
         .contains(&code)
 }
 
-/// Whether there is no descriptor left just now.
+/// Whether no descriptor is left now.
 fn are_exhausted() -> bool {
     let opened = File::open("/dev/null").err().and_then(|error| error.raw_os_error());
     opened.is_some_and(is_code_of_exhaustion)

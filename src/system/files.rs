@@ -1,8 +1,7 @@
 //! Files of settings: only regular ones, only up to a size, and only within a time.
 //!
-//! A pipe in a file's place would be read for ever, and so would a file on a network file system whose server is gone: so each
-//! is read by a thread of its own, awaited for at most 5 s. A thread that hangs cannot be ended; at most
-//! four of them are left behind.
+//! Reading a pipe, or a file on a network file system whose server is gone, may never end. So each file is read by a thread of
+//! its own, which is awaited for at most 5 s. A thread that hangs cannot be ended; at most four of them are left behind.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -23,7 +22,7 @@ const MAX_HANGING_READS: usize = 4;
 
 static READING: AtomicUsize = AtomicUsize::new(0);
 
-/// Why a file was not read; reads after its name.
+/// Why a file was not read; the text continues its name.
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// The system says so.
@@ -38,7 +37,7 @@ pub enum Unreadable {
     /// The file system does not answer.
     #[error("cannot read the file: it was not read within {} s; is its file system there?", READ_TIMEOUT.as_secs())]
     TooSlow,
-    /// So it was before.
+    /// Too many earlier reads still hang.
     #[error("cannot read the file: {MAX_HANGING_READS} reads before it still hang; is the file system there?")]
     Hanging,
 }
@@ -47,7 +46,7 @@ fn size(bytes: u64) -> String {
     if bytes < 1 << 20 { format!("{} KB", bytes >> 10) } else { format!("{} MB", bytes >> 20) }
 }
 
-/// The bytes of a file of at most `largest` bytes. Takes 5 s at most; for use where nothing else runs on this thread.
+/// Reads a file of at most `largest` bytes. Blocks the thread for 5 s at most.
 ///
 /// # Errors
 /// Why it was not read.
@@ -57,7 +56,7 @@ pub fn read(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadable> {
     receiver.recv_timeout(READ_TIMEOUT).unwrap_or(Err(Unreadable::TooSlow))
 }
 
-/// The same, for use beside other tasks.
+/// The same without blocking other tasks.
 ///
 /// # Errors
 /// Why it was not read.
@@ -70,7 +69,7 @@ pub async fn read_beside(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadabl
     }
 }
 
-/// The text of a file.
+/// Reads a text file.
 ///
 /// # Errors
 /// Why it was not read.

@@ -1,5 +1,5 @@
-//! What the operating system gives this process: descriptors, threads, memory, files. What it does not give is this process's
-//! own lack and no target's fault, and what it delivers late is not awaited.
+//! Resources of the operating system: descriptors, threads, memory, files. A lack of them is this process's problem and not a
+//! target's fault, and operations of the system have timeouts.
 
 pub mod descriptors;
 pub mod files;

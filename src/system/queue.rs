@@ -1,4 +1,4 @@
-//! A bounded queue to a thread of its own, for what no call may wait for: a disk, a collector.
+//! A bounded queue to a thread of its own, for work that calls must not wait for: writing to a disk, sending to a collector.
 
 use std::fmt;
 use std::io;
@@ -11,22 +11,22 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How long the end of the process waits for what is in the queue.
+/// How long the shutdown of the process waits for the queue.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much may wait.
+/// The limits of a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     pub items: usize,
-    /// Of those that say how large they are, taken out of the queue and not yet dropped ones included.
+    /// Of the items with a size, those that were taken out of the queue and not yet dropped included.
     pub bytes: u32,
 }
 
-/// Something in the queue, or taken out of it.
+/// An item in the queue, or taken out of it.
 #[derive(Debug)]
 pub struct Queued<T> {
     item: T,
-    /// Its part of the bytes.
+    /// Its share of the bytes.
     _bytes: Option<OwnedSemaphorePermit>,
 }
 
@@ -38,16 +38,16 @@ impl<T> Deref for Queued<T> {
     }
 }
 
-/// Why something was not taken, with it.
+/// Why an item was not added, with the item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejected<T> {
-    /// There are as many items as may wait, or the queue is closed.
+    /// The queue is full or closed.
     Items(T),
-    /// It is too large to wait with the others.
+    /// Its bytes do not fit.
     Bytes(T),
 }
 
-/// The sender's end of a queue, and the thread that works it off.
+/// The sender's end of a queue, and the thread that processes it.
 pub struct WorkQueue<T> {
     sender: Mutex<Option<Sender<Queued<T>>>>,
     bytes: Arc<Semaphore>,
@@ -61,7 +61,7 @@ impl<T> fmt::Debug for WorkQueue<T> {
 }
 
 impl<T: Send + 'static> WorkQueue<T> {
-    /// Starts a thread of this name, which ends when `work` does: the queue is closed once nothing more comes from it.
+    /// Starts a thread with this name, which ends when `work` returns; that must be when the queue is closed and empty.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -82,7 +82,7 @@ impl<T: Send + 'static> WorkQueue<T> {
     /// Adds an item with this many bytes of its own, and never waits.
     ///
     /// # Errors
-    /// There is no place for it.
+    /// It does not fit.
     pub fn push(&self, item: T, bytes: usize) -> Result<(), Rejected<T>> {
         let counted = match u32::try_from(bytes) {
             Ok(0) => None,
@@ -97,12 +97,12 @@ impl<T: Send + 'static> WorkQueue<T> {
         sender.try_send(Queued { item, _bytes: counted }).map_err(|full| Rejected::Items(full.into_inner().item))
     }
 
-    /// Takes no more, and waits until the thread has worked off what is in the queue, for 2 s at most. Returns whether it has.
+    /// Closes the queue, and waits until the thread has processed it, for 2 s at most. Returns whether it has.
     pub fn close(&self) -> bool {
         drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return true };
         let (ended, end) = sync_channel::<()>(0);
-        // What hangs the thread hangs it for good; it then ends with the process.
+        // A thread that hangs is not awaited; it ends with the process.
         let waiting = thread::Builder::new().spawn(move || {
             drop(thread.join());
             drop(ended);

@@ -11,8 +11,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// The value of [`Row::logged`] before the first time.
 const NEVER: u64 = u64::MAX;
 
-/// The counts of one family of events. Its few kinds are registered before the first event, so counting changes only an atomic in a
-/// fixed table.
+/// The counts of one family of events. Its few kinds are registered before the first event, so counting changes only an atomic
+/// in a fixed table.
 #[derive(Debug)]
 pub struct Counter<K> {
     /// Absent until kinds are registered.

@@ -114,8 +114,8 @@ impl Counts {
         self.exhausted.all()
     }
 
-    /// The usage of an answer, called once per answer. An implausible one (negative, huge, text, or without its input) is counted,
-    /// and becomes unknown.
+    /// The usage of an answer, called once per answer. An implausible one (negative, huge, text, or without its input) is
+    /// counted, and becomes unknown.
     pub fn believed_usage(&self, usage: Result<Option<Usage>, InvalidUsage>) -> Option<Usage> {
         usage.unwrap_or_else(|_| {
             self.invalid_usage.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,7 @@ pub fn log_event(change: &BrokerEvent) {
         BrokerEvent::Extended(_) => {}
         BrokerEvent::AllDisabled { ingress, uses_disabled: true } => tracing::error!(
             %ingress,
-            "all routers disabled: until one is back, disabled ones get these calls, as \"when_all_disabled\" says"
+            "all routers disabled: until one is back, disabled ones get these calls, by \"when_all_disabled\""
         ),
         BrokerEvent::AllDisabled { ingress, uses_disabled: false } => tracing::error!(
             %ingress,

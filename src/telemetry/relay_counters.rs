@@ -1,5 +1,5 @@
-//! Counters of the relay: calls by their result for the client, attempts by their result, and calls in flight. Every kind is a fixed
-//! word. Where the relay is off no kind is registered, so that metrics do not show zeros.
+//! Counters of the relay: calls by their result for the client, attempts by their result, and calls in flight. Every kind is a
+//! fixed word. Where the relay is off no kind is registered, so that metrics do not show zeros.
 
 use std::sync::{Arc, OnceLock};
 

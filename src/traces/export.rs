@@ -26,8 +26,8 @@ use crate::system::queue::Queued;
 
 /// Calls that are sent in one request.
 const MAX_BATCH_CALLS: usize = 128;
-/// Prompts and answers of the calls in one request, in bytes; the last call may exceed it, and each is sent in two forms. Langfuse
-/// takes requests of some megabytes.
+/// Prompts and answers of the calls in one request, in bytes; the last call may exceed it, and each is sent in two forms.
+/// Langfuse takes requests of some megabytes.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 /// The first call of a request waits this long for others.
 const MAX_DELAY: Duration = Duration::from_secs(1);

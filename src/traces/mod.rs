@@ -1,8 +1,8 @@
 //! Traces: every finished call as spans of OpenTelemetry, to a collector over OTLP (HTTP, protobuf).
 //!
-//! Spans are made from finished [`CallRecord`]s, so calls that pass only through the gateway have them too. A thread of its own makes
-//! and sends them from a queue: no call waits for a collector. Calls that do not fit into the queue or that the collector rejects are
-//! lost and counted, with at most one log line a minute. Without an endpoint the thread does not exist.
+//! Spans are made from finished [`CallRecord`]s, so calls that pass only through the gateway have them too. A thread of its own
+//! makes and sends them from a queue: no call waits for a collector. Calls that do not fit into the queue or that the collector
+//! rejects are lost and counted, with at most one log line a minute. Without an endpoint the thread does not exist.
 
 mod export;
 mod settings;

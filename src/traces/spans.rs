@@ -28,8 +28,8 @@ static SCOPE: LazyLock<InstrumentationScope> = LazyLock::new(|| {
 /// The placeholder for a prompt and an answer.
 const LEFT_OUT: &str = "(left out: too much was waiting to be sent)";
 
-/// The trace of a call: the client's, or else one derived from the gateway's session, so that its log entries and its trace can be
-/// matched.
+/// The trace of a call: the client's, or else one derived from the gateway's session, so that its log entries and its trace can
+/// be matched.
 pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     if let Some(parent) = record.context.parent {
         return TraceId::from(parent.trace);
@@ -37,8 +37,8 @@ pub(super) fn trace_of(record: &CallRecord) -> TraceId {
     TraceId::from(made_trace(record.session_or_id()))
 }
 
-/// The spans of a call, its own first. Prompt and answer are attributes of the attempt whose answer the client got, or of the call if
-/// it got no attempt's answer.
+/// The spans of a call, its own first. Prompt and answer are attributes of the attempt whose answer the client got, or of the
+/// call if it got no attempt's answer.
 pub(super) fn spans(record: &CallRecord, content: &Content) -> Vec<SpanData> {
     let mut spans = spans_of(record);
     if let Some(span) = spans.get_mut(answered(record).map_or(0, |place| place + 1)) {
@@ -222,8 +222,8 @@ impl Call<'_> {
     }
 }
 
-/// The attributes that Langfuse expects on every span. A trace that the client began has the name and the session of the client's own
-/// spans.
+/// The attributes that Langfuse expects on every span. A trace that the client began has the name and the session of the
+/// client's own spans.
 fn common(record: &CallRecord) -> Vec<KeyValue> {
     let mut common = vec![texts(LANGFUSE_TAGS, [record.pool.clone(), via(record).to_owned()])];
     if record.context.parent.is_none() {

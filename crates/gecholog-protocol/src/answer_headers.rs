@@ -1,4 +1,4 @@
-//! The headers of an upstream's answer as the gateway writes them, and what they and the body say in the words of outcomes.
+//! The headers of an upstream's answer as the gateway writes them, and what follows from them and the body for outcomes.
 
 use jiff::Timestamp;
 use llm::headers::AnswerHeaders;
@@ -10,14 +10,14 @@ use llm::json::{Cursor, RawJson, SyntaxError};
 /// The headers of an answer in a message or a log entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Headers<'a> {
-    /// There is not a single one: no upstream made this answer.
+    /// There are no headers: no upstream made this answer.
     pub(super) are_none: bool,
-    /// Those that matter.
+    /// The headers that are used.
     pub(super) fields: AnswerHeaders<'a>,
 }
 
 impl<'a> Headers<'a> {
-    /// Reads an object of names to lists of values; of each the first counts.
+    /// Parses an object of lists of values by name; the first value of each counts.
     pub(super) fn read(headers: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
         let mut fields = AnswerHeaders::default();
         let mut are_none = headers.peek() == Some(b'{');
@@ -34,8 +34,8 @@ impl<'a> Headers<'a> {
     }
 }
 
-/// When an answer asks to be called again. `body`: that of an error; of a good answer nothing but the end of an empty bucket
-/// counts. `received`: when it came, needed where it has no `Date`.
+/// The wait that an answer requests. `body`: that of an error; of a good answer only the reset of an exhausted rate limit counts.
+/// `received`: when it arrived, needed if it has no `Date`.
 pub fn retry_after(
     status: u16,
     headers: &AnswerHeaders<'_>,
@@ -57,7 +57,7 @@ pub fn retry_after(
     })
 }
 
-/// What the headers of an answer say is left of its rate limits.
+/// The remaining rate limits in the headers of an answer.
 pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimitHeaders {
     let limits = retry_after::rate_limits(headers, received);
     let left = |left: retry_after::RateLimitHeaders| QuotaRemaining { amount: left.amount, reset: left.reset };

@@ -1,19 +1,16 @@
-//! What the gateway logs about processors that did not answer (`request.error`, docs/gateway-protocol.md 1.4): whether one of them was
-//! this broker, so that the call was not balanced. Only a log entry says so, and rarely.
+//! What the gateway logs about processors that did not answer (`request.error`, docs/gateway-protocol.md 1.4): whether one of
+//! them was this broker, so that the call was not balanced. Only log entries have it, and few of them.
 
 use serde::Deserialize;
 
-/// More than the gateway writes of a few processors.
+/// Longer lists are not parsed; the gateway writes less about a few processors.
 const MAX_ERRORS_BYTES: usize = 16 << 10;
 
-/// Why a call went by without us.
+/// Why a call was not balanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Bypass {
-    /// No broker answered in time.
     Timeout,
-    /// No broker was there.
     NoResponders,
-    /// The message was too large for the bus.
     TooLarge,
     /// Any other error of the gateway.
     Other,
@@ -51,7 +48,7 @@ struct Entry {
     details: String,
 }
 
-/// Why our own processor, `name`, or its second row, `name_apply`, did not do its work; nothing if both did.
+/// Why our processor, `name`, or its second row, `name_apply`, did not answer; `None` if both did.
 pub fn read(errors: &[u8], name: &str) -> Option<Bypass> {
     if errors.len() > MAX_ERRORS_BYTES {
         return None;

@@ -1,5 +1,5 @@
-//! An entry of the gateway's log (docs/gateway-protocol.md 3), written by the relay for a call that did not pass the gateway, so that whatever
-//! reads the log sees it like any other. [`super::log_entry`] reads what this writes.
+//! Writes entries of the gateway's log (docs/gateway-protocol.md 3) for calls of the relay that did not pass the gateway, so
+//! that readers of the log see them like any other. [`super::log_entry`] reads what this writes.
 //!
 //! The caller masks secrets before it calls.
 
@@ -16,15 +16,15 @@ use crate::upstream_body::GATEWAY_ERROR;
 use types::request::Patch;
 use types::time::BrokerTime;
 
-/// The longest payload that an entry holds, in bytes. Each payload occurs twice in an entry, and both must fit into one message.
+/// The longest payload of an entry, in bytes. Each payload occurs twice in an entry, and both must fit into one message.
 pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
 /// A timer that never started, as the gateway writes it.
 const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// A header's name in small letters, and one of its values. Values of the same name follow each other.
+/// A header's name in small letters, and one of its values. Values of the same name are adjacent.
 pub type Header<'a> = (&'a str, Cow<'a, str>);
 
-/// What is known of a call.
+/// The call of an entry.
 #[derive(Debug, Clone, Default)]
 pub struct Entry<'a> {
     pub session: &'a str,
@@ -35,28 +35,28 @@ pub struct Entry<'a> {
     pub router: &'a str,
     /// The stamp of the decision.
     pub stamp: &'a [u8],
-    /// What stands beside the stamp as `broker_call`, a JSON object: the outcome in the broker's words. Empty: nothing.
+    /// The content of `broker_call`, a JSON object with the outcome in the broker's terms; empty if there is none.
     pub call: &'a [u8],
-    /// What followed the ingress in the path.
+    /// The rest of the path, after the ingress.
     pub subpath: &'a str,
-    /// Where it went, without a query.
+    /// The URL of the target, without a query.
     pub url: &'a str,
-    /// The headers that went there.
+    /// The headers that were sent to it.
     pub request_headers: &'a [Header<'a>],
-    /// The body that came from the client.
+    /// The body from the client.
     pub ingress_payload: &'a [u8],
-    /// The body that went to the target.
+    /// The body that was sent to the target.
     pub outbound_payload: &'a [u8],
-    /// What the target's settings change in the body.
+    /// The changes of the target's settings to the body.
     pub patch: Patch,
     pub status: u16,
-    /// The headers of the answer; none where there was no answer.
+    /// The headers of the answer; empty without an answer.
     pub response_headers: &'a [Header<'a>],
     /// The body of the answer.
     pub inbound_payload: Option<&'a [u8]>,
-    /// How it came to no good end.
+    /// How it failed, if it did.
     pub error: Option<&'a str>,
-    /// When the call came, when it was sent, and when it was over.
+    /// When the call was received, when it was sent, and when it ended.
     pub times: Option<[BrokerTime; 3]>,
 }
 
@@ -129,7 +129,7 @@ fn response(mut object: Object<'_>, entry: &Entry<'_>, inbound: &[u8], [_, sent,
     object.end();
 }
 
-/// A moment, and its text: one moment stands in several timers.
+/// A moment with its text, which several timers contain.
 struct Moment {
     at: BrokerTime,
     text: String,
@@ -142,7 +142,7 @@ impl Moment {
     }
 }
 
-/// An object that is being written, at the end of the entry.
+/// A JSON object that is being written, at the end of the entry.
 struct Object<'a> {
     out: &'a mut Vec<u8>,
     is_empty: bool,
@@ -169,7 +169,7 @@ impl<'a> Object<'a> {
         self.out.extend_from_slice(json);
     }
 
-    /// A value that stands in the entry already.
+    /// A copy of a value that the entry already has.
     fn copy(&mut self, name: &str, value: Range<usize>) {
         self.name(name);
         self.out.extend_from_within(value);
@@ -184,16 +184,16 @@ impl<'a> Object<'a> {
         self.json(name, text);
     }
 
-    /// Where the value stands then.
+    /// Returns the position of the value.
     fn json(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> Range<usize> {
         self.name(name);
         let start = self.out.len();
-        // Into memory, and every key is a text: it cannot fail.
+        // Cannot fail: it writes into memory, and every key is a text.
         let _ = serde_json::to_writer(&mut *self.out, value);
         start..self.out.len()
     }
 
-    /// Headers as the gateway shows them: names such as `Content-Type`, each with the list of its values.
+    /// Headers in the gateway's form: names such as `Content-Type`, each with the list of its values.
     fn headers(&mut self, name: &str, headers: &[Header<'_>]) -> Range<usize> {
         self.name(name);
         let start = self.out.len();
@@ -221,13 +221,13 @@ impl<'a> Object<'a> {
         let _ = serde_json::to_writer(&mut *self.out, &Values(values));
     }
 
-    /// A body as the gateway shows it: JSON as it is, everything else as one quoted text.
+    /// A body in the gateway's form: JSON unchanged, everything else as one text.
     fn payload(&mut self, name: &str, body: &[u8]) -> Range<usize> {
         if body.len() > MAX_PAYLOAD_BYTES {
             return self.json(name, &format!("left out: {} bytes", body.len()));
         }
         if serde_json::from_slice::<IgnoredAny>(body).is_err() {
-            // Bytes that are no text are up to six times as long when they are quoted.
+            // Bytes that are not text become up to six times as long when they are quoted.
             let (empty, start) = (self.is_empty, self.out.len());
             let quoted = self.json(name, &String::from_utf8_lossy(body));
             if quoted.len() <= MAX_PAYLOAD_BYTES {

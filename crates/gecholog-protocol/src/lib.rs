@@ -1,8 +1,8 @@
-//! The gateway's messages: bytes to typed values and back. No I/O, no state, no judgement.
+//! The gateway's messages: bytes to typed values and back. No I/O and no state.
 //!
-//! What arrives is read leniently, because much of it was written by clients and upstreams: a field of another type than
-//! expected reads as absent, and of a repeated name the last one counts, as in the gateway. What cannot be read at
-//! all is a value too ([`Malformed`]), never a panic.
+//! Messages are parsed leniently, because clients and upstreams wrote much of their content: a field of another type than
+//! expected counts as absent, and of duplicate names the last one counts, as in the gateway. A message that cannot be parsed is
+//! [`Malformed`].
 
 pub mod answer_headers;
 pub mod bypass;
@@ -24,16 +24,14 @@ pub use stamp::ReplicaIdentity;
 use llm::json::{Cursor, SyntaxError};
 use serde::de::IgnoredAny;
 
-/// Why a message cannot be read.
+/// Why a message cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Malformed {
-    /// Not one JSON document.
     #[error("not JSON")]
     NotJson,
-    /// JSON, but no object.
     #[error("not a JSON object")]
     NotAnObject,
-    /// Neither a request (no `gl_path` that is a string) nor a response (no `egress_status_code`).
+    /// Neither a request (no text `gl_path`) nor a response (no `egress_status_code`).
     #[error("without a gl_path")]
     NoPath,
 }
@@ -51,10 +49,10 @@ impl Malformed {
     }
 }
 
-/// Reads the one object that a message is.
+/// Parses a message, which must be one JSON object.
 fn object<'a>(bytes: &'a [u8], read: impl FnOnce(&mut Cursor<'a>) -> Result<(), SyntaxError>) -> Result<(), Malformed> {
     let mut cursor = Cursor::new(bytes);
-    // The walker skips a byte order mark, which JSON does not have.
+    // The parser skips a byte order mark, which JSON does not allow.
     if cursor.peek() != Some(b'{') || bytes.starts_with(b"\xEF\xBB\xBF") {
         let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
         return Err(if is_json { Malformed::NotAnObject } else { Malformed::NotJson });

@@ -1,7 +1,7 @@
-//! One entry of the gateway's log (docs/gateway-protocol.md 3), read in one pass that skips fields that are not needed.
+//! Parses an entry of the gateway's log (docs/gateway-protocol.md 3) in one pass, which skips unneeded fields.
 //!
-//! Each payload occurs twice in an entry and can be a megabyte; nothing of it is copied, and only `error.code` and the usage
-//! of the upstream's answer are looked at; the request's path and `model` where the answer says that one of them does not exist.
+//! Each payload occurs twice in an entry and can be a megabyte. Payloads are not copied, and only `error.code` and the usage of
+//! the upstream's answer are read, and the request's path and `model` if the answer reports that one of them does not exist.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use llm::json::{Cursor, RawJson, SyntaxError};
 use types::outcome::{LogEntry, NamedBy};
 use types::time::GatewayTime;
 
-/// The fields without which an entry teaches nothing, and that filters of the gateway can take away.
+/// The fields without which nothing can be learnt from an entry, and that the gateway's filters can remove.
 pub const NEEDED: [&str; 2] = ["response.gl_path", "response.inbound_status_code"];
 
-/// Reads an entry: what is learnt from it.
+/// Parses an entry, for learning.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -27,7 +27,7 @@ pub fn read(bytes: &[u8]) -> Result<LogEntry<'_>, Malformed> {
     read_call(bytes).map(|call| call.entry)
 }
 
-/// The same, with what a record of the call needs besides.
+/// The same, with the fields that only the call's record needs.
 ///
 /// # Errors
 /// What is wrong with it.
@@ -45,12 +45,12 @@ pub fn read_call(bytes: &[u8]) -> Result<LoggedCall<'_>, Malformed> {
     Ok(parts.finish())
 }
 
-/// What has been read so far.
+/// The fields that were found so far.
 struct Parts<'a> {
     entry: LogEntry<'a>,
     /// `outbound_inbound_timer`: runs while the upstream works.
     upstream: Timer<'a>,
-    /// There is an `inbound_status_code`, be it a readable one or not.
+    /// There is an `inbound_status_code`, valid or not.
     has_status: bool,
     /// The headers of the upstream's answer.
     headers: AnswerHeaders<'a>,
@@ -178,7 +178,7 @@ impl<'a> Parts<'a> {
         let stated = self.headers.usage().transpose();
         let details = Details { url, subpath, received, sent, stated, ..self.details };
         let usage = details.usage();
-        // What is estimated here was estimated when the call was sent.
+        // The estimate was already made when the call was sent.
         if let Ok(Some(usage)) = usage
             && !usage.estimated
         {
@@ -188,8 +188,8 @@ impl<'a> Parts<'a> {
         LoggedCall { entry: self.entry, usage, details }
     }
 
-    /// The field that learning needs and that the gateway's filters took away. A call that never reached its upstream lacks
-    /// it for a good reason, and its timer, which never started, says so.
+    /// The needed field that the gateway's filters removed. A call that never reached its upstream does not have it either,
+    /// which its timer shows: it never started.
     fn filtered(&self) -> Option<&'static str> {
         if self.upstream.start.is_some() && !self.upstream.has_run() {
             None

@@ -1,5 +1,5 @@
-//! What an entry of the log says of a call besides what is learnt from it: tokens, model, trace headers, the stamp in full.
-//! Read on demand, from the fields that [`super::log_entry`] has found.
+//! The fields of a log entry for the call's record: tokens, model, trace headers, the whole stamp. They are parsed on demand,
+//! from the fields that [`super::log_entry`] has found.
 
 use std::borrow::Cow;
 
@@ -12,15 +12,15 @@ use types::outcome::LogEntry;
 
 use llm::json::{Cursor, RawJson};
 
-/// A finished call, as its entry has it.
+/// A finished call, from its entry.
 #[derive(Debug, Clone, Copy)]
 pub struct LoggedCall<'a> {
-    /// What is learnt from it.
+    /// The observation, for learning.
     pub entry: LogEntry<'a>,
-    /// The tokens that the call used, counted by the vendor or by the gateway's `token_count`, or estimated of a stream that was not
-    /// counted to its end; `Ok(None)` if nothing says.
+    /// The tokens that the call used, counted by the vendor or by the gateway's `token_count`, or estimated for a stream that
+    /// ended before its usage; `Ok(None)` if unknown.
     ///
-    /// It is an error if what they say cannot be believed.
+    /// The usage is implausible.
     pub usage: Result<Option<Usage>, InvalidUsage>,
     pub(super) details: Details<'a>,
 }
@@ -44,16 +44,16 @@ pub(super) struct Details<'a> {
     /// `response.inbound_payload` and `response.token_count`
     pub(super) answer: Option<RawJson<'a>>,
     pub(super) token_count: Option<RawJson<'a>>,
-    /// What `response.inbound_headers` say that was used.
+    /// The usage in `response.inbound_headers`.
     pub(super) stated: Option<Result<Usage, InvalidUsage>>,
 }
 
-/// What the request of a call asks for.
+/// The request of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RequestFields {
     /// The model that the client names.
     pub model: Option<String>,
-    /// The model that was sent to the upstream, where it is another one.
+    /// The model that was sent to the upstream, if it is another one.
     pub sent_model: Option<String>,
     pub stream: bool,
     /// The end user that the client names: `user`.
@@ -62,7 +62,7 @@ pub struct RequestFields {
     pub path: String,
 }
 
-/// A stamp in full.
+/// All fields of a stamp.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct LoggedStamp {
     pub id: Option<String>,
@@ -74,7 +74,7 @@ pub struct LoggedStamp {
 }
 
 impl LoggedCall<'_> {
-    /// The stamp of the decision; what is missing in it, or is of another kind, is absent.
+    /// The stamp of the decision; fields that are missing or have another type are absent.
     pub fn stamp(&self) -> LoggedStamp {
         let mut stamp = LoggedStamp::default();
         let Some(written) = self.details.stamp else { return stamp };
@@ -93,17 +93,17 @@ impl LoggedCall<'_> {
         stamp
     }
 
-    /// What the relay wrote of its call, as JSON.
+    /// The field `broker_call` of the relay, as JSON.
     pub fn relay_call(&self) -> Option<&[u8]> {
         self.details.call.map(RawJson::bytes)
     }
 
-    /// The URL that the call went to. It may hold secrets.
+    /// The URL that was called. It may contain secrets.
     pub fn url(&self) -> Option<Cow<'_, str>> {
         self.details.url.and_then(RawJson::text)
     }
 
-    /// What the request asks for.
+    /// The request of the call.
     pub fn request_fields(&self) -> RequestFields {
         let ingress = self.entry.ingress.unwrap_or_default();
         let subpath = self.details.subpath.and_then(RawJson::text).unwrap_or_default();
@@ -128,12 +128,12 @@ impl LoggedCall<'_> {
         }
     }
 
-    /// The body of the client's request; empty where the entry has none.
+    /// The body of the client's request; empty if the entry has none.
     pub fn request_body(&self) -> &[u8] {
         self.details.received.map(RawJson::bytes).unwrap_or_default()
     }
 
-    /// The body of the answer, a stream as its events; empty where the entry has none.
+    /// The body of the answer, a stream as its events; empty if the entry has none.
     pub fn answer_body(&self) -> Cow<'_, [u8]> {
         match self.details.answer.map(|answer| (answer, answer.text())) {
             Some((_, Some(Cow::Owned(text)))) => Cow::Owned(text.into_bytes()),
@@ -157,7 +157,7 @@ impl LoggedCall<'_> {
 }
 
 impl Details<'_> {
-    /// What the answer, or else the gateway, says that was used; of a stream that was not counted to its end, an estimate.
+    /// The usage by the answer, or else by the gateway; an estimate for a stream that ended before its usage.
     pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         let Some(answer) = self.answer else { return self.counted_by_gateway(ServiceTier::default()) };
         let Some(text) = answer.text() else {
@@ -181,7 +181,7 @@ impl Details<'_> {
         stream.usage_or_estimate(request)
     }
 
-    /// The answer's headers, else the gateway's `token_count`. They say nothing of the tier.
+    /// The usage in the answer's headers, or else in the gateway's `token_count`. Neither has the service tier.
     fn counted_by_gateway(&self, service_tier: ServiceTier) -> Result<Option<Usage>, InvalidUsage> {
         if let Some(stated) = self.stated {
             return stated.map(Some);

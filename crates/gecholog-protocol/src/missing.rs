@@ -1,8 +1,8 @@
-//! Who named the deployment or the model of which an upstream says that it does not exist: the client, or the settings of the
-//! target that was called.
+//! Finds out who named the deployment or model that does not exist according to an upstream: the client, or the settings of the
+//! target.
 //!
-//! A client that misspells a name must not take every target away from everybody; a target whose own, fixed deployment is gone
-//! must not be called again. The answer is the same in both cases, so the request is needed to distinguish them.
+//! A client that misspells a name must not eject every target; but a target whose own deployment is gone must not be called
+//! again. The answer is the same in both cases, so the request is needed to distinguish them.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use llm::json::{Cursor, RawJson};
 use types::outcome::{ErrorClass, NamedBy};
 use types::request::Patch;
 
-/// Segments of a path that the name of a deployment or model follows: Azure, OpenAI, Gemini, Vertex AI, Bedrock.
+/// Path segments that are followed by the name of a deployment or model: Azure, OpenAI, Gemini, Vertex AI, Bedrock.
 const BEFORE_NAMES: [&str; 5] = ["deployments", "deployment", "models", "model", "engines"];
 
-/// What an upstream says that does not exist.
+/// The thing that does not exist according to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Missing {
     /// `DeploymentNotFound`: named by the path, where one is named there, else by the field `model` of the body.
@@ -26,7 +26,7 @@ pub enum Missing {
 }
 
 impl Missing {
-    /// What an error with this status, class and body says that does not exist.
+    /// The thing that does not exist according to an error with this status, class and body.
     pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
         let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.plain();
         match status {
@@ -39,18 +39,18 @@ impl Missing {
     }
 }
 
-/// What is known of a request's names. Everything may be absent: filters of the gateway can remove it from a log entry.
+/// The names in a request. Everything may be absent: filters of the gateway can remove it from a log entry.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Naming<'a> {
     /// The path that was called at the upstream; absent where only the gateway knows it.
     pub path: Option<&'a str>,
-    /// What followed the ingress in the client's path. It is the end of `path` unless the target has an endpoint of its own.
+    /// The rest of the client's path, after the ingress. It is the end of `path` unless the target has an endpoint of its own.
     pub subpath: Option<&'a str>,
-    /// The body that came from the client.
+    /// The body from the client.
     pub received: Option<RawJson<'a>>,
     /// The body that was sent to the upstream.
     pub sent: Option<RawJson<'a>>,
-    /// What the target's settings change in the body.
+    /// The changes of the target's settings to the body.
     pub patch: Option<&'a Patch>,
 }
 
@@ -63,7 +63,7 @@ enum InPath {
 }
 
 impl Naming<'_> {
-    /// Who named what is missing. Where the request does not show it, a deployment is the target's own and a model is the
+    /// The origin of the missing name. If the request does not show it, a deployment is the target's own and a model is the
     /// client's.
     pub fn named_by(&self, missing: Missing) -> NamedBy {
         match (missing, self.in_path()) {

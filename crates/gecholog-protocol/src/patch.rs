@@ -1,5 +1,5 @@
-//! What a target changes in a request's JSON body: fields set or removed, a model renamed. Everything else stays byte for
-//! byte: the order of names, the spelling of numbers, unknown fields.
+//! Applies a target's changes to a request's JSON body: fields are set or removed, a model is renamed. Everything else stays
+//! byte for byte: the order of names, the spelling of numbers, unknown fields.
 //!
 //! The patch travels from row 1 to row 2 as `broker_patch`, so that row 2 needs no memory.
 
@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use llm::json::{RawJson, SyntaxError};
 use types::request::Patch;
 
-/// The patch as row 2 finds it.
+/// The JSON form of a patch, for row 2.
 pub(super) fn write(patch: &Patch) -> Vec<u8> {
     json!({"merge": patch.merge, "model_map": patch.model_map}).to_string().into_bytes()
 }
 
-/// Reads what [`write()`] wrote; whatever else it is changes nothing.
+/// Parses the output of [`write()`]; anything else is an empty patch.
 pub(super) fn read(raw: RawJson<'_>) -> Patch {
     let merge = raw.field("merge").and_then(RawJson::value);
     let names = raw.field("model_map").and_then(RawJson::value);
@@ -29,8 +29,8 @@ pub(super) fn read(raw: RawJson<'_>) -> Patch {
     Patch { merge, model_map }
 }
 
-/// The body with the patch applied; the very bytes of one that already says all this. `None` if it is no object, or breaks off:
-/// then it must go out as it is.
+/// The body with the patch applied; the same bytes if the patch changes nothing. `None` if the body is not a complete JSON
+/// object: then it must be sent unchanged.
 pub fn apply(patch: &Patch, body: RawJson<'_>) -> Option<Vec<u8>> {
     if !body.is_object() {
         return None;
@@ -49,7 +49,7 @@ pub fn apply(patch: &Patch, body: RawJson<'_>) -> Option<Vec<u8>> {
     Some(if out.differs { out.bytes } else { body.bytes().to_vec() })
 }
 
-/// By how many bytes a body grows at most, if it names none of its fields twice.
+/// The most bytes by which a body grows, if it has no duplicate fields.
 pub fn growth(patch: &Patch) -> usize {
     let set = patch.merge.iter().map(|(name, value)| json!(name).to_string().len() + value.to_string().len() + 2);
     let renamed = patch.model_map.values().map(|name| json!(name).to_string().len()).max().unwrap_or(0);

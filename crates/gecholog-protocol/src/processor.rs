@@ -1,7 +1,7 @@
-//! What a processor of the gateway is sent: a request, a response, or row 2's copy of our own stamp.
+//! The messages that the gateway sends to its processors: requests, responses, and row 2's requests with our stamp.
 //!
-//! The gateway does not say which of them it is (docs/gateway-protocol.md 2.3). A field `egress_status_code` makes it a response,
-//! whatever its value; then it is never answered with a route.
+//! A message does not state its kind (docs/gateway-protocol.md 2.3). With a field `egress_status_code` of any value it is a
+//! response, which is never answered with a route.
 
 use serde_json::Value;
 
@@ -13,18 +13,18 @@ use llm::json::{Cursor, RawJson, SyntaxError};
 use types::outcome::ResponseMessage;
 use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
 
-/// A message on one of our subjects, whatever the gateway's configuration puts into it.
+/// A message on one of our subjects, with the fields that the gateway's configuration lets through.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Message<'a> {
-    /// The stamp's router, as row 2 sees it.
+    /// The router of the stamp, in a message of row 2.
     pub stamped_router: Option<&'a str>,
     /// Whether it is about a finished request.
     pub is_response: bool,
-    /// What it says about that one, if it is.
+    /// The observation, if it is.
     pub response: ResponseMessage<'a>,
-    /// The JSON request, as it would go out.
+    /// The JSON request, as it would be sent.
     pub payload: Option<RawJson<'a>>,
-    /// What the target changes in it, as row 2 sees it.
+    /// The target's changes to it, in a message of row 2.
     pub patch: Option<RawJson<'a>>,
     headers: Option<RawJson<'a>>,
 }
@@ -37,7 +37,7 @@ pub struct RouteRequest<'a> {
     headers: Option<RawJson<'a>>,
 }
 
-/// The longest answer that a field of a request's body allows, in tokens, if that is what the field is about.
+/// The most output tokens that a field of a request's body allows, if it is such a field.
 pub fn max_output_tokens(name: &[u8], value: RawJson<'_>) -> Option<u64> {
     let says = matches!(name, b"max_tokens" | b"max_completion_tokens" | b"max_output_tokens");
     if says { value.unsigned() } else { None }
@@ -49,7 +49,7 @@ impl<'a> RouteRequest<'a> {
         self.payload
     }
 
-    /// What is asked for and not here.
+    /// The needed fields that the message does not have.
     pub const fn missing(&self, needs: RequestNeeds) -> Option<Degradation> {
         if needs.body && self.payload.is_none() {
             Some(Degradation::NoBody)
@@ -126,7 +126,7 @@ impl<'a> Message<'a> {
             .status
             .or(response.egress_status)
             .and_then(|status| answer_headers::retry_after(status, &answer, &[], None));
-        // Without a single header and yet a success: no upstream said that, a processor did.
+        // A success without any header is not an upstream's: a processor made it.
         response.processor_generated = response.answer.gateway_generated && response.answer.status == Some(200);
         response.started = response.answer.transaction.and_then(transaction::started);
         Ok(message)
@@ -135,7 +135,7 @@ impl<'a> Message<'a> {
     /// The request that waits for a router.
     ///
     /// # Errors
-    /// There is no path, or it is no string.
+    /// There is no path, or it is not a text.
     pub fn request(&self) -> Result<RouteRequest<'a>, Malformed> {
         let path = self.response.answer.served_path.ok_or(Malformed::NoPath)?;
         Ok(RouteRequest { path, payload: self.payload, headers: self.headers })
@@ -151,7 +151,7 @@ impl<'a> Message<'a> {
         match name {
             b"gl_path" => response.answer.served_path = value.plain()?,
             b"broker" => self.stamped_router = stamp::read(value)?.router,
-            // What goes out before what came in: an earlier processor may have changed it.
+            // The outbound body is preferred to the inbound one: an earlier processor may have changed it.
             b"outbound_payload" => self.payload = Some(value.raw()?),
             b"ingress_payload" => self.payload = self.payload.or(Some(value.raw()?)),
             b"outbound_headers" => self.headers = Some(value.raw()?),

@@ -1,4 +1,4 @@
-//! Our answers to the gateway. Zero bytes mean "go on as if we were not there".
+//! The broker's replies to the gateway. Zero bytes mean "continue as without a broker".
 
 use std::fmt;
 use std::ops::Range;
@@ -51,18 +51,18 @@ impl fmt::Display for Degradation {
     }
 }
 
-/// An answer to row 1 without the body that its target changes: that can be large, and is added outside the lock.
+/// A reply to row 1 without the changed body, which can be large and is added outside the lock.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RouteReply {
     bytes: Vec<u8>,
-    /// The range of the stamp in it; empty if there is none.
+    /// The range of the stamp in `bytes`; empty without one.
     stamp: Range<usize>,
-    /// What the target changes in the body, and where that belongs.
+    /// The target's changes to the body, and the position at which the body is inserted.
     change: Option<(usize, Arc<Patch>)>,
 }
 
 impl RouteReply {
-    /// The stamp in it; empty if there is none.
+    /// The stamp; empty without one.
     pub fn stamp(&self) -> &[u8] {
         self.bytes.get(self.stamp.clone()).unwrap_or_default()
     }
@@ -78,8 +78,8 @@ impl RouteReply {
     }
 }
 
-/// The answer to a request: the router for the one-row configuration, the stamp for the two-row one, and what the target
-/// changes in the body for either; the gateway takes whichever its configuration lets us write.
+/// The reply to a request: the router for the one-row configuration, the stamp for the two-row one, and for both the target's
+/// changes to the body. The gateway uses the fields that its configuration lets the broker write.
 pub fn route(signature: &ReplicaIdentity, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>>) -> RouteReply {
     let mut change = None;
     let mut out = Vec::with_capacity(stamp::MAX_STAMP_BYTES + 128);
@@ -102,7 +102,7 @@ pub fn route(signature: &ReplicaIdentity, stamp: &Stamp<'_>, patch: Option<&Arc<
     RouteReply { bytes: out, stamp, change }
 }
 
-/// The answer to row 2: what the stamp in the message says, and the body with its patch. Any replica can give it.
+/// The reply to row 2: the router of the stamp in the message, and the patched body. It can be made by any replica.
 pub fn apply(message: &Message<'_>) -> (Vec<u8>, Option<Degradation>) {
     let Some(router) = message.stamped_router.and_then(|router| RouterPath::parse(router).ok()) else {
         return (Vec::new(), None);

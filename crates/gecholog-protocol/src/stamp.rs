@@ -1,7 +1,7 @@
-//! The stamp: the small object that a decision leaves in the gateway's own log, by which it is found again.
+//! The stamp: the small object that a decision leaves in the gateway's log, with which log entries are matched to decisions.
 //!
-//! At most [`MAX_STAMP_BYTES`] bytes. `why` comes last, because only it is cut to fit; `router` never is. In observe mode it says
-//! `would` instead of `router`, so that row 2, which knows nothing but the stamp, leaves the request alone.
+//! At most [`MAX_STAMP_BYTES`] bytes. `why` comes last, because only it is cut to fit. In observe mode the stamp has `would`
+//! instead of `router`, so that row 2, which has only the stamp, does not change the request.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -13,7 +13,7 @@ use types::router::RouterPath;
 /// The longest stamp, in bytes.
 pub const MAX_STAMP_BYTES: usize = 300;
 
-/// What every stamp of this process says: who decided, under which configuration, in which mode.
+/// The fields that are the same in every stamp of this process: the replica, its settings and its mode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicaIdentity {
     replica: String,
@@ -29,7 +29,7 @@ impl ReplicaIdentity {
         Self { replica, config, mode }
     }
 
-    /// The same under other settings.
+    /// The same with other settings.
     #[must_use]
     pub fn with_config(&self, config: String) -> Self {
         Self { config, ..self.clone() }
@@ -56,7 +56,7 @@ impl ReplicaIdentity {
         u64::from_str_radix(number, 16).ok()
     }
 
-    /// Whether our answers change anything.
+    /// Whether decisions are applied.
     pub const fn mode(&self) -> OperatingMode {
         self.mode
     }
@@ -65,16 +65,16 @@ impl ReplicaIdentity {
 /// One decision, as its stamp describes it.
 #[derive(Clone, Copy)]
 pub struct Stamp<'a> {
-    /// Counts the replica's decisions, from 0.
+    /// The number of the replica's decision, from 0.
     pub number: u64,
     /// The ingress of the pool.
     pub pool: &'a RouterPath,
     pub router: &'a RouterPath,
-    /// With which probability it was chosen, 0 to 1; absent where it was neither chance nor certain.
+    /// The probability with which it was chosen, 0 to 1; absent if it was neither random nor certain.
     pub probability: Option<f64>,
     /// Whether the call is sent to find out if a disabled router works again.
     pub probe: bool,
-    /// Why, in words; what does not fit into [`MAX_STAMP_BYTES`] bytes is cut.
+    /// The reason; it is cut to fit into [`MAX_STAMP_BYTES`] bytes.
     pub reason: &'a dyn fmt::Display,
 }
 
@@ -84,19 +84,19 @@ impl fmt::Debug for Stamp<'_> {
     }
 }
 
-/// Where parts of a stamp stand in the text that it was appended to.
+/// The ranges of parts of a stamp in the text that it was appended to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StampPlaces {
-    /// Which decision it is: the replica, and a number.
+    /// The id of the decision: the replica, and a number.
     pub id: Range<usize>,
-    /// The reason, as far as there was room for it.
+    /// The reason, possibly cut.
     pub why: Range<usize>,
 }
 
 /// Appends the stamp of a decision.
 ///
-/// Written by hand: everything in it is our own, plain ASCII without a character that JSON escapes, and this is half of what
-/// an answer costs.
+/// Written without a serializer, because this is half of the cost of a reply: everything in it is plain ASCII without characters
+/// that JSON escapes.
 pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) -> StampPlaces {
     let start = out.len();
     out.extend_from_slice(b"{\"id\":\"");
@@ -126,7 +126,7 @@ pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) 
     }
     out.extend_from_slice(b"\"why\":\"");
     let why = out.len();
-    // An error only says that there was no room for more.
+    // An error only means that the text was cut.
     let mut room = BoundedWriter { out, end: start + MAX_STAMP_BYTES - 2 };
     let _ = write!(room, "{}", stamp.reason);
     let why = why..out.len();
@@ -134,14 +134,14 @@ pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) 
     StampPlaces { id, why }
 }
 
-/// What is left of a stamp's 300 bytes.
+/// The rest of a stamp's [`MAX_STAMP_BYTES`] bytes.
 struct BoundedWriter<'a> {
     out: &'a mut Vec<u8>,
     end: usize,
 }
 
 impl fmt::Write for BoundedWriter<'_> {
-    /// Appends as much as there is room for. Names in it are the user's, so quotes and the like become blanks.
+    /// Appends as much as fits. Users choose the names in it, so quotes and the like become blanks.
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
         // As almost all of it is.
@@ -163,7 +163,7 @@ impl fmt::Write for BoundedWriter<'_> {
     }
 }
 
-/// A probability with six digits behind the point: finer than anybody can measure, and quicker than the shortest exact ones.
+/// A probability with six decimals: precise enough, and faster than the shortest exact text.
 fn six_digits(p: f64) -> [u8; 8] {
     let mut rest = (p.clamp(0.0, 1.0) * 1e6).round() as u32;
     let mut text = *b"0.000000";
@@ -174,7 +174,7 @@ fn six_digits(p: f64) -> [u8; 8] {
     text
 }
 
-/// A number in lower-case hexadecimal digits, without the machinery of formatting.
+/// A number in lower-case hexadecimal digits; faster than `format!`.
 struct Hexadecimal {
     digits: [u8; 16],
     start: usize,
@@ -196,10 +196,10 @@ impl Hexadecimal {
     }
 }
 
-/// A stamp that came back.
+/// A stamp that was read from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct ParsedStamp<'a> {
-    /// The router that it names; none in observe mode.
+    /// Its router; `None` in observe mode.
     pub(super) router: Option<&'a str>,
     /// The decision that wrote it.
     pub(super) id: Option<&'a str>,

@@ -1,7 +1,7 @@
 //! The gateway's transaction ids: `<GATEWAY>_<nanoseconds>_<count>_<n>` (docs/gateway-protocol.md 2.5).
 //!
-//! With `n` = 0 the gateway made the whole id when the request came, so it carries the request's beginning. With any other
-//! `n` the client brought the session along, and the number says nothing about this request.
+//! With `n` = 0 the gateway made the whole id when it received the request, so it contains that time. With any other `n` the
+//! client sent the session, and the number tells nothing about this request.
 
 use types::time::GatewayTime;
 
@@ -10,8 +10,8 @@ pub fn is_id(text: &str) -> bool {
     parts(text).is_some()
 }
 
-/// What all ids of a session begin with, and the number of this one in it; none of a text that is no id, or of a number
-/// that no session comes to.
+/// The session of an id, with which all its ids begin, and the number of this one; `None` if the text is not an id, or the
+/// number is impossibly large.
 pub fn in_session(id: &str) -> Option<(&str, u32)> {
     let (_, n) = parts(id)?;
     Some((id.strip_suffix(n)?, n.parse().ok()?))

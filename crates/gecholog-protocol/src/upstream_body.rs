@@ -1,9 +1,9 @@
-//! What the body of an answer says about the gateway, where no log does.
+//! Recognises answers that the gateway itself made, by their body.
 
-/// How the gateway answers when it could not reach the upstream (docs/gateway-protocol.md 4.7).
+/// The gateway's answer when it cannot reach the upstream (docs/gateway-protocol.md 4.7).
 pub(crate) const GATEWAY_ERROR: &[u8] = br#"{"error":"failure making request"}"#;
 
-/// Whether the gateway itself made an answer, because it could not reach the upstream.
+/// Whether the gateway made an answer because it could not reach the upstream.
 pub fn gateway_generated(body: &[u8]) -> bool {
     body.trim_ascii() == GATEWAY_ERROR
 }

@@ -1,7 +1,6 @@
-//! The view of a request that the core works with. The gateway's protocol crate implements it over the bytes of a
-//! message.
+//! The balancer's view of a request. The crate of the gateway's protocol implements it over the bytes of a message.
 //!
-//! A trait rather than a struct, so that fields no policy asks for are never parsed.
+//! It is a trait and not a struct, so that fields that no policy reads are never parsed.
 
 use std::fmt;
 
@@ -13,24 +12,23 @@ use crate::router::RouterPath;
 /// tenants and signed tokens fit. Longer values are not read, so that no request can make a choice expensive.
 pub const MAX_FIELD_VALUE_BYTES: usize = 4 << 10;
 
-/// What a request has in a field.
+/// The value of a field of a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
-    /// This.
     Value(Value),
-    /// A field of a form, which is text whatever it means: conditions compare it with texts as it stands, and with everything
-    /// else by its meaning in JSON (`0.5`, `true`).
+    /// A field of a form, which is always text: conditions compare it with texts as written, and with other values by its
+    /// meaning in JSON (`0.5`, `true`).
     Text(String),
-    /// Something longer than [`MAX_FIELD_VALUE_BYTES`].
+    /// A value longer than [`MAX_FIELD_VALUE_BYTES`].
     TooLong,
 }
 
-/// What was found out beforehand about a list of conditions.
+/// The result of a list of conditions that was evaluated in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// The place of the first condition that the request fulfils.
+    /// The index of the first condition that the request fulfils.
     pub first: Option<u16>,
-    /// A condition before it, or any if there is none, could not be judged: it looks at a value that is too long.
+    /// A condition before `first`, or any if that is `None`, could not be evaluated because it reads a value that is too long.
     pub too_long: bool,
 }
 
@@ -39,12 +37,12 @@ pub trait Request {
     /// The router that the client called (`gl_path`).
     fn path(&self) -> &str;
 
-    /// A field of the JSON body, found by the names on the way to it.
+    /// A field of the JSON body, by its path.
     fn param(&self, _names: &[String]) -> Option<Found> {
         None
     }
 
-    /// What was found out beforehand about the conditions at this address; nothing if it was not found out.
+    /// The result of the conditions at this address, if they were evaluated in advance.
     fn verdict(&self, _conditions: usize) -> Option<Verdict> {
         None
     }
@@ -54,14 +52,14 @@ pub trait Request {
         RequestSize::default()
     }
 
-    /// Whether it asks the upstream to make something: an answer, an image, embeddings. What becomes of any other call, such as
-    /// one for a list of models, shows nothing about those.
+    /// Whether it requests something to be generated: an answer, an image, embeddings. The outcome of any other call, such as
+    /// one for a list of models, tells nothing about generation.
     fn is_generation(&self) -> bool {
         true
     }
 
-    /// The target that made what the request names (a response, a thread, a file). It gets the request if it may serve it;
-    /// otherwise the policies choose as usual.
+    /// The target that made the object that the request names (a response, a thread, a file). It gets the request if it is
+    /// available; otherwise the policies choose as usual.
     fn preferred(&self) -> Option<&RouterPath> {
         None
     }
@@ -111,11 +109,11 @@ pub struct Patch {
     /// Fields that are set; a `null` removes the field.
     pub merge: serde_json::Map<String, Value>,
     /// Replacements for the field `model`; [`Patch::ANY`] on the left stands for every name that is not listed, on the right for
-    /// the name as it was asked for. A model that is neither listed nor meant by that stays as it is.
+    /// the requested name. Without a match the model is not changed.
     pub model_map: std::collections::BTreeMap<String, String>,
 }
 
-/// The names of the fields only: their values are the user's.
+/// Shows only the names of the fields: their values may be secret.
 impl fmt::Debug for Patch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let fields: Vec<_> = self.merge.keys().collect();
@@ -127,14 +125,13 @@ impl Patch {
     /// In `model_map`: any other name on the left, the same name on the right.
     pub const ANY: &'static str = "*";
 
-    /// What `model_map` makes of the model that was asked for; `None` where it stays as it is.
+    /// The replacement for the requested model by `model_map`; `None` if it is not changed.
     pub fn renamed(&self, asked: &str) -> Option<&str> {
         let to = self.model_map.get(asked).or_else(|| self.model_map.get(Self::ANY))?;
         (to != Self::ANY).then_some(to)
     }
 
-    /// The models that `model_map` sends, as far as it names them, and for each the one that was asked for: `None` for all that
-    /// are not listed.
+    /// The models on the right of `model_map`, each with the requested one: `None` for all that are not listed.
     pub fn mapped_models(&self) -> impl Iterator<Item = (Option<&str>, &str)> {
         let sent = self.model_map.iter().map(|(asked, sent)| (asked, if sent == Self::ANY { asked } else { sent }));
         let named = sent.filter(|(_, sent)| *sent != Self::ANY);

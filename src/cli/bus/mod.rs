@@ -1,7 +1,7 @@
-//! The commands that ask running brokers over the bus: no port has to be open, and each replica answers for itself.
+//! The commands that reach running brokers over the bus: no port has to be open, and each replica answers for itself.
 //!
-//! `admin` changes something, `status` shows what is, `watch` shows calls as they finish, from the gateway's own log;
-//! `why` explains one that is over.
+//! `admin` sends commands, `status` shows the state, `watch` shows calls as they finish, from the gateway's log, and `why`
+//! explains a finished one.
 
 mod admin;
 mod status;
@@ -24,12 +24,12 @@ use crate::clock::Clock;
 use crate::config::Operator;
 use crate::nats::{self, ConnectionStatus};
 
-/// The bus answers within this time, or we say that it does not.
+/// Timeout of connecting to the bus.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The name of our connection.
+/// The name of the connection.
 const LINK: &str = "command";
-/// What helps when the bus does not answer.
+/// The advice when the bus does not answer.
 const WHAT_TO_DO: &str =
     "does the gateway run, and is its bus at this address? GECHOLOG_HOST or NATS_URL names another";
 
@@ -40,7 +40,7 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     runtime.block_on(work)
 }
 
-/// A connection for a short visit.
+/// Connects to the bus.
 async fn connect(operator: &Operator) -> anyhow::Result<Client> {
     let link = ConnectionStatus::new(LINK, Clock::start());
     let connected = nats::connect(&operator.nats, &link, "gecholog-broker command", 4_096);
@@ -50,13 +50,13 @@ async fn connect(operator: &Operator) -> anyhow::Result<Client> {
     }
 }
 
-/// Why the bus does not answer. The connection has a name for the broker's log; here there is only this one.
+/// Why the bus does not answer, without the name of the connection: there is only one here.
 fn absence(link: &ConnectionStatus) -> String {
     let reason = link.reason().unwrap_or_else(|| "the bus does not answer".to_owned());
     reason.strip_prefix(LINK).and_then(|reason| reason.strip_prefix(": ")).unwrap_or(&reason).to_owned()
 }
 
-/// A text from outside, safe for a terminal: without anything that would move its cursor or change its colours.
+/// A text from outside, made safe for a terminal: without control characters, which could move its cursor or change its colours.
 pub(super) fn clean(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }

@@ -1,4 +1,4 @@
-//! `broker status`: what all replicas know, in one table. Where they do not agree, it says so.
+//! `broker status`: the state of all replicas in one table, which shows where they differ.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,10 +17,9 @@ use balancer::broker::HISTOGRAM_STEPS;
 
 /// Interval of `--watch`.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
-/// Clears a terminal and begins at its top.
+/// Clears a terminal.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// What to show.
 #[derive(Debug, Clone, Args)]
 pub struct StatusArgs {
     /// Print the replicas' documents as one JSON array
@@ -32,7 +31,7 @@ pub struct StatusArgs {
 }
 
 impl StatusArgs {
-    /// Asks and shows.
+    /// Requests and prints the status.
     ///
     /// # Errors
     /// No replica answers.
@@ -56,7 +55,7 @@ impl StatusArgs {
     }
 }
 
-/// The documents for people.
+/// The documents as text.
 fn render(documents: &[Value]) -> String {
     let mut text = String::new();
     let replicas: Vec<_> = documents.iter().map(replica).collect();
@@ -81,8 +80,8 @@ fn replica(document: &Value) -> String {
     format!("{} (version {}, mode {}, config {})", text("replica"), text("version"), text("mode"), text("config"))
 }
 
-/// What the fingerprints of the replicas' settings say against their being the same. Only those of one version, which is before
-/// the dash, can be compared; the first release wrote none.
+/// A line if the fingerprints of the replicas' settings differ or cannot be compared. Only fingerprints with the same version,
+/// which is before the dash, can be compared; those of the first release have none.
 fn disagreement(configs: &[&str]) -> Option<&'static str> {
     let version = |config: &str| config.split_once('-').map(|(version, _)| version.to_owned());
     let same = |one: &[&str]| one[0] == one[1];
@@ -95,7 +94,7 @@ fn disagreement(configs: &[&str]) -> Option<&'static str> {
     }
 }
 
-/// The routers of all documents, in the order of the first that names them, each with the reports of the replicas.
+/// The routers of all documents, in the order in which they first occur, each with the reports of the replicas.
 fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
     let mut order = Vec::new();
     let mut reports: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
@@ -112,7 +111,7 @@ fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
 fn pool_status(text: &mut String, pool: &Value, documents: &[Value]) {
     let ingress = clean(pool["ingress"].as_str().unwrap_or("?"));
     let state = match (pool["serves"].as_bool(), pool["last_resort"].as_bool()) {
-        (Some(false), _) => "  nothing may serve: the gateway uses this ingress's own endpoint",
+        (Some(false), _) => "  all targets are down or drained: the gateway uses this ingress's own endpoint",
         (_, Some(true)) => "  nothing serves but what is on probation",
         _ => "",
     };
@@ -122,7 +121,7 @@ fn pool_status(text: &mut String, pool: &Value, documents: &[Value]) {
     text.push('\n');
 }
 
-/// Weights that operators set and that still hold, on whichever replica.
+/// Weights that operators have set, on any replica.
 fn weights(text: &mut String, ingress: &Value, documents: &[Value]) {
     let mut found: Vec<(String, usize)> = Vec::new();
     let pools = documents.iter().flat_map(|document| list(&document["pools"]));
@@ -162,7 +161,7 @@ fn show_target(text: &mut String, target: &Value, depth: usize) {
 
 fn row(router: &str, reports: &[&Value]) -> [String; 9] {
     let sum = |name: &str| reports.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
-    // Every replica hears of every call, so that these are the same everywhere but for who started when.
+    // Every replica learns of every call, so these are the same except for the replicas' starting times.
     let most = |name: &str| reports.iter().filter_map(|one| one[name].as_u64()).max().unwrap_or(0);
     let longest = reports.iter().max_by_key(|one| one["latency"]["count"].as_u64());
     let millis = |name: &str| longest.and_then(|one| one["latency"][name].as_f64()).map_or("-".to_owned(), latency);
@@ -180,7 +179,7 @@ fn row(router: &str, reports: &[&Value]) -> [String; 9] {
     ]
 }
 
-/// The value of all; or the first that differs, and how many have it.
+/// The value of all replicas; or the first one that differs, and how many have it.
 fn agreed(reports: &[&Value], say: impl Fn(&Value) -> (String, String)) -> String {
     let said: Vec<_> = reports.iter().map(|one| say(one)).collect();
     let Some((word, more)) = said.iter().max() else { return String::new() };
@@ -216,7 +215,7 @@ fn last_failure(router: &Value) -> String {
     }
 }
 
-/// A percentile in milliseconds. Within the first step of the histogram it is not known more precisely.
+/// A percentile in milliseconds. Within the first bucket of the histogram it is not known more precisely.
 fn latency(millis: f64) -> String {
     let [first, ..] = HISTOGRAM_STEPS;
     if millis <= first as f64 { format!("<={first}") } else { format!("{millis:.0}") }

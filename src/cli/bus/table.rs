@@ -1,4 +1,4 @@
-//! Columns that line up, as wide as their contents.
+//! A table with aligned columns.
 
 /// Rows of cells, the first of them the headings.
 #[derive(Debug, Default)]

@@ -20,18 +20,19 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 /// The most calls that are shown: a session of a client, or a trace, can have any number.
 const MAX_SHOWN: usize = 100;
 
-/// Which call, and where it is looked for.
+/// The arguments of `why`.
 #[derive(Debug, Clone, Args)]
 pub struct WhyArgs {
-    /// Id of the call (X-Broker-Session of its answer, or the gateway's transaction), of its session, of a decision, or of a trace
+    /// Id of the call (X-Broker-Session of its answer, or the gateway's transaction), of its session, of a decision, or of a
+    /// trace
     #[arg(value_name = "ID")]
     pub id: String,
-    /// Look in this file, which BROKER_CALLS wrote, and in the older ones beside it, and ask no broker
+    /// Search this file, which BROKER_CALLS wrote, and its older generations, instead of asking brokers
     #[arg(long, value_name = "FILE")]
     pub calls: Option<PathBuf>,
 }
 
-/// Where running brokers are asked.
+/// The brokers that are asked.
 #[derive(Debug)]
 pub enum Source<'a> {
     /// All of them, over the bus.
@@ -41,7 +42,7 @@ pub enum Source<'a> {
 }
 
 impl WhyArgs {
-    /// The story of each call with this id, the newest first.
+    /// The explanation of each call with this id, the newest first.
     ///
     /// # Errors
     /// No broker answers, the file cannot be read, or there is no such call.
@@ -62,7 +63,7 @@ impl WhyArgs {
             }
         };
         let calls = pages.into_iter().flat_map(|page| page.calls);
-        self.report(calls.collect(), "in the memory of any broker that answers: BROKER_RECENT_CALLS says how much is kept, BROKER_CALLS keeps all")
+        self.report(calls.collect(), "in the memory of any broker that answers: BROKER_RECENT_CALLS sets how many are kept, and BROKER_CALLS writes all to a file")
     }
 
     /// The same from a file.
@@ -85,7 +86,7 @@ impl WhyArgs {
                 if read.with_context(|| format!("cannot read {}", path.display()))? == 0 {
                     break;
                 }
-                // Half a line is what a full disk left.
+                // A full disk may have left an incomplete line.
                 let Ok(record) = serde_json::from_slice::<CallRecord>(&line) else { continue };
                 if record.v == VERSION && record.has_id(&self.id) {
                     found.push(record);
@@ -103,7 +104,7 @@ impl WhyArgs {
             bail!("no call {} {place}", clean(&self.id));
         }
         let mut text = calls.iter().take(MAX_SHOWN).map(story::describe).collect::<Vec<_>>().join("\n");
-        // A file, or a program on the bus, may hold anything.
+        // Texts of a file, or of another program on the bus, may contain anything.
         text.retain(|letter| letter == '\n' || !letter.is_control());
         if let Some(more) = calls.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
             // Writing into a String cannot fail.

@@ -1,5 +1,5 @@
-//! `budget`: the limits of one router per minute. It is a key of routers only: what a branch may get is not
-//! what each router in it may get, and it would be ambiguous which is meant.
+//! `budget`: the rate limits of one router per minute. It is a key of routers only: at a branch it would be ambiguous whether
+//! it is meant for the branch or for each of its routers.
 
 use super::health::{HealthOverrides, count};
 use super::reader::{Item, Reader};

@@ -1,7 +1,7 @@
 //! Targets with a `url` or a `provider`: called by the relay, without the gateway.
 //!
-//! `${NAME}` in their texts is a variable of the environment as it was at the start, `${file:/path}` the content of a file; a missing
-//! one is a fault. Values are never shown, nor is a header written out in the file, which may be a secret too.
+//! `${NAME}` in their texts is a variable of the environment as it was at the start, `${file:/path}` the content of a file; a
+//! missing one is a fault. Values are never shown, nor is a header written out in the file, which may be a secret too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::config::secret;
 use crate::relay::{Base, DirectUpstream, ProviderTarget};
 use types::router::RouterPath;
 
-/// The keys of a target that are only of use beside `url`.
+/// The keys of a target that need `url`.
 pub(super) const KEYS: [&str; 5] = ["endpoint", "query", "headers", "remove_headers", "forward_credentials"];
 
 /// The direct targets of a file, by their router paths.
@@ -28,12 +28,12 @@ impl Directs {
         Self { variables, ..Self::default() }
     }
 
-    /// All that were found.
+    /// The direct targets found so far.
     pub(super) fn into_found(self) -> BTreeMap<RouterPath, Arc<DirectUpstream>> {
         self.found.into_iter().map(|(path, (_, direct))| (path, direct)).collect()
     }
 
-    /// The place of the target with this path.
+    /// The place of the target with this router path.
     pub(super) fn place(&self, path: &RouterPath) -> Option<&Location> {
         self.found.get(path).map(|(place, _)| place)
     }
@@ -155,7 +155,7 @@ impl Directs {
         }
     }
 
-    /// A text, with its variables put in.
+    /// A text, with its variables replaced.
     fn text(&self, reader: &mut Reader<'_>, item: &Item<'_>) -> Option<String> {
         let mut rest = reader.word(item)?;
         let mut whole = String::new();

@@ -1,8 +1,7 @@
 //! `health`: a key of the file, a pool, a branch or a target; it belongs to the router.
 //!
-//! The nearest wins, each setting for itself; but a preset is a whole set, and nothing that was said above it is left. A
-//! place that says nothing gives nothing: of two leaves with one router, only those count that say something, and if they
-//! differ, it is ambiguous which of them is meant.
+//! Each setting is taken from the nearest place that has it; but a preset sets all of them, so nothing is inherited from above
+//! it. Of two leaves with the same router only those with health settings count, and it is a fault if they differ.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,12 +18,12 @@ use balancer::health::{Preset, Ratio};
 use types::outcome::{ErrorClass, FailureRule};
 use types::router::RouterPath;
 
-/// The longest time that a text can say, in seconds: a year. What is longer is a mistake.
+/// The longest time, in seconds: a year. A longer one is a mistake.
 const MAX_SECONDS: u64 = 366 * 86_400;
-/// The steepest growth of a cooldown.
+/// The largest `factor` of a cooldown.
 const MAX_FACTOR: f64 = 100.0;
 
-/// A setting, and where it was said.
+/// A setting, and where it is in the file.
 #[derive(Clone)]
 struct LocatedSetting {
     name: &'static str,
@@ -47,16 +46,16 @@ impl LocatedSetting {
     }
 }
 
-/// What was said above a target, the nearest of each.
+/// The settings inherited by a target, each from the nearest place.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HealthOverrides(Vec<LocatedSetting>);
 
-/// What was said of each router.
+/// The settings of each router.
 #[derive(Debug, Default)]
 pub(super) struct RouterOverrides(BTreeMap<RouterPath, HealthOverrides>);
 
 impl HealthOverrides {
-    /// What holds below a place that may say something of its own.
+    /// The settings below a place that may have its own.
     pub(super) fn below(&self, reader: &mut Reader<'_>, item: Option<Item<'_>>) -> Self {
         let mut health = self.clone();
         let Some(item) = item else { return health };
@@ -143,14 +142,14 @@ impl HealthOverrides {
         self.0.push(LocatedSetting { name, place, put });
     }
 
-    /// Adds what another place says of the same target.
+    /// Adds the settings of another place of the same target.
     pub(super) fn extend(&mut self, other: &Self) {
         let new = other.0.iter().filter(|setting| !self.0.iter().any(|known| known.name == setting.name));
         let new: Vec<_> = new.cloned().collect();
         self.0.extend(new);
     }
 
-    /// The settings of a target with a url: the last one that serves stays, unless a preset says otherwise.
+    /// The settings of a target with a url: the last one that serves is not disabled, unless a preset is set.
     pub(super) fn direct_settings(&self, defaults: &RouterSettings) -> RouterSettings {
         let mut settings = self.settings(defaults);
         if let Some(preset) = self.0.iter().find(|said| said.name == "preset") {
@@ -188,7 +187,7 @@ impl RouterOverrides {
         }
     }
 
-    /// Those whose settings are not the defaults.
+    /// The routers whose settings are not the defaults.
     pub(super) fn settings(&self, defaults: &RouterSettings) -> BTreeMap<RouterPath, RouterSettings> {
         let settings = self.0.iter().map(|(router, health)| (router.clone(), health.settings(defaults)));
         settings.filter(|(_, settings)| settings != defaults).collect()
@@ -205,9 +204,9 @@ fn disabled_time(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     time
 }
 
-/// A whole number from 1 on.
+/// A whole number, at least 1.
 pub(super) fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
-    let wanted = "a whole number from 1 on";
+    let wanted = "a whole number, at least 1";
     let amount = reader.amount(item, wanted)?;
     let whole = amount.fract() == 0.0 && (1.0..=f64::from(u32::MAX)).contains(&amount);
     if !whole {
@@ -227,7 +226,7 @@ pub(super) fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration>
     time
 }
 
-/// A time with its unit, or `false` for none.
+/// A time with its unit, or `false` for off.
 fn span_or_off(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Duration>> {
     match item.value {
         Value::BooleanLit(flag) if !flag.value => Some(None),
@@ -253,7 +252,7 @@ fn preset(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Preset> {
     reader.one_of(item, &Preset::ALL.map(|preset| (preset.name(), preset)))
 }
 
-/// The share, the time and the least number; or `false` for none.
+/// The share, the window and the least number of answers; or `false` for off.
 fn ratio(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Option<Ratio>> {
     if matches!(item.value, Value::BooleanLit(flag) if !flag.value) {
         return Some(None);

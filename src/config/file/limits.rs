@@ -1,5 +1,5 @@
-//! `relay`: what one call of the relay may cost, and all of them together. The time limits may stand at a pool, a
-//! branch and a target too: the nearest wins, each for itself.
+//! `relay`: limits for one call of the relay, and for all together. Time limits may be set at a pool, a branch and a target
+//! too; each is taken from the nearest place that has it.
 
 use std::time::Duration;
 
@@ -41,8 +41,7 @@ pub(super) fn times_below(reader: &mut Reader<'_>, item: Option<Item<'_>>, above
     times
 }
 
-/// Whether what names something that a target made goes there: by default where a target has an address. Only the relay sees
-/// what answers make.
+/// The setting `affinity`: by default on for pools with a target that has a url. Only the relay sees the ids in answers.
 pub(super) fn affinity(reader: &mut Reader<'_>, pool: &Item<'_>, has_addresses: bool, is_relayed: bool) -> bool {
     let Some(flag) = pool.get("affinity") else { return has_addresses };
     let is_on = reader.flag(&flag) == Some(true);
@@ -53,7 +52,7 @@ pub(super) fn affinity(reader: &mut Reader<'_>, pool: &Item<'_>, has_addresses: 
     is_on
 }
 
-/// Whether clients may send a strategy of their own along.
+/// The setting `client_config`: whether clients may send a strategy.
 pub(super) fn client_config(reader: &mut Reader<'_>, pool: &Item<'_>, is_relayed: bool) -> bool {
     let Some(flag) = pool.get("client_config") else { return false };
     let is_on = reader.flag(&flag) == Some(true);

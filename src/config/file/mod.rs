@@ -1,8 +1,8 @@
-//! The pools file: JSON, with comments if one likes, to [`balancer::broker::BrokerSettings`].
+//! Parses the pools file, JSON that may have comments, into [`balancer::broker::BrokerSettings`].
 //!
-//! Read through a tree with positions and not through serde, which stops at the first fault: all faults are reported at once,
-//! with line, column, path, value, and what would be right. [`schema`] has the format as types: from
-//! them come the JSON Schema that editors read, the keys that the reader takes, and what was probably meant by others.
+//! It is read through a tree with positions, because serde stops at the first fault: all faults are reported at once, with
+//! line, column, path, value, and what would be right. [`schema`] has the format as types, from which the JSON Schema for
+//! editors is made, the known keys, and the suggestions for misspelt ones.
 
 mod budget;
 mod direct;
@@ -38,21 +38,21 @@ pub const MAX_TARGETS: usize = 65_000;
 /// How deep lists of targets, and queries, may be nested.
 pub const MAX_DEPTH: usize = 16;
 
-/// What JSON has, comments and a comma too many: what people and editors write into configuration files.
+/// JSON with comments and trailing commas, as people and editors write configuration files.
 pub const FORM: ParseOptions =
     ParseOptions { allow_comments: true, allow_trailing_commas: true, ..gecholog_protocol::gl_config::STRICT };
 
 /// The settings for what a file leaves out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HealthDefaults {
-    /// Of routers of the gateway.
+    /// For routers of the gateway.
     pub routers: RouterSettings,
-    /// Of targets with a url.
+    /// For targets with a url.
     pub direct: RouterSettings,
 }
 
 impl HealthDefaults {
-    /// These for routers of the gateway, and for targets with a url the same rule of failures with the preset `resilient`.
+    /// These settings for routers of the gateway; for targets with a url the preset `resilient`, with the same `failure_status`.
     pub fn new(routers: RouterSettings) -> Self {
         let health = HealthSettings { keep_last: true, ..Preset::Resilient.settings() };
         let direct = RouterSettings { health, ..routers.clone() };
@@ -60,38 +60,38 @@ impl HealthDefaults {
     }
 }
 
-/// The file that holds the pools, and what it leaves to the environment.
+/// The pools file, with the environment that it refers to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PoolsFile {
     pub path: PathBuf,
-    /// For what it leaves out.
+    /// The settings for what the file leaves out.
     pub defaults: HealthDefaults,
-    /// What `${NAME}` and `${file:/path}` mean in it.
+    /// The values of `${NAME}` and `${file:/path}`.
     pub variables: Variables,
-    /// Its content when it was last read: changes are found by comparison with it, however early they come.
+    /// Its content when it was last read, with which it is compared to find changes.
     pub seen: Result<Vec<u8>, Fault>,
 }
 
 impl PoolsFile {
-    /// Looks at a file.
+    /// Reads a file.
     pub fn open(path: PathBuf, defaults: HealthDefaults) -> Self {
         let seen = content(&path);
         Self { path, defaults, variables: Variables::default(), seen }
     }
 
-    /// The same, in which these variables mean something.
+    /// The same, with these variables.
     #[must_use]
     pub fn with_env(self, mut variables: Variables) -> Self {
         variables.read_files(self.seen.as_deref().unwrap_or_default());
         Self { variables, ..self }
     }
 
-    /// What is odd about the variables that it uses, and does no harm.
+    /// Notices about the variables that it uses.
     pub(super) fn notices(&self) -> Vec<Fault> {
         self.variables.notices(self.seen.as_deref().unwrap_or_default())
     }
 
-    /// Looks again, beside other tasks. True if it, or a file of a secret that it names, holds something else than before.
+    /// Reads it again, without blocking other tasks. Returns whether it, or a file of a secret that it names, has changed.
     pub async fn has_changed(&mut self) -> bool {
         let now =
             files::read_beside(&self.path, MAX_FILE_BYTES).await.map_err(|fault| whole(&self.path, describe(&fault)));
@@ -101,28 +101,28 @@ impl PoolsFile {
         changed || secrets_changed
     }
 
-    /// Reads what it held.
+    /// Parses the content that was last read.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults.
     pub fn load(&self) -> Result<BrokerSettings, Vec<Fault>> {
         self.load_all().map(|(settings, _)| settings)
     }
 
-    /// Reads what it held, for the relay too.
+    /// Parses the content that was last read, with the targets of the relay.
     ///
     /// # Errors
-    /// Everything that is wrong with it.
+    /// All faults.
     pub fn load_all(&self) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
         let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
         read_all(&self.path, bytes, &self.defaults, &self.variables)
     }
 }
 
-/// The bytes of a file, if it is not too large.
+/// Reads the bytes of a file.
 ///
 /// # Errors
-/// It is no regular file, cannot be read in time, or is larger than [`MAX_FILE_BYTES`].
+/// It is not a regular file, cannot be read in time, or is larger than [`MAX_FILE_BYTES`].
 pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
     files::read(path, MAX_FILE_BYTES).map_err(|fault| whole(path, describe(&fault)))
 }
@@ -137,19 +137,19 @@ fn describe(fault: &Unreadable) -> String {
     }
 }
 
-/// Reads the bytes of a file; its path is only for naming the place of faults.
+/// Parses the bytes of a file; `path` is only for the place of faults.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All faults.
 pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<BrokerSettings, Vec<Fault>> {
     let defaults = HealthDefaults::new(defaults.clone());
     read_all(path, bytes, &defaults, &Variables::default()).map(|(settings, _)| settings)
 }
 
-/// The same for the relay too, with what `${NAME}` means.
+/// The same with the targets of the relay, and with the values of `${NAME}`.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All faults.
 pub fn read_all(
     path: &Path,
     bytes: &[u8],
@@ -176,7 +176,7 @@ pub fn read_all(
     let faults = reader.faults();
     match settings {
         Some(settings) if faults.is_empty() => Ok(settings),
-        None if faults.is_empty() => Err(vec![whole(path, "is empty; it must hold {\"pools\": [...]}".to_owned())]),
+        None if faults.is_empty() => Err(vec![whole(path, "is empty; it must contain {\"pools\": [...]}".to_owned())]),
         _ => Err(faults),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::reader::{Item, Reader};
 use types::request::Patch;
 
-/// What changes in a request, all that it inherits included.
+/// The changes to a request, inherited ones included.
 pub(super) fn read(reader: &mut Reader<'_>, target: &Item<'_>, above: &Arc<Patch>) -> Arc<Patch> {
     let (merge, model_map) = (target.get("override_params"), target.get("model_map"));
     let model = target.get("model");

@@ -1,7 +1,7 @@
 //! Pools and their targets: the tree of a file becomes the tree that the core walks.
 //!
-//! What is set above a target applies below it: `override_params` and `model_map` field by field, `health` setting by setting,
-//! the nearest each time. A target that cannot be read is left out only to go on reading: its fault keeps the file from use.
+//! Settings are inherited: `override_params` and `model_map` field by field, `health` setting by setting, each from the nearest
+//! place. A target with a fault is left out only so that the rest is validated: the file is not used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -24,40 +24,40 @@ use types::router::RouterPath;
 /// The longest name of a target, in characters: it must fit into reasons and stamps.
 const MAX_NAME_CHARS: usize = 80;
 
-/// What holds for the targets below.
+/// The settings that targets inherit.
 #[derive(Debug, Clone, Default)]
 struct Inherited {
     ingress: Option<RouterPath>,
-    /// How many lists of targets are around these.
+    /// The nesting depth of these targets.
     depth: usize,
     patch: Arc<Patch>,
     retry_on: Option<Arc<FailureRule>>,
     health: HealthOverrides,
     times: TimeLimits,
-    /// The pool says itself what becomes of a call when all targets are out: it gets none.
+    /// The pool itself sets `when_all_disabled`, and to `pass`.
     passes: bool,
 }
 
-/// What was read so far.
+/// The result so far.
 #[derive(Debug, Default)]
 struct Pools {
     ingresses: HashMap<RouterPath, Location>,
     /// The first place of each router.
     leaves: HashMap<RouterPath, Location>,
     routers: RouterOverrides,
-    /// What was said of each target with a url.
+    /// The settings of each target with a url.
     direct_health: BTreeMap<RouterPath, (HealthOverrides, bool)>,
     /// The time limits of each pool.
     times: BTreeMap<RouterPath, PoolTimes>,
     directs: Directs,
     prices: price::TargetPrices,
-    /// Ingresses that only the relay serves.
+    /// The ingresses that only the relay serves.
     relayed: BTreeSet<RouterPath>,
-    /// Pools and targets.
+    /// The number of pools and targets.
     nodes: usize,
 }
 
-/// The whole file. What comes of it counts only if the reader found no fault.
+/// Reads the whole file. The result is valid only if the reader found no fault.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     file: &Item<'_>,
@@ -262,7 +262,7 @@ impl Pools {
 
     /// A target that only the relay reaches: its whole pool is served by the relay alone.
     fn direct(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<RouterPath> {
-        // Without an ingress there is a fault already; any other will do to find those of the target.
+        // Without an ingress there is a fault already; any other one serves to find those of the target.
         let ingress = above.ingress.clone().or_else(|| RouterPath::parse("/ingress/").ok())?;
         let path = self.directs.read(reader, item, &ingress)?;
         self.note_times(reader, item, &path, above);
@@ -285,18 +285,18 @@ impl Pools {
         Some(path)
     }
 
-    /// The time limits of a target, which it has once in its pool.
+    /// The time limits of a target, which must be the same in all its places of a pool.
     fn note_times(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, router: &RouterPath, above: &Inherited) {
         let Some(pool) = above.ingress.as_ref().and_then(|ingress| self.times.get_mut(ingress)) else { return };
         let is_known = pool.targets.insert(router.clone(), above.times).is_some_and(|other| other != above.times);
         if is_known {
             let problem =
-                format!("gives {router} other time limits than it has in this pool already: it has one set of them");
+                format!("gives {router} other time limits than it has in this pool already: they must be the same");
             reader.missing(item, problem);
         }
     }
 
-    /// Whether there is room for one more; the first without says so.
+    /// Counts one more pool or target. The first one beyond the limit is a fault.
     fn room(&mut self, reader: &mut Reader<'_>, item: &Item<'_>) -> bool {
         self.nodes += 1;
         if self.nodes == MAX_TARGETS + 1 {

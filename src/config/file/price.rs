@@ -10,7 +10,7 @@ use super::reader::{Item, Location, Reader};
 use balancer::strategy::TargetKind;
 use types::router::RouterPath;
 
-/// The prices of a file, by the routers that they belong to.
+/// The prices of a file, by router.
 #[derive(Debug, Default)]
 pub(super) struct TargetPrices {
     found: BTreeMap<RouterPath, (Location, Arc<Prices>)>,
@@ -21,7 +21,7 @@ impl TargetPrices {
         self.found.into_iter().map(|(router, (_, prices))| (router, prices)).collect()
     }
 
-    /// Reads the price of a target; its kind is absent if that is wrong.
+    /// Reads the price of a target; `None` if it is invalid.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>, target: &Item<'_>, kind: Option<&TargetKind>) {
         let Some(item) = target.get("price") else { return };
         if target.get("targets").is_some() {

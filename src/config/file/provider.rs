@@ -1,4 +1,4 @@
-//! Targets of a provider that is known by name: what the table of `llm::provider` does not say of them.
+//! Targets with a `provider`: the settings that the table of `llm::provider` leaves open.
 
 use hyper::header::HeaderValue;
 
@@ -11,7 +11,7 @@ use llm::provider::{Api, Provider};
 use llm::translate::Unsupported;
 use llm::translate::anthropic::ApiVersion;
 
-/// The keys that are only of use beside `provider`.
+/// The keys that need `provider`.
 pub(super) const KEYS: [&str; 15] = [
     "provider",
     "model",
@@ -30,7 +30,7 @@ pub(super) const KEYS: [&str; 15] = [
     "max_tokens",
 ];
 
-/// Reads what a target says of its provider. `text` puts variables in; `own_key` says that a header or the client brings the key.
+/// Reads the provider of a target. `text` replaces variables; `own_key`: a header or the client brings the key.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     target: &Item<'_>,
@@ -122,7 +122,7 @@ struct Options {
 }
 
 impl Options {
-    /// Reads them all before it gives up, so that each fault is found.
+    /// Reads all of them before it returns, so that each fault is found.
     fn read(reader: &mut Reader<'_>, target: &Item<'_>) -> Option<Self> {
         let apis = Api::ALL.map(|api| (api.name(), api));
         let api = target.get("api").map(|item| reader.one_of(&item, &apis));
@@ -194,7 +194,7 @@ impl Keys<'_, '_> {
         }
     }
 
-    /// Where the vendors' own libraries look.
+    /// The variables that the vendors' own libraries use.
     fn environment_key(&self, reader: &mut Reader<'_>) -> Option<TargetKey> {
         // An empty variable is an unset one.
         let get = |name: &str| self.variables.get(name).filter(|value| !value.is_empty());

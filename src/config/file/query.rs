@@ -1,7 +1,6 @@
-//! Queries and the fields they ask for, from the file to what [`balancer::strategy::query`] evaluates.
+//! Parses queries and fields of requests for [`balancer::strategy::query`].
 //!
-//! What could never match is a fault and not a condition without effect: a header compared with a
-//! number, a list without `$in`, an empty query.
+//! A query that could never match is a fault: a header compared with a number, a list without `$in`, an empty query.
 
 use jsonc_parser::ast::Value;
 use regex::{Regex, RegexBuilder};
@@ -17,14 +16,14 @@ pub(super) const AROUND: [&str; 3] = ["$and", "$or", "$not"];
 
 const LIKE: &str = "{\"params.model\": {\"$eq\": \"gpt-4\"}}";
 const FIELDS: &str = "a field is params.<name>, headers.<Name>, path or session";
-/// Limit of a compiled pattern in bytes: enough for any that a person writes.
+/// Limit of a compiled pattern, in bytes: enough for any that a person writes.
 const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 pub(super) fn read(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Query> {
     query(reader, item, 1)
 }
 
-/// A field of a request that a `sticky` strategy can go by.
+/// A field of a request, as the key of a `sticky` strategy.
 pub(super) fn key(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Field> {
     let text = reader.text(item)?;
     match field(text) {
@@ -51,7 +50,7 @@ fn query(reader: &mut Reader<'_>, item: &Item<'_>, depth: usize) -> Option<Query
     let mut parts: Vec<_> = item.fields().map(|(name, part)| self::part(reader, name, &part, depth)).collect();
     match parts.len() {
         0 => {
-            reader.fault(item, "is empty and would match every request; where all others go is said by \"default\"");
+            reader.fault(item, "is empty and would match every request; for all other requests use \"default\"");
             None
         }
         1 => parts.pop().flatten(),
@@ -125,7 +124,7 @@ fn no_such_operator(name: &str, here: &[&str], there: &[&str], then: &str) -> St
 fn tests(reader: &mut Reader<'_>, field: &Field, item: &Item<'_>) -> Option<Vec<Test>> {
     match item.value {
         Value::Object(object) if object.properties.is_empty() => {
-            reader.fault(item, format!("is empty; it must hold a test, such as {LIKE}"));
+            reader.fault(item, format!("is empty; it must contain a test, such as {LIKE}"));
             None
         }
         Value::Object(_) => {

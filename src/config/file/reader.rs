@@ -1,7 +1,7 @@
-//! A JSON document with positions, and the list of everything that is wrong with it.
+//! A JSON document with positions, and the list of its faults.
 //!
-//! An [`Item`] is a value and the way to it, so that a fault can say where it is without anybody having kept track. Reading
-//! goes on after a fault: a caller that asks for a number and finds none gets `None`, and the fault is recorded.
+//! An [`Item`] is a value with its path, so that faults have a place. Reading continues after a fault: a caller that expects a
+//! number and finds another value gets `None`, and the fault is recorded.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use serde::de::DeserializeOwned;
 use crate::config::keys::keys;
 use crate::config::{Fault, secret};
 
-/// Faults that are listed one by one; each costs a walk through its line.
+/// Faults that are listed one by one; each takes time in proportion to its line's length.
 const MAX_FAULTS: usize = 100;
 /// Characters of a value that are shown.
 const MAX_VALUE_CHARS: usize = 60;
 /// The most single-letter edits at which a word is a misspelling and not another word.
 const MAX_EDIT_DISTANCE: usize = 2;
 
-/// A value in the document, and the way to it.
+/// A value in the document, with its path.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'p> {
     pub(super) value: &'p Value<'p>,
@@ -28,7 +28,7 @@ pub(super) struct Item<'p> {
     key: Option<usize>,
 }
 
-/// The way to a value, as a list from the value up.
+/// The path to a value, as a list from the value up.
 #[derive(Debug, Clone, Copy)]
 enum Path<'p> {
     Root,
@@ -43,7 +43,7 @@ pub(super) struct Location {
     path: String,
 }
 
-/// Collects what is wrong with a document, and where.
+/// Collects the faults of a document.
 #[derive(Debug)]
 pub(super) struct Reader<'s> {
     name: &'s str,
@@ -145,13 +145,13 @@ impl fmt::Display for Path<'_> {
 }
 
 impl<'s> Reader<'s> {
-    /// A reader of a text, that found nothing yet; `name` is what the file is called in faults.
+    /// A reader of a text; `name` is the name of the file in faults.
     pub(super) fn new(name: &'s str, text: &'s str) -> Self {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Self { name, text, lines: std::iter::once(0).chain(breaks).collect(), found: Vec::new(), unlisted: 0 }
     }
 
-    /// Everything that was found, in the order of the text.
+    /// All faults, in the order of the text.
     pub(super) fn faults(mut self) -> Vec<Fault> {
         self.found.sort_by_key(|(offset, _)| *offset);
         let mut faults: Vec<Fault> = self.found.into_iter().map(|(_, fault)| fault).collect();
@@ -175,7 +175,7 @@ impl<'s> Reader<'s> {
         format!("{}:{}:{column}{gap}{}", self.name, line + 1, place.path)
     }
 
-    /// Something is wrong with a value.
+    /// Records a fault of a value.
     pub(super) fn fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         let value = match item.value {
             _ if item.is_secret() => None,
@@ -190,7 +190,7 @@ impl<'s> Reader<'s> {
         self.push(&item.place(), value.map(|value| shorten(&value)), problem.into());
     }
 
-    /// Something is wrong with a value where one of a few names belongs.
+    /// Records a fault of a value that must be one of a few names.
     pub(super) fn choice_fault(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         let text = item.value.as_string_lit().filter(|_| !item.is_secret());
         let value = text.and_then(|text| secret::shown_choice(&text.value)).map(str::to_owned);
@@ -203,12 +203,12 @@ impl<'s> Reader<'s> {
         self.push(&Location { offset, ..item.place() }, None, problem.into());
     }
 
-    /// Something is missing, or wrong between several values.
+    /// Records that something is missing, or that several values contradict each other.
     pub(super) fn missing(&mut self, item: &Item<'_>, problem: impl Into<String>) {
         self.push(&item.place(), None, problem.into());
     }
 
-    /// Something is wrong at a place that was kept.
+    /// Records a fault at a place that was formatted before.
     pub(super) fn push(&mut self, place: &Location, value: Option<String>, problem: String) {
         if self.found.len() == MAX_FAULTS {
             self.unlisted += 1;
@@ -218,7 +218,7 @@ impl<'s> Reader<'s> {
         self.found.push((place.offset, fault));
     }
 
-    /// Something is wrong with the text itself, from this byte on.
+    /// Records a syntax error at this byte.
     pub(super) fn syntax(&mut self, offset: usize, problem: String) {
         self.push(&Location { offset, path: String::new() }, None, problem);
     }
@@ -235,7 +235,7 @@ impl<'s> Reader<'s> {
         text.map(|text| &*text.value)
     }
 
-    /// A text with something in it.
+    /// A text that is not empty.
     pub(super) fn word<'p>(&mut self, item: &Item<'p>) -> Option<&'p str> {
         let word = self.text(item)?;
         if word.is_empty() {
@@ -244,7 +244,7 @@ impl<'s> Reader<'s> {
         Some(word).filter(|word| !word.is_empty())
     }
 
-    /// A number that is finite and not negative; `wanted` says what for.
+    /// A number that is finite and not negative; `wanted` describes it for a fault.
     pub(super) fn amount(&mut self, item: &Item<'_>, wanted: &str) -> Option<f64> {
         let Some(literal) = item.value.as_number_lit() else {
             self.must_be(item, wanted);
@@ -279,11 +279,11 @@ impl<'s> Reader<'s> {
         flag
     }
 
-    /// Whether it is a list with something in it; `of` says of what.
+    /// Whether it is a list that is not empty; `of` describes its elements for a fault.
     pub(super) fn list(&mut self, item: &Item<'_>, of: &str) -> bool {
         match item.value.as_array() {
             None => self.must_be(item, &format!("a list of {of}")),
-            Some(list) if list.elements.is_empty() => self.fault(item, format!("is empty; it must hold {of}")),
+            Some(list) if list.elements.is_empty() => self.fault(item, format!("is empty; it must contain {of}")),
             Some(_) => return true,
         }
         false
@@ -339,7 +339,7 @@ impl<'s> Reader<'s> {
         fields.into_iter().collect()
     }
 
-    /// Every key that an object has twice: readers disagree on which of the two counts.
+    /// Every duplicate key of an object: JSON readers disagree on which one counts.
     pub(super) fn duplicates(&mut self, item: &Item<'_>) {
         let mut seen = std::collections::HashSet::new();
         for (name, field) in item.fields() {
@@ -354,11 +354,11 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// The known word that was probably meant.
+/// The known word that was probably meant, if one is near.
 pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let lower = word.to_ascii_lowercase();
     let length = lower.chars().count();
-    // A text of another length is no misspelling, and a long one would take long to compare.
+    // A text of another length is not a misspelling, and comparing a long one would take long.
     let near = known.iter().filter(|known| known.len().abs_diff(length) <= MAX_EDIT_DISTANCE);
     let (edits, near) = near.map(|known| (strsim::osa_distance(&lower, known), *known)).min()?;
     (edits <= MAX_EDIT_DISTANCE && edits < length).then_some(near)

@@ -10,7 +10,7 @@ use super::schema::{self, Mode};
 use crate::config::keys::keys;
 use balancer::strategy::{Condition, Policy};
 
-/// The names of a branch's targets, each at its target's place.
+/// The names of a branch's targets, in their order.
 pub(super) type Names<'n> = [Option<&'n str>];
 
 /// The strategy of a branch; without one: `loadbalance`.
@@ -50,7 +50,7 @@ fn known(reader: &mut Reader<'_>, item: &Item<'_>, mode: &str) -> Option<Mode> {
     None
 }
 
-/// What another mode asks for would silently do nothing here.
+/// Keys of other modes are faults, because they would silently have no effect.
 fn belongs(reader: &mut Reader<'_>, item: &Item<'_>, mode: &str) {
     for (name, field) in item.fields() {
         let of = match name {

@@ -1,7 +1,6 @@
-//! What `${NAME}` and `${file:/path}` mean in the pools file: variables of the environment, and files of secrets.
+//! The values of `${NAME}` and `${file:/path}` in the pools file: variables of the environment, and files of secrets.
 //!
-//! Values are never shown. Files are read only for the operator's own pools file, when that is looked at, so that to read its
-//! text needs no I/O.
+//! Values are never shown. The files are read together with the operator's pools file, so that parsing its text needs no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,30 +10,30 @@ use std::sync::Arc;
 use crate::config::{Fault, secret};
 use crate::system::files::{self, Unreadable};
 
-/// What a name in `${}` begins with if it is the path of a file.
+/// The prefix of a name in `${}` that is the path of a file.
 const FILE: &str = "file:";
 /// The largest file of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// The most files of secrets that one pools file may name.
 const MAX_FILES: usize = 256;
 
-/// The variables of the environment, and what the files hold that a text names; some of it is secret.
+/// The variables of the environment, and the content of the files that a text names; some of it is secret.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Variables {
     environment: Arc<Environment>,
-    /// By path. Absent where no file may be read.
+    /// By path. Absent where files must not be read.
     files: Option<BTreeMap<String, Result<String, String>>>,
 }
 
 #[derive(PartialEq, Eq, Default)]
 struct Environment {
     values: BTreeMap<String, String>,
-    /// Variables whose value ended with a line end.
+    /// The variables whose value ended with a line break.
     trimmed: BTreeSet<String>,
 }
 
 impl Variables {
-    /// These, and files. A line end at the end of a value is dropped: `echo` and editors add one, and no key has one.
+    /// These variables, and files. A line break at the end of a value is dropped: `echo` and editors add one, and keys have none.
     pub fn new(variables: BTreeMap<String, String>) -> Self {
         let mut environment = Environment::default();
         for (name, value) in variables {
@@ -52,7 +51,7 @@ impl Variables {
         self.environment.values.get(name).map(String::as_str)
     }
 
-    /// Reads the files that a pools file names. Takes some seconds at most; for use where nothing else runs on this thread.
+    /// Reads the files that a pools file names. Blocks the thread for some seconds at most.
     pub(super) fn read_files(&mut self, text: &[u8]) {
         let Some(files) = &mut self.files else { return };
         *files = paths(text)
@@ -64,7 +63,7 @@ impl Variables {
             .collect();
     }
 
-    /// The same beside other tasks. True if a file holds something else than before.
+    /// The same without blocking other tasks. Returns whether a file has changed.
     pub(super) async fn read_files_beside(&mut self, text: &[u8]) -> bool {
         let Some(before) = &self.files else { return false };
         let mut files = BTreeMap::new();
@@ -80,10 +79,10 @@ impl Variables {
         changed
     }
 
-    /// What a name stands for.
+    /// The value of a name.
     ///
     /// # Errors
-    /// Why it stands for nothing, and what would be right.
+    /// Why it has no value, and what would be right.
     pub(super) fn value(&self, name: &str) -> Result<&str, String> {
         let Some(path) = name.strip_prefix(FILE) else {
             let value = self.environment.values.get(name).map(String::as_str);
@@ -109,7 +108,7 @@ impl Variables {
         }
     }
 
-    /// A notice for each variable that a pools file uses and whose line end was dropped.
+    /// A notice for each variable that a pools file uses and whose line break was dropped.
     pub(in crate::config) fn notices(&self, text: &[u8]) -> Vec<Fault> {
         let text = String::from_utf8_lossy(text);
         let used = self.environment.trimmed.iter().filter(|name| text.contains(&format!("${{{name}}}")));
@@ -117,13 +116,13 @@ impl Variables {
     }
 }
 
-/// Says that the value of a variable ended with a line end.
+/// The notice that the value of a variable ended with a line break.
 pub(in crate::config) fn line_end_notice(name: &str) -> Fault {
     let problem = "its value ended with a line end, which is dropped: write the value without one (printf, not echo)";
     Fault { place: name.to_owned(), value: None, problem: problem.to_owned() }
 }
 
-/// A text without the line ends at its end.
+/// A text without line breaks at its end.
 pub(in crate::config) fn without_line_end(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }

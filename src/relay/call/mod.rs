@@ -317,7 +317,8 @@ impl Call<'_> {
             // The length that goes out is that of the body as it was read.
             head.headers.remove(CONTENT_LENGTH);
         }
-        // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the client.
+        // The version is the hop's: a target that speaks HTTP/1.0 must not take chunks, and with them a visible end, from the
+        // client.
         head.version = Version::HTTP_11;
         self.set_own_headers(&mut head.headers, Some(router));
         if let Some(dropped) = translation.as_ref().and_then(|it| it.dropped()) {

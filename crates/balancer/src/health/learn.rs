@@ -118,7 +118,8 @@ impl Health {
         }
     }
 
-    /// A call failed that was sent because nothing else was left. That it failed is no news; that the upstream asks for a wait is.
+    /// A call failed that was sent because nothing else was left. That it failed is no news; that the upstream asks for a wait
+    /// is.
     fn on_failed_test(&mut self, outcome: &Outcome, hint: Option<Duration>, now: BrokerTime) -> Effect {
         let released = self.on_neutral(outcome.evidence);
         let (Some(until), Some(hint)) = (self.until(), hint.filter(|_| names_wait(outcome))) else { return released };

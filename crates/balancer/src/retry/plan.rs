@@ -143,8 +143,8 @@ impl RetryPlan {
         self.hints.iter().find(|(hinted, _)| *hinted == router).map(|(_, until)| *until)
     }
 
-    /// Counts the next attempt in the budget, before its target is chosen: the choice is made under a lock, and the budget has one
-    /// of its own. [`RetryPlan::next`] needs it; [`RetryPlan::refund`] follows where that sends nothing.
+    /// Counts the next attempt in the budget, before its target is chosen: the choice is made under a lock, and the budget has
+    /// one of its own. [`RetryPlan::next`] needs it; [`RetryPlan::refund`] follows where that sends nothing.
     pub fn reserve(&mut self, budget: &mut RetryBudget, now: BrokerTime) {
         if self.is_paid || now >= self.deadline || self.sent >= self.limits.attempts {
             return;

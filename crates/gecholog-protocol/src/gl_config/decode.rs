@@ -1,7 +1,8 @@
-//! Reading JSON the way the gateway decodes it, with every fault noted at its place and nothing shown expanded.
+//! Decodes JSON as the gateway does. Every fault has its place, and expanded values are never shown.
 //!
-//! Missing and `null` give the zero value, unknown fields are ignored, the case of names is too, of two the last counts, and
-//! a wrong type rejects the file. What hangs on a variable that is unset here can be anything, and so is a fault only perhaps.
+//! Missing and `null` give the zero value, unknown fields and the case of names are ignored, of duplicate names the last one
+//! counts, and a wrong type rejects the file. A value that depends on a variable that is unset here can be anything, so its
+//! faults are uncertain.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -12,18 +13,18 @@ use jsonc_parser::common::Ranged;
 
 use super::expand::Expanded;
 
-/// Something for which the gateway refuses its file, drops a router, or ends at its start.
+/// A reason why the gateway rejects its file, drops a router, or exits at its start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// File, line, column and the path in it.
     pub place: String,
-    /// What is wrong there; reads after the place.
+    /// The problem; the text continues the place.
     pub problem: String,
-    /// Not if it hangs on a variable that is unset here.
+    /// False if it depends on a variable that is unset here.
     pub sure: bool,
 }
 
-/// A text of the configuration. What shows it shows it as it was written, before expansion.
+/// A text of the configuration. It is displayed as written, before expansion.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Text {
     value: String,
@@ -32,7 +33,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// What the gateway reads; absent if it hangs on a variable that is unset here. Only for comparing, never for showing.
+    /// The text after expansion; `None` if it depends on a variable that is unset here. For comparisons only, never for display.
     pub fn value(&self) -> Option<&str> {
         (!self.unset).then_some(&*self.value)
     }
@@ -47,12 +48,11 @@ impl Text {
         self.unset || self.value != self.written
     }
 
-    /// The part behind a mark, in the text that the gateway reads and in the text as written.
+    /// The part after a mark, in the expanded text and in the text as written.
     pub(super) fn after_last(&self, mark: char) -> Self {
         let part = |text: &str| text.split_once(mark).map(|(_, part)| part.to_owned());
         match (part(&self.value), part(&self.written)) {
-            // Nothing, as far as anybody can see: that a variable brings the mark along is not to be expected of one that
-            // is unset.
+            // Assumed to be absent: an unset variable could contain the mark, but that is unlikely.
             (None, _) => Self::default(),
             (Some(value), Some(written)) => Self { value, written, unset: self.unset },
             // The variable has the mark.
@@ -77,7 +77,7 @@ impl fmt::Debug for Text {
     }
 }
 
-/// The whole document, and what is wrong with it so far.
+/// The whole document, and its faults so far.
 pub(super) struct Document<'d> {
     pub(super) name: &'d str,
     pub(super) expanded: &'d Expanded,
@@ -93,7 +93,7 @@ impl Document<'_> {
     }
 }
 
-/// A value, or its absence, and the way to it.
+/// A value, or its absence, with its path.
 #[derive(Clone)]
 pub(super) struct Node<'d> {
     document: &'d Document<'d>,
@@ -101,7 +101,7 @@ pub(super) struct Node<'d> {
     path: String,
     /// Its place in the file, also where it is absent.
     offset: usize,
-    /// It hangs on a variable that is unset here.
+    /// It depends on a variable that is unset here.
     unset: bool,
 }
 
@@ -128,7 +128,7 @@ impl<'d> Node<'d> {
         self.document.location(self.offset, &self.path)
     }
 
-    /// Whether it can be anything, since a variable is unset here.
+    /// Whether it can be anything, because a variable is unset here.
     pub(super) const fn is_unset(&self) -> bool {
         self.unset
     }
@@ -215,7 +215,7 @@ impl<'d> Node<'d> {
         self.list().iter().map(Self::text).collect()
     }
 
-    /// The entries of an object whose names mean something.
+    /// The entries of an object whose names are data.
     pub(super) fn entries(&self) -> Vec<(Text, Self)> {
         let Some(Value::Object(object)) = self.value else { return self.type_fault("an object") };
         let entry = |(name, value): (&'d ObjectPropName<'d>, &'d Value<'d>)| {

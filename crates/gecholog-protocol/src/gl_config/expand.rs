@@ -1,12 +1,13 @@
-//! Environment variables in the configuration text, replaced as the gateway does it (docs/gateway-protocol.md 4.2), and the way back.
+//! Environment variables in the configuration text, replaced as the gateway does it (docs/gateway-protocol.md 4.2), and the way
+//! back.
 //!
-//! Purely textual: `$NAME` and `${NAME}` anywhere, the braces optional each for itself, no escape, no default. What was
-//! replaced is remembered, so that everything can be shown as it was written: a value may be a secret. A variable that is
-//! unset here may well be set where the gateway runs, so its place is left open: empty inside a string, `null` elsewhere.
+//! The expansion is textual: `$NAME` and `${NAME}` anywhere, each brace optional, no escape, no default. The replacements are
+//! remembered, so that everything can be shown as written: a value may be secret. A variable that is unset here may be set
+//! where the gateway runs, so its value is open: empty inside a string, `null` elsewhere.
 
 use std::ops::Range;
 
-/// A text after its expansion, and where its values came from.
+/// A text after its expansion, with the places of the replacements.
 #[derive(Clone)]
 pub(super) struct Expanded {
     pub(super) text: String,
@@ -17,7 +18,7 @@ pub(super) struct Expanded {
 /// A variable that was replaced.
 #[derive(Clone)]
 struct Substitution {
-    /// Where it stood in the text as written.
+    /// Its place in the text as written.
     from: Range<usize>,
     /// The place of its value.
     to: Range<usize>,
@@ -63,12 +64,12 @@ impl Expanded {
         unset
     }
 
-    /// Each place where an unset variable stands, in the text as written, with the variable.
+    /// Each place of an unset variable in the text as written, with the variable.
     pub(super) fn unset_places(&self) -> impl Iterator<Item = (&str, usize)> {
         self.holes.iter().filter(|hole| hole.unset).map(|hole| (&*hole.name, hole.from.start))
     }
 
-    /// Whether a part of the expanded text hangs on an unset variable.
+    /// Whether a part of the expanded text depends on an unset variable.
     pub(super) fn is_variable(&self, part: &Range<usize>) -> bool {
         let inside = |hole: &Substitution| hole.to.start >= part.start && hole.to.end <= part.end;
         self.holes.iter().any(|hole| hole.unset && inside(hole))

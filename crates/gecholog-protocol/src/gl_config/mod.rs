@@ -1,9 +1,9 @@
 //! The gateway's configuration file, read as the gateway reads it (docs/gateway-protocol.md 4), to predict what it will do.
 //!
-//! Two things are no reason for the gateway to refuse a file although one might wish so: a router that breaks a rule is
-//! dropped without a word, and some files that pass end it at its start. Both are kept here and judged elsewhere.
-//! Variables are expanded as the gateway does it; what is shown is always what was written ([`Text`]), for a value may be a
-//! secret. What hangs on a variable that is unset here is neither right nor wrong, and says so.
+//! Two problems do not make the gateway reject a file: a router that breaks a rule is silently dropped, and some files that
+//! pass its validation make it exit at its start. Both are recorded here and reported elsewhere. Variables are expanded as the
+//! gateway does; texts are displayed as written ([`Text`]), because a value may be secret. What depends on a variable that is
+//! unset here is neither right nor wrong, but unknown.
 
 mod decode;
 mod expand;
@@ -24,7 +24,7 @@ pub use routers::Router;
 
 /// The version for which the gateway refuses to load a file at all.
 const REFUSED_VERSION: &str = "0.92.1";
-/// JSON and nothing else.
+/// Strict JSON.
 pub const STRICT: ParseOptions = ParseOptions {
     allow_comments: false,
     allow_trailing_commas: false,
@@ -38,24 +38,24 @@ pub const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// A configuration of the gateway, as far as it concerns us.
+/// The parts of the gateway's configuration that concern the broker.
 #[derive(Debug, Clone, Default)]
 pub struct GlConfig {
-    /// What the file is called.
+    /// The name of the file.
     pub name: String,
     /// Variables that are unset here, each with the first place that uses it.
     pub unset: Vec<(String, String)>,
-    /// The lines on which they stand, from 1, each with the variable.
+    /// Their lines, from 1, each with the variable.
     pub unset_lines: Vec<(usize, String)>,
-    /// Why the gateway refuses the file.
+    /// Why the gateway rejects the file.
     pub faults: Vec<Fault>,
-    /// Whether there is anything to judge beyond that.
+    /// Whether the file could be parsed.
     pub readable: bool,
     /// All routers, dropped ones too.
     pub routers: Vec<Router>,
     /// There may be more routers.
     pub routers_unsure: bool,
-    /// Where the log is published.
+    /// The subject of the log.
     pub logger_subject: Text,
     /// The header that carries the session.
     pub session_header: Text,
@@ -63,9 +63,9 @@ pub struct GlConfig {
     pub masked: Headers,
     /// Whether calls that end with 401 are logged; absent if unknown.
     pub log_unauthorized: Option<bool>,
-    /// Who is asked on the way out.
+    /// The request processors.
     pub request: Rows,
-    /// Who is asked on the way back.
+    /// The response processors.
     pub response: Rows,
     /// The fields of requests that the log shows.
     pub log_request: Filter,
@@ -74,7 +74,7 @@ pub struct GlConfig {
 }
 
 impl GlConfig {
-    /// The unset variables on which something at this place (file, line, column) can hang: those of its line, or else all.
+    /// The unset variables on which a fault at this place (file, line, column) can depend: those of its line, or else all.
     pub fn unset_at(&self, place: &str) -> Vec<&str> {
         let line = place.strip_prefix(&self.name).and_then(|rest| rest.split(':').nth(1)?.parse::<usize>().ok());
         let on_line = self.unset_lines.iter().filter(|(number, _)| Some(*number) == line);
@@ -107,7 +107,7 @@ impl Headers {
     }
 }
 
-/// A header's name as it travels: `x-user` is `X-User`.
+/// A header's canonical name: `x-user` becomes `X-User`.
 pub fn canonical(name: &str) -> String {
     let part = |part: &str| {
         let mut letters = part.chars();
@@ -117,7 +117,7 @@ pub fn canonical(name: &str) -> String {
     name.split('-').map(part).collect::<Vec<_>>().join("-")
 }
 
-/// Reads the text of a file, which is called `name`; `env` answers for variables.
+/// Parses the text of a file with this name; `env` returns the values of variables.
 pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlConfig {
     let expanded = Expanded::new(text, env);
     let unset = expanded.unset().into_iter().map(|(variable, offset)| {
@@ -133,7 +133,7 @@ pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlC
             format!("the gateway does not load a file of version {REFUSED_VERSION} at all; write another version");
         return refused(config, name.to_owned(), problem, true);
     }
-    // Strict and loud first: what the other reader says of a text could show an expanded value.
+    // The strict parser first: errors of the other one could show an expanded value.
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&expanded.text) {
         let before =
             expanded.text.split('\n').take(error.line().saturating_sub(1)).map(|line| line.len() + 1).sum::<usize>();
@@ -150,7 +150,7 @@ pub fn read(name: &str, text: &str, env: impl Fn(&str) -> Option<String>) -> GlC
     let document = Document { name, expanded: &expanded, faults: RefCell::default() };
     let config = file(config, &Node::root(&document, &value));
     let mut faults = document.faults.take();
-    // Who asks for a value twice finds its fault twice.
+    // A value that is read twice has its fault twice.
     let mut reported = Vec::new();
     faults.retain(|fault| {
         let new = !reported.contains(fault);
@@ -164,7 +164,7 @@ fn refused(config: GlConfig, place: String, problem: String, sure: bool) -> GlCo
     GlConfig { faults: vec![Fault { place, problem, sure }], ..config }
 }
 
-/// Looked for before expansion, as the gateway does; a text that is no JSON then has no version yet.
+/// Read before expansion, as the gateway does; a text that is not JSON then has no version yet.
 fn is_refused_version(text: &str) -> bool {
     let tree = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).unwrap_or_default();
     tree.iter().any(|(name, value)| name.eq_ignore_ascii_case("version") && value == REFUSED_VERSION)
@@ -223,7 +223,7 @@ fn headers(list: &Node<'_>) -> Headers {
     Headers { place: list.location(), names, unsure: list.is_unset() }
 }
 
-/// Only the types: whether certificates are there is to be seen where the gateway runs.
+/// Checks only the types: whether the certificates exist can be seen only where the gateway runs.
 fn tls(tls: &Node<'_>) {
     let (ingress, outbound) = (tls.field("ingress"), tls.field("outbound"));
     let (_, _, _) =

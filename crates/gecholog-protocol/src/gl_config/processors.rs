@@ -10,7 +10,7 @@ pub struct Rows {
     pub place: String,
     /// The rows, as written.
     pub rows: Vec<Vec<Processor>>,
-    /// There may be more, since a variable is unset here.
+    /// There may be more, because a variable is unset here.
     pub unsure: bool,
 }
 
@@ -21,25 +21,25 @@ impl Rows {
     }
 }
 
-/// A processor that the gateway asks. Absent fields depend on a variable that is unset here.
+/// A processor. Absent fields depend on a variable that is unset here.
 #[derive(Debug, Clone)]
 pub struct Processor {
     /// Its place in the file.
     pub place: String,
     pub name: Text,
-    /// On which subject it is asked.
+    /// Its subject.
     pub subject: Text,
-    /// How long the gateway waits, in milliseconds.
+    /// How long the gateway waits for its answer, in milliseconds.
     pub timeout: Option<i64>,
     /// Replaces fields that exist; otherwise adds fields that do not.
     pub modifier: Option<bool>,
     /// The call fails without its answer.
     pub required: Option<bool>,
-    /// Asked after the client was answered.
+    /// It is called after the client was answered.
     pub is_async: Option<bool>,
     /// The fields that it receives.
     pub input: Filter,
-    /// What it may write.
+    /// The fields that it may write.
     pub output: Fields,
 }
 
@@ -61,7 +61,7 @@ impl Fields {
     }
 }
 
-/// Which fields pass: those included (all, if none are named) that are not excluded.
+/// A filter: the included fields (all, if none are named) that are not excluded.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     /// Its place in the file, also where it is absent.
@@ -96,7 +96,7 @@ pub(super) fn read(side: &Node<'_>) -> Rows {
     Rows { rows: rows.collect(), place: list.location(), unsure }
 }
 
-/// No two texts are the same; those that cannot be known are left alone.
+/// Requires that no two texts are the same; unknown ones are ignored.
 pub(super) fn unique<'t>(place: &Node<'_>, texts: impl Iterator<Item = &'t Text>, problem: &str) {
     let texts: Vec<_> = texts.filter_map(Text::value).collect();
     place

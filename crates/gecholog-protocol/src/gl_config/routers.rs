@@ -10,15 +10,15 @@ pub struct Router {
     pub place: String,
     /// Its path prefix.
     pub path: Text,
-    /// Where it sends calls.
+    /// The URL of the upstream.
     pub url: Text,
-    /// The path and query behind the URL.
+    /// The path and query after the URL.
     pub endpoint: Text,
-    /// Headers that it sends in any case, names with their values.
+    /// Static headers, names with their values.
     pub headers: Vec<(Text, Vec<Text>)>,
     /// Why the gateway drops it, if it does.
     pub broken: Vec<Fault>,
-    /// Why the gateway ends at its start because of it, if it does.
+    /// Why the gateway exits at its start because of it, if it does.
     pub crash: Option<Fault>,
 }
 

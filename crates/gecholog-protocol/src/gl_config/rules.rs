@@ -1,4 +1,4 @@
-//! What texts in the configuration may look like (docs/gateway-protocol.md 4.6). Predicates only; places and messages are the caller's.
+//! The rules for texts in the configuration (docs/gateway-protocol.md 4.6), as predicates; the callers have places and messages.
 
 /// Names of fields and processors.
 pub(super) fn is_name(text: &str) -> bool {
@@ -45,7 +45,7 @@ pub(super) fn is_endpoint(text: &str) -> bool {
     text.bytes().all(plain) && !["//", "..", "??", "./", "/=", "=/", "/?", "?/"].iter().any(|pair| text.contains(pair))
 }
 
-/// Names of headers; whether one may be empty is the caller's to say.
+/// Names of headers; the caller decides whether one may be empty.
 pub(super) fn is_header(text: &str) -> bool {
     text.is_ascii() && !text.contains([' ', '/', '(', ')', '<', '>', '@', ';', ':', '\\', '"', '[', ']', '?', '='])
 }

@@ -1,6 +1,6 @@
-//! What is wrong with an answer, in one vocabulary for retries, health, metrics, stamps and settings.
+//! The classes of errors, for retries, health, metrics, stamps and settings.
 //!
-//! `llm` finds the class from an answer's status, headers and body; [`ErrorClass::of_status`] is what is left without them.
+//! `llm` finds the class from an answer's status, headers and body; [`ErrorClass::of_status`] uses the status only.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,33 +8,33 @@ use std::str::FromStr;
 /// What is wrong with an answer, or why there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ErrorClass {
-    /// The target takes no more from us for now (429).
+    /// The rate limit of the target for this account is exhausted (429).
     RateLimited,
-    /// The target has no room for any call for now (503, 529).
+    /// The target is overloaded for all callers (503, 529).
     Overloaded,
-    /// Our account at the target has no quota, credit or budget left (402, and vendors' words with other statuses).
+    /// The account at the target has no quota, credit or budget left (402, and vendors' error codes with other statuses).
     QuotaExhausted,
-    /// The target refuses our key, account or region (401, 403 but not as a page for people, and vendors' words with 400).
+    /// The target refuses the key, account or region (401, 403 except as an HTML page, and vendors' error codes with 400).
     KeyRefused,
     /// The target has no such model or deployment. A 404 that does not say so is an [`ErrorClass::InvalidRequest`].
     NotFound,
-    /// The request is longer than the target takes (413, and vendors' words with 400).
+    /// The request is longer than the target accepts (413, and vendors' error codes with 400).
     ContextTooLong,
     /// The target refuses the content of the request or of its own answer.
     ContentFiltered,
-    /// The caller's fault in any other way: 4xx.
+    /// Any other fault of the client: 4xx.
     InvalidRequest,
-    /// The target's fault: 424, 425, 498, and 5xx but 501, 503, 505 and 529.
+    /// The target's fault: 424, 425, 498, and 5xx except 501, 503, 505 and 529.
     ServerError,
     /// The answer broke off, or is not what its headers say.
     BrokenAnswer,
     /// A good status with no answer in it.
     EmptyAnswer,
-    /// No answer in time, by our limits or by the target's own word (408).
+    /// No answer in time, by the limits of the relay or by the target's status 408.
     TimedOut,
     /// No connection to the target.
     Unreachable,
-    /// The target does not know what HTTP asks of it (501, 505): not the target's fault.
+    /// The target does not support the method or HTTP version (501, 505), which is not its fault.
     Unsupported,
 }
 
@@ -61,7 +61,7 @@ const NAMES: [(ErrorClass, &str); 14] = [
     (Unsupported, "unsupported"),
 ];
 
-/// A name that no class has.
+/// An unknown name of a class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name:?} is not an error class; the classes are {}", ErrorClass::all().map(ErrorClass::name).collect::<Vec<_>>().join(", "))]
 pub struct UnknownErrorClass {
@@ -80,7 +80,7 @@ impl ErrorClass {
         NAMES.iter().find(|(class, _)| *class == self).map_or("unknown", |(_, name)| name)
     }
 
-    /// Whether the request is to blame, so that the answer must never count against a target.
+    /// Whether the request is at fault, so that the answer must never count against a target.
     pub const fn is_callers_fault(self) -> bool {
         matches!(self, ContextTooLong | ContentFiltered | InvalidRequest)
     }

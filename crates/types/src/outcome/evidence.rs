@@ -1,11 +1,11 @@
-//! How much an observation may decide.
+//! The weight of an observation for a router on probation.
 
 use crate::time::BrokerTime;
 
 /// How much an outcome may decide about a router on probation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Evidence {
-    /// Nothing: a message whose log is still to come, or a call that was not sent as a probe.
+    /// Nothing: a message whose log entry will follow, or a call that was not a probe.
     Provisional,
     /// The final report of a call that may have been sent for any reason.
     Passive,

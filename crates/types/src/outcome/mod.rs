@@ -1,4 +1,4 @@
-//! What one message says about one finished request, and the single classification of answers.
+//! Observations of finished calls, and the single classification of answers.
 //!
 //! Every trigger, probe and metric uses [`FailureRule::classify`], so that no two of them can disagree about what a
 //! failure is. A caller's own bad request is [`Class::Neutral`]: it must never eject a router that serves other
@@ -24,13 +24,13 @@ pub use transport_failure::TransportFailure;
 use crate::router::RouterId;
 use crate::time::GatewayTime;
 
-/// What an answer says about its router.
+/// The effect of an answer on its router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The router works.
     Success,
-    /// The client's own fault; says nothing about the router.
+    /// The client's own fault, which tells nothing about the router.
     Neutral,
     /// The router failed.
     Failure,
@@ -38,7 +38,7 @@ pub enum Class {
     Overloaded,
     /// The upstream's rate limit for this caller is exhausted (429).
     RateLimited,
-    /// The upstream refuses this side's own key, or its quota is used up: so it stays until the account is changed.
+    /// The upstream refuses the key of the settings, or the account's quota is used up, until the account is changed.
     Refused,
 }
 
@@ -68,11 +68,11 @@ impl Class {
 /// When an upstream asks to be called again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {
-    /// Said explicitly (`retry-after`, `retry-after-ms` and similar headers).
+    /// Given explicitly (`retry-after`, `retry-after-ms` and similar headers).
     Delay(Duration),
     /// Time until an exhausted quota is full again (`x-ratelimit-reset-*`).
     QuotaReset(Duration),
-    /// The header is present and is not a time.
+    /// The header is present, but is not a time.
     Unparsable,
 }
 
@@ -85,7 +85,7 @@ impl RetryAfter {
         }
     }
 
-    /// The wait that the upstream itself asks for: when a quota is refilled is a guess, and no time at all is none.
+    /// The wait that the upstream explicitly requests, if it is not 0. The time until a quota is refilled is only an estimate.
     pub fn named_wait(self) -> Option<Duration> {
         match self {
             Self::Delay(wait) if !wait.is_zero() => Some(wait),
@@ -94,12 +94,12 @@ impl RetryAfter {
     }
 }
 
-/// Who gave a part of a request: the name of the deployment or model that it asks for, or the key that it carries.
+/// The origin of a part of a request: of the name of its deployment or model, or of its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NamedBy {
     /// The client, in the path, the body or the headers of its request.
     Client,
-    /// The settings of the target, in its address or by what they change in the request.
+    /// The settings of the target: its address, or the changes that they make to the request.
     Target,
 }
 
@@ -135,13 +135,13 @@ pub enum Cause {
     Transport(TransportFailure),
     /// Too few of its answers were good; the last one had this status.
     LowSuccessRate(u16),
-    /// It works, and reported that its rate limit is used up.
+    /// A good answer reported that nothing is left of its rate limit.
     #[serde(rename = "quota_exhausted")]
     RateLimitExhausted,
-    /// It refuses the key that the settings give it.
+    /// It refuses the key of the settings.
     KeyRefused,
-    /// The quota or credit of the account that the settings give it is used up; with the seconds since 1970 of the moment
-    /// that the upstream announced for its end. That moment is shown and not obeyed.
+    /// The quota or credit of the account of the settings is used up; with the moment, in seconds since 1970, at which that ends
+    /// according to the upstream. The moment is shown, but has no effect.
     #[serde(rename = "account_exhausted")]
     AccountQuotaExhausted(Option<u32>),
     /// The gateway gave up before the answer was complete.
@@ -202,7 +202,7 @@ impl Cause {
     }
 }
 
-/// What one finished request says about its router.
+/// What one finished call tells about its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
     pub router: RouterId,
@@ -216,7 +216,7 @@ pub struct Outcome {
     pub evidence: Evidence,
     /// Derived from the router and the transaction, so that every replica draws the same jitter.
     pub jitter_seed: u64,
-    /// How long the upstream asks not to be called.
+    /// How long the upstream requests not to be called.
     pub retry_after: Option<RetryAfter>,
     /// When the gateway received the request, if known.
     pub started: Option<GatewayTime>,

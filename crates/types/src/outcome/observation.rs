@@ -1,5 +1,5 @@
-//! What one message says about one finished call, by where it comes from: each source has the fields that it knows, so that
-//! a rule about one cannot be applied to another.
+//! Observations of finished calls by their source: each source has only the fields that it knows, so that a rule for one cannot
+//! be applied to another.
 
 use std::time::Duration;
 
@@ -9,22 +9,23 @@ use crate::time::{BrokerTime, GatewayTime};
 /// A finished call as one source saw it, before any router is resolved.
 #[derive(Debug, Clone, Copy)]
 pub enum CallObservation<'a> {
-    /// A response processor's message: arrives early, and knows little.
+    /// A response processor's message: it arrives early and has few fields.
     Message(&'a ResponseMessage<'a>),
-    /// The message of the one-row configuration: as early, and without a stamp, so that its log knows no better.
+    /// The message of the one-row configuration: it arrives as early, and there is no stamp, so that the log has no better
+    /// information.
     OneRow(&'a ResponseMessage<'a>),
-    /// The gateway's log: arrives last, and knows everything.
+    /// The gateway's log: it arrives last and has all fields.
     Log {
-        /// What it says.
+        /// The fields of the entry.
         entry: &'a LogEntry<'a>,
         /// The number of the decision, if the entry's stamp is this replica's.
         decision: Option<u64>,
     },
-    /// A call of the relay, which sent it and saw its end. The call's own log adds nothing to the judgement.
+    /// A call of the relay, which knows everything about it. The call's log entry adds nothing to the classification.
     Attempt(&'a Attempt<'a>),
 }
 
-/// What every source knows of an answer.
+/// The fields of an answer that every source has.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CallAnswer<'a> {
     /// The router that served the call (`response.gl_path`).
@@ -37,18 +38,18 @@ pub struct CallAnswer<'a> {
     pub gateway_generated: bool,
     /// The answer is an HTML page.
     pub html: bool,
-    /// How long the upstream asks not to be called.
+    /// How long the upstream requests not to be called.
     pub retry_after: Option<RetryAfter>,
 }
 
-/// What is known once the answer's body was read.
+/// The fields that are known after the answer's body was read.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct CallDetails {
     /// The decision was a probe.
     pub probe: bool,
-    /// What is wrong with the answer by its status, headers and body.
+    /// The error class by status, headers and body.
     pub error_class: Option<ErrorClass>,
-    /// Who named the deployment or model of which the upstream says that it does not exist.
+    /// The origin of the name of the deployment or model that does not exist according to the upstream.
     pub missing: Option<NamedBy>,
     /// The upstream's latency; in a log in whole milliseconds, as the gateway measures it.
     pub latency: Option<Duration>,
@@ -78,7 +79,7 @@ pub struct ResponseMessage<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct LogEntry<'a> {
     pub answer: CallAnswer<'a>,
-    /// What the answer's body and the timers show.
+    /// The information from the answer's body and the timers.
     pub details: CallDetails,
     /// The router that was requested when the gateway routed (`request.gl_path`).
     pub routed_path: Option<&'a str>,
@@ -92,12 +93,12 @@ pub struct LogEntry<'a> {
     pub egress_status: Option<u16>,
     /// A processor answered in place of the upstream.
     pub processor_generated: bool,
-    /// A relay says that the call makes nothing: the opposite of
+    /// A relay marked the call as one that generates nothing: the opposite of
     /// [`Request::is_generation`](crate::request::Request::is_generation).
     pub makes_nothing: bool,
-    /// The client's own key was sent; only an entry of the relay says so.
+    /// The client's own key was sent; known only from entries of a relay.
     pub clients_key: bool,
-    /// The field without which this log cannot be learnt from, if the gateway's filters took it away.
+    /// The needed field that the gateway's filters removed, if one is missing.
     pub filtered: Option<&'static str>,
     /// The gateway's report on processors that failed, as JSON.
     pub processor_errors: Option<&'a [u8]>,
@@ -114,19 +115,19 @@ pub struct LogEntry<'a> {
 /// A call that the relay made.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Attempt<'a> {
-    /// The answer, or what a gateway would have said without one.
+    /// The answer, or the gateway's answer if there was none.
     pub answer: CallAnswer<'a>,
-    /// What the answer's body shows, and the time until its end.
+    /// The information from the answer's body, and the time until its end.
     pub details: CallDetails,
     /// The number of the decision.
     pub decision: u64,
     /// When the call was sent.
     pub sent_at: BrokerTime,
-    /// See [`Request::is_generation`](crate::request::Request::is_generation); no other success shows anything.
+    /// See [`Request::is_generation`](crate::request::Request::is_generation); other successes tell nothing.
     pub is_generation: bool,
-    /// Whose key the upstream was called with; `None` where that is unknown, as behind the gateway.
+    /// The origin of the key; `None` if it is unknown, as behind the gateway.
     pub key: Option<NamedBy>,
-    /// It is refused, and the answer leaves open whether that is about the key or about this request.
+    /// The answer is a refusal, and does not show whether it is about the key or about this request.
     pub leaves_key_open: bool,
     /// How the call failed without a complete answer.
     pub transport_failure: Option<TransportFailure>,
@@ -205,7 +206,7 @@ impl<'a> CallObservation<'a> {
         }
     }
 
-    /// Whether the client's own key was sent, so that what the answer says of a limit is about that one's account.
+    /// Whether the client's own key was sent, so that limits in the answer are those of the client's account.
     pub fn is_of_clients_key(&self) -> bool {
         match *self {
             Self::Attempt(attempt) => attempt.key == Some(NamedBy::Client),
@@ -214,7 +215,7 @@ impl<'a> CallObservation<'a> {
         }
     }
 
-    /// What the answer's body shows; nothing where it was not read.
+    /// The information from the answer's body; `None` if it was not read.
     pub const fn details(&self) -> &'a CallDetails {
         match *self {
             Self::Message(_) | Self::OneRow(_) => &CallDetails::NONE,
@@ -223,7 +224,7 @@ impl<'a> CallObservation<'a> {
         }
     }
 
-    /// The number of this replica's decision, where it is known.
+    /// The number of this replica's decision, if known.
     pub const fn decision(&self) -> Option<u64> {
         match *self {
             Self::Message(_) | Self::OneRow(_) => None,

@@ -1,4 +1,4 @@
-//! What a request is recognised by: the length and a digest of its payload. Payloads themselves are not kept.
+//! Recognises equal requests by the length and a digest of their payloads, which are not kept.
 
 use std::hash::Hasher;
 

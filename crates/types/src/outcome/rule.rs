@@ -7,15 +7,15 @@ use super::{Class, ErrorClass, NamedBy};
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
-    /// 408, 424, 425, 429, 498, every 5xx but 501 and 505, unless the answer says that the request is at fault; a 400 or 404
-    /// that says that the deployment or model does not exist which the target's own settings name, and a 401 or 403 that says so
-    /// of their own account; a refused key or a used-up quota that the settings give. 501 and 505 are about the method or the
-    /// HTTP version that the client chose.
+    /// 408, 424, 425, 429, 498 and 5xx except 501 and 505, unless the answer shows that the request is at fault; a 400 or 404
+    /// because the deployment or model of the target's own settings does not exist, or a 401 or 403 because it does not for
+    /// their own account; a refused key or a used-up quota of the settings. 501 and 505 are about the method or the HTTP
+    /// version that the client chose.
     #[default]
     Standard,
     /// Exactly these statuses and error classes.
     Listed(Vec<StatusRange>, Vec<ErrorClass>),
-    /// Everything but 2xx: the rule of the reference broker.
+    /// Everything except 2xx: the rule of the reference broker.
     AnyButSuccess,
 }
 
@@ -98,7 +98,7 @@ impl FailureRule {
         if faults.is_empty() { Ok(Self::Listed(ranges, classes)) } else { Err(faults) }
     }
 
-    /// The rule that lists what either of two lists.
+    /// The union of two rules.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         match (self, other) {
@@ -112,7 +112,7 @@ impl FailureRule {
         }
     }
 
-    /// Whether an answer is listed by its status or by its error class, where that is known; the default rule lists none.
+    /// Whether an answer is listed by its status or by its error class, if that is known; the default rule lists none.
     pub fn lists(&self, status: u16, class: Option<ErrorClass>) -> bool {
         match self {
             Self::Standard => false,
@@ -123,7 +123,7 @@ impl FailureRule {
         }
     }
 
-    /// What an answer says about its router.
+    /// The effect of an answer on its router's health.
     pub fn classify(&self, answer: JudgedAnswer) -> Class {
         let error_class = answer.error_class.or_else(|| ErrorClass::of_status(answer.status));
         let is_failure = match self {
@@ -138,22 +138,22 @@ impl FailureRule {
     }
 }
 
-/// What [`FailureRule::classify`] looks at.
+/// The input of [`FailureRule::classify`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct JudgedAnswer {
     pub status: u16,
-    /// The error class by headers and body; `None` where they were not read: then the status decides.
+    /// The error class by headers and body; `None` if they were not read: then the status decides.
     pub error_class: Option<ErrorClass>,
     /// The upstream was never reached, so no status of it can mean "overloaded".
     pub gateway_generated: bool,
-    /// Who named the deployment or model of which the body says that it does not exist.
+    /// The origin of the name of the deployment or model that does not exist according to the body.
     pub missing: Option<NamedBy>,
-    /// Whose key was sent; `None` where that is unknown.
+    /// The origin of the key; `None` if unknown.
     pub key: Option<NamedBy>,
 }
 
 impl JudgedAnswer {
-    /// An answer of which no more than its status is known.
+    /// An answer of which only the status is known.
     pub fn of_status(status: u16) -> Self {
         Self { status, ..Self::default() }
     }
@@ -162,7 +162,7 @@ impl JudgedAnswer {
         use ErrorClass::{
             ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
         };
-        // 401 and 403 are about an account: only where that is ours, too.
+        // 401 and 403 are about an account: only if that is the settings'.
         let own_key = self.key == Some(NamedBy::Target);
         let says_missing = matches!(self.status, 400 | 404) || own_key && matches!(self.status, 401 | 403);
         if says_missing && self.missing == Some(NamedBy::Target) {
@@ -173,9 +173,9 @@ impl JudgedAnswer {
                 false
             }
             Some(KeyRefused) => own_key,
-            // What one client's account has used up says nothing about the others'.
+            // One client's used-up account tells nothing about those of others.
             Some(RateLimited) => self.key != Some(NamedBy::Client),
-            // A log does not show whose account it is: a 429 is a rate limit until its router's own settings are known.
+            // The log does not show whose account it is: a 429 is a rate limit unless the origin of the key is known.
             Some(QuotaExhausted) => match self.key {
                 None => ErrorClass::of_status(self.status) == Some(RateLimited),
                 Some(by) => by == NamedBy::Target,
@@ -184,7 +184,7 @@ impl JudgedAnswer {
         }
     }
 
-    /// The kind of an answer that is known to be a failure.
+    /// The class of an answer that is a failure.
     fn failure(self, error_class: Option<ErrorClass>) -> Class {
         match (error_class, self.status) {
             (Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted), _) if self.key == Some(NamedBy::Target) => {

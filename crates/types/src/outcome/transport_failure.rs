@@ -1,10 +1,10 @@
-//! How a call of the relay came to nothing, and what that means.
+//! How attempts of the relay fail, and the error class of each failure.
 
 use std::fmt;
 
 use super::ErrorClass;
 
-/// How a call of our own ended without a good answer. Replicas hand it to each other as they do a [`Cause`](super::Cause).
+/// How an attempt of the relay ended without a good answer. Replicas exchange it like a [`Cause`](super::Cause).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TransportFailure {
@@ -31,18 +31,19 @@ pub enum TransportFailure {
     ErrorEvent(ErrorClass),
     /// The answer has a good status and is an error, of this class.
     ErrorAnswer(ErrorClass),
-    /// The answer has a good status and nothing in it.
+    /// The answer has a good status and no content.
     EmptyAnswer,
     /// The answer is declared as JSON and does not parse.
     InvalidJson,
     /// The answer breaks the protocol of its provider, so that it cannot be translated.
     BrokenAnswer,
-    /// We could not call it: this process, not the target, had no descriptors, memory or ports left. It changes no router's health.
+    /// The target could not be called, because this process had no descriptors, memory or ports left. It changes no router's
+    /// health.
     Exhausted,
 }
 
 impl TransportFailure {
-    /// All of them, of several that differ in their error class one.
+    /// All failures, one of those that differ only in their error class.
     pub const ALL: [Self; 15] = [
         Self::Connect,
         Self::ConnectTimeout,
@@ -61,7 +62,7 @@ impl TransportFailure {
         Self::Exhausted,
     ];
 
-    /// What it means, in the vocabulary of all errors; `None` where the upstream has no part in it.
+    /// The error class; `None` if the upstream has no part in the failure.
     pub const fn error_class(self) -> Option<ErrorClass> {
         Some(match self {
             Self::Connect | Self::ConnectTimeout => ErrorClass::Unreachable,

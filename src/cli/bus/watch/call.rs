@@ -1,7 +1,7 @@
 //! A call, from an entry of the gateway's log: the few fields that are shown, cut to fit a screen.
 //!
-//! Queries, URLs and bodies are never among them: the gateway does not mask keys in a query. Nothing of the entry
-//! itself is kept, so that calls that wait for others take little room.
+//! Queries, URLs and bodies are never shown: the gateway does not mask keys in a query. The entry itself is not kept, so that
+//! calls that wait for others take little memory.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use types::time::BrokerTime;
 /// Characters of a text that are shown.
 const MAX_TEXT_CHARS: usize = 300;
 
-/// What is shown of a call.
+/// The fields of a call that are shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Call {
     /// Whether it passed the filters.
@@ -29,7 +29,7 @@ pub(super) struct Call {
     pub(super) ingress: String,
     pub(super) router: String,
     pub(super) status: Option<u64>,
-    /// How the relay got no good answer, if it says.
+    /// Why the relay got no good answer, if it did not.
     pub(super) broken: Option<String>,
     why: String,
     /// The upstream's time in milliseconds.
@@ -41,7 +41,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// Reads an entry.
+    /// Parses an entry.
     pub(super) fn from_entry(entry: &Value, wanted: bool) -> Self {
         let (request, response, timer) = (&entry["request"], &entry["response"], &entry["ingress_egress_timer"]);
         let stamp = &request["broker"];
@@ -70,7 +70,7 @@ impl Call {
         }
     }
 
-    /// The same, with what it used.
+    /// The same, with its usage.
     pub(super) fn with(self, used: CallUsage) -> Self {
         Self { used, ..self }
     }
@@ -90,7 +90,7 @@ impl Call {
         .join("  ")
     }
 
-    /// Its columns in a row of a group: router, status, time, tokens, and why.
+    /// Its columns in a row of a group: router, status, time, tokens, and the reason.
     pub(super) fn row(&self) -> [String; 5] {
         let broken = self.broken.as_ref().map(|broken| format!("{broken}; ")).unwrap_or_default();
         [
@@ -102,20 +102,20 @@ impl Call {
         ]
     }
 
-    /// Whether an answer like this one ends a call of the relay: it passes these on whatever other targets there are. A branch's own
-    /// `on_status_codes` may retry them all the same; then the rest is shown separately.
+    /// Whether an answer like this one ends a call of the relay, which does not retry it. A branch's own `on_status_codes` may
+    /// make it retry such answers; then further attempts are shown separately.
     pub(super) fn ends_its_call(&self) -> bool {
         let leads_on = |status| matches!(status, 401..=404 | 408 | 409 | 429 | 500..);
         self.broken.is_none() && self.status.is_some_and(|status| !leads_on(status))
     }
 
-    /// When it was over, as the log says.
+    /// When it ended, by the log.
     pub(super) fn over(&self) -> &str {
         &self.over
     }
 }
 
-/// What a call used, of which model, and what it cost.
+/// The usage of a call, its model and its cost.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct CallUsage {
     usage: Option<Usage>,
@@ -124,14 +124,14 @@ pub(super) struct CallUsage {
 }
 
 impl CallUsage {
-    /// By an entry's own word: its answer, and the cost where the relay wrote it.
+    /// From an entry: its answer, and the cost if the relay wrote it.
     pub(super) fn from_entry(entry: &Value, bytes: &[u8]) -> Self {
         let Ok(logged) = log_entry::read_call(bytes) else { return Self::default() };
         let record = from_log::any_record(&logged, "", None, BrokerTime::from_nanos(0));
         Self { nano_usd: entry["request"]["broker_call"]["cost"]["nano_usd"].as_u64(), ..Self::from_record(&record) }
     }
 
-    /// By the record of a broker.
+    /// From the record of a broker.
     pub(super) fn from_record(record: &CallRecord) -> Self {
         let nano_usd = record.cost.as_ref().map(|cost| cost.nano_usd);
         Self { usage: record.usage, model: record.models().next().map(short), nano_usd }
@@ -164,7 +164,7 @@ pub(super) fn span<'a>(calls: impl Iterator<Item = &'a Call> + Clone) -> Option<
     Duration::try_from(stopped.duration_since(started)).ok()
 }
 
-/// The ingress that a call came to, if no router of its own says so.
+/// The ingress of a call, if the entry has none.
 pub(super) fn ingress(entry: &Value) -> &Value {
     let original = &entry["request"]["original_gl_path"];
     if original.is_null() { &entry["request"]["gl_path"] } else { original }

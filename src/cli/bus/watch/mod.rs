@@ -1,7 +1,7 @@
 //! `broker watch`: one line per finished call, from the gateway's own log.
 //!
-//! `records` gets from the brokers what a call cost where its entry does not say, `call` reads an entry, `sessions` knows which of
-//! them are attempts of one call. Queries, URLs and bodies are never shown.
+//! `records` requests the cost of calls from the brokers, `call` parses an entry, and `sessions` finds out which entries are
+//! attempts of one call. Queries, URLs and bodies are never shown.
 
 mod call;
 mod records;
@@ -27,7 +27,6 @@ use records::{LoggedEntries, LoggedEntry};
 use sessions::{Sessions, Shown};
 use types::router::RouterPath;
 
-/// Which calls.
 #[derive(Debug, Clone, Default, Args)]
 pub struct WatchArgs {
     /// Only calls that this router served or was chosen for
@@ -61,13 +60,13 @@ impl WatchArgs {
             let subject = &operator.nats.logger_subject;
             let entries = client.subscribe(subject.clone()).await?;
             nats::sync_with_server(&client).await;
-            // Not among the calls, which a script may count. If the standard error is closed too, the error is lost.
+            // Not on the standard output, whose lines a script may count. If the standard error is closed too, the error is lost.
             drop(writeln!(std::io::stderr(), "watching {subject}"));
             let select = |entry: &Value| self.select(entry, operator);
             let mut entries = pin!(LoggedEntries::new(entries, client, &operator.nats, select).batches());
             let hold = self.grouped || self.session.is_some();
             let (clock, mut sessions) = (Clock::start(), Sessions::new(hold));
-            // What is held is shown before Ctrl-C ends us; where nothing is, it does so by itself.
+            // Held calls are shown before Ctrl-C ends the command; without any, it ends by itself.
             let mut stop = pin!(tokio::signal::ctrl_c());
             loop {
                 let wait = sessions.due().map(|due| due.since(clock.now()));
@@ -89,8 +88,8 @@ impl WatchArgs {
         })
     }
 
-    /// Whether an entry is shown. Entries of other sessions are dropped (`None`); those that other filters hide still show which
-    /// belong together.
+    /// Whether an entry is shown. Entries of other sessions are dropped (`None`); those that other filters hide still tell
+    /// which attempts belong to one call.
     fn select(&self, entry: &Value, operator: &Operator) -> Option<bool> {
         let other = self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted);
         (!other).then(|| self.wants(entry, &operator.trace_header))
@@ -121,7 +120,7 @@ fn print(shown: &[Shown]) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Whether a call has a trace id: by the relay's word, or by the client's headers.
+/// Whether a call has a trace id, in the relay's part of the entry or in the client's headers.
 fn has_trace(request: &Value, configured: &str, wanted: &str) -> bool {
     let by_relay = request["broker_call"]["trace_ids"].as_array().into_iter().flatten();
     let value = |name: &str| header(request, name).map(str::as_bytes);

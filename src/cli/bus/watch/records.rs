@@ -1,8 +1,8 @@
-//! The entries of the gateway's log, with what their calls cost.
+//! The entries of the gateway's log, with the cost of their calls.
 //!
-//! The entry of a call through the gateway does not say what it cost: prices are settings of the brokers. So the brokers are asked for
-//! their records of such calls, the same ones that `/api/v1/calls` and `broker why` show; a few at a time, and nothing is asked where
-//! nobody watches. Where no broker answers, the cost is left out.
+//! The entry of a call through the gateway has no cost: prices are settings of the brokers. So their records of such calls are
+//! requested, the same ones that `/api/v1/calls` and `broker why` show, several at a time. If no broker answers, the cost is
+//! left out.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::calls::{CallRecord, Via};
 use crate::nats::Settings;
 use crate::nats::peers::{self, MAX_IDS};
 
-/// How long entries are collected before the brokers are asked for their records; they read the same entries meanwhile.
+/// How long entries are collected before their records are requested; the brokers read the same entries meanwhile.
 const COLLECT_TIME: Duration = Duration::from_millis(100);
-/// Each entry asks for two ids.
+/// The most entries of one request: two ids are requested for each.
 const MAX_ENTRIES: usize = MAX_IDS / 2;
-/// A record may be made a little after the entry was seen here.
+/// The most requests for a record, which a broker may make a little later than the entry was read here.
 const MAX_REQUESTS: usize = 2;
 
 /// An entry of the log.
@@ -31,18 +31,18 @@ pub(super) struct LoggedEntry {
     /// Whether it passed the filters.
     pub(super) wanted: bool,
     pub(super) used: CallUsage,
-    /// Whether only a broker's record says what it cost.
+    /// Whether only a broker's record has its cost.
     needs_record: bool,
 }
 
-/// All entries of the log as they come.
+/// The entries of the log as they arrive.
 pub(super) struct LoggedEntries<'a, F> {
     entries: Subscriber,
     client: Client,
     settings: &'a Settings,
     /// Whether an entry is wanted; `None` drops it.
     select: F,
-    /// The last ask was not answered, and that was said.
+    /// The last request was not answered, and that was reported.
     unanswered: bool,
 }
 
@@ -51,7 +51,7 @@ impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
         Self { entries, client, settings, select, unanswered: false }
     }
 
-    /// The entries in their order, in parts. Ends with the connection.
+    /// The entries in their order, in batches. Ends with the connection.
     pub(super) fn batches(self) -> impl Stream<Item = Vec<LoggedEntry>> {
         stream::unfold(self, async |mut entries| entries.batch().await.map(|batch| (batch, entries)))
     }
@@ -113,8 +113,8 @@ impl LoggedEntry {
         [&self.entry["transaction_id"], &self.entry["session_id"]].into_iter().filter_map(Value::as_str)
     }
 
-    /// Takes usage and cost of the record of this call. A client can make calls share a transaction; then what was used tells them
-    /// apart. A relay's record may be of another attempt.
+    /// Takes usage and cost from the record of this call. A client can make calls share a transaction; their usage then
+    /// distinguishes them. A relay's record may be of another attempt.
     fn use_record(&mut self, records: &[CallRecord]) {
         let transaction = self.entry["transaction_id"].as_str().unwrap_or_default();
         let router = self.entry["response"]["gl_path"].as_str();

@@ -1,16 +1,16 @@
-//! Which calls belong together: the attempts of one call of the relay. Pure: calls and the time come in, and what is to be
-//! shown comes out.
+//! Groups the attempts of one call of the relay. Pure: it gets calls and the time, and returns what is to be shown.
 //!
 //! The relay makes a session for each call and counts its attempts from 1; a session of the gateway's own begins with 0, and
 //! its calls are calls of a client. So a session whose 1 was seen and never its 0 is one call. (A watch that starts
-//! between a client's first two calls takes the second for an attempt: the price of reading the log only.)
+//! between a client's first two calls takes the second one for an attempt: it has only the log.)
 //!
-//! The log does not say that no further attempt will come. There are two ways to live with that:
+//! The log does not show whether another attempt follows. There are two modes:
 //! - **At once** (`hold` is false): every call is shown when it is over; one that follows others of the same call is marked.
 //! - **Held**: the attempts of a call are shown together when one is answered with something that the relay passes on, else
-//!   after [`SESSION_TIMEOUT`]. What comes later still is shown as the rest of its call. Calls of clients are never held.
+//!   after [`SESSION_TIMEOUT`]. Later attempts are shown as the rest of their call. Calls of clients are never held.
 //!
-//! It refuses to remember without bound: [`MAX_SESSIONS`] of them, the oldest is given up for a new one, and [`MAX_ATTEMPTS`] of each.
+//! Memory is bounded: at most [`MAX_SESSIONS`] sessions, of which the oldest is dropped for a new one, and [`MAX_ATTEMPTS`] of
+//! each.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -22,7 +22,7 @@ use types::time::BrokerTime;
 
 /// How long the entries of a session are held for its next attempt.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(35);
-/// How much later than the second attempt the entry of the first may come: they are two entries of two processes.
+/// How much later than the second attempt the entry of the first one may arrive: different processes may write them.
 const LATE_DELAY: Duration = Duration::from_secs(1);
 /// Sessions that are remembered.
 const MAX_SESSIONS: usize = 1_024;
@@ -38,10 +38,10 @@ pub(super) enum Shown {
     Group(Vec<(u32, Call)>, u32),
 }
 
-/// What was seen of a session.
+/// The state of a session.
 #[derive(Debug)]
 struct Session {
-    /// A client's: its calls have nothing to do with each other.
+    /// A client's session: its calls are not attempts of one call.
     client: bool,
     /// The first attempt was seen, and whether any was.
     first: bool,
@@ -67,7 +67,7 @@ impl Sessions {
         Self { hold, known: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// A call is over.
+    /// Adds a finished call.
     pub(super) fn take(&mut self, call: Call, now: BrokerTime) -> Vec<Shown> {
         let Some((session, number)) = transaction::in_session(&call.transaction) else {
             return vec![Shown::One(Box::new(call), None)];
@@ -86,7 +86,7 @@ impl Sessions {
         shown
     }
 
-    /// Forgets the oldest, if there is no room for one more.
+    /// Drops the oldest session, if there are [`MAX_SESSIONS`].
     fn room_for(&mut self, session: &str) -> Vec<Shown> {
         if self.known.contains_key(session) {
             return Vec::new();
@@ -96,18 +96,18 @@ impl Sessions {
         oldest.and_then(|oldest| self.known.remove(&oldest)).map(|mut oldest| oldest.release()).unwrap_or_default()
     }
 
-    /// When something is to be shown though no call is over.
+    /// When held calls are to be shown.
     pub(super) fn due(&self) -> Option<BrokerTime> {
         let held = self.known.values().filter(|session| !session.held.is_empty());
         held.map(|session| session.by).min()
     }
 
-    /// What was held long enough.
+    /// The calls whose time to be held is over.
     pub(super) fn late(&mut self, now: BrokerTime) -> Vec<Shown> {
         self.release(|session| session.by <= now)
     }
 
-    /// All that is held.
+    /// All held calls.
     pub(super) fn rest(&mut self) -> Vec<Shown> {
         self.release(|_| true)
     }
@@ -146,7 +146,7 @@ impl Session {
         Vec::new()
     }
 
-    /// Whether nothing is missing, and nothing can follow.
+    /// Whether no attempt is missing, and none can follow.
     fn is_over(&self) -> bool {
         let mut last = self.shown;
         let whole = self.held.iter().all(|(number, _)| {
@@ -159,7 +159,7 @@ impl Session {
 
     fn release(&mut self) -> Vec<Shown> {
         let held = std::mem::take(&mut self.held);
-        // Others of it were never seen: a client's session that was there before we looked.
+        // Earlier calls were not seen: a client's session that began before this command.
         self.client |= !self.first;
         let alone = held.len() == 1 && self.shown == 0;
         if self.client || alone {
@@ -182,7 +182,7 @@ impl Shown {
     }
 }
 
-/// A call is a line. A group is a line about the whole and, indented below it, one for each attempt.
+/// One line for a call. For a group, one line for the call and, indented below it, one for each attempt.
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (attempts, before) = match self {
@@ -191,7 +191,7 @@ impl std::fmt::Display for Shown {
         };
         let Some((count, last)) = attempts.last() else { return Ok(()) };
         let calls = attempts.iter().map(|(_, call)| call);
-        // An attempt through the gateway has its router only, and not the ingress that the relay was called by.
+        // An attempt through the gateway has only its router, and not the ingress of the call.
         let ingress =
             calls.clone().map(|call| (&call.ingress, &call.router)).find(|(ingress, router)| ingress != router);
         let ingress = ingress.map_or("the relay", |(ingress, _)| ingress.as_str());

@@ -1,4 +1,4 @@
-//! The part of the pools file that says what takes a router out, as types.
+//! The health settings of the pools file, as types.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,43 +13,44 @@ pub struct Health {
     /// Sets all of the settings below; settings further out no longer apply. Without: BROKER_HEALTH, else documented, and
     /// resilient for a target with a url.
     pub preset: Option<Preset>,
-    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else the preset's (documented: 10, resilient: 5 s).
+    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else the preset's (documented: 10,
+    /// resilient: 5 s).
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
     /// The answers that count as failures, by their status or error class. Without: BROKER_FAILURE_STATUS, else 408, 424, 425,
-    /// 429, 498, 5xx but 501 and 505, a refused key or a used-up quota that the target's settings give, and a 404 that says
-    /// that the target's own deployment or model does not exist.
+    /// 429, 498, 5xx except 501 and 505, a refused key or used-up quota of the target's settings, and a 404 that says that the
+    /// target's own deployment or model does not exist.
     pub failure_status: Option<Statuses>,
-    /// How that time grows when a router fails repeatedly.
+    /// The cooldown: how long a router is disabled, and how that time grows when it fails repeatedly.
     pub cooldown: Option<Cooldown>,
-    /// How many failures in a row disable a router. Without: the preset's (documented: 1, resilient:
+    /// The number of consecutive failures that disable a router. Without: the preset's (documented: 1, resilient:
     /// 3). A 429 with a Retry-After is enough by itself.
     #[schemars(range(min = 1))]
     pub consecutive: Option<u32>,
-    /// Disables a router when too few of its answers are good, but never the last one of a pool. False: off. Without: the
-    /// preset's (documented: off).
+    /// Success rate: disables a router when too few of its answers are good, but never the last one of a pool. False: off.
+    /// Without: the preset's (documented: off).
     pub ratio: Option<RatioOrOff>,
     /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
     pub retry_after: Option<RetryAfter>,
     /// How a router on probation is tested.
     pub probe: Option<Probe>,
-    /// Slow start: the time over which a router that returns goes from a tenth of its weight to all of it; with its unit. False: at
-    /// once. Without: the preset's (documented: at once, resilient: 10 s).
+    /// Slow start: the time over which a router that returns goes from a tenth of its weight to all of it; with its unit.
+    /// False: at once. Without: the preset's (documented: at once, resilient: 10 s).
     pub ramp: Option<SpanOrOff>,
     /// A good answer that took longer counts as a failure; a time with its unit. False: off, which is the default.
     pub slow_is_failure_after: Option<SpanOrOff>,
-    /// True: a request that fails on a second router within a minute, while that one answers others, is blamed
-    /// itself and disables no router. Without: the preset's (documented: false, resilient: true).
+    /// Request-fault detection. True: a request that fails on a second router within a minute, while that one answers others,
+    /// is itself at fault and disables no router. Without: the preset's (documented: false, resilient: true).
     pub poison: Option<bool>,
 }
 
-/// A whole set of settings.
+/// A preset of all settings.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
-    /// One failure disables for ten minutes, as the gateway's documents promise.
+    /// One failure disables for ten minutes, as the gateway's documentation describes.
     Documented,
-    /// Three failures in a row or too few good answers; short times that grow; slow start.
+    /// Three consecutive failures or a low success rate disable; short cooldowns that grow; slow start.
     Resilient,
 }
 
@@ -59,14 +60,15 @@ pub enum Preset {
 pub struct Cooldown {
     /// The same as disabled_time, with its unit: give one of them.
     pub base: Option<Word>,
-    /// Each further time is longer by this. Without: the preset's (documented: 1, resilient: 2). A time that long in service takes one step back.
+    /// Each further time is longer by this factor. Without: the preset's (documented: 1, resilient: 2). One step is undone when
+    /// the router has served for as long as the cooldown was.
     #[schemars(range(min = 1, max = 100))]
     pub factor: Option<f64>,
-    /// The longest that the factor can make it, with its unit. Without: the preset's (documented: "1h", resilient:
+    /// The longest cooldown, with its unit. Without: the preset's (documented: "1h", resilient:
     /// "2m").
     pub max: Option<Word>,
-    /// It is longer by up to this fraction of itself, the same in every broker. Without: the preset's (documented: 0,
-    /// resilient: 0.25).
+    /// Jitter: the cooldown is longer by up to this fraction of itself, equally in every replica. Without: the preset's
+    /// (documented: 0, resilient: 0.25).
     #[schemars(range(min = 0, max = 1))]
     pub jitter: Option<f64>,
 }
@@ -95,11 +97,11 @@ pub struct Ratio {
     pub min: Option<u32>,
 }
 
-/// A time with its unit, or none.
+/// A time with its unit, or off.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SpanOrOff {
-    /// None.
+    /// Off.
     Off(Off),
     /// A time with its unit.
     Span(Word),
@@ -116,13 +118,13 @@ pub struct Off(#[schemars(extend("const" = false))] pub bool);
 pub struct RetryAfter {
     /// False: it is ignored.
     pub honor: Option<bool>,
-    /// The longest that is accepted, with its unit. Without: "1h".
+    /// The longest time that is accepted, with its unit. Without: "1h".
     pub max: Option<Word>,
     /// The time assumed for a 429 without one, with its unit; false: it counts as a failure, which is the
     /// default.
     pub assume: Option<SpanOrOff>,
-    /// True: a good answer that says that nothing remains disables the router before it fails, but never the last one of
-    /// a pool. Without: false.
+    /// True: a good answer that reports that nothing is left of the rate limit disables the router before it fails, but never
+    /// the last one of a pool. Without: false.
     pub preempt: Option<bool>,
 }
 
@@ -130,14 +132,14 @@ pub struct RetryAfter {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// How many requests at a time, of each broker. Without: 1.
+    /// Probes at a time, of each replica. Without: 1.
     #[schemars(range(min = 1))]
     pub concurrency: Option<u32>,
     /// A probe without a result counts as lost after this time, and the next may be sent. Without: "120s".
     pub timeout: Option<Word>,
 }
 
-/// Statuses, ranges (500-599), classes of them (5xx) and error classes (overloaded).
+/// Statuses, ranges (500-599), classes of statuses (5xx) and error classes (overloaded).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Statuses {

@@ -1,7 +1,7 @@
-//! The pools file as types: what its JSON Schema is made of. Their comments are what an editor shows.
+//! The pools file as types, from which its JSON Schema is made. Editors show the comments.
 //!
-//! The broker reads the file through `reader`, which knows positions and goes on after a fault; it takes the keys of each object
-//! from these types.
+//! The broker parses the file with `reader`, which has positions and continues after a fault; the known keys of each object
+//! come from these types.
 
 pub mod health;
 
@@ -24,12 +24,12 @@ pub use target::{Budget, Target};
 pub fn schema() -> String {
     let mut schema = schema_for!(PoolsFile);
     tidy(&mut schema);
-    // Printing a value that is JSON already cannot fail.
+    // Cannot fail: it is JSON already.
     serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
 }
 
-/// Sentences without the line ends of this file. And what may be left out may not be `null` instead: a null is more often a
-/// template that found nothing than a wish.
+/// Removes the line breaks of this file from descriptions, and `null` as a value of optional keys: a null is more often a
+/// template without a value than intended.
 fn tidy(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
@@ -84,33 +84,33 @@ pub struct Pool {
     pub targets: Vec<Target>,
     /// For the routers of this pool.
     pub health: Option<Health>,
-    /// True: only the relay serves it, and requests of the gateway for this ingress are left alone. A pool with a target that
-    /// has a url is always so. An object: time limits of its targets.
+    /// True: only the relay serves this pool, and requests of the gateway for its ingress are not changed. This is always so
+    /// for a pool with a target that has a url. An object: time limits of its targets.
     pub relay: Option<relay::PoolRelay>,
-    /// What becomes of a request when every router that it may go to is disabled. Without: pass; soonest for a pool with a
-    /// target that has a url.
+    /// Where a request goes when every router that may serve it is disabled. Without: pass; soonest for a pool with a target
+    /// that has a url.
     pub when_all_disabled: Option<WhenAllDisabled>,
-    /// Whether a request that names a response, thread, file or batch goes to the target that made it, if that may serve.
+    /// Whether a request that names a response, thread, file or batch goes to the target that made it, if that is available.
     /// Without: true for a pool with a target that has a url. Only in pools that the relay serves.
     pub affinity: Option<bool>,
-    /// True: clients may send a strategy over the targets of this pool along, in `x-portkey-config`. Only in pools that the relay
-    /// serves.
+    /// True: clients may send their own strategy over the targets of this pool, in the header `x-portkey-config`. Only in pools
+    /// that the relay serves.
     pub client_config: Option<bool>,
 }
 
-/// What becomes of a request when every router that it may go to is disabled.
+/// Where a request goes when every router that may serve it is disabled.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WhenAllDisabled {
-    /// The gateway serves it by the ingress router's own endpoint; the relay answers 503.
+    /// The gateway serves it by the ingress router's own endpoint. The relay answers 503.
     Pass,
-    /// The router that returns first gets it, one request at a time; others pass.
+    /// It goes to the router whose cooldown ends first, one request at a time; other requests are treated as with pass.
     Soonest,
-    /// Any of them gets it, except those whose upstream named a time to wait for.
+    /// It goes to any of them (panic mode), except for those whose upstream named a time to wait.
     Any,
 }
 
-/// A text with something in it.
+/// A text that is not empty.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct Word(#[schemars(length(min = 1))] pub String);
@@ -131,13 +131,13 @@ pub struct Word(#[schemars(length(min = 1))] pub String);
     },
 ]))]
 pub struct Strategy {
-    /// The rule; without one: loadbalance.
+    /// The policy of the branch. Without: loadbalance. (Not to be confused with BROKER_MODE.)
     #[serde(default)]
     pub mode: Mode,
-    /// For sticky: the field of the request that decides, such as headers.X-User, params.user, or session.
+    /// For sticky: the field of the request that is the key, such as headers.X-User, params.user, or session.
     #[schemars(regex(pattern = r"^(session|params(\.[^.]+)+|headers\.[A-Za-z0-9!#$%&'*+.^_`|~-]+)$"))]
     pub key: Option<String>,
-    /// For conditional: the first whose query the request matches counts.
+    /// For conditional: the first condition whose query the request matches decides.
     #[schemars(length(min = 1))]
     pub conditions: Option<Vec<Condition>>,
     /// For conditional: the name of the target for requests that match none.
@@ -145,11 +145,11 @@ pub struct Strategy {
     /// For the relay: the answers of a target at or below this branch after which a call is sent to each other target once, and
     /// no others, by their status or error class; the nearest list wins. Without: the table in docs/relay.md.
     pub retry_on: Option<health::Statuses>,
-    /// The same, by the name that other gateways use; what either of the two lists counts.
+    /// The same under the name that other gateways use; both lists count.
     pub on_status_codes: Option<health::Statuses>,
 }
 
-/// A rule by which a branch chooses.
+/// The policy by which a branch chooses.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -157,18 +157,18 @@ pub enum Mode {
     #[default]
     #[serde(rename = "loadbalance")]
     LoadBalance,
-    /// In turn, by weight: exact over one cycle.
+    /// In turn, by weight: the shares are exact over one cycle.
     RoundRobin,
-    /// The first that is available, in the order of the list. Through the gateway the call that fails is answered with its
-    /// error, and the next one goes to the next target; the relay retries the same call there.
+    /// The first available target, in the order of the list. Through the gateway a call that fails is answered with the error,
+    /// and the next call goes to the next target; the relay retries the same call there.
     Fallback,
-    /// The same key to the same target, by weight, as long as that is available.
+    /// The same key to the same target as long as that is available; the keys are shared by weight.
     Sticky,
     /// By conditions on the request.
     Conditional,
-    /// Of two drawn by weight, the one with the lower expected time, by the latencies in the log.
+    /// Of two targets chosen at random by weight, the one with the lower expected time, from the latencies in the log.
     Fastest,
-    /// Of two drawn by weight, the one with fewer calls in progress for its weight.
+    /// Of two targets chosen at random by weight, the one with fewer calls in progress for its weight.
     LeastBusy,
 }
 
@@ -182,7 +182,7 @@ pub struct Condition {
     pub then: String,
 }
 
-/// Fields and their tests, all of which must hold: {"params.model": "gpt-4", "headers.x-tier": {"$in": ["gold"]}}.
+/// Fields and their tests, all of which must be true: {"params.model": "gpt-4", "headers.x-tier": {"$in": ["gold"]}}.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend(
     "minProperties" = 1,
@@ -207,7 +207,7 @@ pub struct Query {
     pub fields: BTreeMap<String, Tests>,
 }
 
-/// A value that the field must equal, or tests that must all hold.
+/// A value that the field must equal, or tests that must all be true.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Tests {
@@ -223,7 +223,7 @@ pub enum Tests {
     Operators(Box<Operators>),
 }
 
-/// Tests of one field, all of which must hold. A missing field passes only $ne and $nin; values of another type never pass.
+/// Tests of one field, all of which must be true. A missing field passes only $ne and $nin; values of another type never pass.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
@@ -254,12 +254,12 @@ pub struct Operators {
     #[serde(rename = "$nin")]
     #[schemars(length(min = 1))]
     pub without: Option<Vec<Value>>,
-    /// A text in which this regular expression is found.
+    /// A text that contains a match of this regular expression.
     #[serde(rename = "$regex")]
     pub regex: Option<String>,
 }
 
-/// A value that has an order.
+/// A number or a text, for comparisons.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OrderedValue {
@@ -273,7 +273,7 @@ const fn one() -> f64 {
     1.0
 }
 
-/// A value that is there, `null` too.
+/// A value that is given, `null` included.
 fn some<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }

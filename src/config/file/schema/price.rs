@@ -5,20 +5,20 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The prices of the kinds of tokens, and what else stands beside them.
+/// The prices per kind of token, and the keys beside them.
 macro_rules! prices {
     ($(#[$about:meta])* $name:ident { $($(#[$more_about:meta])* $more:ident: $kind:ty,)* }) => {
         $(#[$about])*
         #[derive(Debug, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            /// Input that comes from no cache.
+            /// Uncached input.
             #[schemars(range(min = 0, max = 1_000_000))]
             pub input: Option<f64>,
             /// Output.
             #[schemars(range(min = 0, max = 1_000_000))]
             pub output: Option<f64>,
-            /// Input that the provider has in its cache. Without: as input.
+            /// Input from the provider's cache. Without: as input.
             #[schemars(range(min = 0, max = 1_000_000))]
             pub cache_read: Option<f64>,
             /// Input that is written to the provider's cache. Without: as input.

@@ -1,9 +1,9 @@
-//! What a pools file says of a provider, as types.
+//! The settings of providers in the pools file, as types.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// A provider that is known by name.
+/// A known provider.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ProviderName {
@@ -21,7 +21,7 @@ pub enum ProviderName {
     Bedrock,
     /// Ollama.
     Ollama,
-    /// Anything else that speaks OpenAI's protocol, at its `url`.
+    /// Any other provider with OpenAI's protocol, at its `url`.
     OpenaiCompatible,
 }
 
@@ -37,14 +37,14 @@ pub enum Api {
     Converse,
 }
 
-/// What becomes of a field that a provider cannot take.
+/// What happens with a field that a provider does not support.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unsupported {
-    /// It is left out, and the answer's header X-Broker-Dropped names it.
+    /// It is left out, and named in the answer's header X-Broker-Dropped.
     Drop,
     /// The request is refused, or goes to another target.
     Refuse,
-    /// It is sent as it is.
+    /// It is sent unchanged.
     Pass,
 }

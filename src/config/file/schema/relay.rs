@@ -1,4 +1,4 @@
-//! What the relay adds to the pools file, as types.
+//! The settings of the relay in the pools file, as types.
 
 use std::collections::BTreeMap;
 
@@ -11,41 +11,41 @@ use super::Word;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Relay {
-    /// How often a call is sent, all targets together. Without: 4.
+    /// The most attempts of one call, at all targets together. Without: 4.
     #[schemars(range(min = 1))]
     pub attempts: Option<u32>,
-    /// From a call's arrival until its answer begins, all attempts and pauses together; a stream that has begun has no total.
-    /// Without: "600s".
+    /// Timeout from a call's arrival until its answer begins, all attempts and backoffs together; a stream that has begun has
+    /// no total timeout. Without: "600s".
     pub timeout: Option<Word>,
-    /// Until there is a connection: name, TCP and TLS. Without: "5s".
+    /// Timeout of connecting: name resolution, TCP and TLS. Without: "5s".
     pub connect: Option<Word>,
-    /// From the request being sent on an open connection to the first byte of the answer. Without: "120s" for a stream, and
+    /// Timeout from sending the request on an open connection to the first byte of the answer. Without: "120s" for a stream, and
     /// no limit for a whole answer.
     pub first_byte: Option<Word>,
-    /// Between two parts of an answer. Without: "120s".
+    /// Timeout between two parts of an answer. Without: "120s".
     pub idle: Option<Word>,
-    /// For how long the beginning of an answer without content is held back, so that another target can still answer. Without:
-    /// "10s".
+    /// The longest time for which the beginning of a stream without content is held back, so that another target can still
+    /// answer. Without: "10s".
     pub hold: Option<Word>,
-    /// The pause before the same target is tried again: random, between 0 and a bound that doubles.
+    /// Backoff before the same target is tried again: random, between 0 and a bound that doubles.
     pub backoff: Option<Backoff>,
     /// The retry budget of all calls together.
     pub retry_budget: Option<RetryBudget>,
 }
 
-/// Time limits of the relay below this place; the nearest that is set wins, each for itself. Times with their units.
+/// Time limits of the relay below this place; each is taken from the nearest place that has it. Times with their units.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeLimits {
-    /// Until there is a connection.
+    /// Timeout of connecting.
     pub connect: Option<Word>,
-    /// From the request being sent on an open connection to the first byte of the answer.
+    /// Timeout from sending the request on an open connection to the first byte of the answer.
     pub first_byte: Option<Word>,
-    /// Between two parts of an answer.
+    /// Timeout between two parts of an answer.
     pub idle: Option<Word>,
-    /// From the arrival of the call until its answer begins.
+    /// Timeout from the arrival of the call until its answer begins.
     pub timeout: Option<Word>,
-    /// For how long the beginning of an answer without content is held back.
+    /// The longest time for which the beginning of a stream without content is held back.
     pub hold: Option<Word>,
 }
 
@@ -59,7 +59,7 @@ pub enum PoolRelay {
     Limits(Box<TimeLimits>),
 }
 
-/// The pause before the same target is asked again, drawn between nothing and a bound that doubles.
+/// Backoff before the same target is tried again: random, between 0 and a bound that doubles.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backoff {

@@ -45,7 +45,7 @@ fn each(table: &[(String, &str, &str)]) {
 #[test]
 fn files_that_are_none() {
     each(&[
-        (String::new(), "broker.json: ", "is empty; it must hold"),
+        (String::new(), "broker.json: ", "is empty; it must contain"),
         (" // nothing\n".to_owned(), "broker.json: ", "is empty"),
         ("[]".to_owned(), "broker.json:1:1=\"[]\": ", "must be an object such as {\"pools\": [...]}, and is a list"),
         ("{".to_owned(), "broker.json:1:1: ", "is not JSON: unterminated object"),
@@ -56,7 +56,7 @@ fn files_that_are_none() {
         ("{} {}".to_owned(), "broker.json:1:4: ", "more than one JSON value"),
         ("[".repeat(600), "broker.json:1:", "maximum nesting depth exceeded"),
         ("{}".to_owned(), "broker.json:1:1: ", "needs \"pools\": [{\"ingress\": \"/azure/\""),
-        ("{\"pools\": []}".to_owned(), "broker.json:1:11 pools=\"[]\": ", "is empty; it must hold pools"),
+        ("{\"pools\": []}".to_owned(), "broker.json:1:11 pools=\"[]\": ", "is empty; it must contain pools"),
         ("{\"pools\": {}}".to_owned(), "broker.json:1:11 pools=", "must be a list of pools, and is an object"),
     ]);
     let bytes = read("broker.json".as_ref(), b"{\xff}", &RouterSettings::default()).unwrap_err();
@@ -108,7 +108,7 @@ fn pools_and_targets() {
             "pools[1].ingress=\"/in/\": ",
             "has a pool already: broker.json:1:24 pools[0].ingress",
         ),
-        (targets(""), "pools[0].targets=\"[]\": ", "is empty; it must hold targets"),
+        (targets(""), "pools[0].targets=\"[]\": ", "is empty; it must contain targets"),
         (targets("{\"targets\": []}"), "pools[0].targets[0].targets=\"[]\": ", "is empty"),
         (
             targets("\"/a/\""),
@@ -223,7 +223,7 @@ fn strategies() {
             "belongs to the mode conditional, and this is loadbalance",
         ),
         (strategy("{\"mode\": \"conditional\"}"), "pools[0].strategy: ", "needs \"conditions\""),
-        (conditions("[]"), "strategy.conditions=\"[]\": ", "is empty; it must hold conditions"),
+        (conditions("[]"), "strategy.conditions=\"[]\": ", "is empty; it must contain conditions"),
         (conditions("[{\"then\": \"a\"}]"), "conditions[0]: ", "needs a \"query\""),
         (conditions("[{\"query\": {\"path\": \"/in/\"}}]"), "conditions[0]: ", "needs a \"then\""),
         (
@@ -257,7 +257,7 @@ fn queries() {
         (query("{\"headers\": \"x\"}"), "query.headers: ", "headers needs a name: headers.<name>"),
         (query("{\"headers.x tier\": \"x\"}"), "query[\"headers.x tier\"]: ", "\"x tier\" cannot be a header's name"),
         (query("{\"params.a..b\": \"x\"}"), "query[\"params.a..b\"]: ", "a field is params.<name>"),
-        (query("{\"params.a\": {}}"), "query[\"params.a\"]=\"{}\": ", "is empty; it must hold a test"),
+        (query("{\"params.a\": {}}"), "query[\"params.a\"]=\"{}\": ", "is empty; it must contain a test"),
         (query("{\"params.a\": [1]}"), "query[\"params.a\"]=\"[1]\": ", "{\"$in\": [...]}"),
         (query("{\"params.a\": {\"$equals\": 1}}"), "[\"params.a\"].$equals: ", "no such operator; there are $eq, $ne"),
         (query("{\"params.a\": {\"$lge\": 1}}"), "[\"params.a\"].$lge: ", "no such operator; did you mean $"),
@@ -266,11 +266,11 @@ fn queries() {
         (query("{\"$eq\": 1}"), "query.$eq: ", "goes inside a field, such as {\"params.model\""),
         (query("{\"$nor\": []}"), "query.$nor: ", "no such operator; did you mean $"),
         (query("{\"$and\": {}}"), "query.$and=", "must be a list of queries"),
-        (query("{\"$or\": []}"), "query.$or=", "is empty; it must hold queries"),
+        (query("{\"$or\": []}"), "query.$or=", "is empty; it must contain queries"),
         (query("{\"$not\": [1]}"), "query.$not=", "must be an object such as"),
         (query("{\"$and\": [{\"params.a\": 1}, 2]}"), "query.$and[1]=\"2\": ", "must be an object"),
         (query("{\"params.a\": {\"$in\": 1}}"), ".$in=\"1\": ", "must be a list of values"),
-        (query("{\"params.a\": {\"$nin\": []}}"), ".$nin=\"[]\": ", "is empty; it must hold values"),
+        (query("{\"params.a\": {\"$nin\": []}}"), ".$nin=\"[]\": ", "is empty; it must contain values"),
         (query("{\"params.a\": {\"$gt\": true}}"), ".$gt=\"true\": ", "must be a number or a text"),
         (
             query("{\"headers.x\": 5}"),
@@ -313,7 +313,7 @@ fn health() {
             "or a list such as [404, 429, \"5xx\"]",
         ),
         (health("{\"failure_status\": \"429,x\"}"), "failure_status=\"429,x\": ", "\"x\" is not a status (429), range"),
-        (health("{\"failure_status\": []}"), "failure_status=\"[]\": ", "is empty; it must hold statuses"),
+        (health("{\"failure_status\": []}"), "failure_status=\"[]\": ", "is empty; it must contain statuses"),
         (health("{\"failure_status\": [429, 42]}"), "failure_status[1]=\"42\": ", "\"42\" is not a status"),
         (health("{\"failure_status\": [\"any\"]}"), "failure_status[0]=\"any\": ", "is everything and needs no list"),
         (health("{\"failure_status\": [null]}"), "failure_status[0]=\"null\": ", "is not a status"),
@@ -325,9 +325,9 @@ fn budgets() {
     let budget = |budget: &str| target(&format!("\"budget\": {budget}"));
     each(&[
         (budget("600"), "budget=\"600\": ", "must be an object such as {\"rpm\": 600, \"tpm\": 100000}"),
-        (budget("{\"rpm\": 0}"), "budget.rpm=\"0\": ", "must be a whole number from 1 on"),
-        (budget("{\"tpm\": 1.5}"), "budget.tpm=\"1.5\": ", "must be a whole number from 1 on"),
-        (budget("{\"tpm\": \"100k\"}"), "budget.tpm=\"100k\": ", "must be a whole number from 1 on"),
+        (budget("{\"rpm\": 0}"), "budget.rpm=\"0\": ", "must be a whole number, at least 1"),
+        (budget("{\"tpm\": 1.5}"), "budget.tpm=\"1.5\": ", "must be a whole number, at least 1"),
+        (budget("{\"tpm\": \"100k\"}"), "budget.tpm=\"100k\": ", "must be a whole number, at least 1"),
         (budget("{\"rpms\": 1}"), "budget.rpms: ", "did you mean rpm?"),
         (budget("null"), "budget=\"null\": ", "must be an object"),
         (
@@ -364,7 +364,7 @@ fn cooldowns_ratios_and_what_else_shapes_a_return() {
         ),
         (health("\"ratio\": true"), "ratio=\"true\": ", "\"min\": 10}, or false"),
         (health("\"ratio\": {\"below\": 50}"), "ratio.below=\"50\": ", "must be a number from 0 to 1"),
-        (health("\"ratio\": {\"min\": 0}"), "ratio.min=\"0\": ", "must be a whole number from 1 on"),
+        (health("\"ratio\": {\"min\": 0}"), "ratio.min=\"0\": ", "must be a whole number, at least 1"),
         (health("\"ramp\": true"), "ramp=\"true\": ", "must be a text"),
         (health("\"ramp\": \"10\""), "ramp=\"10\": ", "must be a time with its unit"),
         (health("\"slow_is_failure_after\": 30"), "slow_is_failure_after=\"30\": ", "must be a text"),
@@ -460,7 +460,7 @@ fn everything_at_once_in_the_order_of_the_file() {
         "broker.json:8:21 pools[0].targets[0].router=\"/azure/gpt-4/\": has the character '-'",
         "broker.json:8:48 pools[0].targets[0].weight=\"0.9\": must be a number, and is a text",
         "broker.json:9:29 pools[0].targets[1].weigth: no such key; did you mean weight?",
-        "broker.json:9:55 pools[0].targets[1].targets=\"[]\": is empty; it must hold targets",
+        "broker.json:9:55 pools[0].targets[1].targets=\"[]\": is empty; it must contain targets",
         "broker.json:13:18 pools[1].ingress=\"/azure/\": has a pool already: broker.json:5:18 pools[0].ingress",
         "broker.json:16:65 pools[1].strategy.conditions[0].query[\"params.model\"].$regex=\"[\": is not a regular expression",
         "broker.json:16:82 pools[1].strategy.conditions[0].then=\"big\": no target of this branch has this \"name\"; did you",

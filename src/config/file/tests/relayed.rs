@@ -206,7 +206,7 @@ fn faults_say_what_would_be_right_and_show_no_secret() {
         assert!(reported.contains(words), "{target}\n{reported}");
     }
     for (relay, words) in [
-        (r#"{"attempts": 0}"#, "whole number from 1 on"),
+        (r#"{"attempts": 0}"#, "whole number, at least 1"),
         (r#"{"timeout": 60}"#, "must be a text"),
         (r#"{"time": "60s"}"#, "there are attempts, timeout"),
         (r#"{"retry_budget": {"per_second": 0.5}}"#, "whole number such as 10"),
