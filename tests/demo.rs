@@ -173,7 +173,7 @@ fn the_relay_is_shown_and_no_client_notices_what_fails() {
             "router /llm/west/ enabled again",
             "relay, stream",
             "the gateway",
-            "45 calls, all told",
+            "45 calls in total",
             " ms in all  3 attempts\n    1  /llm/east/   503  ",
             "Right. Targets failed, and no client noticed",
             "/llm/chat/completions -H",

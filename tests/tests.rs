@@ -1,7 +1,7 @@
 //! What the whole broker does, with real processes: a `nats-server`, the `broker` binary, a gateway, fake LLMs.
 //!
 //! This list is the table of contents. The pure core is tested beside its code; what needs no process is not here, except
-//! [`tidy`], which reads the sources and checks what imports what.
+//! [`repository_rules`], which reads the sources and checks what imports what.
 
 #![allow(clippy::disallowed_methods, reason = "a test looks at the clock to see how long something took")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "that is how a test fails")]
@@ -33,6 +33,7 @@ mod recovery;
 mod relay;
 mod reload;
 mod replicas;
+mod repository_rules;
 mod rolling_restart;
 mod row1;
 mod row2;
@@ -40,6 +41,5 @@ mod settings;
 mod slow_clients;
 mod takeover;
 mod through_the_gateway;
-mod tidy;
 mod tls_clients;
 mod traces;

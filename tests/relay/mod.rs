@@ -17,12 +17,12 @@
 //! - `examples`, `sdk`: the shipped pools files, and the OpenAI SDK.
 
 mod affinity;
-mod answers;
 mod budgets;
-mod callers;
 mod capabilities;
 mod client_config;
+mod client_isolation;
 mod defaults;
+mod error_classes;
 mod examples;
 mod faults;
 mod gateway;
@@ -36,13 +36,13 @@ mod protocol;
 mod providers;
 mod proxy;
 mod requests;
+mod retry_after;
 mod reuse;
 mod sdk;
 mod streams;
 mod tls;
 mod trace;
 mod usage;
-mod waits;
 
 use std::net::SocketAddr;
 

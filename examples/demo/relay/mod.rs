@@ -245,7 +245,7 @@ fn number(id: &str) -> u32 {
 fn verdict(screen: &Screen, run: &Run, trace: Option<&str>) -> anyhow::Result<bool> {
     let mut faults = run.faults();
     let plural = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
-    screen.say(&format!("\n{}, all told", plural(run.made.len(), "call")))?;
+    screen.say(&format!("\n{} in total", plural(run.made.len(), "call")))?;
     for (attempts, calls) in run.by_attempts() {
         screen.say(&format!("  {calls:>4} needed {}", plural(attempts, "attempt")))?;
     }
