@@ -12,7 +12,7 @@ use balancer::retry::AttemptResult;
 use gecholog_protocol::missing::{Missing, Naming};
 use gecholog_protocol::{answer_headers as gateway, upstream_body};
 use llm::error_class;
-use types::outcome::{RetryAfter, TransportFailure};
+use types::outcome::{ErrorClass, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
 
 /// The status of an error that came with a good one: what it says of a wait counts as in any error.
@@ -84,6 +84,7 @@ fn ending<'n>(
     let received = received(now);
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
     let missing = Missing::of_error(status, error_class, &body);
+    let model_denied = error_class == Some(ErrorClass::NotFound) && error_class::denies_model(&headers, &body);
     let end = AttemptEnd {
         retry_after: gateway::retry_after(status, &headers, &body, received),
         html: headers.is_html(),
@@ -94,5 +95,5 @@ fn ending<'n>(
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),
         ..AttemptEnd::with(status)
     };
-    (end, AttemptResult::Answered { status, error_class, missing: end.missing })
+    (end, AttemptResult::Answered { status, error_class, missing: end.missing, model_denied })
 }

@@ -211,7 +211,7 @@ mod tests {
     }
 
     const fn answered(status: u16) -> Option<AttemptResult> {
-        Some(AttemptResult::Answered { status, error_class: None, missing: None })
+        Some(AttemptResult::Answered { status, error_class: None, missing: None, model_denied: false })
     }
 
     fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {

@@ -30,10 +30,10 @@ impl Missing {
     pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
         let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.plain();
         match status {
-            400 | 401 | 403 | 404 if class != Some(ErrorClass::NotFound) => None,
+            400 | 401 | 403 | 404 | 429 if class != Some(ErrorClass::NotFound) => None,
             404 if code() == Some("DeploymentNotFound") => Some(Self::Deployment),
-            // 401 and 403: it is there, and not for us.
-            400 | 401 | 403 | 404 => Some(Self::Model),
+            // 401, 403 and 429: it is there, and not for us.
+            400 | 401 | 403 | 404 | 429 => Some(Self::Model),
             _ => None,
         }
     }

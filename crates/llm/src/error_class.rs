@@ -53,6 +53,14 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
     !(by_header || names_key(&error) || quoted)
 }
 
+/// Whether an error says that the model is there and that our project may not use it, whatever the status is: Vertex does so with a
+/// 400 too, which is the caller's fault where a model does not exist.
+pub fn denies_model(headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
+    let body = if headers.is_compressed() { &[] } else { body };
+    let message = ErrorBody::read(body).message;
+    message.is_some_and(|message| Sentence::new(&message).says_project_may_not_use_model())
+}
+
 /// The class of an error inside a body that is already known to hold one, where the status does not say: a stream's event, or an
 /// answer with a good status.
 pub(crate) fn classify_error_body(body: &[u8]) -> ErrorClass {
@@ -129,7 +137,10 @@ fn by_sentence(
     let not_found = || status == Some(404) || error.words().any(|word| word.eq_ignore_ascii_case("not_found_error"));
     if (word.is_some() || is_limit) && sentence.says_never_fits() {
         Some(ContextTooLong)
-    } else if sentence.names_no_model() {
+    } else if sentence.names_no_model()
+        || sentence.says_project_may_not_use_model()
+        || (word == Some(RateLimited) && sentence.says_limit_of_none())
+    {
         Some(NotFound)
     } else if sentence.names_other_operation() {
         Some(Unsupported)

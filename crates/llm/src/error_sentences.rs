@@ -20,6 +20,9 @@ const QUOTA: &[&str] = &[
     "key limit exceeded",
     "your project has exceeded its monthly spending cap",
     "out of call volume quota",
+    // Anthropic, of accounts that pay by subscription.
+    "you're out of extra usage",
+    "third-party apps now draw from your extra usage",
 ];
 /// The same, where the end of the sentence varies: one of [`LIMITS`] must follow.
 const QUOTA_LIMIT: &[&str] = &[
@@ -59,6 +62,10 @@ const KEY: &[&str] = &[
     "this organization has been disabled",
     "your organization has been disabled",
     "the security token included in the request",
+    // Gemini's endpoint in OpenAI's form, where it cannot read the key.
+    "missing or invalid authorization header",
+    "missing authorization header",
+    "invalid authorization header",
 ];
 
 /// Beginnings of a sentence about a model, of which one of [`MISSING`] must follow.
@@ -157,8 +164,14 @@ const TOO_MANY: &[&str] = &[
 /// Ends of a sentence that begins with the name of a model, as the caller wrote it.
 const NO_MODEL: &[&str] = &["is not a valid model id", "is not a valid model", "is not a chat model"];
 
-/// Ends of a sentence of Ollama's that begins with the name of a model, by which it is there and not for this operation.
-const OTHER_OPERATION: &[&str] = &["does not support chat", "does not support generate"];
+/// Ends of a sentence of Ollama's that begins with the name of a model, by which it is there and does not do what is asked of it.
+const OTHER_OPERATION: &[&str] = &[
+    "does not support chat",
+    "does not support generate",
+    "does not support insert",
+    "does not support thinking",
+    "does not support tools",
+];
 
 /// A sentence in the form in which it is compared: lower case, quotations left out.
 #[derive(Debug)]
@@ -244,6 +257,16 @@ impl Sentence {
     /// The model that it begins with does something else.
     pub(crate) fn names_other_operation(&self) -> bool {
         OTHER_OPERATION.iter().any(|end| self.0.ends_with(end))
+    }
+
+    /// Vertex: the model is there, and not for our project, whatever the status is.
+    pub(crate) fn says_project_may_not_use_model(&self) -> bool {
+        self.begins(&["project "]) && self.has(&["is not allowed to use publisher model"])
+    }
+
+    /// Gemini: a limit of the model is none at all for our account, so no waiting helps.
+    pub(crate) fn says_limit_of_none(&self) -> bool {
+        self.has(&["limit: 0, model:"])
     }
 
     /// A limit on calls or tokens per minute is reached.

@@ -15,6 +15,10 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("quota_exceeded", QuotaExhausted),
     ("QuotaExceeded", QuotaExhausted),
     ("spend_limit_reached", QuotaExhausted),
+    ("organization_spend_limit_exceeded", QuotaExhausted),
+    ("project_spend_limit_exceeded", QuotaExhausted),
+    // Groq: the organization's spend limit.
+    ("blocked_api_access", QuotaExhausted),
     ("budget_exceeded", QuotaExhausted),
     ("token_quota_reached", QuotaExhausted),
     ("credits_exhausted", QuotaExhausted),

@@ -2,7 +2,7 @@
 
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
-use llm::error_class::{classify, leaves_key_open};
+use llm::error_class::{classify, denies_model, leaves_key_open};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
@@ -37,6 +37,8 @@ fn s1_1_openai_errors() {
             ),
             (429, openai("insufficient_quota", "", "You exceeded your current quota, please check"), QuotaExhausted),
             (400, openai(invalid, "billing_hard_limit_reached", "Billing hard limit has been reached"), QuotaExhausted),
+            (429, openai("requests", "organization_spend_limit_exceeded", "x"), QuotaExhausted),
+            (429, openai("requests", "project_spend_limit_exceeded", "x"), QuotaExhausted),
             (400, openai(invalid, "", "Billing hard limit has been reached"), QuotaExhausted),
             (429, openai("requests", "rate_limit_exceeded", "Rate limit reached for gpt-4o"), RateLimited),
             (
@@ -169,6 +171,19 @@ fn s1_1_anthropic_errors() {
             (401, error("authentication_error", "invalid x-api-key"), KeyRefused),
             (403, error("permission_error", "x"), KeyRefused),
             (400, error("invalid_request_error", "This organization has been disabled."), KeyRefused),
+            (
+                400,
+                error("invalid_request_error", "You're out of extra usage. Add more at claude.ai/settings/usage and keep going."),
+                QuotaExhausted,
+            ),
+            (
+                400,
+                error(
+                    "invalid_request_error",
+                    "Third-party apps now draw from your extra usage, not your plan limits. Add more at claude.ai/settings/usage.",
+                ),
+                QuotaExhausted,
+            ),
             (404, error("not_found_error", "model: claude-9"), NotFound),
             (404, error("not_found_error", "File not found"), InvalidRequest),
             (400, error("invalid_request_error", "model: Field required"), InvalidRequest),
@@ -181,6 +196,24 @@ fn s1_1_anthropic_errors() {
             (500, error("overloaded_error", "Overloaded"), Overloaded),
         ],
     );
+}
+
+/// Vertex, of a model that is there.
+const NOT_FOR_PROJECT: &str = "Project `12345` is not allowed to use Publisher Model `projects/p/locations/global/publishers/anthropic/models/claude-opus-4`";
+/// Gemini, of a model that an account without payment does not have.
+const LIMIT_OF_NONE: &str = "You exceeded your current quota, please check your plan and billing details.\n* Quota exceeded for metric: \
+    generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 0, model: gemini-3-pro\nPlease retry in 40.1s.";
+
+#[test]
+fn s1_1_a_model_that_is_not_for_our_project_is_known_whatever_the_status_is() {
+    let denies = |message: &str| {
+        let body = json!({"error": {"code": 400, "message": message, "status": "FAILED_PRECONDITION"}}).to_string();
+        denies_model(&AnswerHeaders::default(), body.as_bytes())
+    };
+    assert!(denies(NOT_FOR_PROJECT));
+    for other in ["User location is not supported for the API use.", "models/x is not found", "`Project p` is odd", ""] {
+        assert!(!denies(other), "{other}");
+    }
 }
 
 #[test]
@@ -206,6 +239,17 @@ fn s1_1_gemini_errors() {
                 KeyRefused,
             ),
             (400, error(400, "INVALID_ARGUMENT", "API key expired. Please renew the API key.", json!([])), KeyRefused),
+            (400, error(400, "INVALID_ARGUMENT", "Missing or invalid Authorization header.", json!([])), KeyRefused),
+            (400, error(400, "INVALID_ARGUMENT", "Missing Authorization header.", json!([])), KeyRefused),
+            (400, error(400, "INVALID_ARGUMENT", "Invalid Authorization header.", json!([])), KeyRefused),
+            (400, error(400, "FAILED_PRECONDITION", NOT_FOR_PROJECT, json!([])), NotFound),
+            (403, error(403, "PERMISSION_DENIED", NOT_FOR_PROJECT, json!([])), NotFound),
+            (429, error(429, "RESOURCE_EXHAUSTED", LIMIT_OF_NONE, json!([{"retryDelay": "40s"}])), NotFound),
+            (
+                429,
+                error(429, "RESOURCE_EXHAUSTED", &LIMIT_OF_NONE.replace("limit: 0", "limit: 10"), json!([])),
+                RateLimited,
+            ),
             (
                 400,
                 error(400, "FAILED_PRECONDITION", "User location is not supported for the API use.", json!([])),
@@ -339,6 +383,8 @@ fn s1_1_errors_of_many_others() {
                 json!({"error": {"message": "Flex tier capacity exceeded", "code": "capacity_exceeded"}}),
                 ServerError,
             ),
+            // Groq's spend limit.
+            (400, openai("invalid_request_error", "blocked_api_access", "x"), QuotaExhausted),
             (
                 400,
                 openai("invalid_request_error", "model_decommissioned", "The model `x` has been decommissioned"),
@@ -1193,6 +1239,9 @@ fn s1_1_models_that_do_not_do_what_is_asked_for() {
         &[
             (400, json!({"error": {"code": "OperationNotSupported", "message": operation}}), Unsupported),
             (400, json!({"error": "\"all-minilm\" does not support chat"}), Unsupported),
+            (400, json!({"error": "registry.ollama.ai/library/gemma:2b does not support tools"}), Unsupported),
+            (400, json!({"error": "\"llama3.2\" does not support thinking"}), Unsupported),
+            (400, json!({"error": "registry.ollama.ai/library/llama3.2:latest does not support insert"}), Unsupported),
             (
                 400,
                 json!({"error": {"message": "registry.ollama.ai/library/all-minilm:latest does not support generate", "type": "api_error"}}),

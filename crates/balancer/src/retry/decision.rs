@@ -15,6 +15,8 @@ pub enum AttemptResult {
         error_class: Option<ErrorClass>,
         /// Who named the deployment or model of which it says that it does not exist.
         missing: Option<NamedBy>,
+        /// It says that the model is there, and that our account may not use it.
+        model_denied: bool,
     },
     /// Without a complete answer.
     Broken(TransportFailure),
@@ -34,22 +36,31 @@ pub enum RetryDecision {
 /// Judges the end of an attempt. `key`: whose key the target was called with; behind the gateway that is unknown.
 /// `listed`: exactly these answers are sent to each other target once, instead of the defaults.
 pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option<&FailureRule>) -> RetryDecision {
-    let (status, class, missing) = match ended {
-        AttemptResult::Answered { status, error_class, missing } => (status, error_class, missing),
+    let (status, class, missing, model_denied) = match ended {
+        AttemptResult::Answered { status, error_class, missing, model_denied } => {
+            (status, error_class, missing, model_denied)
+        }
         // Another target may have a connection that is open already; waiting for one would hold descriptors that are needed.
         AttemptResult::Broken(TransportFailure::Exhausted) => return RetryDecision::OtherTarget,
-        AttemptResult::Broken(failure) => return broken(failure),
+        AttemptResult::Broken(failure) => return broken(failure, listed),
     };
     if let Some(rule) = listed {
         let lists = rule.lists(status, class);
         return if lists { RetryDecision::OtherTarget } else { RetryDecision::DoNotRetry };
     }
+    // The next target has another account.
+    if model_denied && key == Some(NamedBy::Target) {
+        return RetryDecision::OtherTarget;
+    }
     by_default(status, class, missing, key)
 }
 
-/// There is no answer to give; the same target is asked again unless it said that it would refuse.
-fn broken(failure: TransportFailure) -> RetryDecision {
-    match failure.error_class() {
+/// There is no answer to give; the same target is asked again unless it said that it would refuse, or the failure's class is listed.
+fn broken(failure: TransportFailure, listed: Option<&FailureRule>) -> RetryDecision {
+    let class = failure.error_class();
+    let is_listed = class.is_some_and(|class| listed.is_some_and(|rule| rule.names(class)));
+    match class {
+        _ if is_listed => RetryDecision::OtherTarget,
         Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted | ErrorClass::NotFound) => RetryDecision::OtherTarget,
         _ => RetryDecision::AnyTarget,
     }
@@ -95,7 +106,11 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, missing: Option<NamedBy>) -> AttemptResult {
-        AttemptResult::Answered { status, error_class: ErrorClass::of_status(status), missing }
+        AttemptResult::Answered { status, error_class: ErrorClass::of_status(status), missing, model_denied: false }
+    }
+
+    fn of_class(status: u16, class: ErrorClass) -> AttemptResult {
+        AttemptResult::Answered { status, error_class: Some(class), missing: None, model_denied: false }
     }
 
     fn key(own: bool) -> Option<NamedBy> {
@@ -161,7 +176,7 @@ mod tests {
             (500, ContentFiltered, OtherTarget, OtherTarget),
         ] {
             for (own_key, expected) in [(true, with_own_key), (false, with_the_clients)] {
-                let answer = AttemptResult::Answered { status, error_class: Some(class), missing: None };
+                let answer = of_class(status, class);
                 assert_eq!(
                     retry_decision(answer, key(own_key), None),
                     expected,
@@ -169,7 +184,7 @@ mod tests {
                 );
             }
         }
-        let of_unknown_key = AttemptResult::Answered { status: 429, error_class: Some(QuotaExhausted), missing: None };
+        let of_unknown_key = of_class(429, QuotaExhausted);
         assert_eq!(retry_decision(of_unknown_key, None, None), AnyTarget);
         let event = |class| retry_decision(AttemptResult::Broken(TransportFailure::ErrorEvent(class)), key(true), None);
         assert_eq!((event(QuotaExhausted), event(Overloaded)), (OtherTarget, AnyTarget));
@@ -190,5 +205,42 @@ mod tests {
             RetryDecision::AnyTarget,
             "there is no answer to give"
         );
+    }
+
+    #[test]
+    fn a_class_that_is_listed_leads_to_other_targets_only_also_without_an_answer() {
+        let listed = FailureRule::parse("timed_out,overloaded,unreachable,5xx").ok();
+        let of = |failure| retry_decision(AttemptResult::Broken(failure), key(true), listed.as_ref());
+        for failure in [
+            TransportFailure::FirstByteTimeout,
+            TransportFailure::Stalled,
+            TransportFailure::Connect,
+            TransportFailure::ErrorEvent(ErrorClass::Overloaded),
+            TransportFailure::ErrorAnswer(ErrorClass::Overloaded),
+        ] {
+            assert_eq!(of(failure), RetryDecision::OtherTarget, "{failure:?}");
+        }
+        for failure in [TransportFailure::ConnectionClosed, TransportFailure::Stale, TransportFailure::EmptyAnswer] {
+            assert_eq!(of(failure), RetryDecision::AnyTarget, "{failure:?}: a status says nothing about it");
+        }
+    }
+
+    #[test]
+    fn a_model_that_our_account_may_not_use_leads_on_whatever_the_status_is() {
+        for (status, own_key, expected) in [
+            (400, true, RetryDecision::OtherTarget),
+            (403, true, RetryDecision::OtherTarget),
+            (400, false, RetryDecision::DoNotRetry),
+        ] {
+            let denied = AttemptResult::Answered {
+                status,
+                error_class: Some(ErrorClass::NotFound),
+                missing: Some(NamedBy::Client),
+                model_denied: true,
+            };
+            assert_eq!(retry_decision(denied, key(own_key), None), expected, "{status}, own key: {own_key}");
+        }
+        let limit_of_none = of_class(429, ErrorClass::NotFound);
+        assert_eq!(retry_decision(limit_of_none, key(true), None), RetryDecision::OtherTarget);
     }
 }

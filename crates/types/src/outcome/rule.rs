@@ -123,6 +123,11 @@ impl FailureRule {
         }
     }
 
+    /// Whether it lists this error class by name.
+    pub fn names(&self, class: ErrorClass) -> bool {
+        matches!(self, Self::Listed(_, classes) if classes.contains(&class))
+    }
+
     /// The effect of an answer on its router's health.
     pub fn classify(&self, answer: JudgedAnswer) -> Class {
         let error_class = answer.error_class.or_else(|| ErrorClass::of_status(answer.status));
@@ -162,16 +167,16 @@ impl JudgedAnswer {
         use ErrorClass::{
             ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
         };
-        // 401 and 403 are about an account: only if that is the settings'.
+        // 401, 403 and 429 are about an account: only if that is the settings'.
         let own_key = self.key == Some(NamedBy::Target);
-        let says_missing = matches!(self.status, 400 | 404) || own_key && matches!(self.status, 401 | 403);
+        let says_missing = matches!(self.status, 400 | 404) || own_key && matches!(self.status, 401 | 403 | 429);
         if says_missing && self.missing == Some(NamedBy::Target) {
             return true;
         }
         match error_class {
-            None | Some(ContextTooLong | ContentFiltered | InvalidRequest | NotFound | ErrorClass::Unsupported) => {
-                false
-            }
+            // Where the account is unknown, a limit of none for a model is a rate limit like any other.
+            Some(NotFound) => self.status == 429 && self.key.is_none(),
+            None | Some(ContextTooLong | ContentFiltered | InvalidRequest | ErrorClass::Unsupported) => false,
             Some(KeyRefused) => own_key,
             // One client's used-up account tells nothing about those of others.
             Some(RateLimited) => self.key != Some(NamedBy::Client),
@@ -190,6 +195,8 @@ impl JudgedAnswer {
             (Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted), _) if self.key == Some(NamedBy::Target) => {
                 Class::Refused
             }
+            // It has a limit of none for the model: no rate.
+            (Some(ErrorClass::NotFound), 429) if self.key.is_some() => Class::Failure,
             (Some(ErrorClass::RateLimited), _) | (_, 429) => Class::RateLimited,
             (Some(ErrorClass::Overloaded), _) | (_, 503 | 529) if !self.gateway_generated => Class::Overloaded,
             _ => Class::Failure,
@@ -304,6 +311,9 @@ mod tests {
         assert_eq!(rule.classify(missing(422, NamedBy::Target)), Class::Neutral);
         for (status, key, expected) in [
             (401, Some(NamedBy::Target), Class::Failure),
+            (429, Some(NamedBy::Target), Class::Failure),
+            (429, Some(NamedBy::Client), Class::Neutral),
+            (429, None, Class::RateLimited),
             (403, Some(NamedBy::Target), Class::Failure),
             (403, Some(NamedBy::Client), Class::Neutral),
             (403, None, Class::Neutral),
