@@ -27,6 +27,9 @@ pub(super) fn admit(relay: &Relay, head: &Parts) -> Result<RouterPath, Box<Respo
     if framing::asks_for_upgrade(&head.headers) {
         return refuse(LocalReply::Upgrade);
     }
+    if !framing::names_one_host(head) {
+        return refuse(LocalReply::Host);
+    }
     if !framing::is_request_unambiguous(head) {
         return refuse(LocalReply::AmbiguousLength);
     }

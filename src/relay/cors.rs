@@ -1,7 +1,8 @@
 //! Cross-origin requests: pages of the origins in the settings may call the relay from a browser. Off by default: a browser on
 //! the network must not spend the targets' keys for any page that it shows.
 //!
-//! The relay answers preflights itself, and no target has a say: their `Access-Control-…` headers stay here.
+//! The relay answers preflights itself, and no target has a say, with the setting or without: their `Access-Control-…` headers stay
+//! here.
 
 use std::str::FromStr;
 
@@ -61,30 +62,32 @@ pub(super) fn is_preflight(head: &Parts) -> bool {
         && head.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-impl AllowedOrigins {
-    /// The answer to a preflight. One of another origin is not granted anything.
-    pub(super) fn preflight(&self, request: &HeaderMap) -> Response<ProxyBody> {
-        let mut response = Response::new(ProxyBody::default());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        if self.granted(request).is_some() {
-            let headers = response.headers_mut();
-            headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(ALLOW));
-            headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.into());
-            if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
-                headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-            }
+/// The answer to a preflight. One of an origin that is not in the settings is not granted anything.
+pub(super) fn preflight(origins: Option<&AllowedOrigins>, request: &HeaderMap) -> Response<ProxyBody> {
+    let mut response = Response::new(ProxyBody::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if origins.is_some_and(|origins| origins.granted(request).is_some()) {
+        let headers = response.headers_mut();
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(ALLOW));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, MAX_AGE_SECONDS.into());
+        if let Some(asked) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         }
-        response
     }
+    response
+}
 
+/// Takes out what a target says of this matter.
+pub(super) fn strip(response: &mut HeaderMap) {
+    let said: Vec<HeaderName> = response.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
+    for name in &said {
+        response.remove(name);
+    }
+}
+
+impl AllowedOrigins {
     /// Says in an answer whether the page that asked may read it.
     pub(super) fn mark(&self, request: &HeaderMap, response: &mut HeaderMap) {
-        let own = [ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_ALLOW_HEADERS];
-        let is_other = |name: &&HeaderName| name.as_str().starts_with(PREFIX) && !own.contains(name);
-        let others: Vec<HeaderName> = response.keys().filter(is_other).cloned().collect();
-        for name in &others {
-            response.remove(name);
-        }
         if let Self::These(_) = self {
             response.append(VARY, HeaderValue::from_static("Origin"));
         }
@@ -131,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn a_preflight_is_answered_also_where_nobody_may_ask() {
+        let asked = [
+            (ORIGIN, HeaderValue::from_static("https://a.example")),
+            (ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("POST")),
+        ];
+        let answer = preflight(None, &asked.into_iter().collect());
+        assert_eq!((answer.status(), answer.headers().len()), (StatusCode::NO_CONTENT, 0));
+    }
+
+    #[test]
     fn s2_only_listed_origins_may_read() {
         let origins: AllowedOrigins = "https://a.example".parse().unwrap();
         let marked = |origins: &AllowedOrigins, origin: Option<&str>| {
@@ -138,8 +151,10 @@ mod tests {
             let mut response = HeaderMap::new();
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("https://of-the-target"));
             response.insert("access-control-allow-credentials", HeaderValue::from_static("true"));
+            response.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("DELETE"));
+            strip(&mut response);
+            assert!(response.is_empty(), "{response:?}");
             origins.mark(&asked.into_iter().collect(), &mut response);
-            assert!(!response.contains_key("access-control-allow-credentials"));
             response.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(|value| value.to_str().unwrap().to_owned())
         };
         assert_eq!(marked(&origins, Some("https://a.example")).as_deref(), Some("https://a.example"));

@@ -41,6 +41,10 @@ const ENDINGS: &[&str] = &[
     "xauth",
 ];
 
+/// Names by which clients choose among the accounts of their key: OpenAI's organization and project, Google's project that pays, also
+/// as a field of the query (`$userProject`). They mean nothing with another key, and a vendor answers as if that were refused.
+const ACCOUNTS: &[&str] = &["openaiorganization", "openaiproject", "userproject", "xgooguserproject"];
+
 /// A name as names are compared.
 pub(super) fn folded(name: &str) -> String {
     if !name.is_ascii() {
@@ -55,14 +59,24 @@ pub(super) fn folded(name: &str) -> String {
 /// about, so this neither copies nor compares more than it must: it reads the name from its end.
 pub(super) fn is_credential(name: &str) -> bool {
     let folded = if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(folded(name)) };
-    let letters = || {
-        let letters = folded.bytes().rev().filter(u8::is_ascii_alphanumeric);
-        letters.map(|letter| letter.to_ascii_lowercase())
-    };
+    let letters = || letters_from_end(&folded);
     let Some(last) = letters().next() else { return false };
     let ends = |known: &&&str| known.as_bytes().last() == Some(&last);
     NAMES.iter().filter(ends).any(|known| letters().eq(known.bytes().rev()))
         || ENDINGS.iter().filter(ends).any(|end| letters().take(end.len()).eq(end.bytes().rev()))
+}
+
+/// Whether a header or query field of this name chooses an account of the key that it comes with. It is no secret, and belongs with
+/// the key.
+pub(super) fn selects_account(name: &str) -> bool {
+    let Some(last) = letters_from_end(name).next() else { return false };
+    let ends = |known: &&&str| known.as_bytes().last() == Some(&last);
+    ACCOUNTS.iter().filter(ends).any(|known| letters_from_end(name).eq(known.bytes().rev()))
+}
+
+/// The letters of a name by which names are compared, the last one first.
+fn letters_from_end(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase())
 }
 
 #[cfg(test)]
@@ -142,8 +156,18 @@ mod tests {
     }
 
     #[test]
+    fn what_chooses_an_account_of_a_key() {
+        for name in ["OpenAI-Organization", "openai-project", "X-Goog-User-Project", "$userProject", "openai_project"] {
+            assert!(selects_account(name) && !is_credential(name), "{name}");
+        }
+        for name in ["project", "OpenAI-Beta", "X-Goog-Api-Client", "x-openai-project", "organization", ""] {
+            assert!(!selects_account(name), "{name}");
+        }
+    }
+
+    #[test]
     fn the_list_is_written_as_names_are_compared_and_names_nothing_twice() {
-        for name in NAMES.iter().chain(ENDINGS) {
+        for name in NAMES.iter().chain(ENDINGS).chain(ACCOUNTS) {
             assert_eq!(folded(name), *name);
             let ends: Vec<_> = ENDINGS.iter().filter(|ending| *ending != name && name.ends_with(*ending)).collect();
             assert!(ends.is_empty(), "{name} is among {ends:?}");

@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use llm::prices::names::provider_of_host;
 
-use super::credentials::is_credential;
+use super::credentials::{is_credential, selects_account};
 use super::headers;
 use super::provider_target::ProviderTarget;
 use super::query::OwnQuery;
@@ -124,6 +124,14 @@ impl DirectUpstream {
         !self.forwards || self.headers.keys().any(|name| is_credential(name.as_str()))
     }
 
+    /// Whether a client's choice among the accounts of its own key goes there together with a key of the settings.
+    pub(super) fn takes_account_of(&self, client: &HeaderMap) -> bool {
+        let is_taken = |name: &&HeaderName| {
+            selects_account(name.as_str()) && !self.removed.contains(name) && !self.headers.contains_key(*name)
+        };
+        self.forwards && self.has_own_key() && client.keys().any(|name| is_taken(&name))
+    }
+
     /// The path and the query below its address.
     pub(super) fn path_and_query(&self, onward: ForwardedRequest<'_>) -> (String, Option<String>) {
         let path = format!("/{}", self.endpoint.as_deref().unwrap_or(onward.subpath));
@@ -132,10 +140,11 @@ impl DirectUpstream {
 
     /// The headers of a client's request as they go there.
     pub(super) fn apply_headers(&self, mut headers: HeaderMap) -> HeaderMap {
-        if !self.forwards {
-            let credentials: Vec<_> = headers.keys().filter(|name| is_credential(name.as_str())).cloned().collect();
-            credentials.iter().for_each(|name| drop(headers.remove(name)));
-        }
+        let is_of_client = |name: &str| is_credential(name) || selects_account(name);
+        let stays =
+            |name: &&HeaderName| headers::is_of_way_here(name) || (!self.forwards && is_of_client(name.as_str()));
+        let stay: Vec<_> = headers.keys().filter(stays).cloned().collect();
+        stay.iter().for_each(|name| drop(headers.remove(name)));
         headers.remove(headers::SESSION);
         self.removed.iter().for_each(|name| drop(headers.remove(name)));
         self.set_own_headers(&mut headers);
@@ -211,6 +220,11 @@ mod tests {
             "ocp-apim-subscription-key",
             "x-goog-api-key",
             "subscription-key",
+            "openai-organization",
+            "openai-project",
+            "x-goog-user-project",
+            "origin",
+            "x-forwarded-for",
         ] {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static("client"));
         }
@@ -223,9 +237,21 @@ mod tests {
         let mut names: Vec<_> = dressed.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
         names.sort_unstable();
         assert_eq!(names, [("authorization", "Bearer own"), ("x-kept", "client"), ("x-two", "1"), ("x-two", "2")]);
-        let forwarded = direct("https://h/", None, true).apply_headers(headers);
-        assert_eq!(forwarded.get("authorization"), Some(&HeaderValue::from_static("client")));
-        assert!(forwarded.get("session-id").is_none());
+        let mut forwards = direct("https://h/", None, true);
+        let forwarded = forwards.apply_headers(headers.clone());
+        for name in ["authorization", "openai-organization", "openai-project", "x-goog-user-project"] {
+            assert_eq!(forwarded.get(name), Some(&HeaderValue::from_static("client")), "{name}");
+        }
+        for name in ["session-id", "origin", "x-forwarded-for"] {
+            assert!(!forwarded.contains_key(name), "{name}");
+        }
+        assert!(!own.takes_account_of(&headers) && !forwards.takes_account_of(&headers), "its account or its key");
+        forwards.set_header("Authorization", "Bearer own").unwrap();
+        assert!(forwards.takes_account_of(&headers), "its account, and our key");
+        for name in ["OpenAI-Organization", "OpenAI-Project", "X-Goog-User-Project"] {
+            forwards.set_header(name, "own").unwrap();
+        }
+        assert!(!forwards.takes_account_of(&headers));
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! body for the answer to another client's request. No length of a target is passed on but the one of an answer to `HEAD`; the
 //! relay writes its own, of the body as it was read.
 
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request;
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, Method, StatusCode};
+use hyper::{HeaderMap, Method, StatusCode, Version};
 
 use super::headers::MAX_HEAD_BYTES;
 use super::heads::LengthLines;
@@ -69,12 +69,25 @@ pub(super) fn is_request_unambiguous(head: &request::Parts) -> bool {
     }
 }
 
-/// Whether a request asks for another protocol. An offer of HTTP/2 is none: some clients make it with every request, and go on
-/// with HTTP/1.1 where the server does not accept it.
+/// Whether a request asks for another protocol. An offer of HTTP/2 or of TLS is none: some clients make it with every request
+/// (Apache's HttpClient offers `TLS/1.2`), and go on with HTTP/1.1 as it is where the server does not accept it.
 pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     let values = headers.get_all(UPGRADE).iter();
     let mut protocols = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    protocols.any(|protocol| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c"))
+    let is_offer = |protocol: &[u8]| {
+        let is_tls = protocol.get(..4).is_some_and(|start| start.eq_ignore_ascii_case(b"TLS/"));
+        is_tls || protocol.eq_ignore_ascii_case(b"h2c")
+    };
+    protocols.any(|protocol| !protocol.is_empty() && !is_offer(protocol))
+}
+
+/// Whether a request names its host as often as it must (RFC 9112, 3.2): once, or with HTTP/1.0 not at all. A server before the relay
+/// may have gone by the other one.
+pub(super) fn names_one_host(head: &request::Parts) -> bool {
+    match head.headers.get_all(HOST).iter().count() {
+        0 => head.version == Version::HTTP_10,
+        hosts => hosts == 1,
+    }
 }
 
 /// Whether such an answer has no body, whatever its headers say (RFC 9112, section 6.3). A server that sends one nevertheless
@@ -159,7 +172,11 @@ mod tests {
             (&["websocket"][..], true),
             (&["WebSocket"], true),
             (&["h2c, websocket"], true),
-            (&["h2c", "TLS/1.0"], true),
+            (&["h2c", "TLS/1.0"], false),
+            (&["TLS/1.2"], false),
+            (&["tls/1.3, HTTP/1.1"], true),
+            (&["TLS/1.2, websocket"], true),
+            (&["TLS"], true),
             (&["\u{e4}"], true),
             (&["h2c"], false),
             (&["H2C"], false),
@@ -171,6 +188,23 @@ mod tests {
                 headers.append(UPGRADE, hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap());
             }
             assert_eq!(asks_for_upgrade(&headers), asks, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        for (version, hosts, expected) in [
+            (Version::HTTP_11, &["h"][..], true),
+            (Version::HTTP_11, &[""], true),
+            (Version::HTTP_11, &[], false),
+            (Version::HTTP_11, &["h", "h"], false),
+            (Version::HTTP_10, &[], true),
+            (Version::HTTP_10, &["h"], true),
+            (Version::HTTP_10, &["h", "other"], false),
+        ] {
+            let request =
+                hosts.iter().fold(hyper::Request::builder().version(version), |it, host| it.header(HOST, *host));
+            assert_eq!(names_one_host(&request.body(()).unwrap().into_parts().0), expected, "{version:?} {hosts:?}");
         }
     }
 

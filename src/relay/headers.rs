@@ -55,6 +55,42 @@ pub(super) fn is_ours(name: &HeaderName) -> bool {
 const TRACE_CONTEXT: [HeaderName; 3] =
     [HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate"), HeaderName::from_static("baggage")];
 
+/// What a browser says of the page that asks, by the beginning of the name: Anthropic and Ollama refuse requests that have it, and
+/// the relay has decided already who may ask ([`super::cors`]).
+const OF_PAGES: [&str; 2] = ["sec-", "access-control-"];
+/// The same, whole names.
+const OF_PAGE: [HeaderName; 2] = [header::ORIGIN, header::REFERER];
+
+/// What the servers before the relay say of a request's way to it, which is not that of a request to a vendor.
+const OF_WAY: [HeaderName; 6] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("cdn-loop"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-real-ip"),
+];
+/// The same, by the beginning of the name.
+const OF_WAYS: [&str; 2] = ["cf-", "x-forwarded-"];
+/// What a client says to Cloudflare's AI gateway, which may be a target, begins like what Cloudflare's edge says.
+const OF_AI_GATEWAY: &str = "cf-aig-";
+
+/// Whether a header speaks of a client's page or of its way here, and so goes to no target with an address.
+pub(super) fn is_of_way_here(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
+    // Few headers begin with one of these letters.
+    match text.as_bytes().first() {
+        Some(b'a' | b'c' | b'f' | b'o' | b'r' | b's' | b't' | b'v' | b'x') => {
+            OF_PAGE.contains(name)
+                || OF_WAY.contains(name)
+                || begins(&OF_PAGES)
+                || (begins(&OF_WAYS) && !text.starts_with(OF_AI_GATEWAY))
+        }
+        _ => false,
+    }
+}
+
 /// The headers of a request without those of this hop. Host and length are said anew.
 pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut onward = headers.clone();
@@ -102,6 +138,33 @@ mod tests {
         let mut names: Vec<_> = onward.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["accept-encoding", "x-kept"]);
+    }
+
+    #[test]
+    fn what_speaks_of_a_clients_page_and_of_its_way_here() {
+        for name in [
+            "Origin",
+            "Referer",
+            "Sec-Fetch-Mode",
+            "Sec-CH-UA",
+            "Access-Control-Request-Method",
+            "Access-Control-Request-Headers",
+            "CF-Connecting-IP",
+            "CF-Ray",
+            "CDN-Loop",
+            "Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Proto",
+            "X-Real-IP",
+            "X-Client-IP",
+            "True-Client-IP",
+            "Via",
+        ] {
+            assert!(is_of_way_here(&name.parse().unwrap()), "{name}");
+        }
+        for name in ["HTTP-Referer", "cf-aig-metadata", "Accept", "Security", "X-Title", "anthropic-beta", "cf"] {
+            assert!(!is_of_way_here(&name.parse().unwrap()), "{name}");
+        }
     }
 
     #[test]

@@ -28,16 +28,17 @@ pub(super) struct Judgement {
     pub(super) answer: Option<(UpstreamResponse, AttemptEnd)>,
 }
 
-/// What an attempt came to, in the words of the plan and of health. One that failed is reported here.
+/// What an attempt came to, in the words of the plan and of health. One that failed is reported here. `clients_account`: the client
+/// chose an account of a key that is not its own.
 pub(super) fn judge<'n>(
-    target: &Target<'_>,
+    (target, clients_account): (&Target<'_>, bool),
     result: Result<UpstreamResponse, FailedAttempt>,
     naming: impl FnOnce() -> Naming<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
     match result {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, naming, guard.now());
+            let (end, result) = ending(&answer, (target, clients_account), naming, guard.now());
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
@@ -73,7 +74,7 @@ fn received(now: BrokerTime) -> Option<Timestamp> {
 /// What an answer says, to health and to the plan.
 fn ending<'n>(
     answer: &UpstreamResponse,
-    target: &Target<'_>,
+    (target, clients_account): (&Target<'_>, bool),
     naming: impl FnOnce() -> Naming<'n>,
     now: BrokerTime,
 ) -> (AttemptEnd, AttemptResult) {
@@ -83,6 +84,15 @@ fn ending<'n>(
     let (headers, body) = decoded(answer_headers(&answer.head.headers), &body);
     let received = received(now);
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
+    let error_class = match error_class {
+        // The client chose an account that is not one of our key's.
+        Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted)
+            if clients_account && error_class::refuses_account(&headers, &body) =>
+        {
+            Some(ErrorClass::InvalidRequest)
+        }
+        class => class,
+    };
     let missing = Missing::of_error(status, error_class, &body);
     let model_denied = error_class == Some(ErrorClass::NotFound) && error_class::denies_model(&headers, &body);
     let end = AttemptEnd {

@@ -45,6 +45,8 @@ pub(super) enum LocalReply {
     Method,
     /// It asks for another protocol, such as WebSocket.
     Upgrade,
+    /// It names no host, or several.
+    Host,
     /// More than one thing says how long the request is.
     AmbiguousLength,
     /// The path could be read as one outside the target's address.
@@ -81,6 +83,7 @@ impl LocalReply {
             Self::NoPool => (StatusCode::NOT_FOUND, "no_such_pool"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::Upgrade => (StatusCode::NOT_IMPLEMENTED, "upgrade_not_supported"),
+            Self::Host => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::AmbiguousLength => (StatusCode::BAD_REQUEST, "ambiguous_length"),
             Self::OddPath => (StatusCode::BAD_REQUEST, "bad_path"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "request_too_large"),
@@ -116,6 +119,7 @@ impl LocalReply {
                 "The broker does not switch to another protocol, such as WebSocket: send the request without Upgrade."
                     .to_owned()
             }
+            Self::Host => "The request must have one Host header.".to_owned(),
             Self::AmbiguousLength => {
                 "The request's length is ambiguous: send either one Content-Length, or Transfer-Encoding: chunked."
                     .to_owned()
@@ -180,6 +184,7 @@ impl LocalReply {
             Self::NoPool,
             Self::Method,
             Self::Upgrade,
+            Self::Host,
             Self::AmbiguousLength,
             Self::OddPath,
             Self::TooLarge(0),
@@ -210,7 +215,9 @@ impl LocalReply {
         match self {
             Self::Method => drop(headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW))),
             // What follows on this connection may be the rest of the request, or another one.
-            Self::AmbiguousLength => drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close"))),
+            Self::Host | Self::AmbiguousLength => {
+                drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close")))
+            }
             _ => {}
         }
         if let Some(wait) = self.retry_after() {

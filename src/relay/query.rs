@@ -3,7 +3,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::credentials::{folded, is_credential};
+use super::credentials::{folded, is_credential, selects_account};
 
 /// What stands in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -35,8 +35,8 @@ impl OwnQuery {
         self.0.push(Field { folded: folded(&plain), text: format!("{name}={value}") });
     }
 
-    /// The client's query with these fields instead of its own of the same names, and without its credentials unless
-    /// `forwards`. What stays of the client's stays byte for byte.
+    /// The client's query with these fields instead of its own of the same names, and without its credentials, and what chooses
+    /// an account of them, unless `forwards`. What stays of the client's stays byte for byte.
     pub(super) fn merged(&self, client: Option<&str>, forwards: bool) -> Option<String> {
         let client = client.into_iter().flat_map(|query| query.split('&')).filter_map(|fields| {
             // Some servers take ; for &.
@@ -51,7 +51,7 @@ impl OwnQuery {
 
     fn lets_pass(&self, field: &str, forwards: bool) -> bool {
         let Some(name) = name(field) else { return false };
-        self.0.iter().all(|own| own.folded != name) && (forwards || !is_credential(&name))
+        self.0.iter().all(|own| own.folded != name) && (forwards || !(is_credential(&name) || selects_account(&name)))
     }
 }
 

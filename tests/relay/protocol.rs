@@ -374,6 +374,23 @@ async fn a_request_whose_length_is_ambiguous_is_never_passed_on_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host_or_its_connection_ends() {
+    let a = Scripted::start(good()).await;
+    let harness = Harness::before(&[&a]).await;
+    for (line, hosts) in
+        [("HTTP/1.1", ""), ("HTTP/1.1", "Host: h\r\nHost: h\r\n"), ("HTTP/1.0", "Host: h\r\nHost: i\r\n")]
+    {
+        let request = format!("POST {CHAT} {line}\r\n{hosts}Content-Length: 2\r\n\r\n{{}}");
+        let text = Open::raw(harness.relay, request.as_bytes()).await.closed().await;
+        assert!(text.starts_with(&format!("{line} 400 ")) && text.contains("bad_host"), "{text}");
+    }
+    assert_eq!(a.calls(), 0);
+    let old = format!("POST {CHAT} HTTP/1.0\r\nContent-Length: 2\r\n\r\n{{}}");
+    let text = Open::raw(harness.relay, old.as_bytes()).await.closed().await;
+    assert!(text.contains(" 200 ") && text.ends_with(HELLO), "{text}");
+}
+
+#[tokio::test]
 async fn an_answer_that_comes_before_the_whole_request_was_read_is_passed_on() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1/", listener.local_addr().unwrap());

@@ -208,15 +208,18 @@ async fn s2_no_upgrade_and_encoded_slashes_within_segments() {
     let came = harness.send("/llm/realtime", &[("Connection", "Upgrade"), ("Upgrade", "websocket")], "").await;
     let error: Value = serde_json::from_slice(&came.body).unwrap();
     assert_eq!((came.status, &error["error"]["code"], a.calls()), (501, &json!("upgrade_not_supported"), 0));
-    assert_eq!(harness.send(CHAT, &[("Upgrade", "h2c")], HI).await.status, 200, "an offer that need not be taken");
-    assert!(!a.last().head.contains("upgrade"), "{}", a.last().head);
+    for offer in ["h2c", "TLS/1.2"] {
+        let headers = [("Connection", "Upgrade"), ("Upgrade", offer)];
+        assert_eq!(harness.send(CHAT, &headers, HI).await.status, 200, "{offer}: an offer that need not be taken");
+        assert!(!a.last().head.contains("upgrade"), "{}", a.last().head);
+    }
     let path = "model/arn%3Aaws%3Abedrock%3Aprofile%2Fclaude/converse";
     assert_eq!(harness.send(&format!("/llm/{path}"), &[], HI).await.status, 200);
     assert!(a.last().head.starts_with(&format!("post /v1/{path} http").to_ascii_lowercase()), "{}", a.last().head);
     for path in ["/llm/a%2f..%2fadmin", "/llm/..%2fadmin", "/llm/a%252fb", "/llm/a%2fb%2f%2e%2e"] {
         assert_eq!(harness.send(path, &[], HI).await.status, 400, "{path}");
     }
-    assert_eq!(a.calls(), 2);
+    assert_eq!(a.calls(), 3);
 }
 
 #[tokio::test]
@@ -252,8 +255,61 @@ async fn s2_pages_of_listed_origins_may_call_the_relay() {
     assert_eq!((foreign.status, foreign.header("access-control-allow-origin")), (200, None));
     let off = Harness::of(&text).await;
     let before = a.calls();
-    assert_eq!(preflight(&off, "https://chat.example.com").await.status, 200);
-    assert_eq!(a.calls(), before + 1, "off: passed on like any other call");
+    let refused = preflight(&off, "https://chat.example.com").await;
+    assert_eq!((refused.status, a.calls()), (204, before), "off: nobody is called");
+    let called = off.send(CHAT, &[("Origin", "https://chat.example.com")], HI).await;
+    assert_eq!((called.status, a.calls()), (200, before + 1));
+    for answer in [refused, called] {
+        assert!(!answer.head.contains("access-control"), "the target has no say: {}", answer.head);
+    }
+    let asked = http::send(off.relay, "OPTIONS", CHAT, &[], b"").await.unwrap();
+    assert_eq!((asked.status, a.calls()), (200, before + 2), "no preflight");
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_clients_key_its_page_and_its_way_here_reaches_no_target() {
+    let a = Scripted::start(good()).await;
+    let harness = Harness::before(&[&a]).await;
+    let kept = [("HTTP-Referer", "https://app.example"), ("OpenAI-Beta", "assistants=v2"), ("X-Kept", "1")];
+    let dropped = [
+        ("OpenAI-Organization", "org-of-the-client"),
+        ("OpenAI-Project", "proj-of-the-client"),
+        ("X-Goog-User-Project", "project-of-the-client"),
+        ("Origin", "https://app.example"),
+        ("Referer", "https://app.example/page"),
+        ("Sec-Fetch-Mode", "cors"),
+        ("CF-Connecting-IP", "192.0.2.1"),
+        ("CDN-Loop", "cloudflare"),
+        ("Forwarded", "for=192.0.2.1"),
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("X-Real-IP", "192.0.2.1"),
+        ("True-Client-IP", "192.0.2.1"),
+        ("Via", "1.1 edge"),
+    ];
+    let path = format!("{CHAT}?%24userProject=p&a=1");
+    assert_eq!(harness.send(&path, &[&kept[..], &dropped].concat(), HI).await.status, 200);
+    let head = a.last().head;
+    for (name, _) in kept {
+        assert!(head.contains(&format!("\r\n{}: ", name.to_ascii_lowercase())), "{name}: {head}");
+    }
+    for (name, _) in dropped {
+        assert!(!head.contains(&format!("\r\n{}: ", name.to_ascii_lowercase())), "{name}: {head}");
+    }
+    assert!(head.starts_with("post /v1/chat/completions?a=1 http"), "{head}");
+}
+
+#[tokio::test]
+async fn an_account_that_the_client_chose_beside_our_key_is_the_clients_fault() {
+    let mismatched =
+        r#"{"error": {"message": "x", "type": "invalid_request_error", "code": "mismatched_organization"}}"#;
+    let (a, b) = (Scripted::start(answer(401, &[], mismatched)).await, Scripted::start(good()).await);
+    let forwards = target("a", &a.url()).replacen('{', r#"{"forward_credentials": true, "#, 1);
+    let harness = Harness::of(&pools(&[forwards, target("b", &b.url())])).await;
+    let came = harness.send(CHAT, &[("OpenAI-Organization", "org-of-the-client")], HI).await;
+    assert_eq!((came.status, came.header("x-broker-router")), (200, Some("/llm/b/")));
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
+    assert_eq!(harness.call().await.status, 200);
+    harness.broker.until(&["router disabled", "/llm/a/"]).await;
 }
 
 #[tokio::test]

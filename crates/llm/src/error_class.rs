@@ -61,6 +61,12 @@ pub fn denies_model(headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
     message.is_some_and(|message| Sentence::new(&message).says_project_may_not_use_model())
 }
 
+/// Whether an error is about the account that a request chooses beside its key (`OpenAI-Organization`, `X-Goog-User-Project`): who
+/// chose it is at fault.
+pub fn refuses_account(headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
+    !headers.is_compressed() && ErrorBody::read(body).words().any(error_words::is_account)
+}
+
 /// The class of an error inside a body that is already known to hold one, where the status does not say: a stream's event, or an
 /// answer with a good status.
 pub(crate) fn classify_error_body(body: &[u8]) -> ErrorClass {

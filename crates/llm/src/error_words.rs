@@ -152,6 +152,18 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("OutputTextSensitiveContentDetected", ContentFiltered),
 ];
 
+/// Words about the account that a request chooses beside its key.
+const ACCOUNT: &[&str] = &[
+    "invalid_organization",
+    "mismatched_organization",
+    "mismatched_project",
+    "BILLING_DISABLED",
+    "CONSUMER_INVALID",
+    "CONSUMER_SUSPENDED",
+    "SERVICE_DISABLED",
+    "USER_PROJECT_DENIED",
+];
+
 /// Words that say that something is not permitted, and not what: the key, or what the request asks for.
 const PERMISSION: &[&str] = &[
     "insufficient_permissions",
@@ -199,6 +211,11 @@ pub(crate) fn specific(word: &str) -> Option<ErrorClass> {
 /// Whether a word leaves open if the key is refused or only what the request asks for.
 pub(crate) fn is_permission(word: &str) -> bool {
     PERMISSION.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Whether a word is about the account that a request chooses beside its key.
+pub(crate) fn is_account(word: &str) -> bool {
+    ACCOUNT.iter().any(|known| known.eq_ignore_ascii_case(word))
 }
 
 /// What a word means where there is no status.

@@ -2,7 +2,7 @@
 
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
-use llm::error_class::{classify, denies_model, leaves_key_open};
+use llm::error_class::{classify, denies_model, leaves_key_open, refuses_account};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
@@ -173,7 +173,10 @@ fn s1_1_anthropic_errors() {
             (400, error("invalid_request_error", "This organization has been disabled."), KeyRefused),
             (
                 400,
-                error("invalid_request_error", "You're out of extra usage. Add more at claude.ai/settings/usage and keep going."),
+                error(
+                    "invalid_request_error",
+                    "You're out of extra usage. Add more at claude.ai/settings/usage and keep going.",
+                ),
                 QuotaExhausted,
             ),
             (
@@ -211,9 +214,22 @@ fn s1_1_a_model_that_is_not_for_our_project_is_known_whatever_the_status_is() {
         denies_model(&AnswerHeaders::default(), body.as_bytes())
     };
     assert!(denies(NOT_FOR_PROJECT));
-    for other in ["User location is not supported for the API use.", "models/x is not found", "`Project p` is odd", ""] {
+    for other in ["User location is not supported for the API use.", "models/x is not found", "`Project p` is odd", ""]
+    {
         assert!(!denies(other), "{other}");
     }
+}
+
+#[test]
+fn s1_1_what_is_about_the_account_that_a_request_chooses() {
+    let refuses = |body: Value| refuses_account(&AnswerHeaders::default(), body.to_string().as_bytes());
+    let google = |reason: &str| json!({"error": {"code": 403, "status": "PERMISSION_DENIED", "message": "x", "details": [{"reason": reason}]}});
+    for code in ["mismatched_organization", "mismatched_project", "invalid_organization"] {
+        assert!(refuses(openai("invalid_request_error", code, "x")), "{code}");
+    }
+    assert!(refuses(google("USER_PROJECT_DENIED")) && refuses(google("SERVICE_DISABLED")));
+    assert!(!refuses(openai("invalid_request_error", "invalid_api_key", "mismatched_organization")));
+    assert!(!refuses(google("API_KEY_INVALID")));
 }
 
 #[test]

@@ -97,11 +97,15 @@ struct AcceptedResponse {
 /// Serves one call.
 pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<ProxyBody> {
     let (head, body) = request.into_parts();
-    let mut response = match &relay.cors {
-        Some(origins) if cors::is_preflight(&head) => origins.preflight(&head.headers),
-        _ => traced(relay, &head, body).await,
+    let origins = relay.cors.as_ref();
+    let mut response = if cors::is_preflight(&head) {
+        cors::preflight(origins, &head.headers)
+    } else {
+        let mut response = traced(relay, &head, body).await;
+        cors::strip(response.headers_mut());
+        response
     };
-    if let Some(origins) = &relay.cors {
+    if let Some(origins) = origins {
         origins.mark(&head.headers, response.headers_mut());
     }
     response
@@ -271,7 +275,9 @@ impl Call<'_> {
             sent: changed_body::for_naming(headers, compared, &sent),
             patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
-        let Judgement { result: ended, retry_after, answer } = judge(&target, result, naming, &mut guard);
+        let clients_account = direct.as_deref().is_some_and(|direct| direct.takes_account_of(headers));
+        let Judgement { result: ended, retry_after, answer } =
+            judge((&target, clients_account), result, naming, &mut guard);
         self.running.note(Attempt {
             first_byte,
             reason,
