@@ -65,17 +65,23 @@ impl AttemptTimeouts {
     }
 }
 
-/// Sends a request, and waits for the beginning of its answer in the protocol of the client. `key`: whose key it carries.
+/// Sends a request, and waits for the beginning of its answer in the protocol of the client. `key`: whose key it carries; `path`: by
+/// which the client's protocol is known.
 ///
 /// # Errors
 /// How it came to nothing.
 pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
-    (key, protocol, translation): (Option<NamedBy>, Protocol, Option<&Translation>),
+    (key, path, translation): (Option<NamedBy>, &str, Option<&Translation>),
     times: AttemptTimeouts,
 ) -> Result<UpstreamResponse, FailedAttempt> {
-    let asked = AskedFor { protocol, creates: request.method() == Method::POST, key };
+    let asked = AskedFor {
+        protocol: Protocol::of_path(path),
+        grows: Protocol::is_growing_array(path),
+        creates: request.method() == Method::POST,
+        key,
+    };
     let (response, sent) = send(client, request, &times).await?;
     let (mut head, body) = response.into_parts();
     let body = match translation {

@@ -2,18 +2,17 @@
 //! another target can still answer.
 //!
 //! Of an error all is held back that comes within [`ERROR_BODY_WAIT`], since its status and headers say enough to ask another
-//! target; of a short answer that says its length, and of JSON, all; of a stream of events its preamble,
-//! up to the first event with content; of everything else the first byte. At most [`MAX_HELD_BYTES`] of any, and of streams and
+//! target; of a short answer that says its length, and of JSON or of what names no type, all; of a stream (events, lines of JSON, frames
+//! of AWS, a growing array) its preamble, up to the first event with content; of everything else the first byte. At most [`MAX_HELD_BYTES`] of any, and of streams and
 //! of JSON without a length for no longer than the setting `hold`: then what came is passed on, which is no failure.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::HeaderMap;
 use hyper::body::Body;
 use hyper::http::response::Parts;
-use hyper::{HeaderMap, StatusCode};
-use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamEnd, StreamState};
 use llm::usage::{self, InvalidUsage, TokenCounts, Usage};
 use llm::usage_tail::Tail;
@@ -21,9 +20,11 @@ use llm::{ErrorClass, Protocol, answer};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 
-use super::decoded::{decoded, is_readable};
+use super::decoded::decoded;
 use super::exchange::AttemptTimeouts;
 use super::held::HeldBody;
+pub(super) use super::hold_until::answer_headers;
+use super::hold_until::{HoldUntil, is_error, stream_of};
 use super::outgoing::Translation;
 use super::upstream_body::UpstreamBody;
 use types::outcome::{NamedBy, TransportFailure};
@@ -40,6 +41,8 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(3);
 pub(super) struct AskedFor {
     /// The protocol of its path.
     pub(super) protocol: Protocol,
+    /// JSON that answers it is an array that grows.
+    pub(super) grows: bool,
     /// It asks for something to be made. What is only fetched may say of itself that it failed.
     pub(super) creates: bool,
     /// Whose key it carries; behind the gateway that is unknown.
@@ -92,51 +95,6 @@ pub(super) struct UpstreamResponse {
     pub(super) first_byte: Instant,
 }
 
-/// How much of an answer must be here before it is passed on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum HoldUntil {
-    FirstByte,
-    /// The first event with content, or the time `hold`.
-    Content,
-    /// The end, or the time `hold`.
-    EndOrTime,
-    End,
-}
-
-impl HoldUntil {
-    fn for_answer(status: StatusCode, headers: &AnswerHeaders<'_>, body: &UpstreamBody, asked: AskedFor) -> Self {
-        let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
-        // Gemini's stream without events is an array that grows.
-        let is_whole = headers.is_json() && is_readable(headers) && asked.protocol != Protocol::Gemini;
-        if is_error(status) {
-            Self::End
-        } else if headers.is_event_stream() {
-            if asked.creates { Self::Content } else { Self::FirstByte }
-        } else if is_short {
-            Self::End
-        } else if is_whole && asked.creates && body.size_hint().exact().is_none() {
-            Self::EndOrTime
-        } else {
-            Self::FirstByte
-        }
-    }
-
-    const fn ends_in_time(self) -> bool {
-        matches!(self, Self::Content | Self::EndOrTime)
-    }
-}
-
-fn is_error(status: StatusCode) -> bool {
-    status.as_u16() >= 400
-}
-
-/// The headers of an answer that matter.
-pub(super) fn answer_headers(headers: &HeaderMap) -> AnswerHeaders<'_> {
-    let named = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value));
-    let wanted = named.filter(|(name, _)| AnswerHeaders::wants(name));
-    AnswerHeaders::read(wanted.filter_map(|(name, value)| Some((name, value.to_str().ok()?))))
-}
-
 impl UpstreamResponse {
     /// Holds an answer back until it is worth passing on.
     ///
@@ -152,14 +110,18 @@ impl UpstreamResponse {
         sent: Option<Instant>,
     ) -> Result<Self, FailedAttempt> {
         let headers = answer_headers(&head.headers);
-        let until = HoldUntil::for_answer(head.status, &headers, &body, asked);
-        let is_stream = !is_error(head.status) && headers.is_event_stream();
-        let body = body.with_tail(Tail::new(&headers));
+        if asked.creates && head.status.is_success() && answer::is_page(asked.protocol, head.status.as_u16(), &headers)
+        {
+            return Err(TransportFailure::ErrorAnswer(ErrorClass::BrokenAnswer).into());
+        }
+        let stream = stream_of(head.status, &headers, asked);
+        let until = HoldUntil::for_answer(head.status, &headers, &body, asked, stream.is_some());
+        let body = if stream.is_none() { body.with_tail(Tail::new(&headers)) } else { body };
         let mut answer = Self {
             head,
             held: Vec::new(),
             rest: Some(body).filter(|body| !body.is_end_stream()),
-            stream: is_stream.then(|| Box::new(StreamState::new(asked.protocol))),
+            stream: stream.map(Box::new),
             counts: TokenCounts::default(),
             error_class: None,
             translation: None,

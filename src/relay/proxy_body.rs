@@ -11,18 +11,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::running_call::{RunningCall, StreamedEnd};
+use super::passing::{Upstream, broken_event, next_part_by};
+use super::running_call::RunningCall;
 use super::upstream_body::UpstreamBody;
-use super::whole_lines::{WholeLines, whole_lines};
+use super::whole_lines::whole_lines;
 use crate::server::ResetFlag;
-use llm::Usage;
-use llm::stream::{StreamEnd, StreamState};
+use llm::stream::StreamState;
 use llm::stream_usage::UsageChunkFilter;
-use llm::usage_tail::Tail;
-use types::outcome::{ErrorClass, TransportFailure};
+use types::outcome::TransportFailure;
 
 /// The body is not whole: the connection is cut.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -52,28 +51,6 @@ enum CutState {
     Done,
 }
 
-/// What is still to come, and what becomes of it.
-#[derive(Debug)]
-struct Upstream {
-    body: UpstreamBody,
-    idle: Duration,
-    /// When the first event must be here, as long as only comments came.
-    first_event_by: Option<Instant>,
-    timer: Pin<Box<Sleep>>,
-    /// Its events so far, if it is a stream of them that can be read.
-    stream: Option<Box<StreamState>>,
-    /// Keeps back the beginning of a line, if it is such a stream and nothing else holds its events.
-    lines: Option<WholeLines>,
-    /// The last bytes of what is no such stream.
-    tail: Tail,
-    end: AttemptEnd,
-    guard: Option<AttemptGuard>,
-    /// The call that it answers.
-    call: Option<RunningCall>,
-    /// Takes out the usage that the client did not ask for.
-    usage_filter: Option<UsageChunkFilter>,
-}
-
 impl ProxyBody {
     /// A body that is here.
     pub(super) fn buffered(held: impl Into<VecDeque<Bytes>>) -> Self {
@@ -82,8 +59,8 @@ impl ProxyBody {
 
     /// A stream that broke off after this.
     pub(super) fn broken(held: Vec<Bytes>, stream: Option<&StreamState>, failure: TransportFailure) -> Self {
-        let (held, _) = whole_lines(held, stream.is_some());
-        let event = stream.map(|stream| broken_event(stream, failure));
+        let (held, _) = whole_lines(held, stream.is_some_and(StreamState::has_lines));
+        let event = stream.and_then(|stream| broken_event(stream, failure));
         let held = held.into_iter().chain(event).collect();
         Self { held, cut: Some(CutState::Writing), ..Self::default() }
     }
@@ -98,12 +75,12 @@ impl ProxyBody {
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Self {
-        let timer = Box::pin(sleep_until(next_part_by(idle, first_event_by)));
+        let timer = Box::pin(sleep_until(next_part_by(idle, first_event_by, stream.as_deref())));
         let mut tail = body.take_tail();
         if stream.is_none() {
             held.iter().for_each(|part| tail.push(part));
         }
-        let (held, lines) = whole_lines(held, stream.is_some());
+        let (held, lines) = whole_lines(held, stream.as_ref().is_some_and(|stream| stream.has_lines()));
         let rest = Upstream {
             body,
             idle,
@@ -168,6 +145,17 @@ impl ProxyBody {
         self
     }
 
+    /// It has come to its end, as far as HTTP shows or its protocol says.
+    fn ends(&mut self, context: &Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
+        let last = rest.last_shown();
+        if let Some(failure) = rest.finish() {
+            return self.cut((failure, None), context);
+        }
+        self.ended();
+        Poll::Ready(last.map(|part| Ok(Frame::data(part))))
+    }
+
     /// Ends it. A stream of events says why.
     fn cut(
         &mut self,
@@ -177,7 +165,7 @@ impl ProxyBody {
         self.cut = Some(CutState::Writing);
         let event = self.rest.take().and_then(|mut rest| {
             rest.report(Some(breakage), reason);
-            rest.stream.as_deref().map(|stream| broken_event(stream, breakage))
+            rest.stream.as_deref().and_then(|stream| broken_event(stream, breakage))
         });
         if let Some(event) = event {
             self.ended();
@@ -191,135 +179,6 @@ impl ProxyBody {
         self.cut = Some(CutState::Done);
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-}
-
-/// The last event of a stream that breaks off, in the protocol of its client.
-fn broken_event(stream: &StreamState, failure: TransportFailure) -> Bytes {
-    stream.broken_event(&format!("The answer is not whole: its target {failure}."))
-}
-
-/// When the next part must be here: comments that keep a client alive do not put off the first event.
-fn next_part_by(idle: Duration, first_event_by: Option<Instant>) -> Instant {
-    let by = Instant::now() + idle;
-    first_event_by.map_or(by, |first| by.min(first))
-}
-
-impl Upstream {
-    fn report(&mut self, broken: Option<TransportFailure>, reason: Option<&'static str>) {
-        if self.guard.is_none() && self.call.is_none() {
-            return;
-        }
-        let usage = self.used();
-        let time = self.guard.as_ref().map(AttemptGuard::time);
-        if let Some(mut guard) = self.guard.take() {
-            guard.finish(AttemptEnd { broken, usage, ..self.end });
-        }
-        if let Some(call) = self.call.take() {
-            let error_class = self.end.error_class;
-            call.finish_stream(StreamedEnd { time, broken, reason, error_class, usage, gone: false });
-        }
-    }
-
-    /// What was used as far as it came: to be asked once, before the call and its attempt are reported.
-    fn used(&mut self) -> Option<Usage> {
-        let request_bytes = self.call.as_ref().map_or(0, RunningCall::request_bytes);
-        let used = match &mut self.stream {
-            Some(stream) => {
-                stream.set_counts(self.body.counts());
-                stream.usage_or_estimate(request_bytes)
-            }
-            None => self.tail.usage(request_bytes),
-        };
-        let of_call = || self.call.as_ref().map(RunningCall::counts);
-        self.guard.as_ref().map(AttemptGuard::counts).or_else(of_call)?.believed_usage(used)
-    }
-
-    /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.
-    fn finish(&mut self) -> Option<TransportFailure> {
-        let end = self.stream.as_mut().map_or(StreamEnd::Complete, |stream| stream.finish());
-        match end {
-            StreamEnd::Complete => self.report(None, None),
-            StreamEnd::Truncated => return Some(TransportFailure::Truncated),
-            StreamEnd::Failed(class) if class.is_callers_fault() => {
-                self.end.error_class = Some(class);
-                self.report(None, None);
-            }
-            StreamEnd::Failed(ErrorClass::EmptyAnswer) => return Some(TransportFailure::EmptyAnswer),
-            // No error came, and no content.
-            StreamEnd::Failed(_) if self.stream.as_ref().is_none_or(|stream| stream.error().is_none()) => {
-                return Some(TransportFailure::Truncated);
-            }
-            // The client has read of it already.
-            StreamEnd::Failed(class) => self.report(Some(TransportFailure::ErrorEvent(class)), None),
-        }
-        None
-    }
-
-    /// What the client sees of a part, in two pieces; the HTTP library leaves out those in which nothing is left.
-    fn shown(&mut self, part: Bytes) -> [Bytes; 2] {
-        let shown = if let Some(lines) = &mut self.lines {
-            lines.push(part)
-        } else if let Some(filter) = &mut self.usage_filter {
-            let mut shown = Vec::with_capacity(part.len());
-            filter.push(&part, &mut shown);
-            [Bytes::new(), shown.into()]
-        } else {
-            [Bytes::new(), part]
-        };
-        if let Some(call) = &mut self.call {
-            shown.iter().filter(|piece| !piece.is_empty()).for_each(|piece| call.answers(piece));
-        }
-        shown
-    }
-
-    /// What the client is still to see at the end.
-    fn last_shown(&mut self) -> Option<Bytes> {
-        let shown = if let Some(lines) = &mut self.lines {
-            lines.finish()
-        } else {
-            let mut shown = Vec::new();
-            self.usage_filter.take()?.finish(&mut shown);
-            shown.into()
-        };
-        if let Some(call) = &mut self.call {
-            call.answers(&shown);
-        }
-        Some(shown).filter(|shown| !shown.is_empty())
-    }
-
-    /// A part of it came.
-    fn note(&mut self, part: &Bytes) {
-        if let Some(guard) = &mut self.guard {
-            guard.add(part);
-        }
-        match &mut self.stream {
-            Some(stream) => {
-                stream.push(part);
-                if stream.has_begun() {
-                    self.first_event_by = None;
-                }
-                if let Some(guard) = &self.guard {
-                    guard.note_ids(stream);
-                }
-            }
-            None => self.tail.push(part),
-        }
-        self.timer.as_mut().reset(next_part_by(self.idle, self.first_event_by));
-    }
-}
-
-impl Drop for Upstream {
-    /// Some clients close the connection at the last event, and some only after the end of the body.
-    fn drop(&mut self) {
-        if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {
-            self.report(None, None);
-        }
-        let time = self.guard.as_ref().map(AttemptGuard::time);
-        let usage = self.call.is_some().then(|| self.used()).flatten();
-        if let Some(call) = self.call.take() {
-            call.finish_stream(StreamedEnd { time, usage, gone: true, ..StreamedEnd::default() });
-        }
     }
 }
 
@@ -339,8 +198,15 @@ impl Body for ProxyBody {
         }
         let Some(rest) = this.rest.as_mut() else { return Poll::Ready(None) };
         loop {
-            match Pin::new(&mut rest.body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => {
+            let polled = match Pin::new(&mut rest.body).poll_frame(context) {
+                Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => None,
+                polled => Some(polled),
+            };
+            // What has said all has ended well, however its connection ends, or does not.
+            let is_cut = matches!(polled, None | Some(Poll::Ready(Some(Err(_)))));
+            match polled {
+                _ if is_cut && rest.is_over() => return this.ends(context),
+                Some(Poll::Ready(Some(Ok(frame)))) => {
                     // Trailers belong to the hop.
                     let Ok(part) = frame.into_data() else { continue };
                     rest.note(&part);
@@ -356,19 +222,10 @@ impl Body for ProxyBody {
                     this.held.extend([part].into_iter().filter(|part| !part.is_empty()));
                     return Poll::Ready(Some(Ok(Frame::data(line))));
                 }
-                Poll::Ready(Some(Err(error))) => return this.cut(error.failure(true), context),
-                Poll::Ready(None) => {
-                    let last = rest.last_shown();
-                    if let Some(failure) = rest.finish() {
-                        return this.cut((failure, None), context);
-                    }
-                    this.ended();
-                    return Poll::Ready(last.map(|part| Ok(Frame::data(part))));
-                }
-                Poll::Pending if rest.timer.as_mut().poll(context).is_ready() => {
-                    return this.cut((TransportFailure::Stalled, None), context);
-                }
-                Poll::Pending => return Poll::Pending,
+                Some(Poll::Ready(Some(Err(error)))) => return this.cut(error.failure(true), context),
+                Some(Poll::Ready(None)) => return this.ends(context),
+                None => return this.cut((TransportFailure::Stalled, None), context),
+                Some(Poll::Pending) => return Poll::Pending,
             }
         }
     }

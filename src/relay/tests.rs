@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use llm::Protocol;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::time::{Instant, sleep};
-use types::outcome::TransportFailure;
+use types::outcome::{ErrorClass, TransportFailure};
 
 use super::attempt_guard::AttemptEnd;
 use super::exchange::AttemptTimeouts;
@@ -26,6 +26,11 @@ const ERROR: &str = "HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\n\r\n
 const COMMENT: &str = ": still here\n\n";
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
 const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+
+const CHUNKED_EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+const DONE: &str = "data: [DONE]\n\n";
+/// In the place of a text: it closes.
+const CLOSE: &str = "(closes)";
 
 /// What a target sends: after so many seconds this text. After the last one it neither sends nor closes.
 type Script = &'static [(u32, &'static str)];
@@ -43,6 +48,11 @@ enum Ended {
 
 /// Sends a request at 0 s and reads its answer to the end, as a call to this relay does. The call's time is over at 600 s.
 async fn answered(script: Script, first_byte: Option<u32>) -> Ended {
+    answered_as((Protocol::OpenAiChat, false), script, first_byte).await
+}
+
+/// The same for a request of this protocol, which an array that grows may answer.
+async fn answered_as((protocol, grows): (Protocol, bool), script: Script, first_byte: Option<u32>) -> Ended {
     let (near, mut far) = duplex(1 << 16);
     let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.unwrap();
     tokio::spawn(connection);
@@ -50,6 +60,9 @@ async fn answered(script: Script, first_byte: Option<u32>) -> Ended {
         let _request = far.read(&mut [0; 1024]).await;
         for (pause, text) in script {
             sleep(*pause * SECOND).await;
+            if *text == CLOSE {
+                return;
+            }
             far.write_all(text.as_bytes()).await.unwrap();
         }
         std::future::pending::<()>().await;
@@ -65,7 +78,7 @@ async fn answered(script: Script, first_byte: Option<u32>) -> Ended {
     };
     let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.unwrap();
     let (head, body) = response.into_parts();
-    let asked = AskedFor { protocol: Protocol::OpenAiChat, creates: true, key: None };
+    let asked = AskedFor { protocol, grows, creates: true, key: None };
     let held = UpstreamResponse::hold(head, UpstreamBody::unchanged(body), asked, times, Some(began)).await;
     let answer = match held {
         Err(FailedAttempt { failure, .. }) => return Ended::Failed(seconds(), failure),
@@ -131,4 +144,59 @@ async fn json_without_a_length_is_held_for_its_time_and_an_error_for_three_secon
     for script in [&[(7, ERROR), (1, "{\"error\": {\"mess")][..], &[(7, ERROR), (1, " ")], &[(7, ERROR)]] {
         assert_eq!(answered(script, Some(300)).await, Ended::Whole(10), "{script:?}: 3 s from its head");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_good_status_in_chunks_is_known_before_it_is_passed_on() {
+    use ErrorClass::{BrokenAnswer, RateLimited, ServerError};
+    use TransportFailure::{ErrorAnswer, ErrorEvent};
+    const PAGE: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ntransfer-encoding: chunked\r\n\r\n5\r\n<html\r\n";
+    const UNTYPED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    const TYPED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    const ERROR: &str = "28\r\n{\"error\": {\"message\": \"x\", \"code\": 429}}\r\n";
+    const END: &str = "0\r\n\r\n";
+    let chat = (Protocol::OpenAiChat, false);
+    let gemini = |grows| (Protocol::Gemini, grows);
+    let generic = (Protocol::Generic, false);
+    for (what, asked, script, expected) in [
+        ("a page", chat, &[(7, PAGE)][..], ErrorAnswer(BrokenAnswer)),
+        ("without a type", chat, &[(6, UNTYPED), (1, ERROR), (0, END)], ErrorAnswer(RateLimited)),
+        ("Gemini, whole", gemini(false), &[(6, TYPED), (1, ERROR), (0, END)], ErrorAnswer(RateLimited)),
+        ("Gemini, an array", gemini(true), &[(6, TYPED), (0, "1\r\n[\r\n"), (1, ERROR)], ErrorEvent(RateLimited)),
+        ("lines", generic, &[(6, LINES), (0, LINE_BEGINS), (1, LINE_FAILS)], ErrorEvent(ServerError)),
+    ] {
+        assert_eq!(answered_as(asked, script, Some(30)).await, Ended::Failed(7, expected), "{what}");
+    }
+    let page = answered_as(generic, &[(7, PAGE), (1, END)], Some(30)).await;
+    assert_eq!(page, Ended::Whole(8), "whatever was asked for");
+}
+
+const LINES: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n";
+const LINE_BEGINS: &str = "{\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n";
+const LINE_FAILS: &str = "{\"error\":\"an error was encountered\"}\n";
+const LINE_SAYS: &str = "{\"message\":{\"content\":\"Hello\"},\"done\":false}\n{\"mess";
+const LINE_ENDS: &str = "{\"message\":{\"content\":\"\"},\"done\":true}\n";
+
+#[tokio::test(start_paused = true)]
+async fn lines_that_end_without_their_last_one_are_broken_and_say_so() {
+    let asked = (Protocol::Generic, false);
+    let cut = answered_as(asked, &[(6, LINES), (1, LINE_SAYS), (2, CLOSE)], Some(30)).await;
+    assert!(is_cut(&cut, (7, 9), &["Hello\"},\"done\":false}\n{\"error\":\"The answer is not whole"]), "{cut:?}");
+    let whole = answered_as(asked, &[(6, LINES), (1, LINE_BEGINS), (2, LINE_ENDS), (0, CLOSE)], Some(30)).await;
+    assert_eq!(whole, Ended::Whole(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_over_has_ended_well_however_its_connection_ends_or_does_not() {
+    const HELLO_CHUNK: &str = "33\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n\r\n";
+    const DONE_CHUNK: &str = "e\r\ndata: [DONE]\n\n\r\n";
+    assert_eq!((HELLO.len(), DONE.len()), (0x33, 0xe));
+    let open = answered(&[(7, STREAM), (1, HELLO), (1, DONE)], Some(30)).await;
+    assert_eq!(open, Ended::Whole(10), "a second after its last event");
+    let closed = answered(&[(7, CHUNKED_EVENTS), (1, HELLO_CHUNK), (1, DONE_CHUNK), (0, CLOSE)], Some(30)).await;
+    assert_eq!(closed, Ended::Whole(9), "without the last chunk");
+    let cut = answered(&[(7, CHUNKED_EVENTS), (1, HELLO_CHUNK), (1, CLOSE)], Some(30)).await;
+    assert!(is_cut(&cut, (8, 9), &["Hello", "stream_broken"]), "{cut:?}");
+    let lines = answered_as((Protocol::Generic, false), &[(7, LINES), (1, LINE_ENDS)], Some(30)).await;
+    assert_eq!(lines, Ended::Whole(9));
 }

@@ -51,6 +51,37 @@ async fn a_stream_that_breaks_never_ends_well_and_its_target_is_to_blame() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_last_event_came_has_ended_well_though_its_connection_stays_open_or_breaks() {
+    for (fault, last) in [("cut", None), ("open", Some(Move::Hold))] {
+        let mut act = vec![stream(), chunk(ONE), chunk("data: [DONE]\n\n")];
+        act.extend(last);
+        let a = Scripted::start(act).await;
+        let harness = Harness::before_stalling(&[&a]).await;
+        let answer = harness.send(CHAT, &[], STREAMED).await;
+        let text = answer.text();
+        assert!(text.ends_with("data: [DONE]\n\n\r\n0\r\n\r\n") && !text.contains("error"), "{fault}: {text}");
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn lines_of_json_that_begin_with_an_error_are_answered_by_another_target() {
+    let lines = |text: &str| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n";
+        vec![Move::Send(head.into()), chunk(text), last_chunk()]
+    };
+    let fails = lines("{\"message\":{\"content\":\"\"},\"done\":false}\n{\"error\":\"model runner has stopped\"}\n");
+    let serves =
+        lines("{\"message\":{\"content\":\"hi\"},\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true}\n");
+    let (a, b) = (Scripted::start(fails).await, Scripted::start(serves).await);
+    let harness = Harness::before(&[&a, &b]).await;
+    let answer = harness.send("/llm/api/chat", &[], HI).await;
+    assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")));
+    assert!(answer.text().ends_with("\"done\":true}\n\r\n0\r\n\r\n"), "{}", answer.text());
+    harness.broker.until(&["router disabled", "/llm/a/", "sent an error in its stream"]).await;
+}
+
+#[tokio::test]
 async fn a_stream_that_breaks_within_an_event_leaves_the_client_no_half_of_one() {
     const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
     const HALF: &str = "data: {\"id\":\"1\",\"object\":\"chat";

@@ -7,7 +7,7 @@ use super::super::support::http::{Answer, Open};
 use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{GPT4, GPT35, LOGGER, Setup, soon};
 use super::gateway::Through;
-use super::{CHAT, HI, Harness, good, pools, stalling_target, target};
+use super::{CHAT, HELLO, HI, Harness, good, pools, stalling_target, target};
 
 const OPERATORS: &str = "the-operators-own-token";
 const ASKING: [(&str, &str); 2] = [("X-Broker-Explain", "1"), ("X-Broker-Token", OPERATORS)];
@@ -94,7 +94,7 @@ async fn without_the_token_a_call_is_served_as_ever_and_the_error_says_what_is_m
 
 #[tokio::test]
 async fn what_is_between_a_client_and_the_relay_goes_no_further() {
-    let a = Scripted::start(answer(200, &[("X-Broker-Trace", "theirs"), ("X-Broker-Reason", "theirs")], "[]")).await;
+    let a = Scripted::start(answer(200, &[("X-Broker-Trace", "theirs"), ("X-Broker-Reason", "theirs")], HELLO)).await;
     let harness = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
     let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
     harness.bus.client.flush().await.unwrap();

@@ -159,6 +159,22 @@ async fn a_target_that_does_not_take_the_field_is_sent_the_request_once_without_
     assert_eq!((own.status, old.calls()), (400, 4), "what the client asks itself is its own mistake");
 }
 
+#[tokio::test]
+async fn a_request_that_is_refused_without_the_field_too_says_nothing_about_the_target() {
+    const BAD: &str = r#"{"model":"mine", "stream":true , "messages":[{"role":"user","content":"stream_options"}]}"#;
+    let target = Scripted::answering(|call| match call.body.contains("\"content\"") {
+        true => answer(400, &[], UNKNOWN),
+        false => streamed(&call.body),
+    })
+    .await;
+    let relay = Harness::of(&pools(&[(&target, priced())])).await;
+    let refused = relay.send(CHAT, &[], BAD).await;
+    assert_eq!((refused.status, target.calls()), (400, 2));
+    assert_hidden(&relay.send(CHAT, &[], STREAMED).await);
+    assert_eq!(target.calls(), 3);
+    assert!(target.last().body.contains("include_usage"), "{}", target.last().body);
+}
+
 /// Ollama's own API streams lines of JSON; Bedrock counts in headers what a model's answer does not.
 #[tokio::test]
 async fn what_ollama_and_models_at_bedrock_count_is_recorded() {

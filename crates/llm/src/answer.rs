@@ -16,7 +16,7 @@ use types::outcome::ErrorClass;
 /// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
 /// requests that ask for something to be made: what is stored (a failed job, an empty file) may say so in its own answer.
 pub fn judge(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option<ErrorClass> {
-    if matches!(status, 202 | 204 | 205) || headers.is_compressed() {
+    if has_no_answer(status) || headers.is_compressed() {
         return None;
     }
     if headers.is_event_stream() {
@@ -36,12 +36,20 @@ pub fn judge(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body:
     }
     let is_json = headers.is_json() || (headers.media_type().is_none() && trimmed.starts_with(b"{"));
     if !is_json {
-        // A page for people comes from a proxy.
-        let is_page = headers.is_html() && protocol != Protocol::Generic;
-        return is_page.then_some(ErrorClass::BrokenAnswer);
+        return is_page(protocol, status, headers).then_some(ErrorClass::BrokenAnswer);
     }
     let Some(value) = whole(body) else { return Some(ErrorClass::BrokenAnswer) };
     judge_value(protocol, value, headers.is_problem())
+}
+
+/// Whether an answer is a page for people in the place of one for programs, which its head shows: it comes from a proxy.
+pub fn is_page(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>) -> bool {
+    headers.is_html() && protocol != Protocol::Generic && !has_no_answer(status)
+}
+
+/// Whether a good status says that there is nothing to read yet, or at all.
+const fn has_no_answer(status: u16) -> bool {
+    matches!(status, 202 | 204 | 205)
 }
 
 /// The first value of a body, if all that is there is whole: one JSON text, or several of objects and arrays in a row.
@@ -65,7 +73,7 @@ fn whole(body: &[u8]) -> Option<RawJson<'_>> {
 }
 
 fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
-    if value.is_array() {
+    if value.is_array() && !value.is_blank() {
         // Gemini's stream as one array: an error ends it.
         let mut class = None;
         value.for_each(|element| {
@@ -86,6 +94,9 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Opti
     }
     let foreign =
         || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value, is_problem));
+    if protocol == Protocol::OpenAiChat && answer.lacks_choices() && answer.error().is_none() {
+        return Some(ErrorClass::EmptyAnswer);
+    }
     answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
 }
 
@@ -93,7 +104,7 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Opti
 /// `traceId` of ASP.NET) that has nothing but the fields of one: not any other field, nor an object in one of these, nor a result or
 /// a word of success. In doubt an answer is good. `is_problem`: the type says that it has problem details, which may have any other
 /// field.
-fn foreign_error(value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
+pub(crate) fn foreign_error(value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
     let (mut only, mut says_why, mut failed) = (true, false, false);
     value.for_each_field(|name, field| {
         let is_failure = match name {
@@ -205,6 +216,11 @@ impl<'a> Answer<'a> {
     fn has_none_of_an_answer(&self) -> bool {
         let fields = [self.choices, self.candidates, self.content, self.output, self.usage, self.object];
         fields.iter().all(Option::is_none)
+    }
+
+    /// It says that it is a completion, and has none.
+    fn lacks_choices(&self) -> bool {
+        self.choices.is_none() && (Self::is(self.object, "chat.completion") || Self::is(self.object, "text_completion"))
     }
 
     fn is(place: Option<RawJson<'_>>, text: &str) -> bool {

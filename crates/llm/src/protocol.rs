@@ -30,11 +30,14 @@ impl Protocol {
         }
     }
 
+    /// Whether JSON that answers a request of this path is an array that grows, as Google streams where it is not asked for events.
+    pub fn is_growing_array(path: &str) -> bool {
+        google_method(path) == "streamGenerateContent"
+    }
+
     /// By Google's method behind the name of a model.
     fn of_method(path: &str) -> Self {
-        let path = without_query(path).trim_end_matches('/');
-        let last = path.rsplit('/').next().unwrap_or_default();
-        match last.rsplit_once(':').map_or("", |(_, method)| method) {
+        match google_method(path) {
             "generateContent" | "streamGenerateContent" => Self::Gemini,
             "rawPredict" | "streamRawPredict" => Self::Anthropic,
             _ => Self::Generic,
@@ -42,9 +45,23 @@ impl Protocol {
     }
 }
 
+/// What stands behind the name of a model at the end of a path.
+fn google_method(path: &str) -> &str {
+    let path = without_query(path).trim_end_matches('/');
+    let last = path.rsplit('/').next().unwrap_or_default();
+    last.rsplit_once(':').map_or("", |(_, method)| method)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn paths_that_stream_an_array() {
+        assert!(Protocol::is_growing_array("/v1beta/models/gemini-2.5-pro:streamGenerateContent"));
+        assert!(!Protocol::is_growing_array("/v1beta/models/gemini-2.5-pro:generateContent"));
+        assert!(!Protocol::is_growing_array("/v1/chat/completions"));
+    }
 
     #[test]
     fn protocols_of_paths() {

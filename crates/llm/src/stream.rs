@@ -1,6 +1,6 @@
 //! A streamed answer on its way: whether its content has begun, whether an error came, whether it ended, what it used.
 //!
-//! Bytes are pushed as they come, cut anywhere. Events are recognised by their form, not only by the path of the request, since
+//! Bytes are pushed as they come, cut anywhere: server-sent events, or one of the forms of [`crate::stream_form`]. Events are recognised by their form, not only by the path of the request, since
 //! many servers speak a protocol of others. What an event *says* never counts: a text that mentions errors is a text.
 //!
 //! Before its content a stream has a preamble that a good answer and a failed one share: role chunks, Azure's
@@ -13,11 +13,14 @@ use serde_json::json;
 use crate::affinity;
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
+use crate::frame_events::FrameEvents;
+use crate::headers::AnswerHeaders;
 use crate::json::{RawJson, SyntaxError};
 use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
+use crate::stream_form::{Elements, Form};
 use crate::usage::{InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
 
@@ -51,7 +54,7 @@ pub enum StreamEnd {
 /// One streamed answer. Its memory is bounded by [`crate::sse::MAX_EVENT_BYTES`].
 #[derive(Debug)]
 pub struct StreamState {
-    parser: Parser,
+    form: Form,
     /// It ended in the middle of an event.
     ended_within_event: bool,
     pub(crate) seen: StreamSummary,
@@ -84,30 +87,58 @@ pub(crate) struct StreamSummary {
 }
 
 impl StreamState {
-    /// A stream that answers a request of this protocol; what comes may show another.
+    /// A stream of server-sent events that answers a request of this protocol; what comes may show another.
     pub fn new(protocol: Protocol) -> Self {
-        Self {
-            parser: Parser::default(),
-            ended_within_event: false,
-            seen: StreamSummary { protocol, ..StreamSummary::default() },
-        }
+        Self::of_form(protocol, Form::Events(Parser::default()))
+    }
+
+    fn of_form(protocol: Protocol, form: Form) -> Self {
+        Self { form, ended_within_event: false, seen: StreamSummary { protocol, ..StreamSummary::default() } }
+    }
+
+    /// The stream that an answer with these headers is, if it is one that can be read. `grows`: JSON that answers this request is an
+    /// array that grows; see [`Protocol::is_growing_array`].
+    pub fn of_answer(protocol: Protocol, headers: &AnswerHeaders<'_>, grows: bool) -> Option<Self> {
+        let form = if headers.is_event_stream() {
+            Form::Events(Parser::default())
+        } else if headers.is_json_lines() {
+            Form::Lines(Box::default())
+        } else if headers.is_framed() {
+            Form::Frames(Box::<FrameEvents>::default(), Parser::default())
+        } else if grows && headers.is_json() && !headers.is_compressed() {
+            Form::Array(Box::<Elements>::default())
+        } else {
+            return None;
+        };
+        Some(Self::of_form(protocol, form))
+    }
+
+    /// Whether it is written in lines: of one that breaks off no half line is to be passed on.
+    pub const fn has_lines(&self) -> bool {
+        matches!(self.form, Form::Events(_) | Form::Lines(_))
+    }
+
+    /// Whether it is one of server-sent events.
+    pub const fn is_event_stream(&self) -> bool {
+        matches!(self.form, Form::Events(_))
     }
 
     /// Takes the next bytes, and returns how far the stream has come.
     pub fn push(&mut self, bytes: &[u8]) -> Progress {
-        let seen = &mut self.seen;
-        self.parser.push(bytes, |event| seen.take(event));
+        self.form.push(bytes, &mut self.seen);
         self.progress()
     }
 
     /// The stream has ended, as far as HTTP shows.
     pub fn finish(&mut self) -> StreamEnd {
-        self.ended_within_event |= !self.parser.is_between_events();
+        self.ended_within_event |= !self.form.is_between_events();
         let seen = &mut self.seen;
-        std::mem::take(&mut self.parser).finish(|event| seen.take(event));
+        self.form.finish(seen);
+        // Lines may be results, of which there may be none.
+        let may_be_empty = matches!(self.form, Form::Lines(_)) && seen.protocol == Protocol::Generic;
         if let Some(error) = seen.error {
             StreamEnd::Failed(error)
-        } else if seen.finished || seen.done {
+        } else if seen.finished || seen.done || (may_be_empty && seen.events == 0) {
             StreamEnd::Complete
         } else if !seen.content {
             StreamEnd::Failed(if seen.events == 0 { ErrorClass::EmptyAnswer } else { ErrorClass::BrokenAnswer })
@@ -149,6 +180,13 @@ impl StreamState {
         self.seen.finished || self.seen.done
     }
 
+    /// Whether nothing but white space may follow: the protocol's last event or line came, and no error. A reason for the end is not
+    /// the last event: of several answers in one stream each has one, and Gemini's models have sent one in each chunk.
+    pub const fn is_over(&self) -> bool {
+        let ends_with_reason = matches!(self.form, Form::Lines(_));
+        self.seen.error.is_none() && (self.seen.done || (ends_with_reason && self.seen.finished))
+    }
+
     /// The protocol: the one of the request until an event shows another.
     pub const fn protocol(&self) -> Protocol {
         self.seen.protocol
@@ -169,9 +207,7 @@ impl StreamState {
 
     /// What its vendor has counted so far, if anything, of a stream that was translated: a translation tells it only at its end.
     pub fn set_counts(&mut self, counts: TokenCounts) {
-        if counts.has_any() {
-            self.seen.counts = counts;
-        }
+        self.seen.set_counts(counts);
     }
 
     /// How the call is served, as far as the stream has said.
@@ -186,6 +222,15 @@ impl StreamState {
     /// # Errors
     /// The vendor says what cannot be believed.
     pub fn usage_or_estimate(&self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
+        match &self.form {
+            Form::Lines(lines) => return lines.usage_or_estimate(request_bytes),
+            Form::Frames(frames, _) => {
+                if let Some(chunks) = frames.chunks() {
+                    return chunks.usage_or_estimate(request_bytes);
+                }
+            }
+            Form::Events(_) | Form::Array(_) => {}
+        }
         let counted = self.usage()?;
         let is_failed = matches!(self.progress(), Progress::Failed(_));
         Ok(match counted {
@@ -201,16 +246,22 @@ impl StreamState {
         self.seen.counts.estimate(request_bytes, self.seen.content_bytes)
     }
 
-    /// The event that reports to the client, in its own protocol, that the stream was truncated.
-    pub fn broken_event(&self, message: &str) -> Bytes {
-        let ends_line = self.ended_within_event || !self.parser.is_between_events();
-        broken_event(self.seen.protocol, message, self.seen.events, ends_line)
+    /// The event or line that reports to the client, in its own protocol, that the stream was truncated; `None` where its form has
+    /// none that may follow at any place.
+    pub fn broken_event(&self, message: &str) -> Option<Bytes> {
+        let ends_line = self.ended_within_event || !self.form.is_between_events();
+        match self.form {
+            Form::Events(_) => Some(broken_event(self.seen.protocol, message, self.seen.events, ends_line)),
+            // Clients read each line as JSON, so none may be empty.
+            Form::Lines(_) => Some(Bytes::from(format!("{}\n", json!({"error": message})))),
+            Form::Frames(..) | Form::Array(_) => None,
+        }
     }
 }
 
 impl StreamSummary {
-    fn take(&mut self, event: Result<Event<'_>, EventTooLarge>) {
-        if self.error.is_some() {
+    pub(crate) fn take(&mut self, event: Result<Event<'_>, EventTooLarge>) {
+        if self.has_failed() {
             return;
         }
         self.events += 1;
@@ -250,6 +301,35 @@ impl StreamSummary {
             Err(SyntaxError) if events::is_ping(event.name) => self.events -= 1,
             // Plain text, or a form that is unknown.
             Err(SyntaxError) => self.content(data.len()),
+        }
+    }
+
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// Something came that is no server-sent event.
+    pub(crate) const fn came(&mut self) {
+        self.events += 1;
+    }
+
+    /// What came keeps a connection alive, and is no event.
+    pub(crate) const fn was_ping(&mut self) {
+        self.events = self.events.saturating_sub(1);
+    }
+
+    pub(crate) const fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// An event of a form came whose end is known.
+    pub(crate) const fn shows_form(&mut self) {
+        self.shown = true;
+    }
+
+    pub(crate) fn set_counts(&mut self, counts: TokenCounts) {
+        if counts.has_any() {
+            self.counts = counts;
         }
     }
 

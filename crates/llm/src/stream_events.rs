@@ -1,6 +1,7 @@
 //! What one event of a streamed answer is: preamble, content, end, error or usage, in each protocol.
 
 use crate::ErrorClass;
+use crate::answer::foreign_error;
 use crate::error_class::{classify_error, classify_error_body};
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
@@ -293,7 +294,7 @@ fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
 /// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and unknown events.
 fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
     if is_ping(name) || is_ping(kind) {
-        return;
+        return seen.was_ping();
     }
     let field = |name| RawJson::parse(data).ok()?.field(name);
     if name.starts_with(b"thread.") {
@@ -327,8 +328,19 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
         b"" if fields.has_usage() => {}
         b"" if RawJson::parse(data).is_ok_and(RawJson::is_blank) => {}
         b"" if fields.object.is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
-        _ => seen.content(data.len()),
+        _ => match error_of_unknown_form(seen, data) {
+            Some(class) => seen.fail(class, data),
+            None => seen.content(data.len()),
+        },
     }
+}
+
+/// The error that an event of no known form is, before any content, in a stream that answers a request of a known protocol.
+fn error_of_unknown_form(seen: &StreamSummary, data: &[u8]) -> Option<ErrorClass> {
+    if seen.content || seen.protocol() == Protocol::Generic {
+        return None;
+    }
+    foreign_error(RawJson::parse(data).ok()?, false)
 }
 
 /// The length of a value, in bytes between its quotes.

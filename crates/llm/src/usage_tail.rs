@@ -1,10 +1,10 @@
 //! The usage of a long answer that passed by: vendors write it behind what is long, so the last bytes have it.
 
-use crate::frame_usage::FrameUsage;
 use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::prices::ServiceTier;
-use crate::usage::objects::LineUsage;
+use crate::protocol::Protocol;
+use crate::stream::StreamState;
 use crate::usage::{InvalidUsage, TokenCounts, Usage, of_object};
 
 /// So many of the last bytes are enough: a usage has some hundred.
@@ -22,36 +22,24 @@ const TIER: &[u8] = b"\"service_tier\"";
 #[derive(Debug, Default)]
 pub struct Tail {
     last: Vec<u8>,
-    objects: Option<Objects>,
+    objects: Option<Box<StreamState>>,
     /// What its headers say.
     stated: Option<Result<Usage, InvalidUsage>>,
-}
-
-#[derive(Debug)]
-enum Objects {
-    Frames(Box<FrameUsage>),
-    Lines(Box<LineUsage>),
 }
 
 impl Tail {
     /// Of an answer with these headers.
     pub fn new(headers: &AnswerHeaders<'_>) -> Self {
-        let objects = if headers.is_framed() {
-            Some(Objects::Frames(Box::default()))
-        } else if headers.is_json_lines() {
-            Some(Objects::Lines(Box::default()))
-        } else {
-            None
-        };
+        let objects = (!headers.is_event_stream()).then(|| StreamState::of_answer(Protocol::Generic, headers, false));
+        let objects = objects.flatten().map(Box::new);
         Self { last: Vec::new(), objects, stated: headers.usage().transpose() }
     }
 
     /// A part of it came.
     pub fn push(&mut self, part: &[u8]) {
-        match &mut self.objects {
-            Some(Objects::Frames(frames)) => return frames.push(part),
-            Some(Objects::Lines(lines)) => return lines.push(part),
-            None => {}
+        if let Some(objects) = &mut self.objects {
+            objects.push(part);
+            return;
         }
         let part = part.get(part.len().saturating_sub(TAIL_BYTES)..).unwrap_or(part);
         let kept = TAIL_BYTES.saturating_sub(part.len()).min(self.last.len());
@@ -66,8 +54,10 @@ impl Tail {
     /// It cannot be believed.
     pub fn usage(&mut self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
         let counted = match &mut self.objects {
-            Some(Objects::Frames(frames)) => frames.usage_or_estimate(request_bytes),
-            Some(Objects::Lines(lines)) => lines.usage_or_estimate(request_bytes),
+            Some(objects) => {
+                objects.finish();
+                objects.usage_or_estimate(request_bytes)
+            }
             None => self.last_usage(),
         };
         counted?.map_or_else(|| self.stated.transpose(), |usage| Ok(Some(usage)))

@@ -58,6 +58,11 @@ fn s1_4_answers_that_are_none() {
             RateLimited,
         ),
         (OpenAiChat, json!({"id": "x", "object": "chat.completion", "choices": []}), EmptyAnswer),
+        (OpenAiChat, json!({"id": "x", "object": "chat.completion", "usage": {"completion_tokens": 0}}), EmptyAnswer),
+        (OpenAiChat, json!({"object": "text_completion"}), EmptyAnswer),
+        (OpenAiChat, json!({"object": "chat.completion", "error": {"message": "x", "code": 429}}), RateLimited),
+        (OpenAiChat, json!([]), EmptyAnswer),
+        (Gemini, json!([]), EmptyAnswer),
         (OpenAiChat, json!({"id": "x", "choices": null}), EmptyAnswer),
         (
             OpenAiChat,
@@ -189,6 +194,7 @@ fn s1_4_answers_that_are_fine() {
         (Generic, json!({"error": {}})),
         (Generic, json!({})),
         (Generic, json!([])),
+        (Generic, json!({"object": "chat.completion", "id": "chatcmpl-1", "metadata": {}})),
         (Generic, json!("text")),
         (Generic, json!({"results": [{"flagged": true}]})),
     ] {

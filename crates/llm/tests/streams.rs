@@ -302,6 +302,182 @@ fn an_event_of_many_megabytes_is_content_and_costs_bounded_memory() {
     assert_eq!(state.finish(), StreamEnd::Complete);
 }
 
+/// A stream of this type; of JSON, an array that grows.
+fn of_type(protocol: Protocol, kind: &str) -> StreamState {
+    StreamState::of_answer(protocol, &AnswerHeaders::read([(&b"content-type"[..], kind)]), true).unwrap()
+}
+
+fn check_form(protocol: Protocol, kind: &str, cases: &[(&str, Progress, StreamEnd)]) {
+    for (text, progress, end) in cases {
+        for size in [1, 7, 100_000] {
+            let mut stream = of_type(protocol, kind);
+            for part in text.as_bytes().chunks(size) {
+                stream.push(part);
+            }
+            // A line without an end is read at the end.
+            if text.ends_with(['\n', ']', '}', ',']) || kind == "application/json" {
+                assert_eq!(stream.progress(), *progress, "{text}, parts of {size}");
+            }
+            assert_eq!(stream.finish(), *end, "{text}, parts of {size}");
+        }
+    }
+}
+
+#[test]
+fn s1_3_lines_of_json_are_read_like_events() {
+    use Progress::{Content, Ended, Failed, Preamble};
+    let (overloaded, server) = (ErrorClass::Overloaded, ErrorClass::ServerError);
+    check_form(
+        Protocol::Generic,
+        "application/x-ndjson",
+        &[
+            ("", Preamble, StreamEnd::Complete),
+            ("{\"error\":\"model runner has unexpectedly stopped\"}\n", Failed(server), StreamEnd::Failed(server)),
+            (
+                "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":false}\n{\"error\":\"server busy, please try again\"}\n",
+                Failed(overloaded),
+                StreamEnd::Failed(overloaded),
+            ),
+            (
+                "{\"message\":{\"content\":\"Hi\"},\"done\":false}\n{\"error\":\"an error was encountered\"}\n",
+                Content,
+                StreamEnd::Failed(server),
+            ),
+            ("{\"message\":{\"content\":\"Hi\"},\"done\":false}\n", Content, StreamEnd::Truncated),
+            (
+                "{\"message\":{\"content\":\"Hi\"},\"done\":false}\r\n{\"message\":{\"content\":\"\"},\"done\":true}\r\n",
+                Content,
+                StreamEnd::Complete,
+            ),
+            ("{\"response\":\"Hi\",\"done\":false}\n{\"response\":\"\",\"done\":true}", Content, StreamEnd::Complete),
+            ("{\"response\":\"\",\"done\":true,\"done_reason\":\"load\"}\n", Ended, StreamEnd::Complete),
+            (
+                "{\"message\":{\"content\":\"\"},\"done\":false}\n",
+                Preamble,
+                StreamEnd::Failed(ErrorClass::BrokenAnswer),
+            ),
+            ("{\"status\":\"pulling manifest\"}\n{\"status\":\"success\"}\n", Content, StreamEnd::Complete),
+            ("{\"id\":1,\"error\":\"one of several results\",\"input\":3}\n", Content, StreamEnd::Complete),
+            ("no JSON\n", Content, StreamEnd::Complete),
+            (
+                "{\"is_finished\":false,\"event_type\":\"stream-start\"}\n{\"is_finished\":true,\"event_type\":\"stream-end\",\"finish_reason\":\"ERROR\"}\n",
+                Failed(server),
+                StreamEnd::Failed(server),
+            ),
+            (
+                "{\"is_finished\":false,\"event_type\":\"text-generation\",\"text\":\"Hi\"}\n",
+                Content,
+                StreamEnd::Truncated,
+            ),
+        ],
+    );
+    let mut stream = of_type(Protocol::Generic, "application/x-ndjson");
+    stream.push(b"{\"response\":\"Hi\",\"done\":false}\n{\"resp");
+    assert_eq!(stream.broken_event("cut").unwrap(), "{\"error\":\"cut\"}\n");
+}
+
+#[test]
+fn s1_3_an_array_that_grows_is_read_element_by_element() {
+    use Progress::{Content, Failed, Preamble};
+    let limited = ErrorClass::RateLimited;
+    check_form(
+        Protocol::Gemini,
+        "application/json; charset=UTF-8",
+        &[
+            ("[", Preamble, StreamEnd::Failed(ErrorClass::EmptyAnswer)),
+            ("[]", Preamble, StreamEnd::Failed(ErrorClass::EmptyAnswer)),
+            (
+                "[{\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\"}}\n]",
+                Failed(limited),
+                StreamEnd::Failed(limited),
+            ),
+            (
+                "{\"error\":{\"code\":429,\"message\":\"x\",\"status\":\"RESOURCE_EXHAUSTED\"}}",
+                Failed(limited),
+                StreamEnd::Failed(limited),
+            ),
+            (
+                "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a ]}, {\\\"error\\\": 1\"}]}}]}\n,\r\n",
+                Content,
+                StreamEnd::Truncated,
+            ),
+            (
+                "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]},{\"candidates\":[{\"finishReason\":\"STOP\"}]}]",
+                Content,
+                StreamEnd::Complete,
+            ),
+            (
+                "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]}}]},{\"error\":{\"code\":429,\"message\":\"x\"}}]",
+                Content,
+                StreamEnd::Failed(limited),
+            ),
+        ],
+    );
+    let headers = AnswerHeaders::read([(&b"content-type"[..], "application/json")]);
+    assert!(StreamState::of_answer(Protocol::Gemini, &headers, false).is_none(), "a whole answer");
+}
+
+#[test]
+fn pings_with_data_are_no_events() {
+    let ping = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
+    let mut stream = StreamState::new(Protocol::Anthropic);
+    for _ in 0..3 {
+        assert_eq!(stream.push(ping.as_bytes()), Progress::Preamble);
+        stream.push(b"data: {\"type\":\"ping\"}\n\n: comment\n\n");
+        assert!(!stream.has_begun());
+    }
+    assert_eq!(stream.finish(), StreamEnd::Failed(ErrorClass::EmptyAnswer));
+    let mut stream = StreamState::new(Protocol::Anthropic);
+    stream.push(format!("{ping}{}", events(ANTHROPIC)[0]).as_bytes());
+    assert!(stream.has_begun());
+}
+
+#[test]
+fn an_error_of_an_unknown_form_before_any_content() {
+    for (data, class) in [
+        ("{\"code\":429,\"message\":\"x\"}", ErrorClass::RateLimited),
+        ("{\"detail\":\"Internal error\"}", ErrorClass::ServerError),
+        ("{\"success\":false,\"errors\":[{\"code\":1,\"message\":\"x\"}],\"result\":null}", ErrorClass::ServerError),
+        ("{\"code\":\"InvalidApiKey\",\"message\":\"x\",\"request_id\":\"1\"}", ErrorClass::KeyRefused),
+        ("{\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503}", ErrorClass::Overloaded),
+    ] {
+        let event = format!("data: {data}\n\n");
+        for protocol in [Protocol::OpenAiChat, Protocol::Anthropic, Protocol::Gemini] {
+            let mut stream = StreamState::new(protocol);
+            assert_eq!(stream.push(event.as_bytes()), Progress::Failed(class), "{data}");
+        }
+        let mut unknown = StreamState::new(Protocol::Generic);
+        assert_eq!(unknown.push(event.as_bytes()), Progress::Content, "{data}: whose protocol is unknown");
+        let mut late = StreamState::new(Protocol::OpenAiChat);
+        late.push(b"data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n");
+        assert_eq!((late.push(event.as_bytes()), late.error()), (Progress::Content, None), "{data}: after content");
+    }
+    let mut good = StreamState::new(Protocol::OpenAiChat);
+    assert_eq!(good.push(b"data: {\"code\":0,\"message\":\"ok\",\"answer\":\"a\"}\n\n"), Progress::Content);
+}
+
+#[test]
+fn a_stream_is_over_at_the_last_event_of_its_protocol() {
+    for (stream, protocol, _, _) in good() {
+        let mut state = StreamState::new(Protocol::Generic);
+        let events = events(stream);
+        for (number, event) in events.iter().enumerate() {
+            state.push(event.as_bytes());
+            // Gemini has none.
+            let is_last = number + 1 == events.len() && protocol != Protocol::Gemini;
+            assert_eq!(state.is_over(), is_last, "{event}");
+        }
+    }
+    let mut failed = StreamState::new(Protocol::OpenAiChat);
+    failed.push(b"data: {\"error\":{\"message\":\"x\"}}\n\ndata: [DONE]\n\n");
+    assert!(!failed.is_over());
+    let mut lines = of_type(Protocol::Generic, "application/x-ndjson");
+    lines.push(b"{\"response\":\"Hi\",\"done\":false}\n");
+    assert!(!lines.is_over());
+    lines.push(b"{\"response\":\"\",\"done\":true}\n");
+    assert!(lines.is_over());
+}
+
 #[test]
 fn s1_3_the_last_event_of_a_stream_that_broke() {
     let message = "The answer is not whole: \"x\"\nbroke off";
@@ -318,7 +494,7 @@ fn s1_3_the_last_event_of_a_stream_that_broke() {
         ] {
             let mut state = StreamState::new(protocol);
             state.push(before.as_bytes());
-            let event = state.broken_event(message);
+            let event = state.broken_event(message).unwrap();
             state.push(&event);
             text = String::from_utf8(event.to_vec()).unwrap();
             assert!(state.error().is_some(), "{protocol:?} after {before:?} is recognised as an error");
@@ -338,11 +514,12 @@ fn s1_3_the_last_event_of_a_stream_that_broke() {
     let mut state = StreamState::new(Protocol::Generic);
     state.push(events(ANTHROPIC)[..4].concat().as_bytes());
     assert!(
-        state.broken_event("x").starts_with(b"event: error\n"),
+        state.broken_event("x").unwrap().starts_with(b"event: error\n"),
         "the protocol that the stream showed, between events"
     );
     state.push(b"event: content_block");
-    assert!(state.broken_event("x").starts_with(b"\n\nevent: error\n"), "an event that is half there ends first");
+    let event = state.broken_event("x").unwrap();
+    assert!(event.starts_with(b"\n\nevent: error\n"), "an event that is half there ends first");
 }
 
 /// All that can be seen of a stream.

@@ -15,7 +15,6 @@ use super::super::stream_usage;
 use super::super::target::Target;
 use super::Call;
 use crate::stamping::WrittenStamp;
-use llm::Protocol;
 use types::outcome::TransportFailure;
 use types::request::Patch;
 use types::router::RouterPath;
@@ -62,8 +61,13 @@ impl<'c> Call<'c> {
         self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()));
         self.running.goes_to(to.direct.and_then(DirectUpstream::provider_name));
         let mut client = &relay.clients.pooled;
+        let mut named_usage = false;
         loop {
             let result = self.exchange(client, &target, &sent, to.router).await;
+            // Without the field it would have been refused just the same, had the client been at fault.
+            if named_usage && result.as_ref().is_ok_and(|answer| answer.head.status.as_u16() < 400) {
+                relay.usage_refusals.note(to.router);
+            }
             if matches!(result, Err(FailedAttempt { failure: TransportFailure::Stale, .. })) && self.resend() {
                 // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
                 self.unlogged += u32::from(to.direct.is_some());
@@ -73,8 +77,7 @@ impl<'c> Call<'c> {
                 target = relay.target(to.direct, to.router, self.session.before(self.number()));
                 client = &relay.clients.unpooled;
             } else if sent.adds_usage && stream_usage::is_refused(&result) {
-                relay.usage_refusals.note(to.router);
-                asks_usage = false;
+                (asks_usage, named_usage) = (false, true);
             } else {
                 return Ok(Exchanged { target, sent, result });
             }
@@ -108,7 +111,7 @@ impl<'c> Call<'c> {
         router: &RouterPath,
     ) -> Result<UpstreamResponse, FailedAttempt> {
         let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.request.uri().path() };
-        let asked = (target.key(), Protocol::of_path(path), sent.translation.as_deref());
+        let asked = (target.key(), path, sent.translation.as_deref());
         exchange(client, sent.request.clone(), asked, self.times(router)).await
     }
 }

@@ -337,13 +337,13 @@ impl Call<'_> {
         {
             held = vec![error];
         }
-        let is_stream = stream.is_some();
+        let is_event_stream = stream.as_ref().is_some_and(|stream| stream.is_event_stream());
         let passing = match (rest, broken) {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
             (Some(body), None) => ProxyBody::streaming(held, body, times, stream, guard, end),
         };
-        Response::from_parts(head, if is_stream && hides_usage { passing.without_usage() } else { passing })
+        Response::from_parts(head, if is_event_stream && hides_usage { passing.without_usage() } else { passing })
     }
 
     /// Says who served, and how.

@@ -89,7 +89,8 @@ pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
 /// It has a usage that cannot be believed.
 pub fn of_lines(lines: &[u8], request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
     let mut usage = objects::LineUsage::default();
-    usage.push(lines);
+    usage.push(lines, |_| {});
+    usage.finish(|_| {});
     usage.usage_or_estimate(request_bytes)
 }
 

@@ -87,18 +87,18 @@ pub(crate) struct LineUsage {
 }
 
 impl LineUsage {
-    /// A part of it came.
-    pub(crate) fn push(&mut self, part: &[u8]) {
+    /// A part of it came; `visit` is called with each line that it completes.
+    pub(crate) fn push(&mut self, part: &[u8], mut visit: impl FnMut(&[u8])) {
         let mut rest = part;
         while let Some(end) = memchr::memchr(b'\n', rest) {
             let (line, behind) = (rest.get(..end).unwrap_or_default(), rest.get(end + 1..).unwrap_or_default());
             rest = behind;
             if self.line.is_empty() && !self.skipping {
-                self.take(line);
+                self.take(line, &mut visit);
             } else {
                 self.keep(line);
                 let line = std::mem::take(&mut self.line);
-                self.take(&line);
+                self.take(&line, &mut visit);
                 self.line = line;
                 self.line.clear();
             }
@@ -116,17 +116,26 @@ impl LineUsage {
         }
     }
 
-    fn take(&mut self, line: &[u8]) {
+    fn take(&mut self, line: &[u8], visit: &mut impl FnMut(&[u8])) {
+        visit(line);
         if let Ok(object) = RawJson::parse(line) {
             self.objects.take(object);
         }
     }
 
-    /// See [`crate::stream::StreamState::usage_or_estimate`].
-    pub(crate) fn usage_or_estimate(&mut self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
-        // The last line may have no end.
+    /// The stream has ended: the last line may have no end.
+    pub(crate) fn finish(&mut self, mut visit: impl FnMut(&[u8])) {
         let line = std::mem::take(&mut self.line);
-        self.take(&line);
+        self.take(&line, &mut visit);
+    }
+
+    /// Whether what came ends with a line.
+    pub(crate) const fn is_between_lines(&self) -> bool {
+        self.line.is_empty() && !self.skipping
+    }
+
+    /// See [`crate::stream::StreamState::usage_or_estimate`].
+    pub(crate) fn usage_or_estimate(&self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
         self.objects.usage_or_estimate(request_bytes)
     }
 }
@@ -140,7 +149,8 @@ mod tests {
     fn used(lines: &[Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
         let text = lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
         let mut usage = LineUsage::default();
-        text.as_bytes().chunks(size).for_each(|part| usage.push(part));
+        text.as_bytes().chunks(size).for_each(|part| usage.push(part, |_| {}));
+        usage.finish(|_| {});
         usage.usage_or_estimate(80)
     }
 
@@ -188,10 +198,10 @@ mod tests {
         let mut usage = LineUsage::default();
         let part = vec![b'x'; 100_000];
         for _ in 0..20 {
-            usage.push(&part);
+            usage.push(&part, |_| {});
             assert!(usage.line.capacity() <= 2 * MAX_EVENT_BYTES);
         }
-        usage.push(b"\n{\"prompt_eval_count\":3,\"eval_count\":4,\"done\":true}\n");
+        usage.push(b"\n{\"prompt_eval_count\":3,\"eval_count\":4,\"done\":true}\n", |_| {});
         assert_eq!(usage.usage_or_estimate(0).unwrap().map(|usage| usage.total()), Some(7));
     }
 }

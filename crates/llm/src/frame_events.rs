@@ -1,67 +1,92 @@
-//! The usage of a stream in AWS's frames that passes by as it is: of Converse, or of InvokeModel, with Anthropic's events or with the
-//! chunks of other models.
+//! A stream in AWS's frames that passes by as it is: of Converse, or of InvokeModel, with Anthropic's events or with the chunks of other
+//! models. It is read by what it would be in a client's protocol.
 
-use crate::event_stream::Parser;
+use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
-use crate::protocol::Protocol;
-use crate::stream::StreamState;
-use crate::translate::StreamTranslator;
+use crate::translate::StreamTranslator as _;
 use crate::translate::bedrock_invoke;
 use crate::translate::converse::{AnswerContext, AnswerIdentity, ConverseStream};
+use crate::usage::TokenCounts;
 use crate::usage::objects::ObjectUsage;
-use crate::usage::{InvalidUsage, Usage};
 
-/// A stream of frames, as it passes by. It is read by what it would be in a client's protocol; at most one frame is kept.
+/// The frames as they pass by; at most one is kept.
 #[derive(Debug)]
-pub(crate) struct FrameUsage {
+pub(crate) struct FrameEvents {
     frames: Parser,
     converse: ConverseStream,
-    events: StreamState,
     /// Chunks of models other than Anthropic's.
     chunks: ObjectUsage,
     /// Events that were read, for the next ones to be written over.
     written: Vec<u8>,
 }
 
-impl Default for FrameUsage {
+/// What some frames hold.
+#[derive(Debug)]
+pub(crate) struct ReadFrames<'a> {
+    /// As server-sent events, where they have a known form.
+    pub(crate) events: &'a [u8],
+    /// There were some, whatever they hold.
+    pub(crate) any: bool,
+    /// The bytes of those whose form is unknown, or known by their usage alone.
+    pub(crate) others: usize,
+}
+
+impl Default for FrameEvents {
     fn default() -> Self {
         let identity = AnswerIdentity { id: "", created: 0 };
         Self {
             frames: Parser::default(),
             converse: ConverseStream::new(AnswerContext::default(), identity),
-            events: StreamState::new(Protocol::Generic),
             chunks: ObjectUsage::default(),
             written: Vec::new(),
         }
     }
 }
 
-impl FrameUsage {
-    /// A part of it came.
-    pub(crate) fn push(&mut self, part: &[u8]) {
+impl FrameEvents {
+    /// A part of the stream came.
+    pub(crate) fn push(&mut self, part: &[u8]) -> ReadFrames<'_> {
         let Self { frames, converse, chunks, written, .. } = self;
         written.clear();
+        let (mut any, mut others) = (false, 0);
+        let mut take = |frame: Frame<'_>| match frame.text(":event-type") {
+            Some(bedrock_invoke::CHUNK) => bedrock_invoke::write_event(frame, written).or_else(|broken| {
+                others += frame.payload.len();
+                let event = bedrock_invoke::event(frame).ok_or(broken)?;
+                RawJson::parse(&event).map(|event| chunks.take(event)).map_err(|_| broken)
+            }),
+            Some(event) if !is_of_converse(event) => {
+                others += frame.payload.len();
+                Ok(())
+            }
+            _ => converse.take(frame, written).inspect_err(|_| others += frame.payload.len()),
+        };
         // What cannot be read says nothing.
-        let _ = frames.push(part, |frame| {
-            let _ = match frame.text(":event-type") {
-                Some(bedrock_invoke::CHUNK) => bedrock_invoke::write_event(frame, written).or_else(|broken| {
-                    let event = bedrock_invoke::event(frame).ok_or(broken)?;
-                    RawJson::parse(&event).map(|event| chunks.take(event)).map_err(|_| broken)
-                }),
-                _ => converse.take(frame, written),
-            };
+        let read = frames.push(part, |frame| {
+            any = true;
+            let _ = take(frame);
         });
-        self.events.push(written);
+        if read.is_err() {
+            (any, others) = (true, others + part.len());
+        }
+        ReadFrames { events: written, any, others }
     }
 
-    /// See [`StreamState::usage_or_estimate`].
-    pub(crate) fn usage_or_estimate(&mut self, request_bytes: u64) -> Result<Option<Usage>, InvalidUsage> {
-        if self.chunks.has_begun() {
-            return self.chunks.usage_or_estimate(request_bytes);
-        }
-        self.events.set_counts(self.converse.counts());
-        self.events.usage_or_estimate(request_bytes)
+    /// What Converse has counted.
+    pub(crate) fn counts(&self) -> TokenCounts {
+        self.converse.counts()
     }
+
+    /// What chunks of other models say, once there were some.
+    pub(crate) fn chunks(&self) -> Option<&ObjectUsage> {
+        Some(&self.chunks).filter(|chunks| chunks.has_begun())
+    }
+}
+
+fn is_of_converse(event: &str) -> bool {
+    let events =
+        ["messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"];
+    events.contains(&event)
 }
 
 #[cfg(test)]
@@ -69,9 +94,18 @@ mod tests {
     use base64::Engine as _;
     use serde_json::{Value, json};
 
-    use super::*;
+    use crate::ErrorClass;
+    use crate::Protocol;
     use crate::event_stream::HeaderValue;
     use crate::event_stream::tests::frame;
+    use crate::headers::AnswerHeaders;
+    use crate::stream::{Progress, StreamEnd, StreamState};
+    use crate::usage::{InvalidUsage, Usage};
+
+    fn frames() -> StreamState {
+        let headers = AnswerHeaders::read([(&b"content-type"[..], "application/vnd.amazon.eventstream")]);
+        StreamState::of_answer(Protocol::Generic, &headers, false).unwrap()
+    }
 
     fn used(events: &[Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
         let headers = [(":message-type", HeaderValue::Text("event")), (":event-type", HeaderValue::Text("chunk"))];
@@ -82,8 +116,10 @@ mod tests {
                 frame(&headers, json!({"bytes": bytes}).to_string().as_bytes())
             })
             .collect();
-        let mut usage = FrameUsage::default();
-        bytes.chunks(size).for_each(|part| usage.push(part));
+        let mut usage = frames();
+        for part in bytes.chunks(size) {
+            usage.push(part);
+        }
         usage.usage_or_estimate(80)
     }
 
@@ -151,8 +187,65 @@ mod tests {
     }
 
     #[test]
+    fn exceptions_ends_and_content_are_known_before_they_are_passed_on() {
+        let converse = |event: &str, payload: Value| {
+            let headers = [(":message-type", HeaderValue::Text("event")), (":event-type", HeaderValue::Text(event))];
+            frame(&headers, payload.to_string().as_bytes())
+        };
+        let exception = |kind: &str| {
+            let headers =
+                [(":message-type", HeaderValue::Text("exception")), (":exception-type", HeaderValue::Text(kind))];
+            frame(&headers, br#"{"message": "x"}"#)
+        };
+        let start = converse("messageStart", json!({"role": "assistant"}));
+        let text = converse("contentBlockDelta", json!({"contentBlockIndex": 0, "delta": {"text": "Hello"}}));
+        let stop = converse("messageStop", json!({"stopReason": "end_turn"}));
+        let (failed, ended) = (Progress::Failed, StreamEnd::Failed);
+        for (what, bytes, progress, end) in [
+            ("nothing", vec![], Progress::Preamble, ended(ErrorClass::EmptyAnswer)),
+            ("a preamble", start.clone(), Progress::Preamble, ended(ErrorClass::BrokenAnswer)),
+            ("cut", [&start[..], &text].concat(), Progress::Content, StreamEnd::Truncated),
+            ("whole", [&start[..], &text, &stop].concat(), Progress::Content, StreamEnd::Complete),
+            (
+                "an exception first",
+                exception("throttlingException"),
+                failed(ErrorClass::RateLimited),
+                ended(ErrorClass::RateLimited),
+            ),
+            (
+                "an exception in the preamble",
+                [&start[..], &exception("serviceUnavailableException")].concat(),
+                failed(ErrorClass::Overloaded),
+                ended(ErrorClass::Overloaded),
+            ),
+            (
+                "an exception after content",
+                [&start[..], &text, &exception("modelStreamErrorException")].concat(),
+                Progress::Content,
+                ended(ErrorClass::ServerError),
+            ),
+            (
+                "of another service",
+                converse("TranscriptEvent", json!({"a": 1})),
+                Progress::Content,
+                StreamEnd::Complete,
+            ),
+            ("no frames", b"something else entirely".to_vec(), Progress::Content, StreamEnd::Complete),
+        ] {
+            for size in [1, 7, 100_000] {
+                let mut stream = frames();
+                for part in bytes.chunks(size) {
+                    stream.push(part);
+                }
+                assert_eq!((stream.progress(), stream.finish()), (progress, end), "{what}, parts of {size}");
+                assert_eq!(stream.broken_event("x"), None, "{what}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_stream_of_frames_says_nothing() {
-        let mut usage = FrameUsage::default();
+        let mut usage = frames();
         usage.push(b"{\"usage\":{\"prompt_tokens\":5}} and more than a prelude");
         assert_eq!(usage.usage_or_estimate(80), Ok(None));
     }

@@ -1,0 +1,196 @@
+//! The forms in which answers are streamed that are no server-sent events: JSON objects, one a line (Ollama, Cohere), AWS's frames
+//! (Bedrock), and an array that grows (Gemini's `streamGenerateContent` as it is by default).
+
+use crate::ErrorClass;
+use crate::error_class::classify_error_body;
+use crate::frame_events::FrameEvents;
+use crate::json::RawJson;
+use crate::sse::{EventTooLarge, MAX_EVENT_BYTES, Parser};
+use crate::stream::StreamSummary;
+use crate::stream_events as events;
+use crate::usage::objects::LineUsage;
+
+/// How a stream is written.
+#[derive(Debug)]
+pub(crate) enum Form {
+    Events(Parser),
+    Lines(Box<LineUsage>),
+    /// Frames, read as the events that they would be.
+    Frames(Box<FrameEvents>, Parser),
+    Array(Box<Elements>),
+}
+
+impl Form {
+    pub(crate) fn push(&mut self, bytes: &[u8], seen: &mut StreamSummary) {
+        match self {
+            Self::Events(parser) => parser.push(bytes, |event| seen.take(event)),
+            Self::Lines(lines) => lines.push(bytes, |bytes| line(seen, bytes)),
+            Self::Frames(frames, parser) => {
+                let read = frames.push(bytes);
+                if read.any {
+                    seen.came();
+                }
+                parser.push(read.events, |event| seen.take(event));
+                if read.others > 0 {
+                    seen.content(read.others);
+                }
+                seen.set_counts(frames.counts());
+            }
+            Self::Array(elements) => elements.push(bytes, |element| take_element(seen, element)),
+        }
+    }
+
+    /// The stream has ended.
+    pub(crate) fn finish(&mut self, seen: &mut StreamSummary) {
+        match self {
+            Self::Events(parser) | Self::Frames(_, parser) => std::mem::take(parser).finish(|event| seen.take(event)),
+            Self::Lines(lines) => lines.finish(|bytes| line(seen, bytes)),
+            Self::Array(_) => {}
+        }
+    }
+
+    /// Whether everything that came belongs to whole events or lines.
+    pub(crate) fn is_between_events(&self) -> bool {
+        match self {
+            Self::Events(parser) => parser.is_between_events(),
+            Self::Lines(lines) => lines.is_between_lines(),
+            Self::Frames(..) | Self::Array(_) => true,
+        }
+    }
+}
+
+/// Takes one line.
+fn line(seen: &mut StreamSummary, line: &[u8]) {
+    let line = line.trim_ascii();
+    if line.is_empty() || seen.has_failed() {
+        return;
+    }
+    seen.came();
+    let Some(object) = RawJson::parse(line).ok().filter(|value| value.is_object()) else {
+        return seen.content(line.len());
+    };
+    let [error, done, is_finished] = object.pick(["error", "done", "is_finished"]);
+    if error.is_some_and(|error| !error.is_blank()) {
+        // Another field is a result, of which one may have failed.
+        return if is_only_error(object) {
+            seen.fail(classify_error_body(line), line)
+        } else {
+            seen.content(line.len())
+        };
+    }
+    if let Some(done) = done.filter(|done| matches!(done.bytes(), b"true" | b"false")) {
+        ollama(seen, object, done.is_true());
+    } else if let Some(finished) = is_finished {
+        cohere(seen, object, finished.is_true());
+    } else if events::object(seen, b"", line).is_err() {
+        seen.content(line.len());
+    }
+}
+
+/// Whether an object has nothing but what says what went wrong.
+fn is_only_error(object: RawJson<'_>) -> bool {
+    let mut only = true;
+    object.for_each_field(|name, _| {
+        let known: [&[u8]; 8] =
+            [b"error", b"status", b"status_code", b"code", b"message", b"type", b"signin_url", b"done"];
+        only &= known.contains(&name);
+    });
+    only
+}
+
+/// A line of Ollama's, of a chat or of one text.
+fn ollama(seen: &mut StreamSummary, object: RawJson<'_>, done: bool) {
+    seen.shows_form();
+    let [message, response, thinking] = object.pick(["message", "response", "thinking"]);
+    let of_message = |name| message.and_then(|message| message.field(name));
+    let said = [
+        response,
+        thinking,
+        of_message("content"),
+        of_message("thinking"),
+        of_message("tool_calls"),
+        of_message("images"),
+    ];
+    for text in said.into_iter().flatten().filter(|text| !text.is_blank()) {
+        seen.content(events::length(text));
+    }
+    if done {
+        seen.finished = true;
+    }
+}
+
+/// A line of Cohere's API of version 1.
+fn cohere(seen: &mut StreamSummary, object: RawJson<'_>, finished: bool) {
+    seen.shows_form();
+    let [kind, text, reason] = object.pick(["event_type", "text", "finish_reason"]);
+    if !finished {
+        if kind.is_none_or(|kind| !kind.is_text("stream-start")) {
+            seen.content(text.map_or(0, events::length));
+        }
+        return;
+    }
+    if reason.is_some_and(|reason| reason.is_text("ERROR")) {
+        return seen.fail(ErrorClass::ServerError, object.bytes());
+    }
+    seen.finished = true;
+}
+
+fn take_element(seen: &mut StreamSummary, element: Result<&[u8], EventTooLarge>) {
+    if seen.has_failed() {
+        return;
+    }
+    seen.came();
+    match element {
+        Err(EventTooLarge { limit }) => seen.content(limit),
+        Ok(element) => {
+            if events::object(seen, b"", element).is_err() {
+                seen.content(element.len());
+            }
+        }
+    }
+}
+
+/// Finds the objects of an array as it grows, or of what is no array. It keeps one, of at most [`MAX_EVENT_BYTES`].
+#[derive(Debug, Default)]
+pub(crate) struct Elements {
+    /// How many objects and arrays are open, from the element on.
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+    element: Vec<u8>,
+    /// It is too large to be kept.
+    skipping: bool,
+}
+
+impl Elements {
+    fn push(&mut self, bytes: &[u8], mut visit: impl FnMut(Result<&[u8], EventTooLarge>)) {
+        for byte in bytes {
+            if self.depth == 0 && *byte != b'{' {
+                continue;
+            }
+            if !self.skipping {
+                self.element.push(*byte);
+                if self.element.len() > MAX_EVENT_BYTES {
+                    (self.skipping, self.element) = (true, Vec::new());
+                    visit(Err(EventTooLarge { limit: MAX_EVENT_BYTES }));
+                }
+            }
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_text => self.escaped = true,
+                b'"' => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth -= 1,
+                _ => {}
+            }
+            if self.depth == 0 {
+                if !self.skipping {
+                    visit(Ok(&self.element));
+                }
+                self.skipping = false;
+                self.element.clear();
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! How much of an answer must be here before it is passed on, by its head.
+
+use hyper::body::Body;
+use hyper::{HeaderMap, StatusCode};
+use llm::Protocol;
+use llm::headers::AnswerHeaders;
+use llm::stream::StreamState;
+
+use super::decoded::is_readable;
+use super::hold::{AskedFor, MAX_HELD_BYTES};
+use super::upstream_body::UpstreamBody;
+
+/// How much of an answer must be here before it is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HoldUntil {
+    FirstByte,
+    /// The first event with content, or the time `hold`.
+    Content,
+    /// The end, or the time `hold`.
+    EndOrTime,
+    End,
+}
+
+impl HoldUntil {
+    pub(super) fn for_answer(
+        status: StatusCode,
+        headers: &AnswerHeaders<'_>,
+        body: &UpstreamBody,
+        asked: AskedFor,
+        is_stream: bool,
+    ) -> Self {
+        let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
+        // What names no type may be an error in JSON.
+        let is_untyped = headers.media_type().is_none() && asked.protocol != Protocol::Generic;
+        let is_whole = (headers.is_json() || is_untyped) && is_readable(headers);
+        if is_error(status) {
+            Self::End
+        } else if is_stream {
+            if asked.creates { Self::Content } else { Self::FirstByte }
+        } else if is_short {
+            Self::End
+        } else if is_whole && asked.creates && body.size_hint().exact().is_none() {
+            Self::EndOrTime
+        } else {
+            Self::FirstByte
+        }
+    }
+
+    pub(super) const fn ends_in_time(self) -> bool {
+        matches!(self, Self::Content | Self::EndOrTime)
+    }
+}
+
+/// The stream that an answer with this head is. Lines and elements of what is only fetched may report failures of their own.
+pub(super) fn stream_of(status: StatusCode, headers: &AnswerHeaders<'_>, asked: AskedFor) -> Option<StreamState> {
+    let may_be = !is_error(status) && (asked.creates || headers.is_event_stream());
+    may_be.then(|| StreamState::of_answer(asked.protocol, headers, asked.grows)).flatten()
+}
+
+pub(super) fn is_error(status: StatusCode) -> bool {
+    status.as_u16() >= 400
+}
+
+/// The headers of an answer that matter.
+pub(super) fn answer_headers(headers: &HeaderMap) -> AnswerHeaders<'_> {
+    let named = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value));
+    let wanted = named.filter(|(name, _)| AnswerHeaders::wants(name));
+    AnswerHeaders::read(wanted.filter_map(|(name, value)| Some((name, value.to_str().ok()?))))
+}
