@@ -1,6 +1,8 @@
 //! What of a request can be judged before it is a call: method, framing, path, and whether a target is needed for it at all;
 //! and its body.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -51,14 +53,20 @@ pub(super) fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
     head.uri.path().get(ingress.as_str().len()..).unwrap_or_default()
 }
 
-/// The whole body: every attempt needs it.
-pub(super) async fn read(relay: &Relay, mut body: Incoming) -> Result<Bytes, LocalReply> {
+/// A client that takes longer than its patience for so much of a body, in bytes, is too slow.
+const STEP_BYTES: usize = 16 << 10;
+
+/// The whole body: every attempt needs it. `within`: no body may take longer, however steadily it comes.
+pub(super) async fn read(relay: &Relay, mut body: Incoming, within: Duration) -> Result<Bytes, LocalReply> {
     let most = relay.room.body;
     if body.size_hint().lower() > most as u64 {
         return Err(LocalReply::TooLarge(most));
     }
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let by = Instant::now() + relay.room.patience;
+    let end = Instant::now() + within;
+    let next_by = || end.min(Instant::now() + relay.room.patience);
+    // A byte now and then is no progress.
+    let (mut by, mut step) = (next_by(), STEP_BYTES);
     let mut buffer = relay.bodies.buffer(announced.unwrap_or(most));
     while !body.is_end_stream() {
         let frame = match timeout_at(by, body.frame()).await {
@@ -72,6 +80,9 @@ pub(super) async fn read(relay: &Relay, mut body: Incoming) -> Result<Bytes, Loc
             return Err(LocalReply::TooLarge(most));
         }
         buffer.push(&data).map_err(|NoMemory| LocalReply::Busy)?;
+        if buffer.len() >= step {
+            (by, step) = (next_by(), buffer.len() + STEP_BYTES);
+        }
     }
     Ok(buffer.freeze())
 }

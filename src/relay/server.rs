@@ -18,10 +18,15 @@ use tokio_io_timeout::TimeoutStream;
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
-use crate::server::{self, ClientSocket, ConnectionSlot, ConnectionSlots, Heads, Observed, ResetFlag, ServerTls};
+use crate::server::{
+    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, Heads, Observed, ResetFlag, ServerTls,
+};
 
-/// The head of a request must come within this time, and before it a TLS handshake.
+/// The head of a request must come within this time, counted from its first byte, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection may be idle for so long between two requests. Longer than what is in front keeps connections that it may send the next
+/// request over: nginx and AWS's balancers 60 s, clients in Go 90 s, Google's balancers 600 s. Connection slots bound their number.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(650);
 /// Accepting fails when descriptors run out, which no event announces the end of.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
@@ -104,6 +109,7 @@ async fn serve_connection(
     };
     let heads = Heads::for_slot(Arc::clone(&slot));
     let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
+    let stream = HeadTimeout::new(stream, heads.clone(), HEAD_TIMEOUT, IDLE_TIMEOUT);
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());
         request.extensions_mut().insert(watch.lines());
@@ -118,7 +124,7 @@ async fn serve_connection(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)

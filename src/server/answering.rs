@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::body::{Body, Frame, SizeHint};
@@ -12,7 +12,26 @@ use super::{ConnectionSlot, StreamObserver};
 
 /// Held while a request is being answered, until the body of the answer is written or dropped.
 #[derive(Debug)]
-pub struct AnsweringGuard(Arc<AtomicBool>);
+pub struct AnsweringGuard(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// An answer is written completely, and not yet handed to the system.
+    written: AtomicBool,
+    /// An [`Awaits`].
+    awaits: AtomicU8,
+}
+
+/// What a connection awaits of its client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Awaits {
+    /// The head of its first request, or the rest of a head that has begun.
+    Head = 0,
+    /// Nothing: a request is being answered.
+    Nothing = 1,
+    /// The next request.
+    Next = 2,
+}
 
 /// The body of an answer, with the guard that ends with it.
 #[derive(Debug)]
@@ -25,20 +44,40 @@ pub struct GuardedBody<B> {
 #[derive(Debug, Clone)]
 pub struct Heads {
     slot: Arc<ConnectionSlot>,
-    /// An answer is written completely, and not yet handed to the system.
-    written: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Heads {
     pub fn for_slot(slot: Arc<ConnectionSlot>) -> Self {
-        Self { slot, written: Arc::default() }
+        Self { slot, shared: Arc::default() }
     }
 
     /// The head of a request is complete.
     pub fn begin(&self) -> AnsweringGuard {
-        self.written.store(false, Ordering::Relaxed);
+        self.shared.written.store(false, Ordering::Relaxed);
+        self.shared.set(Awaits::Nothing);
         self.slot.mark_answering();
-        AnsweringGuard(Arc::clone(&self.written))
+        AnsweringGuard(Arc::clone(&self.shared))
+    }
+
+    /// What the connection awaits.
+    pub(super) fn awaits(&self) -> Awaits {
+        match self.shared.awaits.load(Ordering::Relaxed) {
+            0 => Awaits::Head,
+            1 => Awaits::Nothing,
+            _ => Awaits::Next,
+        }
+    }
+
+    /// The first byte of the next head came.
+    pub(super) fn begins_head(&self) {
+        self.shared.set(Awaits::Head);
+    }
+}
+
+impl Shared {
+    fn set(&self, awaits: Awaits) {
+        self.awaits.store(awaits as u8, Ordering::Relaxed);
     }
 }
 
@@ -51,7 +90,8 @@ impl AnsweringGuard {
 
 impl Drop for AnsweringGuard {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.written.store(true, Ordering::Relaxed);
+        self.0.set(Awaits::Next);
     }
 }
 
@@ -77,7 +117,7 @@ impl<B: Body + Unpin> Body for GuardedBody<B> {
 
 impl StreamObserver for Heads {
     fn on_flushed(&mut self) {
-        if self.written.swap(false, Ordering::Relaxed) {
+        if self.shared.written.swap(false, Ordering::Relaxed) {
             self.slot.mark_idle();
         }
     }

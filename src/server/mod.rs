@@ -3,12 +3,14 @@
 
 mod answering;
 mod connection_slots;
+mod head_timeout;
 mod observed;
 mod socket;
 mod tls;
 
 pub use answering::{AnsweringGuard, GuardedBody, Heads};
 pub use connection_slots::{ConnectionSlot, ConnectionSlots, Wait};
+pub use head_timeout::HeadTimeout;
 pub use observed::{Observed, StreamObserver};
 pub use socket::{ClientSocket, ResetFlag};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

@@ -189,6 +189,34 @@ async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() 
 }
 
 #[tokio::test]
+async fn a_client_that_sends_its_body_slowly_but_steadily_is_served() {
+    let a = Scripted::start(good()).await;
+    let harness = impatient(&a).await;
+    let part = " ".repeat(16 << 10);
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{{}}", 4 * part.len() + 2);
+    let began = std::time::Instant::now();
+    let mut slow = Open::raw(harness.relay, head.as_bytes()).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(400));
+    for _ in 0..4 {
+        pace.tick().await;
+        slow.again(part.as_bytes()).await;
+    }
+    slow.until(super::HELLO).await;
+    assert!(began.elapsed() >= Duration::from_secs(1), "longer than its patience: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_steady_body_takes_no_longer_than_a_call_may() {
+    let a = Scripted::start(good()).await;
+    let text = pools(&[super::target("a", &a.url())]).replace(r#""timeout": "25s""#, r#""timeout": "1s""#);
+    let harness = Harness::of(&text).await;
+    let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n{{");
+    let mut slow = Open::raw(harness.relay, head.as_bytes()).await;
+    slow.until("request_too_slow").await;
+    assert_eq!(a.calls(), 0);
+}
+
+#[tokio::test]
 async fn over_the_limit_a_client_gets_the_time_to_come_back() {
     let a = Scripted::start(vec![Move::Hold]).await;
     let text = pools(&[super::target("a", &a.url())]);

@@ -140,7 +140,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         Err(reply) => return reply.response(head),
     };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
-    let body = match admission::read(relay, body).await {
+    let within = relay.rules().limits_of(&ingress).timeout;
+    let body = match admission::read(relay, body, within).await {
         Ok(body) => body,
         Err(own) => return own.response(head),
     };

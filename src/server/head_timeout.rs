@@ -1,0 +1,158 @@
+//! How long a client may take for the head of a request: counted from its first byte, and of the first request from when the
+//! connection is there. Between two requests a connection may be idle for much longer, since a client that sends the next one just as it
+//! is closed sees an error.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::serving::{Awaits, Heads};
+
+/// A client's connection that ends where its server waits for too long.
+#[derive(Debug)]
+pub struct HeadTimeout<S> {
+    stream: S,
+    heads: Heads,
+    /// For a head.
+    head: Duration,
+    /// For the first byte of the next one.
+    idle: Duration,
+    timer: Pin<Box<Sleep>>,
+    /// What the timer runs for.
+    timed: Option<Awaits>,
+}
+
+impl<S> HeadTimeout<S> {
+    pub fn new(stream: S, heads: Heads, head: Duration, idle: Duration) -> Self {
+        Self { stream, heads, head, idle, timer: Box::pin(sleep(head)), timed: None }
+    }
+
+    /// Nothing came: the end, if it is time for it.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let awaits = self.heads.awaits();
+        let limit = match awaits {
+            Awaits::Nothing => {
+                self.timed = None;
+                return Poll::Pending;
+            }
+            Awaits::Head => self.head,
+            Awaits::Next => self.idle,
+        };
+        if self.timed != Some(awaits) {
+            self.timed = Some(awaits);
+            self.timer.as_mut().reset(Instant::now() + limit);
+        }
+        match self.timer.as_mut().poll(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) if awaits == Awaits::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            // As if the client had closed it.
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for HeadTimeout<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            return self.wait(context);
+        }
+        if buffer.filled().len() > before && self.heads.awaits() == Awaits::Next {
+            self.heads.begins_head();
+            self.timed = None;
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for HeadTimeout<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+    use crate::server::Places;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn connection() -> (HeadTimeout<DuplexStream>, Heads, DuplexStream) {
+        let heads = Heads::for_place(Places::new(1).take().unwrap());
+        let (near, far) = duplex(64);
+        (HeadTimeout::new(near, heads.clone(), 30 * SECOND, 650 * SECOND), heads, far)
+    }
+
+    /// How reading ended, and after how many seconds.
+    async fn read(stream: &mut HeadTimeout<DuplexStream>) -> (Result<usize, io::ErrorKind>, u64) {
+        let began = Instant::now();
+        let read = stream.read(&mut [0; 64]).await;
+        (read.map_err(|error| error.kind()), began.elapsed().as_secs())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_from_its_first_byte_and_a_first_one_from_the_start() {
+        let (mut stream, _, _far) = connection();
+        assert_eq!(read(&mut stream).await, (Err(io::ErrorKind::TimedOut), 30));
+        let (mut stream, heads, mut far) = connection();
+        far.write_all(b"GET").await.unwrap();
+        assert_eq!(read(&mut stream).await, (Ok(3), 0));
+        drop(heads.begin());
+        tokio::spawn(async move {
+            for pause in [600, 20, 20] {
+                sleep(pause * SECOND).await;
+                far.write_all(b"G").await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(read(&mut stream).await, (Ok(1), 600), "a connection that is kept may be idle");
+        assert_eq!(read(&mut stream).await, (Ok(1), 20));
+        assert_eq!(read(&mut stream).await, (Err(io::ErrorKind::TimedOut), 10), "bytes now and then do not help");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_as_if_its_client_had_closed_it_and_an_answer_takes_its_time() {
+        let (mut stream, heads, mut far) = connection();
+        let serving = heads.begin();
+        tokio::spawn(async move {
+            sleep(3_000 * SECOND).await;
+            far.write_all(b"body").await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        assert_eq!(read(&mut stream).await, (Ok(4), 3_000));
+        drop(serving);
+        assert_eq!(read(&mut stream).await, (Ok(0), 650));
+    }
+}
