@@ -142,15 +142,10 @@ pub struct RecentDecisions {
 }
 
 impl RecentDecisions {
-    /// An attempt is made with this stamp.
-    pub fn record_attempt(&mut self, at: BrokerTime, stamp: &[u8]) {
-        self.keep(at, stamp);
-    }
-
     /// A decision was answered with this stamp.
     pub fn record_decision(&mut self, at: BrokerTime, decision: &Decision, stamp: &[u8], ingress: Option<&RouterPath>) {
         match decision {
-            Decision::Route(_) => self.keep(at, stamp),
+            Decision::Route(_) => self.record_stamp(at, stamp),
             Decision::Pass(Pass::UnknownIngress) => {}
             Decision::Pass(pass) => {
                 let why = match pass {
@@ -159,13 +154,13 @@ impl RecentDecisions {
                 };
                 let ingress = ingress.map_or("", RouterPath::as_str);
                 let object = format!("{{\"pool\":\"{ingress}\",\"why\":\"{why}\"}}");
-                self.keep(at, object.as_bytes());
+                self.record_stamp(at, object.as_bytes());
             }
         }
     }
 
-    /// In the oldest one's place, without moving it: this is done for every decision.
-    fn keep(&mut self, at: BrokerTime, object: &[u8]) {
+    /// A decision with this stamp. In the oldest one's place, without moving it: this is done for every decision.
+    pub fn record_stamp(&mut self, at: BrokerTime, object: &[u8]) {
         match self.decisions.oldest() {
             None => self.decisions.push(DecisionEntry::new(at, object)),
             Some(oldest) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::serving::{Awaits, Heads};
+use super::answering::{Awaits, Heads};
 
 /// A client's connection that ends where its server waits for too long.
 #[derive(Debug)]
@@ -105,12 +105,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::server::Places;
+    use crate::server::ConnectionSlots;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn connection() -> (HeadTimeout<DuplexStream>, Heads, DuplexStream) {
-        let heads = Heads::for_place(Places::new(1).take().unwrap());
+        let heads = Heads::for_slot(ConnectionSlots::new(1).take().unwrap());
         let (near, far) = duplex(64);
         (HeadTimeout::new(near, heads.clone(), 30 * SECOND, 650 * SECOND), heads, far)
     }

@@ -22,7 +22,11 @@ impl SharedBroker {
     pub fn route(&self, request: &RouteRequest<'_>) -> (Vec<u8>, Option<Degradation>) {
         // Asked before the lock is taken: the subscriber of log lines may have a lock of its own.
         let explains = tracing::enabled!(tracing::Level::DEBUG);
-        let (routed, published, now) = self.with_read(request, |state, read, now| state.route(read, explains, now));
+        let (routed, published, now) = self.with_read(request, |state, read, now| {
+            let routed = state.route(read, explains, now);
+            self.record_changes(&routed.changes, now);
+            routed
+        });
         let Routed { decision, changes, explanation } = routed;
         let pool = decision.pool().and_then(|pool| published.ingresses.description(pool));
         let answer = match (&decision, pool) {
@@ -31,13 +35,15 @@ impl SharedBroker {
             _ => RouteReply::default(),
         };
         let ingress = pool.map(PoolDescription::ingress);
-        let chooses = !matches!(decision, Decision::Pass(Pass::AllDisabled(_)));
+        // Where all targets are disabled, nothing that the request lacks would have made a difference.
+        let needs =
+            pool.filter(|_| !matches!(decision, Decision::Pass(Pass::AllDisabled(_)))).map(PoolDescription::needs);
         self.recent().record_decision(now, &decision, answer.stamp(), ingress);
-        self.emit(&changes, now);
+        self.emit(&changes);
         if let Some(explanation) = explanation {
             tracing::debug!("{explanation}");
         }
-        let degradation = pool.filter(|_| chooses).and_then(|pool| request.missing(pool.needs()));
+        let degradation = needs.and_then(|needs| request.missing(needs));
         let (bytes, not_changed) = answer.complete(request.body());
         (bytes, not_changed.or(degradation))
     }
@@ -52,18 +58,25 @@ impl SharedBroker {
         client_tree: Option<&Arc<ClientTree>>,
         plan: &mut RetryPlan,
     ) -> NextStep {
-        let ((next, changes), published, now) =
-            self.with_read(request, |state, read, now| state.next(read, history, client_tree, plan, now));
-        self.emit(&changes, now);
+        let ((next, changes), published, now) = self.with_read(request, |state, read, now| {
+            let (next, changes) = state.next(read, history, client_tree, plan, now);
+            self.record_changes(&changes, now);
+            (next, changes)
+        });
+        self.emit(&changes);
         let chosen = match next {
             Ok(chosen) => chosen,
             Err(instead) => return instead,
         };
-        let Some(dispatch) = chosen.dispatch(&published) else {
-            let why = GiveUp::NoTarget(Outage::default());
-            return NextStep::Stop(Stop { why, retry_at: None, explanation: None });
+        let dispatch = match chosen.dispatch(&published) {
+            Ok(dispatch) => dispatch,
+            Err(route) => {
+                self.abandon(&route);
+                let why = GiveUp::NoTarget(Outage::default());
+                return NextStep::Stop(Stop { why, retry_at: None, explanation: None });
+            }
         };
-        self.recent().record_attempt(now, &dispatch.stamp.bytes);
+        self.recent().record_stamp(now, &dispatch.stamp.bytes);
         NextStep::Send(dispatch)
     }
 
@@ -83,8 +96,9 @@ impl SharedBroker {
             if generation == state.broker.config_generation() {
                 let now = self.now();
                 let done = act(&mut state, &read, now);
-                let published = self.publish_settings(&state, generation).map_or(published, Guard::from_inner);
-                return (done, published, now);
+                self.publish_settings(&state, generation);
+                // Under the lock: the settings and the mode by which the choice was made.
+                return (done, self.0.published.load(), now);
             }
             self.publish_settings(&state, generation);
         }
@@ -102,6 +116,7 @@ mod tests {
     use std::time::Duration;
 
     use balancer::broker::{Broker, BrokerSettings, Command, OperatorCommand, RouterSettings};
+    use balancer::strategy::{Condition, Field, Policy, Query, TargetKind, Test};
     use gecholog_protocol::{Message, ReplicaIdentity};
     use types::mode::OperatingMode;
     use types::router::RouterPath;
@@ -110,13 +125,65 @@ mod tests {
     use crate::admin::AdminCommand;
     use crate::clock::Clock;
 
+    fn path(text: &str) -> RouterPath {
+        RouterPath::parse(text).unwrap()
+    }
+
+    fn handle(settings: BrokerSettings) -> SharedBroker {
+        let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
+        SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ())
+    }
+
+    fn of_two() -> BrokerSettings {
+        BrokerSettings::flat(path("/in/"), vec![path("/a/"), path("/b/")], RouterSettings::default())
+    }
+
+    #[test]
+    fn a_command_that_sets_the_mode_decides_how_the_next_request_is_answered() {
+        let handle = handle(of_two());
+        let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
+        let answered = || String::from_utf8(handle.route(&message.request().unwrap()).0).unwrap();
+        let (by, reason) = ("test".to_owned(), String::new());
+        assert!(answered().starts_with(r#"{"gl_path":"#));
+        handle.execute(&AdminCommand::Mode { mode: OperatingMode::Observe, by, reason });
+        assert!(answered().starts_with(r#"{"broker":"#) && answered().contains(r#""would":"#));
+    }
+
+    /// What was missing is said where it may be why nothing matched, and not where nothing could have.
+    #[test]
+    fn a_request_that_gets_no_router_stands_among_the_decisions_with_what_it_lacks() {
+        let condition = Condition {
+            query: Query::Field(Field::parse("params.user").unwrap(), vec![Test::Eq("x".into())]),
+            then: 0,
+        };
+        let mut settings = of_two();
+        if let TargetKind::Branch { mode, .. } = &mut settings.pools[0].root.kind {
+            *mode = Policy::Conditional { conditions: [condition].into(), default: None };
+        }
+        let handle = handle(settings);
+        let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
+        let decided = || {
+            let (answer, lacking) = handle.route(&message.request().unwrap());
+            let last = handle.recent_decisions(|recent| recent.decisions.newest(0, 1).1[0].object().to_owned());
+            assert!(answer.is_empty());
+            (lacking, last)
+        };
+        assert_eq!(
+            decided(),
+            (Some(Degradation::NoBody), r#"{"pool":"/in/","why":"nothing for this request"}"#.into())
+        );
+        for router in ["/a/", "/b/"] {
+            let (by, reason) = ("test".to_owned(), String::new());
+            let command = OperatorCommand { command: Command::Drain(path(router)), until: None, by, reason };
+            handle.execute(&AdminCommand::Broker(command));
+        }
+        assert_eq!(decided(), (None, r#"{"pool":"/in/","why":"nothing may serve"}"#.into()));
+    }
+
     /// Settings that time changes while a request is answered are those by which the next one is read.
     #[test]
     fn a_weight_that_expires_leaves_requests_answered() {
-        let path = |text: &str| RouterPath::parse(text).unwrap();
-        let settings = BrokerSettings::flat(path("/in/"), vec![path("/a/"), path("/b/")], RouterSettings::default());
-        let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
-        let handle = SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ());
+        let handle = handle(of_two());
         let generation = || handle.lock().broker.config_generation();
         let weight = Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight: Some(0.5) };
         let until = Some(handle.now().after(Duration::from_nanos(1)));

@@ -43,7 +43,9 @@ struct Inner {
     state: OwnCacheLines<Mutex<SharedState>>,
     clock: Clock,
     on_event: fn(&BrokerEvent),
+    /// What is read without the lock.
     published: ArcSwap<Published>,
+    /// May be locked while `state` is, and never the other way round.
     recent: OwnCacheLines<Mutex<RecentDecisions>>,
     deadline_moved: Notify,
     /// A target may serve that may not have before.
@@ -155,7 +157,7 @@ impl SharedBroker {
         }
     }
 
-    /// Reads recent decisions and changes; `read` runs under the lock and copies at most [`MAX_COPIED`] entries.
+    /// Reads recent decisions and changes; `read` runs under a lock of theirs and copies at most [`MAX_COPIED`] entries.
     pub fn recent_decisions<T>(&self, read: impl FnOnce(&RecentDecisions) -> T) -> T {
         read(&self.recent())
     }
@@ -264,32 +266,38 @@ impl SharedBroker {
         let (before, generation) = (state.broker.next_deadline(), state.broker.config_generation());
         let applied = apply(&mut state);
         self.publish_settings(&state, generation);
+        if !applied.changes.is_empty() {
+            self.record_changes(&applied.changes, self.now());
+        }
         let after = state.broker.next_deadline();
         drop(state);
         if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
             self.0.deadline_moved.notify_one();
         }
-        self.emit(&applied.changes, self.now());
+        self.emit(&applied.changes);
         applied
     }
 
-    /// What is published where the settings have changed. Before the lock is released, because [`SharedBroker::with_read`] waits for
-    /// those in force. Settings change by time too: when an operator's weight expires.
-    fn publish_settings(&self, state: &SharedState, published: u64) -> Option<Arc<Published>> {
-        (state.broker.config_generation() != published).then(|| self.publish(state))
-    }
-
-    fn publish(&self, state: &SharedState) -> Arc<Published> {
-        let published = state.published();
-        self.0.published.store(Arc::clone(&published));
-        published
-    }
-
-    fn emit(&self, changes: &[BrokerEvent], now: BrokerTime) {
-        if changes.is_empty() {
-            return;
+    /// Before the lock is released, because [`SharedBroker::with_read`] waits for the settings in force. They change by time too:
+    /// when an operator's weight expires.
+    fn publish_settings(&self, state: &SharedState, published: u64) {
+        if state.broker.config_generation() != published {
+            self.publish(state);
         }
-        self.recent().record_changes(now, changes);
+    }
+
+    fn publish(&self, state: &SharedState) {
+        self.0.published.store(state.published());
+    }
+
+    /// Under the broker's lock, so that they stand in the order in which they happened. There are few.
+    fn record_changes(&self, changes: &[BrokerEvent], now: BrokerTime) {
+        if !changes.is_empty() {
+            self.recent().record_changes(now, changes);
+        }
+    }
+
+    fn emit(&self, changes: &[BrokerEvent]) {
         for change in changes {
             self.0.counts.change(change);
             (self.0.on_event)(change);

@@ -62,7 +62,7 @@ pub struct Stop {
 #[derive(Debug)]
 pub struct Dispatch {
     pub route: Route,
-    /// A copy of the attempt's own.
+    /// Shares no count of references with other calls (see [`RouterPath::unshared`]).
     pub router: RouterPath,
     /// What the target changes in the request's body.
     pub patch: Arc<Patch>,
@@ -83,15 +83,20 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    /// Ready to be made; `None` if the settings in force do not have the target.
-    pub(super) fn dispatch(self, published: &Published) -> Option<Box<Dispatch>> {
+    /// Ready to be made.
+    ///
+    /// # Errors
+    /// The choice again, if what is published does not describe its target.
+    pub(super) fn dispatch(self, published: &Published) -> Result<Box<Dispatch>, Box<Route>> {
         let Self { route, client_pool, counts_tokens } = self;
-        let pool = client_pool.as_ref().or_else(|| published.ingresses.description(route.pool))?;
-        let router = pool.path(route.router())?.unshared();
+        let pool = client_pool.as_ref().or_else(|| published.ingresses.description(route.pool));
+        let Some((pool, router)) = pool.and_then(|pool| Some((pool, pool.path(route.router())?.unshared()))) else {
+            return Err(Box::new(route));
+        };
         let patch = pool.patch(&route).cloned().unwrap_or_default();
         let retry_on = pool.retry_on(&route).cloned();
         let stamp = stamping::written(&published.signature, pool, &route);
-        Some(Box::new(Dispatch { router, patch, retry_on, counts_tokens, stamp, route }))
+        Ok(Box::new(Dispatch { router, patch, retry_on, counts_tokens, stamp, route }))
     }
 }
 
@@ -104,7 +109,7 @@ pub struct Routed {
     pub explanation: Option<String>,
 }
 
-/// What is read without the lock. Replaced under it, whenever it changes.
+/// What is read without the lock. Replaced under it by [`SharedBroker::publish`](super::SharedBroker), whenever it changes.
 #[derive(Debug)]
 pub(super) struct Published {
     /// By which requests are read before the lock is taken, and decisions described after it was released.

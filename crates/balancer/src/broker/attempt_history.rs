@@ -258,7 +258,7 @@ impl Broker {
     /// A call of the relay to a candidate.
     #[inline]
     pub(super) fn route(&self, pool: PoolId, chosen: Candidate, kind: RouteKind) -> Route {
-        let cause = if kind == RouteKind::Normal { None } else { self.cause(chosen.router) };
+        let cause = self.cause(chosen.router, kind);
         Route {
             number: self.decisions,
             pool,

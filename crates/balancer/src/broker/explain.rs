@@ -1,6 +1,6 @@
 //! Decisions as text: which router and why, and which routers were not eligible and until when. Slow.
 
-use super::{Broker, Decision, Pass, Pool};
+use super::{Broker, Decision, Pass, Pool, Route, RouteKind};
 use crate::strategy::{Ineligible, PickReason, PickStep};
 use types::outcome::Cause;
 use types::router::{RouterId, RouterPath};
@@ -10,7 +10,7 @@ use types::transition::HealthState;
 const MAX_LISTED_ROUTERS: usize = 20;
 
 impl Broker {
-    /// A decision as text. Slow; for the command line and the page.
+    /// A decision as text, with the routers that could not be chosen instead, at most [`MAX_LISTED_ROUTERS`] of them. Slow.
     pub fn explain(&self, decision: &Decision) -> String {
         let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
         let passed = |pool| self.pool(pool).map(|pool| self.passed(pool, None)).unwrap_or_default();
@@ -30,18 +30,18 @@ impl Broker {
                 };
                 let p = route.chosen.p.map(|p| format!(" (p {p:.3})")).unwrap_or_default();
                 let (why, state) = (pool.tree().details().why(&route.chosen.why), description.caveat(route));
-                let passed = self.passed(pool, Some(router));
-                let skipped_for_limits = self
-                    .skipped_for_limits(pool, route)
-                    .map(|(router, exceeded)| format!("; not {router} (no room: {exceeded})"));
-                let skipped_for_limits: String = skipped_for_limits.collect();
-                format!("{} -> {router}{p}: {why:#}{state}{passed}{skipped_for_limits}", pool.ingress())
+                let passed = self.passed(pool, Some(route));
+                format!("{} -> {router}{p}: {why:#}{state}{passed}", pool.ingress())
             }
         }
     }
 
-    /// Why a router does not simply serve.
-    pub(super) fn cause(&self, router: RouterId) -> Option<Cause> {
+    /// What is wrong with a router that is chosen in this way; `None` if it simply serves.
+    #[inline]
+    pub(super) fn cause(&self, router: RouterId, kind: RouteKind) -> Option<Cause> {
+        if kind == RouteKind::Normal {
+            return None;
+        }
         match self.routers.get(router)?.health().state() {
             HealthState::Probing { cause } | HealthState::Cooling { cause, .. } => Some(cause),
             HealthState::Serving => None,
@@ -53,8 +53,13 @@ impl Broker {
         pool.tree().ineligible().filter_map(|(router, why)| Some((self.path(router)?, self.ineligibility(router, why))))
     }
 
-    fn passed(&self, pool: &Pool, chosen: Option<&RouterPath>) -> String {
-        let mut others = self.ineligible_routers(pool).filter(|(router, _)| Some(*router) != chosen);
+    /// Those that could not be chosen instead, by their health and by their limits.
+    fn passed(&self, pool: &Pool, chosen: Option<&Route>) -> String {
+        let router = chosen.and_then(|route| self.path(route.router()));
+        let ineligible = self.ineligible_routers(pool).filter(|(other, _)| Some(*other) != router);
+        let skipped = chosen.into_iter().flat_map(|route| self.skipped_for_limits(pool, route));
+        let skipped = skipped.map(|(other, exceeded)| (other, format!("no room: {exceeded}")));
+        let mut others = ineligible.chain(skipped);
         let listed = others.by_ref().take(MAX_LISTED_ROUTERS);
         let listed: String = listed.map(|(router, why)| format!("; not {router} ({why})")).collect();
         listed + if others.next().is_some() { "; and others" } else { "" }

@@ -224,6 +224,7 @@ impl Broker {
     /// Whether a failed request is itself at fault, or says nothing new (the `poison` setting). When the fault is found
     /// out, the ejections that it caused are undone.
     pub(super) fn is_at_fault(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) -> bool {
+        // A success only clears requests that failed, or shows that they are at fault.
         if outcome.class == Class::Success && self.suspects.len() == 0 {
             return false;
         }

@@ -74,6 +74,7 @@ impl Broker {
         if matches!(route.kind, RouteKind::Normal | RouteKind::Probe) {
             route.kind = self.kind(other.router);
         }
+        route.cause = self.cause(other.router, route.kind);
         route.reservation.limit = LimitVerdict::Diverted(first, exceeded);
         route.chosen = Candidate { p: None, ..other };
     }

@@ -33,7 +33,7 @@ pub type PickPath = SmallVec<[PickStep; 4]>;
 pub struct PickStep {
     pub branch: NodeId,
     pub reason: PickReason,
-    /// How many of its children served then.
+    /// How many of its children served then; 0 for affinity, which does not choose among them.
     pub serving: u16,
 }
 

@@ -161,13 +161,14 @@ pub struct CallFacts<'a> {
     /// The answer leaves open whether its refusal is about the key or about this request.
     pub leaves_key_open: bool,
     pub transport_failure: Option<TransportFailure>,
-    /// Whether the call makes something, as far as that is known: no other success shows anything.
+    /// See [`Request::is_generation`](crate::request::Request::is_generation); true where that is not known.
     pub is_generation: bool,
 }
 
 impl<'a> CallObservation<'a> {
+    /// What it says for its outcome; what its source does not say is as if there were nothing to say.
     pub fn facts(&self) -> CallFacts<'a> {
-        let unknown = |answer, details| CallFacts {
+        let plain = |answer, details| CallFacts {
             answer,
             details,
             started: None,
@@ -179,21 +180,21 @@ impl<'a> CallObservation<'a> {
         };
         match *self {
             Self::Message(message) | Self::OneRow(message) => {
-                CallFacts { started: message.started, ..unknown(&message.answer, &CallDetails::NONE) }
+                CallFacts { started: message.started, ..plain(&message.answer, &CallDetails::NONE) }
             }
             Self::Log { entry, .. } => CallFacts {
                 started: entry.started,
                 stopped: entry.stopped,
                 key: if entry.clients_key { Some(NamedBy::Client) } else { None },
                 is_generation: !entry.makes_nothing,
-                ..unknown(&entry.answer, &entry.details)
+                ..plain(&entry.answer, &entry.details)
             },
             Self::Attempt(attempt) => CallFacts {
                 key: attempt.key,
                 leaves_key_open: attempt.leaves_key_open,
                 transport_failure: attempt.transport_failure,
                 is_generation: attempt.is_generation,
-                ..unknown(&attempt.answer, &attempt.details)
+                ..plain(&attempt.answer, &attempt.details)
             },
         }
     }

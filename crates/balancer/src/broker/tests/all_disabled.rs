@@ -352,7 +352,7 @@ fn a_share_grows_with_the_ramp() {
 
 /// It is part of answers to clients, and made under the lock.
 #[test]
-fn a_decision_in_words_is_no_longer_for_many_routers() {
+fn an_explanation_does_not_grow_with_the_routers() {
     let mut harness = all_out(300, WhenAllDisabled::Pass);
     let decision = harness.decide(at(10_000));
     let emitted = harness.broker.explain(&decision);

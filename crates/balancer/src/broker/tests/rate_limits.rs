@@ -214,6 +214,19 @@ fn it_is_said_who_had_no_room_and_for_what() {
 }
 
 #[test]
+fn a_call_that_is_diverted_to_a_router_on_probation_says_what_is_wrong_with_it() {
+    let mut harness = harness(Policy::Fallback, &[rpm(1), None]);
+    let failed = log("/azure/r1/", 500, "D_1_1_0", 0, 5);
+    harness.learn(&failed, at(10));
+    let minute_11 = 11 * 60_000;
+    harness.route(&INGRESS, minute_11);
+    let route = harness.route(&INGRESS, minute_11 + 1);
+    let reason = harness.broker.description(route.pool).unwrap().reason(&route).to_string();
+    let expected = "first in order, 2 of 2 serve; instead of /azure/r0/, no room: rpm; on probation (answered 500)";
+    assert_eq!((route.kind, reason.as_str()), (RouteKind::Probe, expected));
+}
+
+#[test]
 fn only_tokens_need_the_body_and_a_reload_keeps_what_is_known() {
     let needs = |rate_limit| {
         let mut harness = harness(Policy::LoadBalance, &[None, rate_limit]);

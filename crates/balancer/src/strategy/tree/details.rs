@@ -42,7 +42,8 @@ impl TreeDetails {
                 Some(Box::new(BranchDetails { mode: mode.clone(), children: targets.len() }))
             }
         };
-        let Target { name, patch, retry_on, .. } = target.clone();
+        let Target { name, patch, retry_on, .. } = target;
+        let (name, patch, retry_on) = (name.clone(), Arc::clone(patch), retry_on.clone());
         self.0.push(NodeDetails { name, patch, retry_on, branch });
     }
 
