@@ -159,7 +159,7 @@ def check(page, complaints):
     before = page.locator("#replica").inner_text()
     assert not odd(complaints), complaints
     want("stop")
-    expect(page.locator("#trouble")).to_contain_text("does not answer")
+    expect(page.locator("#trouble")).to_contain_text("has not answered since")
     want("start")
     expect(page.locator("#link")).to_have_text("live")
     expect(page.locator("#replica")).not_to_have_text(before)

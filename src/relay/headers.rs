@@ -75,9 +75,16 @@ const OF_WAYS: [&str; 2] = ["cf-", "x-forwarded-"];
 /// What a client says to Cloudflare's AI gateway, which may be a target, begins like what Cloudflare's edge says.
 const OF_AI_GATEWAY: &str = "cf-aig-";
 
-/// Whether a header speaks of a client's page or of its way here, and so goes to no target with an address.
-pub(super) fn is_of_way_here(name: &HeaderName) -> bool {
+/// What a client proves itself by to Cloudflare's edge before a target, and to Google, whose keys may be for certain pages.
+const OF_CLIENTS_KEY: [&str; 4] = ["cf-access-client-id", "cf-access-client-secret", "cf-access-token", "referer"];
+
+/// Whether a header speaks of a client's page or of its way here, and so goes to no target with an address; `forwards`: but for what
+/// belongs to the client's own key.
+pub(super) fn is_of_way_here(name: &HeaderName, forwards: bool) -> bool {
     let text = name.as_str();
+    if forwards && OF_CLIENTS_KEY.contains(&text) {
+        return false;
+    }
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
     // Few headers begin with one of these letters.
     match text.as_bytes().first() {
@@ -160,11 +167,16 @@ mod tests {
             "True-Client-IP",
             "Via",
         ] {
-            assert!(is_of_way_here(&name.parse().unwrap()), "{name}");
+            assert!(is_of_way_here(&name.parse().unwrap(), false), "{name}");
         }
         for name in ["HTTP-Referer", "cf-aig-metadata", "Accept", "Security", "X-Title", "anthropic-beta", "cf"] {
-            assert!(!is_of_way_here(&name.parse().unwrap()), "{name}");
+            assert!(!is_of_way_here(&name.parse().unwrap(), false), "{name}");
         }
+        for name in ["Referer", "CF-Access-Client-Id", "CF-Access-Client-Secret", "cf-access-token"] {
+            let kept = [true, false].map(|forwards| !is_of_way_here(&name.parse().unwrap(), forwards));
+            assert_eq!(kept, [true, false], "{name}");
+        }
+        assert!(is_of_way_here(&"cf-access-jwt-assertion".parse().unwrap(), true));
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl HoldUntil {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
         // What names no type may be an error in JSON.
         let is_untyped = headers.media_type().is_none() && asked.protocol != Protocol::Generic;
-        let is_whole = (headers.is_json() || is_untyped) && is_readable(headers);
+        // A growing array that cannot be read, as where it is compressed, is passed on as it comes.
+        let is_whole = (headers.is_json() || is_untyped) && is_readable(headers) && !asked.grows;
         if is_error(status) {
             Self::End
         } else if is_stream {

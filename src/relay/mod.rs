@@ -173,7 +173,7 @@ pub struct RelayLimits {
     pub calls: usize,
     /// Open connections of clients; more wait to be accepted. Default 4,096.
     pub connections: usize,
-    /// For each 16 KB of a request's body, and between two parts of an answer that a client reads: `BROKER_RELAY_PATIENCE`.
+    /// For each 256 KB of a request's body, and between two parts of an answer that a client reads: `BROKER_RELAY_PATIENCE`.
     /// Default 60 s.
     pub patience: Duration,
     /// How long calls in progress may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within

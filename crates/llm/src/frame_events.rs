@@ -29,6 +29,8 @@ pub(crate) struct ReadFrames<'a> {
     pub(crate) any: bool,
     /// The bytes of those whose form is unknown, or known by their usage alone.
     pub(crate) others: usize,
+    /// Converse's last frame with content came, whatever a translation would make of it.
+    pub(crate) ended: bool,
 }
 
 impl Default for FrameEvents {
@@ -48,7 +50,7 @@ impl FrameEvents {
     pub(crate) fn push(&mut self, part: &[u8]) -> ReadFrames<'_> {
         let Self { frames, converse, chunks, written, .. } = self;
         written.clear();
-        let (mut any, mut others) = (false, 0);
+        let (mut any, mut others, mut ended) = (false, 0, false);
         let mut take = |frame: Frame<'_>| match frame.text(":event-type") {
             Some(bedrock_invoke::CHUNK) => bedrock_invoke::write_event(frame, written).or_else(|broken| {
                 others += frame.payload.len();
@@ -64,12 +66,13 @@ impl FrameEvents {
         // What cannot be read says nothing.
         let read = frames.push(part, |frame| {
             any = true;
+            ended |= frame.text(":event-type") == Some("messageStop");
             let _ = take(frame);
         });
         if read.is_err() {
             (any, others) = (true, others + part.len());
         }
-        ReadFrames { events: written, any, others }
+        ReadFrames { events: written, any, others, ended }
     }
 
     /// What Converse has counted.

@@ -55,6 +55,8 @@ pub enum StreamEnd {
 #[derive(Debug)]
 pub struct StreamState {
     form: Form,
+    /// The protocol of the request.
+    asked: Protocol,
     /// It ended in the middle of an event.
     ended_within_event: bool,
     pub(crate) seen: StreamSummary,
@@ -76,6 +78,8 @@ pub(crate) struct StreamSummary {
     pub(crate) finished: bool,
     /// The protocol's last event came (`[DONE]` and its kin).
     done: bool,
+    /// The last line of a known form came (Ollama's, Cohere's).
+    pub(crate) last_line: bool,
     error: Option<ErrorClass>,
     /// What the error says, at most [`MAX_ERROR_BODY_BYTES`].
     error_body: Vec<u8>,
@@ -93,7 +97,8 @@ impl StreamState {
     }
 
     fn of_form(protocol: Protocol, form: Form) -> Self {
-        Self { form, ended_within_event: false, seen: StreamSummary { protocol, ..StreamSummary::default() } }
+        let seen = StreamSummary { protocol, ..StreamSummary::default() };
+        Self { form, asked: protocol, ended_within_event: false, seen }
     }
 
     /// The stream that an answer with these headers is, if it is one that can be read. `grows`: JSON that answers this request is an
@@ -134,11 +139,14 @@ impl StreamState {
         self.ended_within_event |= !self.form.is_between_events();
         let seen = &mut self.seen;
         self.form.finish(seen);
-        // Lines may be results, of which there may be none.
-        let may_be_empty = matches!(self.form, Form::Lines(_)) && seen.protocol == Protocol::Generic;
+        // Lines of no known form are results of whatever kind, of which there may be none; one that is too long may be the last.
+        let is_whole = match &self.form {
+            Form::Lines(lines) => lines.is_unread() || (seen.protocol == Protocol::Generic && !seen.shown),
+            _ => false,
+        };
         if let Some(error) = seen.error {
             StreamEnd::Failed(error)
-        } else if seen.finished || seen.done || (may_be_empty && seen.events == 0) {
+        } else if seen.finished || seen.done || is_whole {
             StreamEnd::Complete
         } else if !seen.content {
             StreamEnd::Failed(if seen.events == 0 { ErrorClass::EmptyAnswer } else { ErrorClass::BrokenAnswer })
@@ -180,11 +188,13 @@ impl StreamState {
         self.seen.finished || self.seen.done
     }
 
-    /// Whether nothing but white space may follow: the protocol's last event or line came, and no error. A reason for the end is not
-    /// the last event: of several answers in one stream each has one, and Gemini's models have sent one in each chunk.
-    pub const fn is_over(&self) -> bool {
-        let ends_with_reason = matches!(self.form, Form::Lines(_));
-        self.seen.error.is_none() && (self.seen.done || (ends_with_reason && self.seen.finished))
+    /// Whether nothing but white space may follow: the last event of the request's protocol came, or the last line, and no error. A
+    /// reason for the end is not the last event: of several answers in one stream each has one, and Gemini's models have sent one in
+    /// each chunk. Where the request's protocol is unknown, several answers may follow each other.
+    pub fn is_over(&self) -> bool {
+        let seen = &self.seen;
+        let is_last_event = seen.done && self.asked != Protocol::Generic && self.asked == seen.protocol;
+        seen.error.is_none() && (is_last_event || seen.last_line)
     }
 
     /// The protocol: the one of the request until an event shows another.

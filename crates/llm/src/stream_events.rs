@@ -340,7 +340,13 @@ fn error_of_unknown_form(seen: &StreamSummary, data: &[u8]) -> Option<ErrorClass
     if seen.content || seen.protocol() == Protocol::Generic {
         return None;
     }
-    foreign_error(RawJson::parse(data).ok()?, false)
+    let value = RawJson::parse(data).ok()?;
+    // A word as code may be a state, such as `queued`, that content follows, unless it is known as that of an error.
+    let [code, success, error_code, status, detail, errors] =
+        value.pick(["code", "success", "error_code", "status", "detail", "errors"]);
+    let is_error = code.is_some_and(|code| code.unsigned().is_some())
+        || [success, error_code, status, detail, errors].iter().any(Option::is_some);
+    foreign_error(value, false).filter(|class| is_error || *class != ErrorClass::ServerError)
 }
 
 /// The length of a value, in bytes between its quotes.

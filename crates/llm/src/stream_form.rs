@@ -5,6 +5,7 @@ use crate::ErrorClass;
 use crate::error_class::classify_error_body;
 use crate::frame_events::FrameEvents;
 use crate::json::RawJson;
+use crate::protocol::Protocol;
 use crate::sse::{EventTooLarge, MAX_EVENT_BYTES, Parser};
 use crate::stream::StreamSummary;
 use crate::stream_events as events;
@@ -24,7 +25,13 @@ impl Form {
     pub(crate) fn push(&mut self, bytes: &[u8], seen: &mut StreamSummary) {
         match self {
             Self::Events(parser) => parser.push(bytes, |event| seen.take(event)),
-            Self::Lines(lines) => lines.push(bytes, |bytes| line(seen, bytes)),
+            Self::Lines(lines) => {
+                lines.push(bytes, |bytes| line(seen, bytes));
+                if lines.is_unread() && !seen.content {
+                    seen.came();
+                    seen.content(MAX_EVENT_BYTES);
+                }
+            }
             Self::Frames(frames, parser) => {
                 let read = frames.push(bytes);
                 if read.any {
@@ -34,6 +41,7 @@ impl Form {
                 if read.others > 0 {
                     seen.content(read.others);
                 }
+                seen.finished |= read.ended;
                 seen.set_counts(frames.counts());
             }
             Self::Array(elements) => elements.push(bytes, |element| take_element(seen, element)),
@@ -45,7 +53,8 @@ impl Form {
         match self {
             Self::Events(parser) | Self::Frames(_, parser) => std::mem::take(parser).finish(|event| seen.take(event)),
             Self::Lines(lines) => lines.finish(|bytes| line(seen, bytes)),
-            Self::Array(_) => {}
+            // Not every model says a reason for the end.
+            Self::Array(elements) => seen.finished |= elements.closed && seen.content,
         }
     }
 
@@ -71,14 +80,17 @@ fn line(seen: &mut StreamSummary, line: &[u8]) {
     };
     let [error, done, is_finished] = object.pick(["error", "done", "is_finished"]);
     if error.is_some_and(|error| !error.is_blank()) {
-        // Another field is a result, of which one may have failed.
-        return if is_only_error(object) {
+        // Another field is a result, of which one may have failed; so is an object beside a status, where any API may have answered.
+        let may_be_result =
+            seen.protocol() == Protocol::Generic && !error.is_some_and(|error| error.bytes().starts_with(b"\""));
+        return if is_only_error(object) && !may_be_result {
             seen.fail(classify_error_body(line), line)
         } else {
             seen.content(line.len())
         };
     }
-    if let Some(done) = done.filter(|done| matches!(done.bytes(), b"true" | b"false")) {
+    let is_ollamas = object.pick(["model", "message", "response"]).iter().any(Option::is_some);
+    if let Some(done) = done.filter(|done| is_ollamas && matches!(done.bytes(), b"true" | b"false")) {
         ollama(seen, object, done.is_true());
     } else if let Some(finished) = is_finished {
         cohere(seen, object, finished.is_true());
@@ -115,7 +127,7 @@ fn ollama(seen: &mut StreamSummary, object: RawJson<'_>, done: bool) {
         seen.content(events::length(text));
     }
     if done {
-        seen.finished = true;
+        (seen.finished, seen.last_line) = (true, true);
     }
 }
 
@@ -132,7 +144,7 @@ fn cohere(seen: &mut StreamSummary, object: RawJson<'_>, finished: bool) {
     if reason.is_some_and(|reason| reason.is_text("ERROR")) {
         return seen.fail(ErrorClass::ServerError, object.bytes());
     }
-    seen.finished = true;
+    (seen.finished, seen.last_line) = (true, true);
 }
 
 fn take_element(seen: &mut StreamSummary, element: Result<&[u8], EventTooLarge>) {
@@ -160,12 +172,15 @@ pub(crate) struct Elements {
     element: Vec<u8>,
     /// It is too large to be kept.
     skipping: bool,
+    /// The end of the array came.
+    closed: bool,
 }
 
 impl Elements {
     fn push(&mut self, bytes: &[u8], mut visit: impl FnMut(Result<&[u8], EventTooLarge>)) {
         for byte in bytes {
             if self.depth == 0 && *byte != b'{' {
+                self.closed |= *byte == b']';
                 continue;
             }
             if !self.skipping {

@@ -459,10 +459,12 @@ fn an_error_of_an_unknown_form_before_any_content() {
 #[test]
 fn a_stream_is_over_at_the_last_event_of_its_protocol() {
     for (stream, protocol, _, _) in good() {
-        let mut state = StreamState::new(Protocol::Generic);
+        let [mut state, mut unknown] = [protocol, Protocol::Generic].map(StreamState::new);
         let events = events(stream);
         for (number, event) in events.iter().enumerate() {
             state.push(event.as_bytes());
+            unknown.push(event.as_bytes());
+            assert!(!unknown.is_over(), "several answers may follow each other: {event}");
             // Gemini has none.
             let is_last = number + 1 == events.len() && protocol != Protocol::Gemini;
             assert_eq!(state.is_over(), is_last, "{event}");
@@ -476,6 +478,46 @@ fn a_stream_is_over_at_the_last_event_of_its_protocol() {
     assert!(!lines.is_over());
     lines.push(b"{\"response\":\"\",\"done\":true}\n");
     assert!(lines.is_over());
+    let mut items = of_type(Protocol::Generic, "application/x-ndjson");
+    items.push(b"{\"title\":\"Buy milk\",\"done\":true}\n");
+    assert!(!items.is_over(), "a list of whatever is done");
+    assert_eq!(items.finish(), StreamEnd::Complete);
+}
+
+#[test]
+fn lines_of_an_unknown_kind_are_results() {
+    for lines in [
+        "{\"title\":\"x\",\"done\":false}\n",
+        "{\"index\":0,\"embedding\":[0.1],\"usage\":{\"total_tokens\":3}}\n",
+        "{\"error\":{\"message\":\"x\"},\"status\":400}\n{\"id\":2}\n",
+    ] {
+        let mut stream = of_type(Protocol::Generic, "application/x-ndjson");
+        stream.push(lines.as_bytes());
+        assert_eq!((stream.finish(), stream.error()), (StreamEnd::Complete, None), "{lines}");
+    }
+}
+
+#[test]
+fn what_is_too_long_to_be_read_may_be_the_end() {
+    let long = "x".repeat(2 << 20);
+    let mut lines = of_type(Protocol::Generic, "application/x-ndjson");
+    lines.push(b"{\"response\":\"Hi\",\"done\":false}\n");
+    lines.push(format!("{{\"response\":\"\",\"done\":true,\"context\":\"{long}\"}}\n").as_bytes());
+    assert_eq!(lines.finish(), StreamEnd::Complete);
+    let text = |text: &str| format!("{{\"candidates\":[{{\"content\":{{\"parts\":[{{\"text\":\"{text}\"}}]}}}}]}}");
+    for (closed, expected) in [("]", StreamEnd::Complete), ("", StreamEnd::Truncated)] {
+        let headers = AnswerHeaders::read([(&b"content-type"[..], "application/json")]);
+        let mut array = StreamState::of_answer(Protocol::Gemini, &headers, true).unwrap();
+        array.push(format!("[{},{}{closed}", text("Hi"), text(&long)).as_bytes());
+        assert_eq!(array.finish(), expected, "{closed:?}");
+    }
+}
+
+#[test]
+fn a_word_that_is_no_error_is_none_before_content() {
+    let mut stream = StreamState::new(Protocol::OpenAiChat);
+    stream.push(b"data: {\"code\":\"queued\",\"message\":\"waiting\"}\n\n");
+    assert_eq!(stream.error(), None);
 }
 
 #[test]

@@ -84,6 +84,8 @@ pub(crate) struct LineUsage {
     line: Vec<u8>,
     /// The line is too long to be kept.
     skipping: bool,
+    /// So was the last one that had anything.
+    unread: bool,
 }
 
 impl LineUsage {
@@ -110,6 +112,7 @@ impl LineUsage {
     fn keep(&mut self, part: &[u8]) {
         self.skipping |= self.line.len() + part.len() > MAX_EVENT_BYTES;
         if self.skipping {
+            self.unread = true;
             self.line.clear();
         } else {
             self.line.extend_from_slice(part);
@@ -117,6 +120,7 @@ impl LineUsage {
     }
 
     fn take(&mut self, line: &[u8], visit: &mut impl FnMut(&[u8])) {
+        self.unread &= line.trim_ascii().is_empty();
         visit(line);
         if let Ok(object) = RawJson::parse(line) {
             self.objects.take(object);
@@ -127,6 +131,11 @@ impl LineUsage {
     pub(crate) fn finish(&mut self, mut visit: impl FnMut(&[u8])) {
         let line = std::mem::take(&mut self.line);
         self.take(&line, &mut visit);
+    }
+
+    /// Whether the last line that had anything is too long to be read.
+    pub(crate) const fn is_unread(&self) -> bool {
+        self.unread
     }
 
     /// Whether what came ends with a line.
