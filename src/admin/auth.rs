@@ -30,7 +30,7 @@ impl fmt::Debug for Token {
 pub struct MessageSignature {
     /// When it was signed, in nanoseconds since the Unix epoch.
     pub at: u64,
-    /// Never used before, at most [`MAX_NONCE_CHARS`] bytes.
+    /// Never used before, at most 64 bytes.
     pub nonce: String,
     /// The hash, in hexadecimal digits.
     pub mac: String,

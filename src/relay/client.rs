@@ -34,7 +34,7 @@ const MAX_IDLE_PER_HOST: usize = 256;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// The largest file of certificate authorities, in bytes; the system's own, with all there are, has a quarter of a megabyte.
-const LARGEST_AUTHORITIES: u64 = 4 << 20;
+const MAX_CA_FILE_BYTES: u64 = 4 << 20;
 
 /// After this long without a byte the system asks whether the peer is still there, so often, and so many times. With that, a
 /// target that vanished is found out although a whole answer may take minutes.
@@ -150,7 +150,7 @@ fn roots(authorities: Option<&Path>) -> Result<RootCertStore, ClientError> {
     let Some(path) = authorities else { return Ok(roots) };
     let fault = |source: Box<dyn Error + Send + Sync>| ClientError::Authorities { path: path.to_owned(), source };
     let mut found = false;
-    let pem = files::read(path, LARGEST_AUTHORITIES).map_err(|error| fault(error.into()))?;
+    let pem = files::read(path, MAX_CA_FILE_BYTES).map_err(|error| fault(error.into()))?;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| fault(error.into()))?;
         roots.add(certificate).map_err(|error| fault(error.into()))?;

@@ -3,7 +3,7 @@
 //!
 //! Of an error all is held back that comes within [`ERROR_BODY_WAIT`], since its status and headers say enough to ask another
 //! target; of a short answer that says its length, and of JSON or of what names no type, all; of a stream (events, lines of JSON, frames
-//! of AWS, a growing array) its preamble, up to the first event with content; of everything else the first byte. At most [`MAX_HELD_BYTES`] of any, and of streams and
+//! of AWS, a growing array) its preamble, up to the first event with content; of everything else the first byte. At most [`MAX_BUFFERED_BYTES`] of any, and of streams and
 //! of JSON without a length for no longer than the setting `hold`: then what came is passed on, which is no failure.
 
 use std::time::Duration;
@@ -20,9 +20,9 @@ use llm::{ErrorClass, Protocol, answer};
 use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 
+use super::buffered_parts::BufferedParts;
 use super::decoded::decoded;
 use super::exchange::AttemptTimeouts;
-use super::held::HeldBody;
 pub(super) use super::hold_until::answer_headers;
 use super::hold_until::{HoldUntil, is_error, stream_of};
 use super::outgoing::Translation;
@@ -30,7 +30,7 @@ use super::upstream_body::UpstreamBody;
 use types::outcome::{NamedBy, TransportFailure};
 
 /// The most that is held back of an answer, in bytes.
-pub(super) const MAX_HELD_BYTES: usize = 64 << 10;
+pub(super) const MAX_BUFFERED_BYTES: usize = 64 << 10;
 
 /// For the rest of an error the wait after its head is this, or `hold` where that is less: servers write the head and the body of an
 /// error at once, and another target may be able to answer.
@@ -132,7 +132,7 @@ impl UpstreamResponse {
             first_event_by: None,
             first_byte: Instant::now(),
         };
-        let mut held = HeldBody::default();
+        let mut held = BufferedParts::default();
         let mut read = answer.read(until, times, sent, &mut held).await;
         answer.held.extend(held.into_bytes());
         if read.is_err() && is_error(answer.head.status) {
@@ -189,7 +189,7 @@ impl UpstreamResponse {
         until: HoldUntil,
         times: AttemptTimeouts,
         sent: Option<Instant>,
-        held: &mut HeldBody,
+        held: &mut BufferedParts,
     ) -> Result<(), TransportFailure> {
         let hold_end = Instant::now() + times.hold;
         let error_end = is_error(self.head.status).then(|| Instant::now() + times.hold.min(ERROR_BODY_WAIT));
@@ -238,7 +238,7 @@ impl UpstreamResponse {
                 HoldUntil::Content => progress != Progress::Preamble,
                 HoldUntil::EndOrTime | HoldUntil::End => false,
             };
-            if enough || length >= MAX_HELD_BYTES {
+            if enough || length >= MAX_BUFFERED_BYTES {
                 return Ok(());
             }
         }

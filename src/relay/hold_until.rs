@@ -7,7 +7,7 @@ use llm::headers::AnswerHeaders;
 use llm::stream::StreamState;
 
 use super::decoded::is_readable;
-use super::hold::{AskedFor, MAX_HELD_BYTES};
+use super::hold::{AskedFor, MAX_BUFFERED_BYTES};
 use super::upstream_body::UpstreamBody;
 
 /// How much of an answer must be here before it is passed on.
@@ -29,7 +29,7 @@ impl HoldUntil {
         asked: AskedFor,
         is_stream: bool,
     ) -> Self {
-        let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_HELD_BYTES as u64);
+        let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_BUFFERED_BYTES as u64);
         // What names no type may be an error in JSON.
         let is_untyped = headers.media_type().is_none() && asked.protocol != Protocol::Generic;
         // A growing array that cannot be read, as where it is compressed, is passed on as it comes.

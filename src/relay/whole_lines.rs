@@ -7,13 +7,13 @@ use bytes::Bytes;
 use llm::sse::MAX_EVENT_BYTES;
 use memchr::memrchr2;
 
-use super::held::HeldBody;
+use super::buffered_parts::BufferedParts;
 
 /// The lines of one stream.
 #[derive(Debug, Default)]
 pub(super) struct WholeLines {
     /// The beginning of the current line.
-    kept: HeldBody,
+    kept: BufferedParts,
     kept_bytes: usize,
     /// The current line is too long to be kept, and goes on as it comes.
     is_passing: bool,

@@ -10,7 +10,7 @@ use types::transition::HealthState;
 const MAX_LISTED_ROUTERS: usize = 20;
 
 impl Broker {
-    /// A decision as text, with the routers that could not be chosen instead, at most [`MAX_LISTED_ROUTERS`] of them. Slow.
+    /// A decision as text, with the routers that could not be chosen instead, at most twenty of them. Slow.
     pub fn explain(&self, decision: &Decision) -> String {
         let ingress = |pool| self.pool(pool).map_or("?", |pool| pool.ingress().as_str());
         let passed = |pool| self.pool(pool).map(|pool| self.passed(pool, None)).unwrap_or_default();

@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::routers::Router;
-use super::{Broker, Decision, OUTCOME_DEDUP_CAPACITY, Pool, RouteKind, WhenAllDisabled};
+use super::{Broker, Decision, MAX_UNPAIRED, Pool, RouteKind, WhenAllDisabled};
 use crate::in_flight::MAX_CALL_DURATION;
 use crate::load::rate_limit::RateLimiter;
 use crate::strategy::{Candidates, PickContext, Tier};
@@ -148,7 +148,7 @@ pub(crate) fn disabled_routers_are_offered_only_if_configured(broker: &Broker) -
 
 /// The memory of failed requests is bounded.
 pub(crate) fn suspects_are_bounded(broker: &Broker) -> bool {
-    broker.suspects.len() <= super::poison::CAPACITY
+    broker.suspects.len() <= super::poison::MAX_SUSPECTS
 }
 
 /// The accounts of the rate limiter add up, and its reservations are bounded.
@@ -158,7 +158,7 @@ pub(crate) fn rate_limits_add_up(broker: &Broker) -> bool {
 
 /// Messages cannot make the deduplication grow without bound.
 pub(crate) fn outcome_dedup_is_bounded(broker: &Broker) -> bool {
-    broker.dedup.len() <= OUTCOME_DEDUP_CAPACITY + 2
+    broker.dedup.len() <= MAX_UNPAIRED + 2
 }
 
 /// Each router's count matches its calls in flight, and these are bounded.

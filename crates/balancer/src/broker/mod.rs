@@ -53,7 +53,7 @@ pub use ingresses::Ingresses;
 pub use input::BrokerInput;
 pub use operator::{Override, Weight};
 pub use outage::Outage;
-pub use outcome_dedup::CAPACITY as OUTCOME_DEDUP_CAPACITY;
+pub use outcome_dedup::MAX_UNPAIRED;
 pub use pool::{Pool, WhenAllDisabled};
 pub use router_stats::RouterStats;
 pub use selection_counts::{PassCounts, SelectionReason};
@@ -80,7 +80,7 @@ use types::transition::{BrokerEvent, HealthState, IgnoreReason, Transition};
 
 /// The soonest that a decision or an outcome sets a deadline, other than that of a router: a log or a message waits for its
 /// partner, rounded down to a quarter of a second.
-const SOONEST: Duration = Duration::from_millis(9_750);
+const MIN_PAIRING_DEADLINE: Duration = Duration::from_millis(9_750);
 
 /// What a path means to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +206,7 @@ impl Broker {
     pub fn commit_route(&mut self, route: &Route, now: BrokerTime) {
         self.count_choice(route, now);
         self.refresh();
-        self.nothing_due_before = self.nothing_due_before.min(now.after(SOONEST));
+        self.nothing_due_before = self.nothing_due_before.min(now.after(MIN_PAIRING_DEADLINE));
     }
 
     /// The events to publish since they were taken last, in order. [`Broker::apply`] takes them itself.
@@ -222,7 +222,7 @@ impl Broker {
         self.refresh();
         self.nothing_due_before = if is_call {
             let due = self.in_flight.next_deadline().unwrap_or(BrokerTime::MAX);
-            self.nothing_due_before.min(now.after(SOONEST)).min(due)
+            self.nothing_due_before.min(now.after(MIN_PAIRING_DEADLINE)).min(due)
         } else {
             self.next_deadline().unwrap_or(BrokerTime::MAX)
         };

@@ -3,7 +3,7 @@
 //! A message is early and knows little, a log is late and knows everything. Either may be lost, the log may overtake
 //! the message on another connection, and a client can make many requests share one transaction id. So this is no set
 //! of ids: each log cancels at most one message of the same transaction, router and status, in either order. An entry
-//! without a partner stays for [`WAIT`]. Every step takes constant time, and there are never more than [`CAPACITY`]
+//! without a partner stays for [`PAIRING_TIMEOUT`]. Every step takes constant time, and there are never more than [`MAX_UNPAIRED`]
 //! entries: beyond that the oldest leaves early.
 
 use std::collections::VecDeque;
@@ -19,11 +19,11 @@ use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 
 /// How long a message waits for its log, and a log for its message.
-pub(crate) const WAIT: Duration = Duration::from_secs(10);
+pub(crate) const PAIRING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Entries at most, about 4 MB: ten seconds at 1,600 a second. Beyond that the wait is shorter, and still a thousand
 /// times what a log takes.
-pub const CAPACITY: usize = 16_384;
+pub const MAX_UNPAIRED: usize = 16_384;
 
 /// What a message and its log have in common. The transaction id is kept as a 64-bit hash, 0 for "none", so the
 /// tables need no strong hash of their own.
@@ -254,7 +254,7 @@ impl OutcomeDedup {
 
     /// One message whose log did not arrive in time; logs without a message are dropped.
     pub(super) fn expire(&mut self, now: BrokerTime) -> Option<PendingOutcome> {
-        while self.queue.len() > CAPACITY || self.next_deadline().is_some_and(|due| due <= now) {
+        while self.queue.len() > MAX_UNPAIRED || self.next_deadline().is_some_and(|due| due <= now) {
             let (due, KeyDeadline { key, log }) = self.queue.pop_front()?;
             if let Some(waiting) = self.leave(key, log, due) {
                 return Some(waiting);
@@ -263,7 +263,7 @@ impl OutcomeDedup {
         None
     }
 
-    /// Entries without a partner, and entries that had one within the last [`WAIT`].
+    /// Entries without a partner, and entries that had one within the last [`PAIRING_TIMEOUT`].
     pub(super) fn len(&self) -> usize {
         self.queue.len()
     }
@@ -294,7 +294,7 @@ impl OutcomeDedup {
 
 /// Deadlines are rounded down to a quarter of a second, so that the clock advances for many of them at once.
 fn enqueue(queue: &mut VecDeque<(BrokerTime, KeyDeadline)>, entry: KeyDeadline, now: BrokerTime) -> BrokerTime {
-    let due = now.after(WAIT).rounded_down(Duration::from_millis(250));
+    let due = now.after(PAIRING_TIMEOUT).rounded_down(Duration::from_millis(250));
     queue.push_back((due, entry));
     due
 }

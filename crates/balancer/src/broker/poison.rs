@@ -21,11 +21,11 @@ use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
 
 /// How long a failed request is remembered.
-pub(super) const MEMORY: Duration = Duration::from_secs(60);
+pub(super) const SUSPECT_TTL: Duration = Duration::from_secs(60);
 /// Requests remembered, about 64 KB; beyond that the oldest leaves early.
-pub(super) const CAPACITY: usize = 256;
+pub(super) const MAX_SUSPECTS: usize = 256;
 /// Routers remembered of one request.
-const MAX_REFUSALS: usize = 16;
+const MAX_FAILURES_PER_REQUEST: usize = 16;
 /// Two requests that fail everywhere within this time are an outage.
 const OUTAGE_WINDOW: Duration = Duration::from_secs(10);
 
@@ -131,7 +131,7 @@ impl Suspects {
         let refusal = Refusal { router: outcome.router, at: now, stopped: outcome.stopped, tripped: None };
         self.forget(now);
         let Some(place) = self.0.iter().position(|suspect| suspect.payload == payload) else {
-            if self.0.len() == CAPACITY {
+            if self.0.len() == MAX_SUSPECTS {
                 self.0.pop_front();
             }
             self.0.push_back(Suspect { payload, refusals: SmallVec::from_slice(&[refusal]), blame: Blame::Open });
@@ -142,7 +142,7 @@ impl Suspects {
             Blame::Request => return Finding::Known,
             Blame::Outage => return Finding::Nothing,
             Blame::Open if known.is_refused_by(refusal.router) => return Finding::Repeated,
-            Blame::Open if known.refusals.len() < MAX_REFUSALS => known.refusals.push(refusal),
+            Blame::Open if known.refusals.len() < MAX_FAILURES_PER_REQUEST => known.refusals.push(refusal),
             Blame::Open => return Finding::Nothing,
         }
         if self.mark_outage(place, now) {
@@ -205,7 +205,7 @@ impl Suspects {
             .0
             .front()
             .and_then(|suspect| suspect.refusals.first())
-            .is_some_and(|first| first.at.after(MEMORY) <= now)
+            .is_some_and(|first| first.at.after(SUSPECT_TTL) <= now)
         {
             self.0.pop_front();
         }
@@ -458,10 +458,10 @@ mod tests {
         for n in 0..1_000_u32 {
             fail(&mut suspects, PayloadDigest::from_bytes(&n.to_be_bytes()), A, GoodStart::default(), 61);
         }
-        assert_eq!(suspects.len(), CAPACITY);
+        assert_eq!(suspects.len(), MAX_SUSPECTS);
         for router in 0..100 {
             fail(&mut suspects, bad(), RouterId(router), GoodStart::default(), 61);
         }
-        assert!(suspects.0.iter().all(|suspect| suspect.refusals.len() <= MAX_REFUSALS));
+        assert!(suspects.0.iter().all(|suspect| suspect.refusals.len() <= MAX_FAILURES_PER_REQUEST));
     }
 }

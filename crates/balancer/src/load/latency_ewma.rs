@@ -8,16 +8,16 @@ use types::outcome::{Class, Outcome};
 use types::time::BrokerTime;
 
 /// Time constant, in nanoseconds: after it a third of the old value is left.
-const DECAY: f64 = 10e9;
+const DECAY_TIME_CONSTANT_NANOS: f64 = 10e9;
 /// A failure counts as at least this slow, in seconds, so that fast errors do not attract calls.
-const FAILURE: f64 = 5.0;
+const MIN_FAILURE_LATENCY_SECONDS: f64 = 5.0;
 /// A failure counts as at least this many times slower than the average.
-const WORSE: f64 = 2.0;
+const FAILURE_LATENCY_FACTOR: f64 = 2.0;
 /// The slowest possible call, in seconds: the gateway ends it then.
-const SLOWEST: f64 = crate::in_flight::MAX_CALL_DURATION.as_secs() as f64;
+const MAX_LATENCY_SECONDS: f64 = crate::in_flight::MAX_CALL_DURATION.as_secs() as f64;
 /// The time before the first token, as a number of tokens. Without it an answer of one word would look twenty times
 /// slower than a page.
-const BEFORE_FIRST: f64 = 16.0;
+const FIRST_TOKEN_EQUIVALENT_TOKENS: f64 = 16.0;
 
 /// Latency, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,25 +30,37 @@ pub struct LatencyEwma {
 
 impl LatencyEwma {
     /// The slowest possible.
-    pub(crate) const SLOWEST: Self = Self { call: SLOWEST, token: Some(SLOWEST / BEFORE_FIRST) };
+    pub(crate) const MAX: Self =
+        Self { call: MAX_LATENCY_SECONDS, token: Some(MAX_LATENCY_SECONDS / FIRST_TOKEN_EQUIVALENT_TOKENS) };
 
     /// The sample of one outcome, given the average before it; `None` if it is no sample.
     pub(super) fn from_outcome(outcome: &Outcome, before: Option<Self>) -> Option<Self> {
-        let took = outcome.latency.map(|latency| latency.as_secs_f64().min(SLOWEST));
+        let took = outcome.latency.map(|latency| latency.as_secs_f64().min(MAX_LATENCY_SECONDS));
         match outcome.class {
             Class::Neutral => None,
             Class::Success => {
                 let call = took?;
                 Some(Self {
                     call,
-                    token: outcome.completion_tokens.map(|tokens| call / (tokens as f64 + BEFORE_FIRST)),
+                    token: outcome
+                        .completion_tokens
+                        .map(|tokens| call / (tokens as f64 + FIRST_TOKEN_EQUIVALENT_TOKENS)),
                 })
             }
             Class::Failure | Class::Overloaded | Class::RateLimited | Class::Refused => {
-                let least = took.unwrap_or(0.0).max(FAILURE);
-                let call = before.map_or(least, |before| least.max(before.call * WORSE)).min(SLOWEST);
-                let token = before.and_then(|before| before.token).unwrap_or(0.0) * WORSE;
-                Some(Self { call, token: Some(token.max(least / BEFORE_FIRST).min(SLOWEST / BEFORE_FIRST)) })
+                let least = took.unwrap_or(0.0).max(MIN_FAILURE_LATENCY_SECONDS);
+                let call = before
+                    .map_or(least, |before| least.max(before.call * FAILURE_LATENCY_FACTOR))
+                    .min(MAX_LATENCY_SECONDS);
+                let token = before.and_then(|before| before.token).unwrap_or(0.0) * FAILURE_LATENCY_FACTOR;
+                Some(Self {
+                    call,
+                    token: Some(
+                        token
+                            .max(least / FIRST_TOKEN_EQUIVALENT_TOKENS)
+                            .min(MAX_LATENCY_SECONDS / FIRST_TOKEN_EQUIVALENT_TOKENS),
+                    ),
+                })
             }
         }
     }
@@ -83,7 +95,7 @@ impl LatencyEwma {
 
 /// The weight of the old value.
 fn kept(last: BrokerTime, now: BrokerTime) -> f64 {
-    (now.as_nanos().saturating_sub(last.as_nanos()) as f64 * (-1.0 / DECAY)).exp()
+    (now.as_nanos().saturating_sub(last.as_nanos()) as f64 * (-1.0 / DECAY_TIME_CONSTANT_NANOS)).exp()
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {

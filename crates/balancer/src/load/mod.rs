@@ -82,8 +82,8 @@ impl LoadReader<'_> {
         let pending = self.pending(router);
         let speed = match self.loads.routers.get(router).copied().flatten() {
             Some((speed, at)) => speed.decayed_toward(at, self.loads.now, median.unwrap_or(speed)),
-            None if pending == 0 => median.unwrap_or(LatencyEwma::SLOWEST),
-            None => LatencyEwma::SLOWEST,
+            None if pending == 0 => median.unwrap_or(LatencyEwma::MAX),
+            None => LatencyEwma::MAX,
         };
         Load { pending, speed }
     }

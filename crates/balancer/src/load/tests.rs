@@ -129,7 +129,7 @@ fn a_newcomer_is_the_middle_until_it_has_one_request() {
     let load = |loads: &Loads, in_flight: &InFlight| LoadReader { loads, in_flight }.load_of(ROUTER, Some(speed));
     assert_eq!(load(&loads, &in_flight), Load { pending: 0, speed });
     in_flight.start(0, Call { router: ROUTER, started: START, probe: false, reservation: None });
-    let slowest = Load { pending: 1, speed: LatencyEwma::SLOWEST };
+    let slowest = Load { pending: 1, speed: LatencyEwma::MAX };
     assert_eq!(load(&loads, &in_flight), slowest, "enough until it has answered");
     in_flight.finish(0);
     loads.learn(&success(1_000), START);

@@ -498,7 +498,7 @@ mod pairing {
     #[test]
     fn outcome_dedup_is_bounded_and_lets_the_oldest_go() {
         let mut harness = Harness::new(2);
-        for n in 0..OUTCOME_DEDUP_CAPACITY + 100 {
+        for n in 0..MAX_UNPAIRED + 100 {
             let id = format!("A_{n}_1_0");
             let message = message("/azure/r0/", 200, &id);
             message.apply(&mut harness.broker, START);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use crate::strategy::EligibleChild;
 
 /// Children per block.
-const BLOCK: u16 = 128;
+const CHILDREN_PER_BLOCK: u16 = 128;
 
 /// What a router may be used for: each tier only where nothing in those before it may serve the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,7 +105,7 @@ impl Eligible {
     }
 
     fn block(&mut self, child: u16) -> &mut Block {
-        let place = usize::from(child / BLOCK);
+        let place = usize::from(child / CHILDREN_PER_BLOCK);
         if place >= self.blocks.len() {
             self.blocks.resize_with(place + 1, Block::default);
         }
@@ -171,7 +171,7 @@ impl Eligible {
     }
 
     pub(in crate::strategy) fn get(&self, child: u16) -> Option<&EligibleChild> {
-        let open = &self.blocks.get(usize::from(child / BLOCK))?.open;
+        let open = &self.blocks.get(usize::from(child / CHILDREN_PER_BLOCK))?.open;
         open.get(open.binary_search_by_key(&child, |open| open.child).ok()?)
     }
 
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_child_that_goes_without_having_been_there_changes_nothing() {
         let mut eligible = Eligible::new([child(0, 1.0)].into_iter());
-        eligible.set(BLOCK, None);
+        eligible.set(CHILDREN_PER_BLOCK, None);
         assert_eq!(eligible.nth(0).map(|open| open.child), Some(0));
         assert_eq!(eligible.at_weight(0.0).map(|open| open.child), Some(0));
     }

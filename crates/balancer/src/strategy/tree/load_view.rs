@@ -15,7 +15,7 @@ pub struct LoadView<'a> {
 }
 
 /// Without load data all children are equal.
-const NOTHING: Load = Load { pending: 0, speed: LatencyEwma::SLOWEST };
+const NOTHING: Load = Load { pending: 0, speed: LatencyEwma::MAX };
 
 impl LoadView<'_> {
     /// The load of a child. For a branch this visits everything in it.

@@ -4,14 +4,14 @@ use bytes::{Bytes, BytesMut};
 
 /// The parts so far, joined.
 #[derive(Debug, Default)]
-pub(super) struct HeldBody {
+pub(super) struct BufferedParts {
     /// The only part, as it came: most answers have one, and it need not be copied.
     first: Bytes,
     /// All parts, once there are two.
     all: BytesMut,
 }
 
-impl HeldBody {
+impl BufferedParts {
     /// Adds a part.
     pub(super) fn push(&mut self, part: Bytes) {
         if self.all.is_empty() && self.first.is_empty() {
@@ -37,7 +37,7 @@ mod tests {
     proptest! {
         #[test]
         fn parts_are_joined(parts in prop::collection::vec("[a-z]{0,3}", 0..20)) {
-            let mut held = HeldBody::default();
+            let mut held = BufferedParts::default();
             let mut expected = String::new();
             for part in parts {
                 held.push(Bytes::from(part.clone()));
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn one_part_is_not_copied() {
         let part = Bytes::from_static(b"whole");
-        let mut held = HeldBody::default();
+        let mut held = BufferedParts::default();
         held.push(Bytes::new());
         held.push(part.clone());
         assert_eq!(held.into_bytes().unwrap().as_ptr(), part.as_ptr());
