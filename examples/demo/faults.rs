@@ -368,7 +368,7 @@ mod tests {
         for (text, words) in [
             ("", "is empty"),
             ("// nothing", "is empty"),
-            ("{", "f.json:1:1 is no JSON"),
+            ("{", "f.json:1:1 is not JSON"),
             ("[]", "must be an object such as {\"routers\""),
             ("{\"seed\": 1}", "\"routers\" is missing"),
             ("{\"routers\": {}}", "routers: must be an object such as {\"/azure/gpt35turbo/\""),

@@ -56,14 +56,14 @@ pub(super) fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
 /// A client that takes longer than its patience for so much of a body, in bytes, is too slow.
 const STEP_BYTES: usize = 256 << 10;
 
-/// The whole body: every attempt needs it. `within`: no body may take longer than this and the patience, however steadily it comes.
+/// The whole body: every attempt needs it. `within`: no body may take longer, however steadily it comes.
 pub(super) async fn read(relay: &Relay, mut body: Incoming, within: Duration) -> Result<Bytes, LocalReply> {
     let most = relay.room.body;
     if body.size_hint().lower() > most as u64 {
         return Err(LocalReply::TooLarge(most));
     }
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    let end = Instant::now() + within.max(relay.room.patience);
+    let end = Instant::now() + within;
     let next_by = || end.min(Instant::now() + relay.room.patience);
     // A byte now and then is no progress.
     let (mut by, mut step) = (next_by(), STEP_BYTES);

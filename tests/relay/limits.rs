@@ -192,7 +192,7 @@ async fn a_client_that_sends_its_body_too_slowly_gets_408_and_frees_its_place() 
 async fn a_client_that_sends_its_body_slowly_but_steadily_is_served() {
     let a = Scripted::start(good()).await;
     let harness = impatient(&a).await;
-    let part = " ".repeat(16 << 10);
+    let part = " ".repeat(256 << 10);
     let head = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{{}}", 4 * part.len() + 2);
     let began = std::time::Instant::now();
     let mut slow = Open::raw(harness.relay, head.as_bytes()).await;

@@ -53,6 +53,7 @@ pub mod sse;
 pub mod stream;
 mod stream_events;
 mod stream_form;
+mod stream_progress;
 pub mod stream_usage;
 pub mod translate;
 pub mod usage;

@@ -21,35 +21,12 @@ use crate::protocol::Protocol;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
 use crate::stream_form::{Elements, Form};
+pub use crate::stream_progress::{Progress, StreamEnd};
 use crate::usage::{InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
 
 /// The code of the last event of a stream that breaks off.
 pub(crate) const STREAM_BROKEN: &str = "stream_broken";
-
-/// How far a stream has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// Nothing but a preamble came, or nothing at all.
-    Preamble,
-    /// Content came, and no error before it.
-    Content,
-    /// It ended as it should, without content: cut at its length, filtered, or with nothing to say.
-    Ended,
-    /// An error came before any content, or it ended without an answer: another target may answer.
-    Failed(ErrorClass),
-}
-
-/// How a stream ended that came to its end as far as HTTP shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StreamEnd {
-    /// Its protocol's end came.
-    Complete,
-    /// It broke off: its protocol is known by its events, and their end is missing.
-    Truncated,
-    /// An error came in it, or no answer.
-    Failed(ErrorClass),
-}
 
 /// One streamed answer. Its memory is bounded by [`crate::sse::MAX_EVENT_BYTES`].
 #[derive(Debug)]
