@@ -28,8 +28,12 @@ const DRAIN_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 const MIN_IN_FLIGHT_MESSAGES: u64 = 64;
 /// No message for this time means that none is on its way.
 const DRAIN_QUIET_TIME: Duration = Duration::from_millis(300);
-/// The drain ends after this time in any case.
+/// The messages that are assumed to be on their way come within this time, or are fewer.
 const MAX_DRAIN_TIME: Duration = Duration::from_secs(3);
+/// With less than 20 a second, no more than these are on their way at the end.
+const LAST_MESSAGES: u64 = 4;
+/// The drain ends after this time more in any case.
+const MAX_LAST_TIME: Duration = Duration::from_secs(1);
 
 /// What a subject is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,14 +141,25 @@ impl Answers {
             arrived += 1;
             self.take(message).await;
         }
-        let last = delivered + arrived + arrived.max(MIN_IN_FLIGHT_MESSAGES);
-        if messages.unsubscribe_after(last).await.is_err() {
-            return;
-        }
-        let end = Instant::now() + MAX_DRAIN_TIME;
-        while Instant::now() < end {
-            let Ok(Some(message)) = timeout(DRAIN_QUIET_TIME, messages.next()).await else { return };
-            self.take(message).await;
+        let mut taken = delivered + arrived;
+        // Where so many do not come in time, the subscription would still be there at the end: the second limit is reached soon.
+        for (on_their_way, longest) in
+            [(arrived.max(MIN_IN_FLIGHT_MESSAGES), MAX_DRAIN_TIME), (LAST_MESSAGES, MAX_LAST_TIME)]
+        {
+            if messages.unsubscribe_after(taken + on_their_way).await.is_err() {
+                return;
+            }
+            let end = Instant::now() + longest;
+            while Instant::now() < end {
+                match timeout(DRAIN_QUIET_TIME, messages.next()).await {
+                    Ok(Some(message)) => {
+                        taken += 1;
+                        self.take(message).await;
+                    }
+                    Ok(None) => return,
+                    Err(_) => break,
+                }
+            }
         }
     }
 
