@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn x() {
+    fn all_are_taken_once_the_last_is_and_until_one_is_freed() {
         let slots = ConnectionSlots::new(2);
         let first = slots.take().unwrap();
         assert!(!slots.are_all_taken());
