@@ -96,12 +96,10 @@ pub(super) struct UpstreamResponse {
 }
 
 impl UpstreamResponse {
-    /// Holds an answer back until it is worth passing on.
+    /// Holds an answer back until it is worth passing on. `sent`: when the request was.
     ///
     /// # Errors
-    /// How it came to nothing.
-    ///
-    /// `sent`: when the request was.
+    /// How the attempt failed.
     pub(super) async fn hold(
         head: Parts,
         body: UpstreamBody,
@@ -145,8 +143,7 @@ impl UpstreamResponse {
             answer.first_event_by = times.first_event_by(sent);
         }
         // The gateway collects a stream, and makes a text of it and of all that is no JSON.
-        let is_text_of_gateway = asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\""));
-        if is_text_of_gateway {
+        if asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\"")) {
             answer.stream = None;
             let reason = answer.reason;
             return read.map(|()| answer).map_err(|failure| FailedAttempt { reason, ..failure.into() });
@@ -158,10 +155,7 @@ impl UpstreamResponse {
                 answer.broken = Some(failure);
                 Ok(answer)
             }
-            Err(failure) => {
-                let reason = answer.reason;
-                Err(FailedAttempt { failure, error: answer.into_error(failure), reason })
-            }
+            Err(failure) => Err(FailedAttempt { failure, reason: answer.reason, error: answer.into_error(failure) }),
         }
     }
 
