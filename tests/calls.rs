@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
+use futures_util::StreamExt;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 
@@ -641,4 +642,32 @@ async fn watch_shows_what_a_call_of_the_relay_through_the_gateway_cost() {
     let answer = http::send(broker.relay().await, "POST", "/azure/", &headers, GATEWAY_HI.as_bytes()).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
     watch.until(&["-> /azure/gpt4/  200  ", "  12+5 tokens ", "$0.022  "]).await;
+}
+
+/// A broker whose machine is busy makes its record after the entry was read here: its own answers are passed on later.
+#[tokio::test]
+async fn watch_waits_for_a_record_that_comes_late() {
+    let bus = Bus::start().await;
+    let pools = PoolsFile::of(
+        r#"{"pools": [{"ingress": "/azure/", "targets": [{"router": "/azure/gpt4/", "price": {"input": 1000, "output": 2000}}]}]}"#,
+    );
+    let _broker = Setup::on(&bus).set("BROKER_SUBJECT", "busy").set("BROKER_CONFIG", pools.path()).ready().await;
+    let mut requests = bus.client.subscribe("coburn.gl.broker.ctl.records").await.unwrap();
+    let watch = Setup::on(&bus).unset("BROKER_HTTP").arguments(&["watch"]).spawn();
+    watch.until(&["watching "]).await;
+    let answer = json!({"model": "gpt-4o", "usage": {"prompt_tokens": 12, "completion_tokens": 5}});
+    let entry = Log::of("/azure/gpt4/", 200)
+        .with("/response/inbound_payload", answer)
+        .with("/request/broker", json!({"router": "/azure/gpt4/", "why": "late"}))
+        .with("/transaction_id", json!("late_1_1_0"));
+    bus.log(entry).await;
+    for number in 0..5 {
+        let request = soon("the record is requested", requests.next()).await.unwrap();
+        let records = match number {
+            0..4 => "[]".into(),
+            _ => bus.client.request("busy.ctl.records", request.payload).await.unwrap().payload,
+        };
+        bus.client.publish(request.reply.unwrap(), records).await.unwrap();
+    }
+    watch.until(&["  12+5 tokens gpt-4o $0.022  late"]).await;
 }

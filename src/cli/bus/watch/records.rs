@@ -21,8 +21,9 @@ use crate::nats::peers::{self, MAX_IDS};
 const COLLECT_TIME: Duration = Duration::from_millis(100);
 /// The most entries of one request: two ids are requested for each.
 const MAX_ENTRIES: usize = MAX_IDS / 2;
-/// The most requests for a record, which a broker may make a little later than the entry was read here.
-const MAX_REQUESTS: usize = 2;
+/// How long records are requested again that no broker has yet: it makes them when a call ends, which on a busy machine may be
+/// later than the entry is read here.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An entry of the log.
 #[derive(Debug)]
@@ -44,11 +45,14 @@ pub(super) struct LoggedEntries<'a, F> {
     select: F,
     /// The last request was not answered, and that was reported.
     unanswered: bool,
+    /// The brokers did not have all records of the last batch in time: those of the next one are requested once, so that calls
+    /// without a record do not delay all others.
+    missing: bool,
 }
 
 impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
     pub(super) const fn new(entries: Subscriber, client: Client, settings: &'a Settings, select: F) -> Self {
-        Self { entries, client, settings, select, unanswered: false }
+        Self { entries, client, settings, select, unanswered: false, missing: false }
     }
 
     /// The entries in their order, in batches. Ends with the connection.
@@ -81,16 +85,18 @@ impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
     }
 
     async fn add_records(&mut self, batch: &mut [LoggedEntry]) {
-        for _ in 0..MAX_REQUESTS {
+        let end = Instant::now() + if self.missing { Duration::ZERO } else { RECORD_TIMEOUT };
+        loop {
             let open = batch.iter().filter(|entry| entry.needs_record);
             let ids: Vec<_> = open.flat_map(LoggedEntry::ids).map(str::to_owned).collect();
-            if ids.is_empty() {
-                return;
-            }
             match peers::records(&self.client, self.settings, &ids).await {
                 Ok(records) => {
                     self.unanswered = false;
                     batch.iter_mut().filter(|entry| entry.needs_record).for_each(|entry| entry.use_record(&records));
+                    self.missing = batch.iter().any(|entry| entry.needs_record);
+                    if !self.missing || Instant::now() >= end {
+                        return;
+                    }
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut self.unanswered, true) {
