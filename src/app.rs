@@ -61,8 +61,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let replica = replica_id::random();
     let signature = ReplicaIdentity::new(&replica, broker.settings().fingerprint(), config.mode);
     log_start(&config, &signature, room, descriptors);
-    let handle = SharedBroker::new(broker, signature, clock, telemetry::log_event);
-    begin_calls(&handle, &config)?;
+    let broker = SharedBroker::new(broker, signature, clock, telemetry::log_event);
+    begin_calls(&broker, &config)?;
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
@@ -76,15 +76,15 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let listener = listener.map(TcpListener::into_std).transpose()?;
     let (log, entries) = mpsc::channel(MAX_PENDING_ENTRIES);
     let token = config.access.token.clone();
-    let wrong_tokens = WrongTokenLimiter::new(handle.clone());
+    let wrong_tokens = WrongTokenLimiter::new(broker.clone());
     let relay = relay::Settings { room, ..config.relay };
     let relay =
-        RelayTask::start(&relay, config.tls.clone(), &handle, &replica, (token.clone(), wrong_tokens.clone()), log)?;
+        RelayTask::start(&relay, config.tls.clone(), &broker, &replica, (token.clone(), wrong_tokens.clone()), log)?;
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = BackgroundTasks {
         settings: config.nats.clone(),
-        handle: handle.clone(),
+        broker: broker.clone(),
         // Without a bus there is no connection whose state matters; the relay listens before HTTP does.
         links: if config.bus { vec![decisions.clone(), logs] } else { Vec::new() },
         listener,
@@ -104,8 +104,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     if bus.is_none() {
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
-    let ended = runtime.block_on(serve(bus, handle.clone(), (token.as_ref(), heard, started), failure, relay, stop));
-    handle.calls().end();
+    let ended = runtime.block_on(serve(bus, broker.clone(), (token.as_ref(), heard, started), failure, relay, stop));
+    broker.calls().end();
     ended
 }
 
@@ -129,22 +129,22 @@ fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLim
 }
 
 /// Applies the settings of prices and of finished calls.
-fn begin_calls(handle: &SharedBroker, config: &Config) -> anyhow::Result<()> {
-    prices::begin(handle.prices(), config.relay.rules.prices.clone(), config.prices.as_ref(), handle.now());
-    handle.know_models();
+fn begin_calls(broker: &SharedBroker, config: &Config) -> anyhow::Result<()> {
+    prices::begin(broker.prices(), config.relay.rules.prices.clone(), config.prices.as_ref(), broker.now());
+    broker.know_models();
     let start = |settings: &traces::Settings| -> std::io::Result<Arc<dyn CallSink>> {
-        let counts = Arc::clone(&handle.counts().traced);
+        let counts = Arc::clone(&broker.counts().traced);
         Ok(Arc::new(Traces::start(settings.clone(), config.relay.proxy.clone(), counts)?))
     };
     let traces = config.traces.as_ref().map(start).transpose().context("cannot send traces")?;
     // Further consumers of finished calls are added here.
-    handle.calls().begin(&config.calls, traces.into_iter().collect()).context("cannot start a thread")
+    broker.calls().begin(&config.calls, traces.into_iter().collect()).context("cannot start a thread")
 }
 
 /// Makes decisions until the end. Without a bus there are only those of the relay.
 async fn serve(
     bus: Option<(&nats::Settings, &ConnectionStatus)>,
-    handle: SharedBroker,
+    broker: SharedBroker,
     (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     relay: Option<RelayTask>,
@@ -160,10 +160,10 @@ async fn serve(
         let client = nats::connect(settings, link, DECISIONS, MAX_PENDING_REQUESTS).await?;
         // Times out only if the other connection has trouble, which that one logs.
         let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
-        nats::take_over(&client, settings, &handle, token).await;
+        nats::take_over(&client, settings, &broker, token).await;
         // From here on other replicas may ask for the state. The receiver is gone only when the process ends.
         let _ = started.send(());
-        nats::serve_requests(client, settings, (link, DECISIONS, MAX_PENDING_REQUESTS), handle, stopped).await?;
+        nats::serve_requests(client, settings, (link, DECISIONS, MAX_PENDING_REQUESTS), broker, stopped).await?;
         anyhow::Ok(())
     };
     tokio::pin!(work);
@@ -213,13 +213,13 @@ impl RelayTask {
     fn start(
         settings: &relay::Settings,
         tls: Option<ServerTls>,
-        handle: &SharedBroker,
+        broker: &SharedBroker,
         replica: &str,
         token: (Option<Token>, WrongTokenLimiter),
         log: mpsc::Sender<Vec<u8>>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
-        let relay = Arc::new(Relay::new(settings, handle.clone(), replica, token, log)?);
+        let relay = Arc::new(Relay::new(settings, broker.clone(), replica, token, log)?);
         let runtime = runtime::Builder::new_multi_thread()
             .thread_name("relay")
             .thread_keep_alive(LOOKUP_THREAD_KEEP_ALIVE)
@@ -254,7 +254,7 @@ impl RelayTask {
 /// The tasks beside the decisions.
 struct BackgroundTasks {
     settings: nats::Settings,
-    handle: SharedBroker,
+    broker: SharedBroker,
     /// Empty without a bus.
     links: Vec<ConnectionStatus>,
     listener: Option<std::net::TcpListener>,
@@ -289,7 +289,7 @@ impl BackgroundTasks {
     async fn serve(self) -> anyhow::Result<()> {
         let Self {
             settings,
-            handle,
+            broker,
             links,
             listener,
             access,
@@ -301,9 +301,9 @@ impl BackgroundTasks {
             relay,
             mut entries,
         } = self;
-        let peers = Peers::new(handle.clone(), settings.clone(), access.token.clone());
+        let peers = Peers::new(broker.clone(), settings.clone(), access.token.clone());
         let state = http::HttpState {
-            handle: handle.clone(),
+            broker: broker.clone(),
             links: links.clone(),
             bus: settings.show(),
             feed: http::Feed::default(),
@@ -320,7 +320,7 @@ impl BackgroundTasks {
             let client = nats::connect(&settings, link, "gecholog-broker logs", MAX_PENDING_LOGS).await?;
             peers.connected(client.clone());
             let endpoints = AdminEndpoints {
-                handle: &handle,
+                broker: &broker,
                 settings: &settings,
                 links: &links,
                 token: peers.token(),
@@ -328,7 +328,7 @@ impl BackgroundTasks {
             };
             let admin =
                 async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };
-            let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &handle).await?) };
+            let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &broker).await?) };
             let sharing = nats::share_affinity(client.clone(), &settings, relay.as_deref());
             let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
             let mut tasks = FuturesUnordered::<Task<'_>>::new();
@@ -339,9 +339,9 @@ impl BackgroundTasks {
             tasks.push(Box::pin(async { match nats::follow_cluster(&client, &settings, link).await {} }));
             tasks.next().await.unwrap_or(Ok(()))
         };
-        let following = reload::follow(pools, handle.clone(), relay.clone());
+        let following = reload::follow(pools, broker.clone(), relay.clone());
         let endless = async {
-            tokio::join!(handle.run_timers(), following, follow_files(&handle, tls.clone(), prices));
+            tokio::join!(broker.run_timers(), following, follow_files(&broker, tls.clone(), prices));
             anyhow::Ok(())
         };
         let tasks: [Task<'_>; 3] = [Box::pin(http), Box::pin(learning), Box::pin(endless)];
@@ -350,13 +350,13 @@ impl BackgroundTasks {
 }
 
 /// Follows the certificate and the file of prices, if they are set.
-async fn follow_files(handle: &SharedBroker, tls: Option<ServerTls>, prices: Option<PricesFile>) {
+async fn follow_files(broker: &SharedBroker, tls: Option<ServerTls>, prices: Option<PricesFile>) {
     let certificate = async {
         if let Some(tls) = tls {
             tls.follow().await;
         }
     };
-    tokio::join!(certificate, prices::follow(prices, handle.prices()));
+    tokio::join!(certificate, prices::follow(prices, broker.prices()));
 }
 
 /// Serves the page, the API and the probes; never returns, even without a listener.
@@ -369,9 +369,9 @@ async fn serve_http(
     let Some(listener) = listener else { return std::future::pending().await };
     let listener = TcpListener::from_std(listener)?;
     tracing::info!(address = %listener.local_addr()?, tls = tls.is_some(), "HTTP listens");
-    let (handle, feed) = (state.handle.clone(), state.feed.clone());
+    let (broker, feed) = (state.broker.clone(), state.feed.clone());
     let probes = http::probes(state.clone());
     let routes = http::routes(state, access);
-    tokio::join!(http::serve(listener, tls, &handle, routes, probes), feed.run(&handle));
+    tokio::join!(http::serve(listener, tls, &broker, routes, probes), feed.run(&broker));
     Ok(())
 }

@@ -24,7 +24,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 const WATCH_TIME: Duration = Duration::from_secs(5);
 
 /// Follows a file; never returns. Without a file SIGHUP has no effect; by default it would end the process.
-pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option<Arc<Relay>>) {
+pub async fn follow(file: Option<PoolsFile>, broker: SharedBroker, relay: Option<Arc<Relay>>) {
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         tracing::error!("cannot listen for SIGHUP: it ends this process");
         return;
@@ -46,7 +46,7 @@ pub async fn follow(file: Option<PoolsFile>, handle: SharedBroker, relay: Option
             _ = hangup.recv() => true,
         };
         if file.has_changed().await || asked {
-            take(&file, &handle, relay.as_deref());
+            take(&file, &broker, relay.as_deref());
         }
     }
 }
@@ -88,15 +88,15 @@ fn watch(
     Ok(watcher)
 }
 
-fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
+fn take(file: &PoolsFile, broker: &SharedBroker, relay: Option<&Relay>) {
     let result = match file.load_all() {
         Ok((settings, rules)) => {
-            handle.prices().set_targets(rules.prices.clone());
+            broker.prices().set_targets(rules.prices.clone());
             // First the targets' addresses, then the pools that use them.
             if let Some(relay) = relay {
                 relay.configure(rules);
             }
-            let config = handle.configure(&settings);
+            let config = broker.configure(&settings);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file applied");
             ReloadResult::Applied
         }
@@ -106,7 +106,7 @@ fn take(file: &PoolsFile, handle: &SharedBroker, relay: Option<&Relay>) {
             if file.seen.is_ok() { ReloadResult::Refused } else { ReloadResult::Unreadable }
         }
     };
-    handle.counts().reload(result, handle.now());
+    broker.counts().reload(result, broker.now());
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub const MAX_DELAYED: usize = 8;
 /// Delays and limits the wrong tokens of this process; clones share the limit.
 #[derive(Debug, Clone)]
 pub struct WrongTokenLimiter {
-    handle: SharedBroker,
+    broker: SharedBroker,
     permits: Arc<Semaphore>,
 }
 
@@ -27,8 +27,8 @@ pub struct WrongTokenLimiter {
 pub struct TooManyWrongTokens;
 
 impl WrongTokenLimiter {
-    pub fn new(handle: SharedBroker) -> Self {
-        Self { handle, permits: Arc::new(Semaphore::new(MAX_DELAYED)) }
+    pub fn new(broker: SharedBroker) -> Self {
+        Self { broker, permits: Arc::new(Semaphore::new(MAX_DELAYED)) }
     }
 
     /// Counts a wrong token that was presented over `via` (`http`, `relay`, `bus`), and returns after [`WRONG_TOKEN_DELAY`].
@@ -36,7 +36,7 @@ impl WrongTokenLimiter {
     /// # Errors
     /// [`MAX_DELAYED`] others are waiting already; then it returns at once.
     pub async fn delay(&self, via: &'static str) -> Result<(), TooManyWrongTokens> {
-        if let Some(total) = self.handle.counts().wrong_tokens.count(via, self.handle.now()) {
+        if let Some(total) = self.broker.counts().wrong_tokens.count(via, self.broker.now()) {
             tracing::warn!(via, total, "a wrong operators' token was presented (logged once a minute)");
         }
         let _permit = self.permits.try_acquire().map_err(|_| TooManyWrongTokens)?;

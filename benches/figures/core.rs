@@ -48,8 +48,8 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Row>> {
         rows.push(row.target(Target::AtMost(Figure::Time(300.0))));
     }
     for (routers, most) in [(3, 120.0), (1_000, 300.0)] {
-        for (mode, name) in [(Policy::Fastest, "fastest"), (Policy::LeastBusy, "least_busy")] {
-            let took = Figure::Time(decide_by_load(effort, mode, routers)?);
+        for (policy, name) in [(Policy::Fastest, "fastest"), (Policy::LeastBusy, "least_busy")] {
+            let took = Figure::Time(decide_by_load(effort, policy, routers)?);
             let row = Row::new(format!("one decision, {routers} routers, {name}"), took);
             rows.push(row.target(Target::AtMost(Figure::Time(most))));
         }
@@ -113,11 +113,11 @@ pub(crate) fn flat(routers: u16) -> Result<BrokerSettings> {
 }
 
 /// A broker that chooses by what it has learnt of each router: as many answers as there are routers, each of another speed.
-pub(crate) fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
+pub(crate) fn learnt(policy: Policy, routers: u16) -> Result<Broker> {
     let mut settings = flat(routers)?;
     for pool in &mut settings.pools {
-        if let TargetKind::Branch { mode: old, .. } = &mut pool.root.kind {
-            *old = mode.clone();
+        if let TargetKind::Branch { policy: old, .. } = &mut pool.root.kind {
+            *old = policy.clone();
         }
     }
     let mut broker = Broker::new(settings);
@@ -143,8 +143,8 @@ pub(crate) fn learnt(mode: Policy, routers: u16) -> Result<Broker> {
 
 /// Each decision a tenth of a millisecond after the last. No log shows a stamp, so the table of calls in flight is as full as
 /// it can be.
-fn decide_by_load(effort: Effort, mode: Policy, routers: u16) -> Result<f64> {
-    let (mut broker, mut rng) = (learnt(mode, routers)?, SmallRng::seed_from_u64(1));
+fn decide_by_load(effort: Effort, policy: Policy, routers: u16) -> Result<f64> {
+    let (mut broker, mut rng) = (learnt(policy, routers)?, SmallRng::seed_from_u64(1));
     let mut now = LEARNT;
     let (decision, _) = choose_and_commit(&mut broker, &INGRESS, now, &mut rng);
     ensure!(matches!(&decision, Decision::Route(route) if route.chosen.p.is_none()), "not chosen by what was learnt");
@@ -196,12 +196,12 @@ fn nested() -> Result<Broker> {
     const LEVELS: [fn() -> Policy; 4] =
         [|| Policy::LoadBalance, || Policy::Fallback, || Policy::RoundRobin, || Policy::LoadBalance];
     fn target(levels: &[fn() -> Policy], path: &str) -> Result<strategy::Target> {
-        let Some((mode, below)) = levels.split_first() else {
+        let Some((policy, below)) = levels.split_first() else {
             let path = RouterPath::parse(path).with_context(|| format!("{path} is no path"))?;
             return Ok(strategy::Target::plain(TargetKind::Router(path)));
         };
         let targets = ["a/", "b/"].iter().map(|name| target(below, &format!("{path}{name}"))).collect::<Result<_>>()?;
-        Ok(strategy::Target::plain(TargetKind::Branch { mode: mode(), targets }))
+        Ok(strategy::Target::plain(TargetKind::Branch { policy: policy(), targets }))
     }
     let pool = PoolSettings {
         ingress: RouterPath::parse(INGRESS).with_context(|| format!("{INGRESS} is no path"))?,

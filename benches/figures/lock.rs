@@ -63,8 +63,8 @@ fn decide(effort: Effort, routers: u16, size: usize) -> Result<f64> {
     }
     let field = Field::parse("params.user").context("no field")?;
     let query = Query::Field(field, vec![Test::Eq(json!("x"))]);
-    let mode = Policy::Conditional { conditions: Arc::new([Condition { query, then: 0 }]), default: None };
-    let flat = std::mem::replace(&mut pool.root, PoolTarget::plain(TargetKind::Branch { mode, targets: Vec::new() }));
+    let policy = Policy::Conditional { conditions: Arc::new([Condition { query, then: 0 }]), default: None };
+    let flat = std::mem::replace(&mut pool.root, PoolTarget::plain(TargetKind::Branch { policy, targets: Vec::new() }));
     if let TargetKind::Branch { targets, .. } = &mut pool.root.kind {
         targets.push(flat);
     }

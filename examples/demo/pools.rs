@@ -61,8 +61,8 @@ impl Pool {
                 }
                 self.overrides |= !target.patch.is_empty();
             }
-            TargetKind::Branch { mode, targets } => {
-                self.may_pass |= matches!(mode, Policy::Conditional { .. });
+            TargetKind::Branch { policy, targets } => {
+                self.may_pass |= matches!(policy, Policy::Conditional { .. });
                 targets.iter().for_each(|target| self.walk(target));
             }
         }
@@ -70,7 +70,7 @@ impl Pool {
 }
 
 fn is_even(root: &Target) -> bool {
-    let TargetKind::Branch { mode: Policy::LoadBalance, targets } = &root.kind else { return false };
+    let TargetKind::Branch { policy: Policy::LoadBalance, targets } = &root.kind else { return false };
     let alike =
         |target: &Target| !target.drained && target.weight == 1.0 && matches!(target.kind, TargetKind::Router(_));
     targets.iter().all(alike)

@@ -37,7 +37,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     let mut check = Resolver { faults: sources.faults.clone(), sources };
     let mut warnings = check.sources.notices.clone();
     for name in check.sources.names.clone() {
-        match names::judge(&name) {
+        match names::check_name(&name) {
             Some(Unknown::Fault(fault)) => check.faults.push(fault),
             Some(Unknown::Warning(fault)) => warnings.push(fault),
             None => {}

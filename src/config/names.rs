@@ -48,7 +48,7 @@ pub(super) enum Unknown {
 }
 
 /// Checks the name of a variable.
-pub(super) fn judge(name: &str) -> Option<Unknown> {
+pub(super) fn check_name(name: &str) -> Option<Unknown> {
     if is_known(name) {
         return None;
     }
@@ -87,14 +87,14 @@ mod tests {
             ("broker_mode", "BROKER_MODE"),
             ("BROKR_HTTP", "BROKER_HTTP"),
         ] {
-            let Some(Unknown::Fault(fault)) = judge(name) else { panic!("{name} passes") };
+            let Some(Unknown::Fault(fault)) = check_name(name) else { panic!("{name} passes") };
             assert!(fault.problem.contains(meant), "{name}: {}", fault.problem);
         }
         for name in ["BROKER_PORT", "BROKER_SERVICE_HOST", "BROKER_PORT_5381_TCP_ADDR", "BROKER_SERVICE_PORT_HTTP"] {
-            assert!(matches!(judge(name), Some(Unknown::Warning(_))), "{name}");
+            assert!(matches!(check_name(name), Some(Unknown::Warning(_))), "{name}");
         }
         for name in ["PATH", "HOME", "BROKER_MODE", "DISPLAY"] {
-            assert_eq!(judge(name), None, "{name}");
+            assert_eq!(check_name(name), None, "{name}");
         }
     }
 }

@@ -70,12 +70,12 @@ async fn execute(
         complete(&mut asked);
         asked
     });
-    let own = asked.and_then(|asked| Ok((asked.clone().command(action, who.to_owned(), sources.handle.now())?, asked)));
+    let own = asked.and_then(|asked| Ok((asked.clone().command(action, who.to_owned(), sources.broker.now())?, asked)));
     let (own, asked) = match own {
         Ok(both) => both,
         Err(fault) => return refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
     };
-    let who = format!("HTTP of {}", sources.handle.signature().replica());
+    let who = format!("HTTP of {}", sources.broker.signature().replica());
     let done = sources.peers.send_command(&who, action, &asked, &own).await;
     answer(&done)
 }

@@ -43,7 +43,7 @@ pub(super) fn refusal(status: StatusCode, why: &str) -> Response {
 }
 
 fn status_of(sources: &HttpState) -> Status {
-    Status::from_broker(&sources.handle, sources.links.iter().map(ConnectionStatus::show).collect())
+    Status::from_broker(&sources.broker, sources.links.iter().map(ConnectionStatus::show).collect())
 }
 
 pub(super) async fn status(State(sources): State<HttpState>) -> Response {
@@ -51,21 +51,21 @@ pub(super) async fn status(State(sources): State<HttpState>) -> Response {
 }
 
 pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
-    let text = status::metrics(status_of(&sources), sources.handle.counts(), sources.handle.calls());
+    let text = status::metrics(status_of(&sources), sources.broker.counts(), sources.broker.calls());
     answer(StatusCode::OK, status::CONTENT_TYPE, text)
 }
 
 pub(super) async fn config(State(sources): State<HttpState>) -> Response {
-    let signature = sources.handle.signature();
+    let signature = sources.broker.signature();
     let mode = signature.mode().to_string();
-    let shown = ConfigStatus::new(signature.config(), &mode, sources.bus, &sources.handle.settings());
+    let shown = ConfigStatus::new(signature.config(), &mode, sources.bus, &sources.broker.settings());
     document(StatusCode::OK, &shown)
 }
 
 /// Recent events, the newest last: decisions of this replica, finished calls, changes.
 pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
-    let replica = sources.handle.signature();
-    let calls = sources.handle.calls().recent(|recent| recent.newest(0, CAPACITY).1);
+    let replica = sources.broker.signature();
+    let calls = sources.broker.calls().recent(|recent| recent.newest(0, CAPACITY).1);
     let calls: Vec<CallRecord> = calls.iter().map(KeptCall::record).collect();
     let last = json!({
         "replica": replica.replica(),
@@ -79,7 +79,7 @@ pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
 /// The finished calls in memory, the newest first, in pages.
 pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): RawQuery) -> Response {
     let query = CallQuery::of_url(query.as_deref().unwrap_or_default());
-    match query.and_then(|query| sources.handle.calls().page(sources.handle.replica(), query)) {
+    match query.and_then(|query| sources.broker.calls().page(sources.broker.replica(), query)) {
         Ok(page) => document(StatusCode::OK, &page),
         Err(fault) => refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
     }
@@ -89,7 +89,7 @@ pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): Raw
 fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentDecisions) -> &Ring<T>) -> Vec<T> {
     let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
     loop {
-        let (first, part) = sources.handle.recent_decisions(|recent| ring(recent).read(next, MAX_COPIED));
+        let (first, part) = sources.broker.recent_decisions(|recent| ring(recent).read(next, MAX_COPIED));
         let ended = part.len() < MAX_COPIED;
         next = first + part.len() as u64;
         all.extend(part);

@@ -76,17 +76,17 @@ impl Feed {
     }
 
     /// Reads and sends events; never returns.
-    pub async fn run(&self, handle: &SharedBroker) {
+    pub async fn run(&self, broker: &SharedBroker) {
         let mut beat = interval(POLL_INTERVAL);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut cursor, mut silent) = (Cursor::default(), 0);
         loop {
             beat.tick().await;
             if self.beats.receiver_count() == 0 {
-                cursor = Cursor::now(handle);
+                cursor = Cursor::now(broker);
                 continue;
             }
-            let mut text = cursor.read(handle);
+            let mut text = cursor.read(broker);
             silent = if text.is_empty() { silent + 1 } else { 0 };
             if silent >= KEEPALIVE_POLLS {
                 text.push_str(":\n\n");
@@ -102,9 +102,9 @@ impl Feed {
 
 impl Cursor {
     /// The position after all events so far.
-    fn now(handle: &SharedBroker) -> Self {
-        let calls = handle.calls().recent(RecentRing::next);
-        handle.recent_decisions(|recent| Self {
+    fn now(broker: &SharedBroker) -> Self {
+        let calls = broker.calls().recent(RecentRing::next);
+        broker.recent_decisions(|recent| Self {
             decisions: recent.decisions.next(),
             calls,
             changes: recent.changes.next(),
@@ -112,13 +112,13 @@ impl Cursor {
     }
 
     /// The new events, formatted.
-    fn read(&mut self, handle: &SharedBroker) -> String {
+    fn read(&mut self, broker: &SharedBroker) -> String {
         let mut text = String::new();
-        let (decisions, skipped) = fresh(handle, |recent| &recent.decisions, &mut self.decisions);
-        let (first_call, calls) = handle.calls().recent(|recent| recent.newest(self.calls, MAX_COPIED));
+        let (decisions, skipped) = fresh(broker, |recent| &recent.decisions, &mut self.decisions);
+        let (first_call, calls) = broker.calls().recent(|recent| recent.newest(self.calls, MAX_COPIED));
         let skipped_calls = first_call - self.calls;
         self.calls = first_call + calls.len() as u64;
-        let (changes, _) = fresh(handle, |recent| &recent.changes, &mut self.changes);
+        let (changes, _) = fresh(broker, |recent| &recent.changes, &mut self.changes);
         decisions.iter().for_each(|one| event(&mut text, "decision", one));
         calls.iter().for_each(|one| event(&mut text, "call", &one.record()));
         changes.iter().for_each(|one| event(&mut text, "change", one));
@@ -131,11 +131,11 @@ impl Cursor {
 
 /// The newest entries of a ring, and how many before them were left out.
 fn fresh<T: Clone>(
-    handle: &SharedBroker,
+    broker: &SharedBroker,
     ring: impl Fn(&crate::recent_decisions::RecentDecisions) -> &Ring<T>,
     seen: &mut u64,
 ) -> (Vec<T>, u64) {
-    let (first, entries) = handle.recent_decisions(|recent| ring(recent).newest(*seen, MAX_COPIED));
+    let (first, entries) = broker.recent_decisions(|recent| ring(recent).newest(*seen, MAX_COPIED));
     let skipped = first - *seen;
     *seen = first + entries.len() as u64;
     (entries, skipped)
@@ -149,7 +149,7 @@ fn event(text: &mut String, name: &str, data: &impl Serialize) {
 }
 
 pub(super) async fn events(State(sources): State<HttpState>) -> Response {
-    let hello = json!({"replica": sources.handle.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
+    let hello = json!({"replica": sources.broker.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
     match sources.feed.listen(&hello) {
         Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
         None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many event streams: 16 are open"),

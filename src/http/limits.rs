@@ -49,7 +49,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 pub async fn serve(
     listener: TcpListener,
     tls: Option<ServerTls>,
-    handle: &SharedBroker,
+    broker: &SharedBroker,
     routes: Router,
     probes: Router,
 ) {
@@ -58,7 +58,7 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                if let Some(total) = handle.counts().exhausted("http_accept", handle.now()) {
+                if let Some(total) = broker.counts().exhausted("http_accept", broker.now()) {
                     tracing::warn!(%error, total, "HTTP could not accept a connection");
                 }
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;

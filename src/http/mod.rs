@@ -104,7 +104,7 @@ pub struct Access {
 /// The state that the routes share.
 #[derive(Debug, Clone)]
 pub struct HttpState {
-    pub handle: SharedBroker,
+    pub broker: SharedBroker,
     pub links: Vec<ConnectionStatus>,
     /// Where the bus is.
     pub bus: Bus,

@@ -87,9 +87,9 @@ impl<'a> PoolNeeds<'a> {
         match &target.kind {
             TargetKind::Router(path) if !self.routers.contains(&path) => self.routers.push(path),
             TargetKind::Router(_) => {}
-            TargetKind::Branch { mode, targets } => {
-                self.learns |= mode.uses_load();
-                for field in asked(mode) {
+            TargetKind::Branch { policy, targets } => {
+                self.learns |= policy.uses_load();
+                for field in asked(policy) {
                     if !self.fields.contains(&field) {
                         self.fields.push(field);
                     }
@@ -101,8 +101,8 @@ impl<'a> PoolNeeds<'a> {
 }
 
 /// The fields that a strategy reads.
-fn asked(mode: &Policy) -> Vec<&Field> {
-    match mode {
+fn asked(policy: &Policy) -> Vec<&Field> {
+    match policy {
         Policy::Sticky(field) => vec![field],
         Policy::Conditional { conditions, .. } => {
             conditions.iter().flat_map(|condition| condition.query.fields()).collect()

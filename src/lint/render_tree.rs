@@ -12,20 +12,20 @@ use balancer::strategy::{Condition, Policy, Target, TargetKind};
 /// The tree of a pool, one target a line.
 pub fn render(pool: &PoolSettings) -> String {
     let mut out = pool.ingress.to_string();
-    if let TargetKind::Branch { mode, targets } = &pool.root.kind {
-        let _ = writeln!(out, "  {}", name(mode));
-        branch(&mut out, mode, targets, Some(1.0), "");
+    if let TargetKind::Branch { policy, targets } = &pool.root.kind {
+        let _ = writeln!(out, "  {}", name(policy));
+        branch(&mut out, policy, targets, Some(1.0), "");
     }
     out
 }
 
 /// The targets of a branch with this share of the calls; `None` below a condition.
-fn branch(out: &mut String, mode: &Policy, targets: &[Target], share: Option<f64>, indent: &str) {
+fn branch(out: &mut String, policy: &Policy, targets: &[Target], share: Option<f64>, indent: &str) {
     let weight = |target: &Target| if gives_nothing(target) { 0.0 } else { target.weight };
     let total: f64 = targets.iter().map(weight).sum();
     let serving = targets.iter().position(|target| !gives_nothing(target));
     for (place, target) in targets.iter().enumerate() {
-        let (share, note) = match mode {
+        let (share, note) = match policy {
             Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => {
                 let part = if total > 0.0 { weight(target) / total } else { 0.0 };
                 (share.map(|share| share * part), String::new())
@@ -40,7 +40,7 @@ fn branch(out: &mut String, mode: &Policy, targets: &[Target], share: Option<f64
         let last = place + 1 == targets.len();
         let shown = share.map_or_else(String::new, |share| format!("{:>5.1} %  ", share * 100.0));
         let _ = writeln!(out, "{indent}{} {shown}{note}{}", if last { "└─" } else { "├─" }, label(target));
-        if let TargetKind::Branch { mode: inner, targets } = &target.kind {
+        if let TargetKind::Branch { policy: inner, targets } = &target.kind {
             // Where the number of calls is unknown, shares start again at 1.
             let below = share.or(Some(1.0));
             branch(out, inner, targets, below, &format!("{indent}{}", if last { "   " } else { "│  " }));
@@ -71,8 +71,8 @@ fn gives_nothing(target: &Target) -> bool {
     target.drained
         || match &target.kind {
             TargetKind::Router(_) => false,
-            TargetKind::Branch { mode, targets } => {
-                targets.iter().all(|target| gives_nothing(target) || (mode.uses_weights() && target.weight <= 0.0))
+            TargetKind::Branch { policy, targets } => {
+                targets.iter().all(|target| gives_nothing(target) || (policy.uses_weights() && target.weight <= 0.0))
             }
         }
 }
@@ -81,8 +81,8 @@ fn label(target: &Target) -> String {
     let mut label = match (&target.kind, &target.name) {
         (TargetKind::Router(path), Some(name)) => format!("{name} {path}"),
         (TargetKind::Router(path), None) => path.to_string(),
-        (TargetKind::Branch { mode, .. }, Some(given)) => format!("{given}  {}", name(mode)),
-        (TargetKind::Branch { mode, .. }, None) => name(mode),
+        (TargetKind::Branch { policy, .. }, Some(given)) => format!("{given}  {}", name(policy)),
+        (TargetKind::Branch { policy, .. }, None) => name(policy),
     };
     if target.drained {
         label.push_str("  drained");
@@ -104,8 +104,8 @@ fn label(target: &Target) -> String {
     label
 }
 
-fn name(mode: &Policy) -> String {
-    match mode {
+fn name(policy: &Policy) -> String {
+    match policy {
         Policy::LoadBalance => "loadbalance".to_owned(),
         Policy::RoundRobin => "round_robin".to_owned(),
         Policy::Fallback => "fallback, the first that is available".to_owned(),

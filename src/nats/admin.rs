@@ -42,7 +42,7 @@ const STATE: &str = "state";
 /// The state that the endpoints share.
 #[derive(Debug)]
 pub struct AdminEndpoints<'a> {
-    pub handle: &'a SharedBroker,
+    pub broker: &'a SharedBroker,
     /// Where the bus is.
     pub settings: &'a Settings,
     /// The connections to the bus, for the status.
@@ -68,7 +68,7 @@ pub struct Start {
 /// # Errors
 /// The connection is closed.
 pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start) -> Result<(), async_nats::Error> {
-    let replica = admin.handle.signature().replica().to_owned();
+    let replica = admin.broker.signature().replica().to_owned();
     let service = admin.service(&client, &replica).await?;
     let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), &replica);
     let mut endpoints = Vec::new();
@@ -106,17 +106,17 @@ type Answer = Result<Bytes, Refusal>;
 
 impl AdminEndpoints<'_> {
     async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
-        let handle = self.handle.clone();
+        let broker = self.broker.clone();
         let builder = client.service_builder();
         let builder = builder.description("chooses routers for the gecholog LLM gateway, and learns which fail");
         let builder = builder.metadata([("replica".to_owned(), replica.to_owned())].into());
         let builder = builder.stats_handler(move |_, _| {
-            let signature = handle.signature();
+            let signature = broker.signature();
             json!({
                 "replica": signature.replica(),
                 "mode": signature.mode().to_string(),
                 "config": signature.config(),
-                "decisions": handle.decisions(),
+                "decisions": broker.decisions(),
             })
         });
         builder.start(NAME, env!("CARGO_PKG_VERSION")).await
@@ -129,7 +129,7 @@ impl AdminEndpoints<'_> {
             Ok(bytes) => {
                 let mut parts = chunks::split(&bytes, &headers, client.max_payload());
                 if let (STATE, Some(token)) = (word, self.token) {
-                    takeover::sign(&mut parts, token, &ask.message.payload, self.handle.now());
+                    takeover::sign(&mut parts, token, &ask.message.payload, self.broker.now());
                 }
                 send(client, ask, parts).await
             }
@@ -143,10 +143,10 @@ impl AdminEndpoints<'_> {
     fn answer(&self, word: &'static str, ask: &Request) -> Answer {
         match (word, AdminAction::from_word(word)) {
             ("status", _) => {
-                document(&Status::from_broker(self.handle, self.links.iter().map(ConnectionStatus::show).collect()))
+                document(&Status::from_broker(self.broker, self.links.iter().map(ConnectionStatus::show).collect()))
             }
             ("config", _) => self.config(),
-            (STATE, _) => document(&self.handle.state()),
+            (STATE, _) => document(&self.broker.state()),
             (CALLS, _) => self.calls(&ask.message.payload),
             (RECORDS, _) => self.records(&ask.message.payload),
             ("explain", _) => self.explain(&ask.message.payload),
@@ -156,15 +156,15 @@ impl AdminEndpoints<'_> {
     }
 
     fn config(&self) -> Answer {
-        let signature = self.handle.signature();
+        let signature = self.broker.signature();
         let mode = signature.mode().to_string();
-        document(&ConfigStatus::new(signature.config(), &mode, self.settings.show(), &self.handle.settings()))
+        document(&ConfigStatus::new(signature.config(), &mode, self.settings.show(), &self.broker.settings()))
     }
 
     /// A page of finished calls, as in `/api/v1/calls`.
     fn calls(&self, query: &[u8]) -> Answer {
         let query = CallQuery::of_body(query);
-        let page = query.and_then(|query| self.handle.calls().page(self.handle.replica(), query));
+        let page = query.and_then(|query| self.broker.calls().page(self.broker.replica(), query));
         document(&page.map_err(|fault| refusal(400, &fault.to_string()))?)
     }
 
@@ -173,14 +173,14 @@ impl AdminEndpoints<'_> {
         let ids = serde_json::from_slice(ids).ok().filter(|ids: &HashSet<String>| ids.len() <= MAX_IDS);
         let ids =
             ids.ok_or_else(|| refusal(400, &format!("must be a JSON array of at most {MAX_IDS} ids of calls")))?;
-        document(&self.handle.calls().with_ids(&ids))
+        document(&self.broker.calls().with_ids(&ids))
     }
 
     /// Explains what would be chosen for a request in the form in which the gateway sends it.
     fn explain(&self, body: &[u8]) -> Answer {
         let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
         let request = message.request().map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
-        document(&json!({"replica": self.handle.signature().replica(), "explanation": self.handle.explain(&request)}))
+        document(&json!({"replica": self.broker.signature().replica(), "explanation": self.broker.explain(&request)}))
     }
 
     fn execute(&self, action: AdminAction, ask: &Request) -> Answer {
@@ -193,9 +193,9 @@ impl AdminEndpoints<'_> {
         }
         let by = format!("{who} over the bus");
         let command =
-            AdminRequest::read(&message.payload).and_then(|asked| asked.command(action, by, self.handle.now()));
+            AdminRequest::read(&message.payload).and_then(|asked| asked.command(action, by, self.broker.now()));
         let command = command.map_err(|fault| refusal(400, &fault.to_string()))?;
-        document(&self.handle.execute(&command))
+        document(&self.broker.execute(&command))
     }
 
     /// Whether a command is signed with another token.
@@ -204,7 +204,7 @@ impl AdminEndpoints<'_> {
         let signature = AdminAction::from_word(word).and_then(|_| peers::signature(message.headers.as_ref()));
         let checked = self.token.zip(signature);
         let checked =
-            checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.handle.now()));
+            checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.broker.now()));
         checked == Some(Err(AuthError::Wrong))
     }
 
@@ -225,9 +225,9 @@ impl AdminEndpoints<'_> {
     fn check(&self, message: &async_nats::Message) -> Result<(), AuthError> {
         let token = self.token.ok_or(AuthError::Closed)?;
         let mac = peers::signature(message.headers.as_ref()).ok_or(AuthError::Missing)?;
-        let now = self.handle.now();
+        let now = self.broker.now();
         token.check(&message.subject, &mac, &message.payload, now)?;
-        self.handle.nonces().take(&mac, now)
+        self.broker.nonces().take(&mac, now)
     }
 }
 

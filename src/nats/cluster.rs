@@ -28,7 +28,7 @@ pub async fn serve_requests(
     client: Client,
     settings: &Settings,
     (link, name, capacity): (&ConnectionStatus, &str, usize),
-    handle: SharedBroker,
+    broker: SharedBroker,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), SubscribeError> {
     let mut ending = JoinSet::new();
@@ -38,7 +38,7 @@ pub async fn serve_requests(
     loop {
         let (leave, leaving) = watch::channel(false);
         let learns = requests.learns();
-        let mut serving = Box::pin(requests.serve(handle.clone(), leaving));
+        let mut serving = Box::pin(requests.serve(broker.clone(), leaving));
         let moved = tokio::select! {
             () = &mut serving => return Ok(()),
             _ = stop.changed() => None,

@@ -31,14 +31,14 @@ pub async fn learn_from_logs(
     client: Client,
     settings: &Settings,
     link: &ConnectionStatus,
-    handle: &SharedBroker,
+    broker: &SharedBroker,
 ) -> Result<(), SubscribeError> {
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
     sync_with_server(&client).await;
     link.set(ConnectionState::Ready);
     // Without tokio's cooperative budget: everything from one read of the connection (some megabytes) is processed at once, so
     // that a burst of thousands of small entries is not dropped, and large ones do not pile up.
-    unconstrained(read(entries, handle, &settings.processor)).await;
+    unconstrained(read(entries, broker, &settings.processor)).await;
     Ok(())
 }
 
@@ -59,35 +59,35 @@ pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut 
     std::future::pending().await
 }
 
-async fn read(mut entries: Subscriber, handle: &SharedBroker, processor: &str) {
+async fn read(mut entries: Subscriber, broker: &SharedBroker, processor: &str) {
     while let Some(entry) = entries.next().await {
-        learn(&entry.payload, handle, processor);
+        learn(&entry.payload, broker, processor);
     }
 }
 
-fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
-    let counts = handle.counts();
+fn learn(entry: &[u8], broker: &SharedBroker, processor: &str) {
+    let counts = broker.counts();
     match log_entry::read_call(entry) {
         Ok(logged) => {
             let report = &logged.entry;
             if let Some(why) = report.processor_errors.and_then(|errors| bypass::read(errors, processor)) {
-                count_bypass(handle, why);
+                count_bypass(broker, why);
             }
             if let Some(field) = report.filtered {
-                counts.incomplete_logs.count(field, handle.now());
+                counts.incomplete_logs.count(field, broker.now());
             }
-            let learnt = handle.learn(CallObservation::Log { entry: report, decision: None });
-            if is_a_call(report, learnt, handle) {
-                record(&logged, handle);
+            let learnt = broker.learn(CallObservation::Log { entry: report, decision: None });
+            if is_a_call(report, learnt, broker) {
+                record(&logged, broker);
             }
             if let Some(why) = learnt
-                && let Some(total) = counts.ignored_logs.count(why, handle.now())
+                && let Some(total) = counts.ignored_logs.count(why, broker.now())
             {
                 log_ignored(why, total);
             }
         }
         Err(fault) => {
-            if let Some(total) = counts.malformed_logs.count(fault, handle.now()) {
+            if let Some(total) = counts.malformed_logs.count(fault, broker.now()) {
                 tracing::warn!(total, "a log entry is {fault}: ignored");
             }
         }
@@ -95,13 +95,13 @@ fn learn(entry: &[u8], handle: &SharedBroker, processor: &str) {
 }
 
 /// Whether an entry is about a call to a pool, which one of its routers or the ingress itself served.
-fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &SharedBroker) -> bool {
+fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, broker: &SharedBroker) -> bool {
     match ignored {
         None => true,
         Some(IgnoreReason::Duplicate | IgnoreReason::Echo) => false,
         Some(_) => {
             let ingress = report.ingress.filter(|_| report.answer.status.or(report.egress_status).is_some());
-            ingress.is_some_and(|path| handle.ingress_of(path).is_some_and(|ingress| ingress.as_str() == path))
+            ingress.is_some_and(|path| broker.ingress_of(path).is_some_and(|ingress| ingress.as_str() == path))
         }
     }
 }
@@ -109,13 +109,13 @@ fn is_a_call(report: &LogEntry<'_>, ignored: Option<IgnoreReason>, handle: &Shar
 /// Records a call that passed only through the gateway. Every replica reads it; the one that decided counts it and writes it to
 /// its file. Without a stamp (one row, or a router that was called directly) it is not known which replica decided, and each of
 /// them counts the call: docs/calls.md says what the numbers mean then.
-fn record(logged: &LoggedCall<'_>, handle: &SharedBroker) {
-    let calls = handle.calls();
-    if let Some(record) = from_log::record(logged, calls.trace_header(), &handle.prices().book(), handle.now()) {
-        let counts = record.replica.as_deref().is_none_or(|replica| replica == handle.replica());
+fn record(logged: &LoggedCall<'_>, broker: &SharedBroker) {
+    let calls = broker.calls();
+    if let Some(record) = from_log::record(logged, calls.trace_header(), &broker.prices().book(), broker.now()) {
+        let counts = record.replica.as_deref().is_none_or(|replica| replica == broker.replica());
         if counts {
             // The record contains the plausible usage only.
-            let _ = handle.counts().believed_usage(logged.usage);
+            let _ = broker.counts().believed_usage(logged.usage);
         }
         let content = (counts && calls.wants_content()).then(|| from_log::content(logged));
         calls.finished(record, content, counts);
@@ -134,8 +134,8 @@ fn log_ignored(why: IgnoreReason, total: u64) {
 }
 
 /// Counts a call that no broker balanced, of any ingress: an entry that names our processor is about an ingress that has it.
-fn count_bypass(handle: &SharedBroker, why: Bypass) {
-    if let Some(total) = handle.counts().unbalanced.count(why, handle.now()) {
+fn count_bypass(broker: &SharedBroker, why: Bypass) {
+    if let Some(total) = broker.counts().unbalanced.count(why, broker.now()) {
         tracing::warn!(total, "a call was not balanced: {why}");
     }
 }

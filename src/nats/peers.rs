@@ -222,7 +222,7 @@ pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Resu
 /// Sends commands from HTTP to all replicas, this one included.
 #[derive(Clone)]
 pub struct Peers {
-    handle: SharedBroker,
+    broker: SharedBroker,
     settings: Arc<Settings>,
     token: Option<Token>,
     client: Arc<OnceLock<Client>>,
@@ -236,8 +236,8 @@ impl std::fmt::Debug for Peers {
 
 impl Peers {
     /// Before the bus is connected.
-    pub fn new(handle: SharedBroker, settings: Settings, token: Option<Token>) -> Self {
-        Self { handle, settings: Arc::new(settings), token, client: Arc::default() }
+    pub fn new(broker: SharedBroker, settings: Settings, token: Option<Token>) -> Self {
+        Self { broker, settings: Arc::new(settings), token, client: Arc::default() }
     }
 
     /// Sets the connection over which the other replicas are reached.
@@ -259,8 +259,8 @@ impl Peers {
         asked: &AdminRequest,
         own: &AdminCommand,
     ) -> Vec<AdminResult> {
-        let now = self.handle.now();
-        let mut all = vec![self.handle.execute(own)];
+        let now = self.broker.now();
+        let mut all = vec![self.broker.execute(own)];
         if let Some(client) = self.client.get().filter(|client| client.connection_state() == Connected::Connected) {
             let given = send_command(client, &self.settings, self.token.as_ref(), who, (action, asked), now).await;
             all.extend(given.unwrap_or_default());

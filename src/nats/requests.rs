@@ -86,11 +86,11 @@ impl Requests {
     }
 
     /// Replies until `stop` changes, then unsubscribes, replies to what has arrived, and returns when the last reply is written.
-    pub(super) async fn serve(self, handle: SharedBroker, stop: watch::Receiver<bool>) {
+    pub(super) async fn serve(self, broker: SharedBroker, stop: watch::Receiver<bool>) {
         let Self { client, subscriptions, learns } = self;
         let mut tasks = JoinSet::new();
         for (subject, messages) in subscriptions {
-            let answers = Answers { subject, handle: handle.clone(), client: client.clone(), learns: learns.clone() };
+            let answers = Answers { subject, broker: broker.clone(), client: client.clone(), learns: learns.clone() };
             tasks.spawn(answers.serve(messages, stop.clone()));
         }
         while tasks.join_next().await.is_some() {}
@@ -103,7 +103,7 @@ impl Requests {
 /// Replies to the messages of one subject.
 struct Answers {
     subject: Subject,
-    handle: SharedBroker,
+    broker: SharedBroker,
     client: Client,
     learns: Learns,
 }
@@ -176,7 +176,7 @@ impl Answers {
         match Message::read(payload).and_then(|message| self.answer_message(&message)) {
             Ok(answer) => answer,
             Err(malformed) => {
-                if let Some(total) = self.handle.counts().malformed_messages.count(malformed, self.handle.now()) {
+                if let Some(total) = self.broker.counts().malformed_messages.count(malformed, self.broker.now()) {
                     tracing::warn!(total, subject = ?self.subject, "a message is {malformed}: answered with zero bytes");
                 }
                 Vec::new()
@@ -187,7 +187,7 @@ impl Answers {
     /// Logs the first degradation of each kind, and counts all.
     fn admit(&self, (answer, degradation): (Vec<u8>, Option<Degradation>)) -> Vec<u8> {
         if let Some(degradation) = degradation
-            && self.handle.counts().degradations.count(degradation, self.handle.now()) == Some(1)
+            && self.broker.counts().degradations.count(degradation, self.broker.now()) == Some(1)
         {
             tracing::warn!("{degradation} (logged once)");
         }
@@ -197,14 +197,14 @@ impl Answers {
     fn answer_message(&self, message: &Message<'_>) -> Result<Vec<u8>, Malformed> {
         match self.subject {
             Subject::Apply => Ok(self.admit(reply::apply(message))),
-            Subject::Decide if !message.is_response => Ok(self.admit(self.handle.route(&message.request()?))),
+            Subject::Decide if !message.is_response => Ok(self.admit(self.broker.route(&message.request()?))),
             Subject::Outcome if !self.learns.0.load(Ordering::Relaxed) => Ok(Vec::new()),
             Subject::Decide | Subject::Outcome => {
                 // An outcome on the subject of requests: the gateway has the one-row configuration.
                 let one_row = self.subject == Subject::Decide;
                 let source = if one_row { CallObservation::OneRow } else { CallObservation::Message };
-                if let Some(ignored) = self.handle.learn(source(&message.response)) {
-                    let total = self.handle.counts().ignored_messages.count(ignored, self.handle.now());
+                if let Some(ignored) = self.broker.learn(source(&message.response)) {
+                    let total = self.broker.counts().ignored_messages.count(ignored, self.broker.now());
                     tracing::trace!(total, "a finished request {ignored}");
                 }
                 Ok(Vec::new())

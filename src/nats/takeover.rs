@@ -112,14 +112,14 @@ impl<'a> Answers<'a> {
 }
 
 /// Takes over the state of the other replicas, if one answers in time.
-pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBroker, token: Option<&Token>) {
+pub async fn take_over(client: &Client, settings: &Settings, broker: &SharedBroker, token: Option<&Token>) {
     let (nonce, inbox) = (nonce(), client.new_inbox());
     let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };
     let asked = client.publish_with_reply(subject(settings, "state"), inbox, nonce.clone().into()).await;
     if asked.is_err() {
         return;
     }
-    let mut answers = Answers::new(token, nonce, handle.routers_known());
+    let mut answers = Answers::new(token, nonce, broker.routers_known());
     answers.collect(&mut messages).await;
     let Answers { gather, states, unproved, .. } = answers;
     if let Some(replica) = gather.broken().map(clean) {
@@ -131,7 +131,7 @@ pub async fn take_over(client: &Client, settings: &Settings, handle: &SharedBrok
         Some(known) => {
             let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.overrides.len());
             tracing::info!(replica, out, orders, proved, unproved, "taking over the state of another replica");
-            handle.import_state(known, proved);
+            broker.import_state(known, proved);
         }
         None if unproved > 0 => tracing::warn!(
             unproved,

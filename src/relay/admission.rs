@@ -35,14 +35,14 @@ pub(super) fn admit(relay: &Relay, head: &Parts) -> Result<RouterPath, Box<Respo
     if !framing::is_request_unambiguous(head) {
         return refuse(LocalReply::AmbiguousLength);
     }
-    let Some(ingress) = relay.handle.ingress_of(head.uri.path()) else { return refuse(LocalReply::NoPool) };
+    let Some(ingress) = relay.broker.ingress_of(head.uri.path()) else { return refuse(LocalReply::NoPool) };
     let subpath = subpath(head, &ingress);
     if !stays_below(subpath) {
         return refuse(LocalReply::OddPath);
     }
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     let asks_for_models = reads && models::is_list(subpath);
-    match asks_for_models.then(|| relay.handle.models(&ingress)).flatten() {
+    match asks_for_models.then(|| relay.broker.models(&ingress)).flatten() {
         Some(models) => Err(Box::new(models::list(&models))),
         None => Ok(ingress),
     }

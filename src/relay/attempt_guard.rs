@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 
 use super::affinity::{Affinity, CallAffinity};
-use super::hold::UpstreamResponse;
+use super::hold::UpstreamAnswer;
 use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
@@ -27,7 +27,7 @@ use types::time::BrokerTime;
 /// An attempt that has not ended.
 #[derive(Debug)]
 pub(super) struct AttemptGuard {
-    handle: SharedBroker,
+    broker: SharedBroker,
     route: Route,
     router: RouterPath,
     transaction: String,
@@ -95,15 +95,15 @@ impl AttemptEnd {
 impl AttemptGuard {
     /// `is_generation`: see [`Request::is_generation`](types::request::Request::is_generation).
     pub(super) fn begin(
-        handle: SharedBroker,
+        broker: SharedBroker,
         route: Route,
         router: RouterPath,
         transaction: String,
         is_generation: bool,
     ) -> Self {
-        let began = handle.now();
+        let began = broker.now();
         Self {
-            handle,
+            broker,
             route,
             router,
             transaction,
@@ -145,7 +145,7 @@ impl AttemptGuard {
     }
 
     /// Notes the ids that a good answer shows to be kept by its target, now and as more of a stream comes.
-    pub(super) fn teach(&mut self, call: &CallAffinity, answer: &mut UpstreamResponse) {
+    pub(super) fn teach(&mut self, call: &CallAffinity, answer: &mut UpstreamAnswer) {
         let Some((affinity, ingress)) = call.teaches().filter(|_| answer.head.status.is_success()) else { return };
         match &mut answer.stream {
             Some(stream) => {
@@ -170,24 +170,24 @@ impl AttemptGuard {
 
     /// It ended in a way that says nothing about its router, and is sent to the same once more as this transaction.
     pub(super) fn resent(&mut self, reason: &'static str, transaction: String) {
-        metrics::neutral_attempt(&self.handle, Some(reason));
+        metrics::neutral_attempt(&self.broker, Some(reason));
         self.transaction = transaction;
-        self.began = self.handle.now();
+        self.began = self.broker.now();
     }
 
     /// The moment.
     pub(super) fn now(&self) -> BrokerTime {
-        self.handle.now()
+        self.broker.now()
     }
 
     /// The counters of the process.
     pub(super) fn counts(&self) -> &Counts {
-        self.handle.counts()
+        self.broker.counts()
     }
 
     /// How long it has taken so far.
     pub(super) fn time(&self) -> Duration {
-        self.handle.now().since(self.began)
+        self.broker.now().since(self.began)
     }
 
     /// It has ended so.
@@ -196,7 +196,7 @@ impl AttemptGuard {
             return;
         }
         let error_class = end.broken.map_or(end.error_class, TransportFailure::error_class);
-        metrics::attempt(&self.handle, end.broken.map_or(Ok(end.status), Err), error_class);
+        metrics::attempt(&self.broker, end.broken.map_or(Ok(end.status), Err), error_class);
         let record = self.record.take();
         if let (Some(_), Some(breakage)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
@@ -204,7 +204,7 @@ impl AttemptGuard {
         }
         // What is estimated here was estimated when the call was sent.
         let usage = end.usage.filter(|usage| !usage.estimated);
-        self.handle.learn(CallObservation::Attempt(&Attempt {
+        self.broker.learn(CallObservation::Attempt(&Attempt {
             answer: CallAnswer {
                 served_path: Some(self.router.as_str()),
                 transaction: Some(&self.transaction),
@@ -242,7 +242,7 @@ impl AttemptGuard {
                 error_class,
                 usage: end.usage,
                 sent: self.began,
-                over: self.handle.now(),
+                over: self.broker.now(),
             });
         }
     }
@@ -251,8 +251,8 @@ impl AttemptGuard {
 impl Drop for AttemptGuard {
     fn drop(&mut self) {
         if !self.reported {
-            metrics::neutral_attempt(&self.handle, self.neutral);
-            self.handle.abandon(&self.route);
+            metrics::neutral_attempt(&self.broker, self.neutral);
+            self.broker.abandon(&self.route);
         }
     }
 }

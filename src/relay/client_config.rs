@@ -60,10 +60,10 @@ pub(super) fn of_call(
         return Ok(None);
     };
     let digest = sha256_hex(config.as_bytes());
-    if let Some(tree) = relay.handle.client_tree(ingress, &digest) {
+    if let Some(tree) = relay.broker.client_tree(ingress, &digest) {
         return Ok(Some(tree));
     }
-    let (settings, generation) = relay.handle.numbered_settings();
+    let (settings, generation) = relay.broker.numbered_settings();
     let pool = settings.pool(ingress).ok_or(LocalReply::NoPool)?;
     let (root, attempts) = read(config.as_bytes(), &pool.root).map_err(LocalReply::ClientConfig)?;
     Ok(Some(Arc::new(ClientTree { ingress: ingress.clone(), digest, root, attempts, generation })))
@@ -95,7 +95,7 @@ fn read(config: &[u8], base: &Target) -> Result<(Target, u32), Vec<String>> {
             let root = match root.kind {
                 TargetKind::Branch { .. } => root,
                 TargetKind::Router(_) => {
-                    Target::plain(TargetKind::Branch { mode: Policy::Fallback, targets: vec![root] })
+                    Target::plain(TargetKind::Branch { policy: Policy::Fallback, targets: vec![root] })
                 }
             };
             Ok((root, reading.attempts))
@@ -243,7 +243,7 @@ impl Reading<'_> {
             self.fault(path, "targets", "must be a list of targets");
             return None;
         };
-        let mode = match strategy.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
+        let policy = match strategy.get("mode").map(|mode| mode.as_str().unwrap_or_default()) {
             Some("loadbalance") => Policy::LoadBalance,
             Some("fallback") => Policy::Fallback,
             Some("single") | None if list.len() == 1 => Policy::Fallback,
@@ -263,7 +263,7 @@ impl Reading<'_> {
                 None => self.fault(&path, "", "must be an object such as {\"virtual_key\": \"…\"}"),
             }
         }
-        Some(Target::plain(TargetKind::Branch { mode, targets }))
+        Some(Target::plain(TargetKind::Branch { policy, targets }))
     }
 
     fn leaf(&mut self, item: &Map<String, Value>, path: &str, above: &Inherited) -> Option<Target> {
@@ -341,7 +341,7 @@ mod tests {
             Target { name: Some(name.to_owned()), patch, ..Target::plain(TargetKind::Router(path)) }
         };
         let targets = vec![leaf("a", json!({"model": "ours"})), leaf("b", json!({}))];
-        Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets })
+        Target::plain(TargetKind::Branch { policy: Policy::LoadBalance, targets })
     }
 
     #[test]
@@ -354,11 +354,11 @@ mod tests {
         for text in [config.to_string(), STANDARD.encode(config.to_string())] {
             let (root, attempts) = read(text.as_bytes(), &base()).unwrap();
             assert_eq!(attempts, 5, "one at each target, and two more at one");
-            let TargetKind::Branch { mode: Policy::LoadBalance, targets } = root.kind else { panic!("{root:?}") };
+            let TargetKind::Branch { policy: Policy::LoadBalance, targets } = root.kind else { panic!("{root:?}") };
             assert_eq!((targets[0].weight, targets[1].weight), (0.0, 0.5));
             let merged = Value::Object(targets[0].patch.merge.clone());
             assert_eq!(merged, json!({"model": "ours", "n": 1, "max_tokens": 5}), "the file's model holds");
-            let TargetKind::Branch { mode: Policy::Fallback, targets } = &targets[1].kind else { panic!("nested") };
+            let TargetKind::Branch { policy: Policy::Fallback, targets } = &targets[1].kind else { panic!("nested") };
             assert_eq!(called(&targets[0]), "b");
             assert!(targets[0].retry_on.as_ref().unwrap().lists(429, None));
         }

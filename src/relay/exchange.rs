@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{self, Client};
 use super::framing;
-use super::hold::{AskedFor, FailedAttempt, UpstreamResponse};
-use super::outgoing::Translation;
+use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::tracked::{Progress, Usage};
 use super::upstream_body::UpstreamBody;
+use super::upstream_request::Translation;
 use llm::Protocol;
 use types::outcome::{NamedBy, TransportFailure};
 
@@ -75,8 +75,8 @@ pub(super) async fn exchange(
     request: Request<Full<Bytes>>,
     (key, path, translation): (Option<NamedBy>, &str, Option<&Translation>),
     times: AttemptTimeouts,
-) -> Result<UpstreamResponse, FailedAttempt> {
-    let asked = AskedFor {
+) -> Result<UpstreamAnswer, FailedAttempt> {
+    let expected = ExpectedAnswer {
         protocol: Protocol::of_path(path),
         grows: Protocol::is_growing_array(path),
         creates: request.method() == Method::POST,
@@ -88,7 +88,7 @@ pub(super) async fn exchange(
         Some(translation) => translation.body(&mut head, body),
         None => UpstreamBody::unchanged(body),
     };
-    UpstreamResponse::hold(head, body, asked, times, sent).await
+    UpstreamAnswer::hold(head, body, expected, times, sent).await
 }
 
 /// Sends a request until the head of its answer is here; with the moment when it was sent.

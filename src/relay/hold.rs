@@ -25,8 +25,8 @@ use super::decoded::decoded;
 use super::exchange::AttemptTimeouts;
 pub(super) use super::hold_until::answer_headers;
 use super::hold_until::{HoldUntil, is_error, stream_of};
-use super::outgoing::Translation;
 use super::upstream_body::UpstreamBody;
+use super::upstream_request::Translation;
 use types::outcome::{NamedBy, TransportFailure};
 
 /// The most that is held back of an answer, in bytes.
@@ -38,7 +38,7 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(3);
 
 /// What a request asks for, as far as it matters for judging its answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct AskedFor {
+pub(super) struct ExpectedAnswer {
     /// The protocol of its path.
     pub(super) protocol: Protocol,
     /// JSON that answers it is an array that grows.
@@ -67,7 +67,7 @@ impl From<TransportFailure> for FailedAttempt {
 
 /// An answer that has begun.
 #[derive(Debug)]
-pub(super) struct UpstreamResponse {
+pub(super) struct UpstreamAnswer {
     pub(super) head: Parts,
     /// What came of its body.
     pub(super) held: Vec<Bytes>,
@@ -95,7 +95,7 @@ pub(super) struct UpstreamResponse {
     pub(super) first_byte: Instant,
 }
 
-impl UpstreamResponse {
+impl UpstreamAnswer {
     /// Holds an answer back until it is worth passing on. `sent`: when the request was.
     ///
     /// # Errors
@@ -103,17 +103,19 @@ impl UpstreamResponse {
     pub(super) async fn hold(
         head: Parts,
         body: UpstreamBody,
-        asked: AskedFor,
+        expected: ExpectedAnswer,
         times: AttemptTimeouts,
         sent: Option<Instant>,
     ) -> Result<Self, FailedAttempt> {
         let headers = answer_headers(&head.headers);
-        if asked.creates && head.status.is_success() && answer::is_page(asked.protocol, head.status.as_u16(), &headers)
+        if expected.creates
+            && head.status.is_success()
+            && answer::is_page(expected.protocol, head.status.as_u16(), &headers)
         {
             return Err(TransportFailure::ErrorAnswer(ErrorClass::BrokenAnswer).into());
         }
-        let stream = stream_of(head.status, &headers, asked);
-        let until = HoldUntil::for_answer(head.status, &headers, &body, asked, stream.is_some());
+        let stream = stream_of(head.status, &headers, expected);
+        let until = HoldUntil::for_answer(head.status, &headers, &body, expected, stream.is_some());
         let body = if stream.is_none() { body.with_tail(Tail::new(&headers)) } else { body };
         let mut answer = Self {
             head,
@@ -143,12 +145,12 @@ impl UpstreamResponse {
             answer.first_event_by = times.first_event_by(sent);
         }
         // The gateway collects a stream, and makes a text of it and of all that is no JSON.
-        if asked.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\"")) {
+        if expected.key.is_none() && answer.held.first().is_some_and(|body| body.starts_with(b"\"")) {
             answer.stream = None;
             let reason = answer.reason;
             return read.map(|()| answer).map_err(|failure| FailedAttempt { reason, ..failure.into() });
         }
-        match read.and_then(|()| answer.judge(asked)) {
+        match read.and_then(|()| answer.check_good_status(expected)) {
             Ok(()) => Ok(answer),
             Err(failure) if answer.is_broken_preamble(failure) => {
                 answer.end();
@@ -275,20 +277,20 @@ impl UpstreamResponse {
     }
 
     /// What is held back may show that a good status is none.
-    fn judge(&mut self, asked: AskedFor) -> Result<(), TransportFailure> {
+    fn check_good_status(&mut self, expected: ExpectedAnswer) -> Result<(), TransportFailure> {
         if !self.head.status.is_success() {
             return Ok(());
         }
         let is_stream = self.stream.is_some();
         let class = match &mut self.stream {
-            Some(_) if !asked.creates => None,
+            Some(_) if !expected.creates => None,
             Some(stream) => stream_error(stream, self.rest.is_none()),
             None if self.rest.is_some() => None,
-            None => self.whole_error(asked),
+            None => self.whole_error(expected),
         };
         let Some(class) = class else { return Ok(()) };
         let of_account = matches!(class, ErrorClass::KeyRefused | ErrorClass::QuotaExhausted);
-        if class.is_callers_fault() || (of_account && asked.key == Some(NamedBy::Client)) {
+        if class.is_callers_fault() || (of_account && expected.key == Some(NamedBy::Client)) {
             self.error_class = Some(class);
             return Ok(());
         }
@@ -303,11 +305,11 @@ impl UpstreamResponse {
     }
 
     /// What is wrong with an answer that is here to its end and is no stream.
-    fn whole_error(&self, asked: AskedFor) -> Option<ErrorClass> {
+    fn whole_error(&self, expected: ExpectedAnswer) -> Option<ErrorClass> {
         let body = self.start();
         let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
-        if asked.creates {
-            return answer::judge(asked.protocol, self.head.status.as_u16(), &headers, &body);
+        if expected.creates {
+            return answer::answer_error(expected.protocol, self.head.status.as_u16(), &headers, &body);
         }
         let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty();
         let is_broken = is_readable && serde_json::from_slice::<IgnoredAny>(&body).is_err();

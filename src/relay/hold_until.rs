@@ -7,7 +7,7 @@ use llm::headers::AnswerHeaders;
 use llm::stream::StreamState;
 
 use super::decoded::is_readable;
-use super::hold::{AskedFor, MAX_BUFFERED_BYTES};
+use super::hold::{ExpectedAnswer, MAX_BUFFERED_BYTES};
 use super::upstream_body::UpstreamBody;
 
 /// How much of an answer must be here before it is passed on.
@@ -26,21 +26,21 @@ impl HoldUntil {
         status: StatusCode,
         headers: &AnswerHeaders<'_>,
         body: &UpstreamBody,
-        asked: AskedFor,
+        expected: ExpectedAnswer,
         is_stream: bool,
     ) -> Self {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_BUFFERED_BYTES as u64);
         // What names no type may be an error in JSON.
-        let is_untyped = headers.media_type().is_none() && asked.protocol != Protocol::Generic;
+        let is_untyped = headers.media_type().is_none() && expected.protocol != Protocol::Generic;
         // A growing array that cannot be read, as where it is compressed, is passed on as it comes.
-        let is_whole = (headers.is_json() || is_untyped) && is_readable(headers) && !asked.grows;
+        let is_whole = (headers.is_json() || is_untyped) && is_readable(headers) && !expected.grows;
         if is_error(status) {
             Self::End
         } else if is_stream {
-            if asked.creates { Self::Content } else { Self::FirstByte }
+            if expected.creates { Self::Content } else { Self::FirstByte }
         } else if is_short {
             Self::End
-        } else if is_whole && asked.creates && body.size_hint().exact().is_none() {
+        } else if is_whole && expected.creates && body.size_hint().exact().is_none() {
             Self::EndOrTime
         } else {
             Self::FirstByte
@@ -53,9 +53,13 @@ impl HoldUntil {
 }
 
 /// The stream that an answer with this head is. Lines and elements of what is only fetched may report failures of their own.
-pub(super) fn stream_of(status: StatusCode, headers: &AnswerHeaders<'_>, asked: AskedFor) -> Option<StreamState> {
-    let may_be = !is_error(status) && (asked.creates || headers.is_event_stream());
-    may_be.then(|| StreamState::of_answer(asked.protocol, headers, asked.grows)).flatten()
+pub(super) fn stream_of(
+    status: StatusCode,
+    headers: &AnswerHeaders<'_>,
+    expected: ExpectedAnswer,
+) -> Option<StreamState> {
+    let may_be = !is_error(status) && (expected.creates || headers.is_event_stream());
+    may_be.then(|| StreamState::of_answer(expected.protocol, headers, expected.grows)).flatten()
 }
 
 pub(super) fn is_error(status: StatusCode) -> bool {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::decoded::decoded;
-use super::hold::{FailedAttempt, UpstreamResponse, answer_headers};
+use super::hold::{FailedAttempt, UpstreamAnswer, answer_headers};
 use super::metrics;
 use super::target::Target;
 use balancer::retry::AttemptResult;
@@ -25,14 +25,14 @@ pub(super) struct Judgement {
     /// When the target asks to be called again.
     pub(super) retry_after: Option<RetryAfter>,
     /// The answer, if one began, and how it ends if it goes on so.
-    pub(super) answer: Option<(UpstreamResponse, AttemptEnd)>,
+    pub(super) answer: Option<(UpstreamAnswer, AttemptEnd)>,
 }
 
 /// What an attempt came to, in the words of the plan and of health. One that failed is reported here. `clients_account`: the client
 /// chose an account of a key that is not its own.
-pub(super) fn judge<'n>(
+pub(super) fn judge_attempt<'n>(
     (target, clients_account): (&Target<'_>, bool),
-    result: Result<UpstreamResponse, FailedAttempt>,
+    result: Result<UpstreamAnswer, FailedAttempt>,
     naming: impl FnOnce() -> Naming<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
@@ -73,7 +73,7 @@ fn received(now: BrokerTime) -> Option<Timestamp> {
 
 /// What an answer says, to health and to the plan.
 fn ending<'n>(
-    answer: &UpstreamResponse,
+    answer: &UpstreamAnswer,
     (target, clients_account): (&Target<'_>, bool),
     naming: impl FnOnce() -> Naming<'n>,
     now: BrokerTime,

@@ -15,7 +15,7 @@ use llm::provider::{EndpointError, PrepareError};
 use llm::translate::TranslateError;
 use serde_json::json;
 
-use super::provider_target::{ANTHROPIC_VERSION, NotSent};
+use super::provider_target::{ANTHROPIC_VERSION, NotSentReason};
 use super::proxy_body::ProxyBody;
 use crate::provider_auth;
 use crate::wrong_tokens::TooManyWrongTokens;
@@ -70,7 +70,7 @@ pub(super) enum LocalReply {
     /// What is wrong with the configuration that the client sent along.
     ClientConfig(Vec<String>),
     /// No target could be sent this request.
-    NotSent(NotSent),
+    NotSentReason(NotSentReason),
     /// Every target was tried in vain, or none was left. With the story.
     AllTargetsUnavailable(String),
     /// Every target is asked too often. With the story.
@@ -95,16 +95,16 @@ impl LocalReply {
             Self::UnknownModel(..) => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::NoModel(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::ClientConfig(_) => (StatusCode::BAD_REQUEST, "invalid_config"),
-            Self::NotSent(reason) => match reason {
-                NotSent::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
-                NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel | EndpointError::InvalidPath)) => {
-                    (StatusCode::BAD_REQUEST, "invalid_request")
-                }
-                NotSent::Prepare(_) | NotSent::Incapable(_) | NotSent::Address => {
+            Self::NotSentReason(reason) => match reason {
+                NotSentReason::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
+                NotSentReason::Prepare(PrepareError::Endpoint(
+                    EndpointError::InvalidModel | EndpointError::InvalidPath,
+                )) => (StatusCode::BAD_REQUEST, "invalid_request"),
+                NotSentReason::Prepare(_) | NotSentReason::Incapable(_) | NotSentReason::Address => {
                     (StatusCode::NOT_FOUND, "not_supported")
                 }
-                NotSent::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
-                NotSent::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+                NotSentReason::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
+                NotSentReason::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
             },
             Self::AllTargetsRateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
             Self::AllTargetsUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
@@ -142,7 +142,7 @@ impl LocalReply {
             }
             Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
-            Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
+            Self::NotSentReason(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::AllTargetsUnavailable(story) | Self::AllTargetsRateLimited(story) => format!("No target could serve this request: {story}."),
         }
     }
@@ -150,7 +150,7 @@ impl LocalReply {
     /// OpenAI's word for it, where the client is at fault.
     fn kind(&self) -> &'static str {
         let is_clients =
-            matches!(self, Self::NotSent(_) | Self::UnknownModel(..) | Self::NoModel(_) | Self::ClientConfig(_))
+            matches!(self, Self::NotSentReason(_) | Self::UnknownModel(..) | Self::NoModel(_) | Self::ClientConfig(_))
                 && self.code().0.is_client_error();
         if is_clients { "invalid_request_error" } else { "broker_error" }
     }
@@ -158,10 +158,11 @@ impl LocalReply {
     /// The field that is wrong.
     fn param(&self) -> Option<&str> {
         match self {
-            Self::NotSent(NotSent::Prepare(PrepareError::Translate(TranslateError::Invalid { param, .. }))) => {
-                Some(param)
-            }
-            Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel)))
+            Self::NotSentReason(NotSentReason::Prepare(PrepareError::Translate(TranslateError::Invalid {
+                param,
+                ..
+            }))) => Some(param),
+            Self::NotSentReason(NotSentReason::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel)))
             | Self::UnknownModel(..)
             | Self::NoModel(_) => Some("model"),
             _ => None,
@@ -170,10 +171,11 @@ impl LocalReply {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy | Self::Exhausted | Self::TooManyWrongTokens(_) | Self::NotSent(NotSent::NoMemory) => {
-                Some(Duration::from_secs(1))
-            }
-            Self::NotSent(NotSent::NoKey) => Some(provider_auth::RETRY_AFTER),
+            Self::Busy
+            | Self::Exhausted
+            | Self::TooManyWrongTokens(_)
+            | Self::NotSentReason(NotSentReason::NoMemory) => Some(Duration::from_secs(1)),
+            Self::NotSentReason(NotSentReason::NoKey) => Some(provider_auth::RETRY_AFTER),
             _ => None,
         }
     }
@@ -196,9 +198,9 @@ impl LocalReply {
             Self::UnknownModel(String::new(), Arc::default()),
             Self::NoModel(Arc::default()),
             Self::ClientConfig(Vec::new()),
-            Self::NotSent(NotSent::NoKey),
-            Self::NotSent(NotSent::Address),
-            Self::NotSent(NotSent::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
+            Self::NotSentReason(NotSentReason::NoKey),
+            Self::NotSentReason(NotSentReason::Address),
+            Self::NotSentReason(NotSentReason::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
         ];
         own.into_iter().chain(nobody).map(|own| own.code().1)
     }
@@ -337,9 +339,9 @@ mod tests {
         for (own, status, wait) in [
             (LocalReply::Busy, 503, Some("1")),
             (LocalReply::AllTargetsUnavailable("a".to_owned()), 503, None),
-            (LocalReply::NotSent(NotSent::NoKey), 503, Some("5")),
-            (LocalReply::NotSent(NotSent::NoMemory), 503, Some("1")),
-            (LocalReply::NotSent(NotSent::Address), 404, None),
+            (LocalReply::NotSentReason(NotSentReason::NoKey), 503, Some("5")),
+            (LocalReply::NotSentReason(NotSentReason::NoMemory), 503, Some("1")),
+            (LocalReply::NotSentReason(NotSentReason::Address), 404, None),
             (LocalReply::NoPool, 404, None),
             (LocalReply::Method, 405, None),
             (LocalReply::Upgrade, 501, None),

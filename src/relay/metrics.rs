@@ -21,7 +21,7 @@ pub(super) const GATEWAY_AWAY: &str = "gateway_unreachable";
 
 /// All kinds begin at zero.
 pub(super) fn begin(relay: &Relay) {
-    let counts = &relay.handle.counts().relayed;
+    let counts = &relay.broker.counts().relayed;
     counts.begin(Arc::clone(&relay.calls), relay.room.calls);
     counts.calls.preregister(LocalReply::codes().chain([ANSWERED, CLIENT_GONE]));
     let answered = [200, 300, 400, 429, 500].map(answered);
@@ -37,13 +37,13 @@ pub(super) fn begin(relay: &Relay) {
 
 /// A call that has come.
 pub(super) struct CallCounter {
-    handle: SharedBroker,
+    broker: SharedBroker,
     ended: &'static str,
 }
 
 impl CallCounter {
-    pub(super) fn begin(handle: SharedBroker) -> Self {
-        Self { handle, ended: CLIENT_GONE }
+    pub(super) fn begin(broker: SharedBroker) -> Self {
+        Self { broker, ended: CLIENT_GONE }
     }
 
     /// Its answer begins.
@@ -55,26 +55,26 @@ impl CallCounter {
 
 impl Drop for CallCounter {
     fn drop(&mut self) {
-        self.handle.counts().relayed.calls.count(self.ended, self.handle.now());
+        self.broker.counts().relayed.calls.count(self.ended, self.broker.now());
     }
 }
 
 /// It is not sent once more.
-pub(super) fn count_local_reply(handle: &SharedBroker, stop: GiveUp) {
-    handle.counts().relayed.given_up.count(stop.as_str(), handle.now());
+pub(super) fn count_local_reply(broker: &SharedBroker, stop: GiveUp) {
+    broker.counts().relayed.given_up.count(stop.as_str(), broker.now());
 }
 
 /// An attempt is over: with this status, or without a good answer; and what was wrong with it.
-pub(super) fn attempt(handle: &SharedBroker, result: Result<u16, TransportFailure>, error_class: Option<ErrorClass>) {
+pub(super) fn attempt(broker: &SharedBroker, result: Result<u16, TransportFailure>, error_class: Option<ErrorClass>) {
     if let Some(class) = error_class {
-        handle.counts().relayed.errors.count(class.name(), handle.now());
+        broker.counts().relayed.errors.count(class.name(), broker.now());
     }
-    handle.counts().relayed.attempts.count(result.map_or_else(TransportFailure::as_str, answered), handle.now());
+    broker.counts().relayed.attempts.count(result.map_or_else(TransportFailure::as_str, answered), broker.now());
 }
 
 /// An attempt is over without anything that its router is to blame for: for this reason, or because the client went away.
-pub(super) fn neutral_attempt(handle: &SharedBroker, reason: Option<&'static str>) {
-    handle.counts().relayed.attempts.count(reason.unwrap_or(CLIENT_GONE), handle.now());
+pub(super) fn neutral_attempt(broker: &SharedBroker, reason: Option<&'static str>) {
+    broker.counts().relayed.attempts.count(reason.unwrap_or(CLIENT_GONE), broker.now());
 }
 
 const fn answered(status: u16) -> &'static str {

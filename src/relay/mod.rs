@@ -29,7 +29,6 @@ mod key_client;
 mod local_reply;
 mod metrics;
 mod models;
-mod outgoing;
 mod passing;
 mod provider_target;
 mod proxy;
@@ -46,6 +45,7 @@ mod target;
 mod trace;
 mod tracked;
 mod upstream_body;
+mod upstream_request;
 mod whole_lines;
 
 use std::collections::BTreeMap;
@@ -214,7 +214,7 @@ impl RelayLimits {
 
 /// The relay of this process.
 pub struct Relay {
-    handle: SharedBroker,
+    broker: SharedBroker,
     clients: Clients,
     patience: ConnectTimeout,
     gateway: Base,
@@ -257,7 +257,7 @@ impl Relay {
     /// A certificate authority cannot be read.
     pub fn new(
         settings: &Settings,
-        handle: SharedBroker,
+        broker: SharedBroker,
         replica: &str,
         (token, wrong_tokens): (Option<Token>, WrongTokenLimiter),
         log: mpsc::Sender<Vec<u8>>,
@@ -266,8 +266,8 @@ impl Relay {
         let patience = ConnectTimeout::new(rules.times.connect);
         let clients = client::build(authorities.as_deref(), proxy.clone(), patience.clone())?;
         let relay = Self {
-            entries: Arc::new(Entries::new(log, handle.clone())),
-            handle,
+            entries: Arc::new(Entries::new(log, broker.clone())),
+            broker,
             keys: KeyClient(clients.pooled.clone()),
             clients,
             patience,

@@ -74,7 +74,7 @@ pub enum TargetKey {
 
 /// Why a request is not sent. None is the target's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NotSent {
+pub(super) enum NotSentReason {
     /// The request does not fit, or the settings do not.
     #[error(transparent)]
     Prepare(#[from] PrepareError),
@@ -92,7 +92,7 @@ pub(super) enum NotSent {
     Address,
 }
 
-impl NotSent {
+impl NotSentReason {
     /// In words that follow the router that was passed over.
     pub(super) const fn words(&self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ impl ProviderTarget {
         prepared: &Prepared<'_>,
         client_query: Option<&str>,
         own: &OwnQuery,
-    ) -> Result<Uri, NotSent> {
+    ) -> Result<Uri, NotSentReason> {
         let (path, query) = match prepared.endpoint.url.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (prepared.endpoint.url.as_str(), None),
@@ -188,7 +188,7 @@ impl ProviderTarget {
         let client = client_query.filter(|_| prepared.answer.is_unchanged());
         let query = own.merged(client, self.key == TargetKey::None);
         let url = query.map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
-        url.parse().map_err(|_| NotSent::Address)
+        url.parse().map_err(|_| NotSentReason::Address)
     }
 
     /// Sets what the provider's table says, and the key: `headers` are those of the client as they go to this target.
@@ -202,7 +202,7 @@ impl ProviderTarget {
         method: &str,
         headers: &mut HeaderMap,
         (fetch, now): (&F, impl Fn() -> Timestamp + Clone + Send + 'static),
-    ) -> Result<(), NotSent> {
+    ) -> Result<(), NotSentReason> {
         // To those who are sent a translation they mean nothing, and Bedrock has them in the body.
         let is_in_body = prepared.endpoint.protocol == TargetProtocol::Messages(Envelope::Bedrock);
         if is_in_body || !prepared.answer.is_unchanged() {
@@ -216,7 +216,7 @@ impl ProviderTarget {
             TargetKey::Text(key) => set_key(headers, prepared.endpoint.key, key),
             TargetKey::Aws(key) => self.sign_for_aws(key, prepared, uri, method, headers, now()),
             TargetKey::Expiring(source) => match source.key(fetch, now.clone()).await.as_deref() {
-                None => Err(NotSent::NoKey),
+                None => Err(NotSentReason::NoKey),
                 Some(Key::Bearer(token)) => set_key(headers, KeyHeader::Bearer, token),
                 Some(Key::Aws(key)) => self.sign_for_aws(key, prepared, uri, method, headers, now()),
             },
@@ -231,7 +231,7 @@ impl ProviderTarget {
         method: &str,
         headers: &mut HeaderMap,
         time: Timestamp,
-    ) -> Result<(), NotSent> {
+    ) -> Result<(), NotSentReason> {
         let content_type = headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let signed = [("content-type", content_type)];
         let request = sigv4::Request {
@@ -248,7 +248,7 @@ impl ProviderTarget {
             secret_access_key: &key.secret,
             session_token: key.session_token.as_deref(),
         };
-        let signature = sigv4::sign(&request, &credentials).map_err(|_| NotSent::Address)?;
+        let signature = sigv4::sign(&request, &credentials).map_err(|_| NotSentReason::Address)?;
         set(headers, "authorization", &signature.authorization)?;
         set(headers, "x-amz-date", &signature.date)?;
         match &signature.security_token {
@@ -258,13 +258,13 @@ impl ProviderTarget {
     }
 }
 
-fn set_key(headers: &mut HeaderMap, how: KeyHeader, key: &str) -> Result<(), NotSent> {
+fn set_key(headers: &mut HeaderMap, how: KeyHeader, key: &str) -> Result<(), NotSentReason> {
     let (name, value) = how.header(key);
     set(headers, name, &value)
 }
 
-fn set(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), NotSent> {
-    let mut value = HeaderValue::from_str(value).map_err(|_| NotSent::Address)?;
+fn set(headers: &mut HeaderMap, name: &'static str, value: &str) -> Result<(), NotSentReason> {
+    let mut value = HeaderValue::from_str(value).map_err(|_| NotSentReason::Address)?;
     value.set_sensitive(true);
     headers.insert(HeaderName::from_static(name), value);
     Ok(())

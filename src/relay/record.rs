@@ -33,13 +33,13 @@ const MASKED: &str = "*****MASKED*****";
 #[derive(Debug)]
 pub(super) struct Entries {
     log: mpsc::Sender<Vec<u8>>,
-    handle: SharedBroker,
+    broker: SharedBroker,
 }
 
 impl Entries {
-    pub(super) fn new(log: mpsc::Sender<Vec<u8>>, handle: SharedBroker) -> Self {
-        handle.counts().relayed.entries.preregister([DROPPED]);
-        Self { log, handle }
+    pub(super) fn new(log: mpsc::Sender<Vec<u8>>, broker: SharedBroker) -> Self {
+        broker.counts().relayed.entries.preregister([DROPPED]);
+        Self { log, broker }
     }
 
     /// Whether they have a reader: without a bus there is none.
@@ -53,7 +53,7 @@ impl Entries {
             Ok(place) => place.send(record.entry(end)),
             Err(TrySendError::Closed(())) => {}
             Err(TrySendError::Full(())) => {
-                if let Some(total) = self.handle.counts().relayed.entries.count(DROPPED, end.over) {
+                if let Some(total) = self.broker.counts().relayed.entries.count(DROPPED, end.over) {
                     tracing::warn!(
                         total,
                         "log entries of the relay come faster than the bus takes them: the newest are dropped"
@@ -170,7 +170,7 @@ impl Record {
         let priced = Priced { router: end.router.as_str(), provider: self.priced_by };
         let served = body.and_then(model::of_answer);
         let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
-        let book = self.entries.handle.prices().book();
+        let book = self.entries.broker.prices().book();
         let cost = end.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
         let call = call_object(end, self.traces, cost);
         let error = end.broken.map(|broken| broken.to_string());

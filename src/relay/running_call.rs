@@ -7,9 +7,9 @@ use hyper::header::HeaderName;
 
 use super::attempt_guard::AttemptEnd;
 use super::headers;
-use super::hold::UpstreamResponse;
+use super::hold::UpstreamAnswer;
 use super::request_view::RequestView;
-use super::trace::{Attempt, Attempts};
+use super::trace::{FinishedAttempt, FinishedAttempts};
 use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
 use crate::calls::cost::{self, Priced};
@@ -31,8 +31,8 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 /// A call, from its request to the end of its answer.
 #[derive(Debug)]
 pub(super) struct RunningCall {
-    handle: SharedBroker,
-    pub(super) attempts: Attempts,
+    broker: SharedBroker,
+    pub(super) attempts: FinishedAttempts,
     /// Absent until its pool is known, and once it is recorded.
     begun: Option<Box<Begun>>,
 }
@@ -78,14 +78,14 @@ pub(super) struct StreamedEnd {
 }
 
 impl RunningCall {
-    pub(super) fn new(handle: SharedBroker) -> Self {
-        Self { handle, attempts: Attempts::default(), begun: None }
+    pub(super) fn new(broker: SharedBroker) -> Self {
+        Self { broker, attempts: FinishedAttempts::default(), begun: None }
     }
 
     /// The head of its request is here.
     pub(super) fn begin(&mut self, ingress: &RouterPath, session: &str, headers: &HeaderMap, received_at: BrokerTime) {
         let value = |name: &str| headers.get(name).map(|value| value.as_bytes());
-        let traces = TraceIds::from_headers(self.handle.calls().trace_header(), value).or_made(session);
+        let traces = TraceIds::from_headers(self.broker.calls().trace_header(), value).or_made(session);
         let record = CallRecord {
             id: session.to_owned(),
             context: CallContext { received_at: Some(received_at), parent: traces.parent(), ..CallContext::default() },
@@ -94,7 +94,7 @@ impl RunningCall {
             session: session.to_owned(),
             ..CallRecord::default()
         };
-        let content = self.handle.calls().wants_content().then(Box::default);
+        let content = self.broker.calls().wants_content().then(Box::default);
         let (is_read, request_bytes, priced_by, sent) = Default::default();
         self.begun =
             Some(Box::new(Begun { record, received_at, traces, is_read, request_bytes, content, priced_by, sent }));
@@ -125,7 +125,7 @@ impl RunningCall {
 
     /// An attempt is sent.
     pub(super) fn sending(&mut self, router: &RouterPath, stamp: &WrittenStamp, transaction: String) {
-        let at = self.handle.now();
+        let at = self.broker.now();
         if let Some(begun) = &mut self.begun {
             begun.sent =
                 Some(LastAttempt { router: router.clone(), stamp: stamp.clone(), transaction, at, provider: None });
@@ -142,12 +142,12 @@ impl RunningCall {
     /// The connection of an attempt had been closed, and it is sent again as this transaction.
     pub(super) fn resent(&mut self, router: &RouterPath, stamp: &WrittenStamp, time: Duration, transaction: String) {
         let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
-        self.note(Attempt::new(router.clone(), ended, time, stamp.clone()));
+        self.note(FinishedAttempt::new(router.clone(), ended, time, stamp.clone()));
         self.sending(router, stamp, transaction);
     }
 
     /// An attempt has come to an answer, or to nothing.
-    pub(super) fn note(&mut self, mut attempt: Attempt) {
+    pub(super) fn note(&mut self, mut attempt: FinishedAttempt) {
         if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.take()) {
             attempt.transaction = sent.transaction;
             attempt.context = AttemptContext { sent: Some(sent.at), provider: sent.provider };
@@ -159,13 +159,13 @@ impl RunningCall {
     /// `priced_by`: the provider by whose prices it is paid, if that is known.
     pub(super) fn answered(
         &mut self,
-        answer: &UpstreamResponse,
+        answer: &UpstreamAnswer,
         end: &mut AttemptEnd,
         patch: &Patch,
         priced_by: Option<&'static str>,
     ) {
         let Some(begun) = &mut self.begun else { return };
-        end.usage = self.handle.counts().believed_usage(answer.usage(begun.request_bytes));
+        end.usage = self.broker.counts().believed_usage(answer.usage(begun.request_bytes));
         begun.record.usage = end.usage;
         begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
@@ -174,7 +174,7 @@ impl RunningCall {
 
     /// The counters of the process.
     pub(super) fn counts(&self) -> &Counts {
-        self.handle.counts()
+        self.broker.counts()
     }
 
     /// The length of its request's body, in bytes.
@@ -212,10 +212,10 @@ impl RunningCall {
 
     fn record(&mut self, end: Option<StreamedEnd>) {
         let Some(begun) = self.begun.take() else { return };
-        let now = self.handle.now();
+        let now = self.broker.now();
         let Begun { mut record, received_at, traces, is_read, sent, priced_by, content, .. } = *begun;
         if let Some(sent) = sent {
-            self.attempts.note(Attempt {
+            self.attempts.note(FinishedAttempt {
                 router: sent.router,
                 ended: None,
                 not_sent: None,
@@ -230,7 +230,7 @@ impl RunningCall {
         let is_gone = record.status.is_none();
         (record.attempts, record.attempts_left_out) = self.attempts.recorded(is_gone);
         (record.at, record.trace_ids) = (now, traces.into_vec());
-        record.replica = Some(self.handle.replica().to_owned());
+        record.replica = Some(self.broker.replica().to_owned());
         record.ms = Some(millis(now.since(received_at)));
         let by = |router: &String| record.attempts.iter().rposition(|attempt| attempt.router == *router);
         let last = record.attempts.len().checked_sub(1);
@@ -253,14 +253,14 @@ impl RunningCall {
         if record.router.is_none() {
             record.usage = None;
         }
-        let book = self.handle.prices().book();
+        let book = self.broker.prices().book();
         if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
             let priced = Priced { router, provider: priced_by };
             record.cost = cost::cost_of(&book, priced, record.models(), usage);
         }
         let provider = priced_by.or_else(|| record.attempts.last()?.context.provider);
         record.context.price_row = cost::price_row(&book, record.cost.as_ref(), provider, record.models());
-        self.handle.calls().finished(record, content.map(|content| *content), true);
+        self.broker.calls().finished(record, content.map(|content| *content), true);
     }
 }
 
@@ -289,11 +289,11 @@ impl StreamedEnd {
     }
 }
 
-impl Attempts {
+impl FinishedAttempts {
     /// The attempts as the record has them, and how many were left out before them. Several tries of one decision are one.
     fn recorded(&self, is_gone: bool) -> (Vec<CallAttempt>, u32) {
         let mut recorded: Vec<CallAttempt> = Vec::new();
-        let mut before: Option<&Attempt> = None;
+        let mut before: Option<&FinishedAttempt> = None;
         for attempt in self.kept() {
             let is_again = before.is_some_and(|before| before.stamp == attempt.stamp && before.is_stale());
             let tries = match recorded.last().filter(|_| is_again) {
@@ -316,7 +316,7 @@ impl Attempts {
     }
 }
 
-impl Attempt {
+impl FinishedAttempt {
     fn is_stale(&self) -> bool {
         self.ended == Some(AttemptResult::Broken(TransportFailure::Stale))
     }

@@ -62,7 +62,7 @@ async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept().await {
         Ok((stream, _)) => Some(stream),
         Err(error) => {
-            if let Some(total) = relay.handle.counts().exhausted("relay_accept", relay.handle.now()) {
+            if let Some(total) = relay.broker.counts().exhausted("relay_accept", relay.broker.now()) {
                 tracing::warn!(%error, total, "the relay could not accept a connection");
             }
             tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
@@ -116,7 +116,7 @@ async fn serve_connection(
         let guard = heads.begin();
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {
-            let counted = metrics::CallCounter::begin(relay.handle.clone());
+            let counted = metrics::CallCounter::begin(relay.broker.clone());
             let response = counted.end(call::serve(&relay, request).await);
             watch.restart();
             Ok::<_, Infallible>(response.map(|body| guard.guard_body(body.reset_if_broken(reset))))

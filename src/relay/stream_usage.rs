@@ -10,8 +10,8 @@ use llm::stream_usage;
 
 use super::body::BodyMemory;
 use super::direct::DirectUpstream;
-use super::hold::{FailedAttempt, UpstreamResponse};
-use super::provider_target::NotSent;
+use super::hold::{FailedAttempt, UpstreamAnswer};
+use super::provider_target::NotSentReason;
 use crate::shared_broker::SharedBroker;
 use types::router::RouterPath;
 
@@ -41,13 +41,13 @@ impl UsageRefusals {
 /// are written down or exported, or there is a price. A price of the shipped table counts where the target names its provider;
 /// a target with nothing but a `url` is sent the client's bytes until the user says something that needs more.
 pub(super) fn is_needed(
-    handle: &SharedBroker,
+    broker: &SharedBroker,
     (router, direct): (&RouterPath, &DirectUpstream),
     counts_tokens: bool,
     body: &[u8],
 ) -> bool {
-    let book = handle.prices().book();
-    if counts_tokens || handle.calls().has_sinks() || book.target_price(router).is_some() {
+    let book = broker.prices().book();
+    if counts_tokens || broker.calls().has_sinks() || book.target_price(router).is_some() {
         return true;
     }
     if direct.provider().is_none() && !book.has_file() {
@@ -60,14 +60,14 @@ pub(super) fn is_needed(
 
 /// The body that asks for the usage at the end of its stream, in memory that is counted; `None` if it asks already or is no
 /// stream.
-pub(super) fn asking(memory: &BodyMemory, body: &[u8]) -> Result<Option<Bytes>, NotSent> {
+pub(super) fn asking(memory: &BodyMemory, body: &[u8]) -> Result<Option<Bytes>, NotSentReason> {
     let Some(asking) = stream_usage::add_include_usage(body) else { return Ok(None) };
     let held = memory.reserve(asking.len()).and_then(|counted| counted.hold(asking));
-    held.map(Some).map_err(|_| NotSent::NoMemory)
+    held.map(Some).map_err(|_| NotSentReason::NoMemory)
 }
 
 /// Whether a target's answer to a stream that was asked so says that it does not take that.
-pub(super) fn is_refused(result: &Result<UpstreamResponse, FailedAttempt>) -> bool {
+pub(super) fn is_refused(result: &Result<UpstreamAnswer, FailedAttempt>) -> bool {
     result
         .as_ref()
         .is_ok_and(|answer| stream_usage::refuses_include_usage(answer.head.status.as_u16(), &answer.start()))

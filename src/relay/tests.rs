@@ -15,7 +15,7 @@ use types::outcome::{ErrorClass, TransportFailure};
 
 use super::attempt_guard::AttemptEnd;
 use super::exchange::AttemptTimeouts;
-use super::hold::{AskedFor, FailedAttempt, UpstreamResponse};
+use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::proxy_body::ProxyBody;
 use super::upstream_body::UpstreamBody;
 
@@ -78,14 +78,14 @@ async fn answered_as((protocol, grows): (Protocol, bool), script: Script, first_
     };
     let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.unwrap();
     let (head, body) = response.into_parts();
-    let asked = AskedFor { protocol, grows, creates: true, key: None };
-    let held = UpstreamResponse::hold(head, UpstreamBody::unchanged(body), asked, times, Some(began)).await;
+    let asked = ExpectedAnswer { protocol, grows, creates: true, key: None };
+    let held = UpstreamAnswer::hold(head, UpstreamBody::unchanged(body), asked, times, Some(began)).await;
     let answer = match held {
         Err(FailedAttempt { failure, .. }) => return Ended::Failed(seconds(), failure),
         Ok(answer) => answer,
     };
     let passed_on = seconds();
-    let UpstreamResponse { held, rest, stream, first_event_by, .. } = answer;
+    let UpstreamAnswer { held, rest, stream, first_event_by, .. } = answer;
     let Some(rest) = rest else { return Ended::Whole(passed_on) };
     let limits = (times.idle, first_event_by);
     let mut body = ProxyBody::streaming(held, rest, limits, stream, None, AttemptEnd::with(200));

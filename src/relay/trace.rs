@@ -32,7 +32,7 @@ const MAX_ATTEMPTS: usize = 16;
 
 /// One attempt that has come to an answer, or to nothing.
 #[derive(Debug, Clone)]
-pub(super) struct Attempt {
+pub(super) struct FinishedAttempt {
     pub(super) router: RouterPath,
     /// How it ended; absent where it could not be sent.
     pub(super) ended: Option<AttemptResult>,
@@ -53,14 +53,14 @@ pub(super) struct Attempt {
 
 /// The attempts of one call, in order.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Attempts {
-    last: VecDeque<Attempt>,
+pub(super) struct FinishedAttempts {
+    last: VecDeque<FinishedAttempt>,
     /// How many were made before those.
     left_out: u32,
 }
 
-impl Attempts {
-    pub(super) fn note(&mut self, attempt: Attempt) {
+impl FinishedAttempts {
+    pub(super) fn note(&mut self, attempt: FinishedAttempt) {
         if self.last.len() >= MAX_ATTEMPTS {
             let first = self.last.pop_front();
             let is_made = first.is_some_and(|first| first.not_sent.is_none());
@@ -70,7 +70,7 @@ impl Attempts {
     }
 
     /// Those that are kept, in order.
-    pub(super) fn kept(&self) -> impl Iterator<Item = &Attempt> {
+    pub(super) fn kept(&self) -> impl Iterator<Item = &FinishedAttempt> {
         self.last.iter()
     }
 
@@ -91,7 +91,7 @@ impl Attempts {
     /// Whether each was refused by a target that is asked too often, in an answer that began as a good one.
     pub(super) fn ended_rate_limited(&self) -> bool {
         use TransportFailure::{ErrorAnswer, ErrorEvent};
-        let is_limited = |attempt: &Attempt| {
+        let is_limited = |attempt: &FinishedAttempt| {
             let of_class = |class| class == ErrorClass::RateLimited;
             match attempt.ended {
                 Some(AttemptResult::Broken(ErrorEvent(class) | ErrorAnswer(class))) => of_class(class),
@@ -104,11 +104,11 @@ impl Attempts {
 
     fn trace(&self) -> Value {
         let before = (self.left_out > 0).then(|| json!({"left_out": self.left_out}));
-        before.into_iter().chain(self.last.iter().map(Attempt::shown)).collect()
+        before.into_iter().chain(self.last.iter().map(FinishedAttempt::shown)).collect()
     }
 }
 
-impl Attempt {
+impl FinishedAttempt {
     pub(super) fn new(router: RouterPath, ended: Option<AttemptResult>, time: Duration, stamp: WrittenStamp) -> Self {
         let (not_sent, reason, transaction, first_byte, context) = Default::default();
         Self { router, ended, not_sent, reason, time, stamp, transaction, first_byte, context }
@@ -146,7 +146,7 @@ impl Attempt {
 }
 
 /// In words: `/a/ answered 503 after 12 ms, /b/ gave no answer in time after 400 ms`.
-impl fmt::Display for Attempts {
+impl fmt::Display for FinishedAttempts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.left_out > 0 {
             write!(f, "{} attempts, and then ", self.left_out)?;
@@ -170,7 +170,11 @@ pub(super) fn is_guess(headers: &HeaderMap, token: Option<&Token>) -> bool {
 }
 
 /// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
-pub(super) fn requested(headers: &HeaderMap, token: Option<&Token>, attempts: &Attempts) -> Option<HeaderValue> {
+pub(super) fn requested(
+    headers: &HeaderMap,
+    token: Option<&Token>,
+    attempts: &FinishedAttempts,
+) -> Option<HeaderValue> {
     let wanted = headers.get(EXPLAIN)?;
     let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
     let why_not = match (token, given) {
@@ -204,23 +208,23 @@ mod tests {
 
     const OWN: &str = "the-operators-own-token";
 
-    fn attempt(ended: Option<AttemptResult>, why: &str) -> Attempt {
+    fn attempt(ended: Option<AttemptResult>, why: &str) -> FinishedAttempt {
         let router = path("/llm/a/");
         let stamp = WrittenStamp { why: why.to_owned().into(), ..WrittenStamp::default() };
-        Attempt::new(router, ended, Duration::from_micros(12_999), stamp)
+        FinishedAttempt::new(router, ended, Duration::from_micros(12_999), stamp)
     }
 
     const fn answered(status: u16) -> Option<AttemptResult> {
         Some(AttemptResult::Answered { status, error_class: None, missing: None, model_denied: false })
     }
 
-    fn attempts(several: impl IntoIterator<Item = Attempt>) -> Attempts {
-        let mut attempts = Attempts::default();
+    fn attempts(several: impl IntoIterator<Item = FinishedAttempt>) -> FinishedAttempts {
+        let mut attempts = FinishedAttempts::default();
         several.into_iter().for_each(|one| attempts.note(one));
         attempts
     }
 
-    fn ask(headers: &[(HeaderName, &str)], token: Option<&str>, attempts: &Attempts) -> Option<Value> {
+    fn ask(headers: &[(HeaderName, &str)], token: Option<&str>, attempts: &FinishedAttempts) -> Option<Value> {
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             all.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
@@ -232,7 +236,7 @@ mod tests {
     #[test]
     fn the_words_and_the_trace_say_the_same() {
         let broken = Some(AttemptResult::Broken(TransportFailure::FirstByteTimeout));
-        let passed = Attempt { not_sent: Some("its model takes no tools".to_owned()), ..attempt(None, "") };
+        let passed = FinishedAttempt { not_sent: Some("its model takes no tools".to_owned()), ..attempt(None, "") };
         let all = [attempt(answered(503), "first"), attempt(broken, "zweite Größe 🦀"), passed];
         let attempts = attempts(all);
         assert_eq!(
@@ -272,13 +276,14 @@ mod tests {
     #[test]
     fn it_holds_the_last_ones_and_says_how_many_went_before() {
         let router = path(&format!("/{}/", "a".repeat(78)));
-        let long = Attempt { router, ..attempt(answered(500), &"x".repeat(200)) };
-        let many = attempts((0..100_u16).map(|number| Attempt { ended: answered(400 + number), ..long.clone() }));
+        let long = FinishedAttempt { router, ..attempt(answered(500), &"x".repeat(200)) };
+        let many =
+            attempts((0..100_u16).map(|number| FinishedAttempt { ended: answered(400 + number), ..long.clone() }));
         let reported = ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &many).unwrap();
         assert_eq!(reported[0], json!({"left_out": 84}));
         assert_eq!((reported.as_array().unwrap().len(), &reported[16]["status"]), (17, &json!(499)));
         assert!(reported.to_string().len() <= 8 << 10, "{}", reported.to_string().len());
         assert!(many.to_string().starts_with("84 attempts, and then /aaa"));
-        assert_eq!(ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &Attempts::default()), Some(json!([])));
+        assert_eq!(ask(&[(EXPLAIN, "1"), (TOKEN, OWN)], Some(OWN), &FinishedAttempts::default()), Some(json!([])));
     }
 }

@@ -7,11 +7,11 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::SharedBroker;
-use super::state::{NextStep, Published, Routed, SharedState, Stop};
+use super::state::{NextStep, NoFurtherAttempt, Published, RoutedRequest, SharedState};
 use crate::stamping;
-use balancer::broker::{AttemptHistory, ClientTree, Decision, Outage, Pass, PoolDescription};
+use balancer::broker::{AttemptHistory, ClientTree, Decision, Pass, PoolDescription, Unavailability};
 use balancer::retry::{GiveUp, RetryPlan};
-use balancer::strategy::Read;
+use balancer::strategy::ReadRequest;
 use gecholog_protocol::processor::RouteRequest;
 use gecholog_protocol::reply::{Degradation, RouteReply};
 use types::request::Request;
@@ -27,7 +27,7 @@ impl SharedBroker {
             self.record_changes(&routed.changes, now);
             routed
         });
-        let Routed { decision, changes, explanation } = routed;
+        let RoutedRequest { decision, changes, explanation } = routed;
         let pool = decision.pool().and_then(|pool| published.ingresses.description(pool));
         let answer = match (&decision, pool) {
             (Decision::Route(route), Some(pool)) => stamping::answer(&published.signature, pool, route),
@@ -72,8 +72,8 @@ impl SharedBroker {
             Ok(dispatch) => dispatch,
             Err(route) => {
                 self.abandon(&route);
-                let why = GiveUp::NoTarget(Outage::default());
-                return NextStep::Stop(Stop { why, retry_at: None, explanation: None });
+                let why = GiveUp::NoTarget(Unavailability::default());
+                return NextStep::Stop(NoFurtherAttempt { why, retry_at: None, explanation: None });
             }
         };
         self.recent().record_stamp(now, &dispatch.stamp.bytes);
@@ -86,7 +86,7 @@ impl SharedBroker {
     fn with_read<Q: Request, T>(
         &self,
         request: &Q,
-        act: impl FnOnce(&mut SharedState, &Read<'_>, BrokerTime) -> T,
+        act: impl FnOnce(&mut SharedState, &ReadRequest<'_>, BrokerTime) -> T,
     ) -> (T, Guard<Arc<Published>>, BrokerTime) {
         loop {
             let published = self.0.published.load();
@@ -129,7 +129,7 @@ mod tests {
         RouterPath::parse(text).unwrap()
     }
 
-    fn handle(settings: BrokerSettings) -> SharedBroker {
+    fn broker(settings: BrokerSettings) -> SharedBroker {
         let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
         SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ())
     }
@@ -140,12 +140,12 @@ mod tests {
 
     #[test]
     fn a_command_that_sets_the_mode_decides_how_the_next_request_is_answered() {
-        let handle = handle(of_two());
+        let broker = broker(of_two());
         let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
-        let answered = || String::from_utf8(handle.route(&message.request().unwrap()).0).unwrap();
+        let answered = || String::from_utf8(broker.route(&message.request().unwrap()).0).unwrap();
         let (by, reason) = ("test".to_owned(), String::new());
         assert!(answered().starts_with(r#"{"gl_path":"#));
-        handle.execute(&AdminCommand::Mode { mode: OperatingMode::Observe, by, reason });
+        broker.execute(&AdminCommand::Mode { mode: OperatingMode::Observe, by, reason });
         assert!(answered().starts_with(r#"{"broker":"#) && answered().contains(r#""would":"#));
     }
 
@@ -157,14 +157,14 @@ mod tests {
             then: 0,
         };
         let mut settings = of_two();
-        if let TargetKind::Branch { mode, .. } = &mut settings.pools[0].root.kind {
-            *mode = Policy::Conditional { conditions: [condition].into(), default: None };
+        if let TargetKind::Branch { policy, .. } = &mut settings.pools[0].root.kind {
+            *policy = Policy::Conditional { conditions: [condition].into(), default: None };
         }
-        let handle = handle(settings);
+        let broker = broker(settings);
         let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
         let decided = || {
-            let (answer, lacking) = handle.route(&message.request().unwrap());
-            let last = handle.recent_decisions(|recent| recent.decisions.newest(0, 1).1[0].object().to_owned());
+            let (answer, lacking) = broker.route(&message.request().unwrap());
+            let last = broker.recent_decisions(|recent| recent.decisions.newest(0, 1).1[0].object().to_owned());
             assert!(answer.is_empty());
             (lacking, last)
         };
@@ -175,7 +175,7 @@ mod tests {
         for router in ["/a/", "/b/"] {
             let (by, reason) = ("test".to_owned(), String::new());
             let command = OperatorCommand { command: Command::Drain(path(router)), until: None, by, reason };
-            handle.execute(&AdminCommand::Broker(command));
+            broker.execute(&AdminCommand::Broker(command));
         }
         assert_eq!(decided(), (None, r#"{"pool":"/in/","why":"nothing may serve"}"#.into()));
     }
@@ -183,19 +183,19 @@ mod tests {
     /// Settings that time changes while a request is answered are those by which the next one is read.
     #[test]
     fn a_weight_that_expires_leaves_requests_answered() {
-        let handle = handle(of_two());
-        let generation = || handle.lock().broker.config_generation();
+        let broker = broker(of_two());
+        let generation = || broker.lock().broker.config_generation();
         let weight = Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight: Some(0.5) };
-        let until = Some(handle.now().after(Duration::from_nanos(1)));
+        let until = Some(broker.now().after(Duration::from_nanos(1)));
         let (by, reason) = ("test".to_owned(), String::new());
-        handle.execute(&AdminCommand::Broker(OperatorCommand { command: weight, until, by, reason }));
+        broker.execute(&AdminCommand::Broker(OperatorCommand { command: weight, until, by, reason }));
         let weighed = generation();
         let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
         let request = message.request().unwrap();
         for _ in 0..2 {
-            assert!(!handle.route(&request).0.is_empty());
+            assert!(!broker.route(&request).0.is_empty());
             assert!(generation() > weighed, "the weight has expired");
         }
-        assert_eq!(handle.0.published.load().ingresses.generation(), generation());
+        assert_eq!(broker.0.published.load().ingresses.generation(), generation());
     }
 }

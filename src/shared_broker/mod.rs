@@ -30,7 +30,7 @@ use types::time::BrokerTime;
 use types::transition::{BrokerEvent, IgnoreReason};
 
 use state::Published;
-pub use state::{Dispatch, NextStep, Routed, SharedState, Stop};
+pub use state::{NextStep, NoFurtherAttempt, PlannedAttempt, RoutedRequest, SharedState};
 
 /// How many routers of a snapshot, or recent entries, are copied under one lock at most.
 pub const MAX_COPIED: usize = 64;

@@ -9,7 +9,7 @@ use crate::admin::AdminCommand;
 use crate::stamping::{self, WrittenStamp};
 use balancer::broker::{AttemptHistory, Broker, ClientTree, Decision, Ingresses, NextTarget, PoolDescription, Route};
 use balancer::retry::{GiveUp, RetryPlan, Step};
-use balancer::strategy::Read;
+use balancer::strategy::ReadRequest;
 use gecholog_protocol::ReplicaIdentity;
 use types::outcome::FailureRule;
 use types::request::{Patch, Request as _};
@@ -31,7 +31,7 @@ pub struct SharedState {
 #[derive(Debug)]
 pub enum NextStep {
     /// Send it; the attempt is counted already.
-    Send(Box<Dispatch>),
+    Send(Box<PlannedAttempt>),
     /// Wait for this time, then ask again.
     Pause(Duration),
     /// Wait until a target may serve ([`target_back`](super::SharedBroker::target_back) with `seen`), then for `spread`; then ask again.
@@ -44,12 +44,12 @@ pub enum NextStep {
         seen: u64,
     },
     /// Give up.
-    Stop(Stop),
+    Stop(NoFurtherAttempt),
 }
 
 /// There is no further attempt.
 #[derive(Debug)]
-pub struct Stop {
+pub struct NoFurtherAttempt {
     /// The reason.
     pub why: GiveUp,
     /// When the client may come back: when one of the request's targets may serve; `None` if that is unknown.
@@ -60,7 +60,7 @@ pub struct Stop {
 
 /// One attempt, ready to be made.
 #[derive(Debug)]
-pub struct Dispatch {
+pub struct PlannedAttempt {
     pub route: Route,
     /// Shares no count of references with other calls (see [`RouterPath::unshared`]).
     pub router: RouterPath,
@@ -87,7 +87,7 @@ impl Chosen {
     ///
     /// # Errors
     /// The choice again, if what is published does not describe its target.
-    pub(super) fn dispatch(self, published: &Published) -> Result<Box<Dispatch>, Box<Route>> {
+    pub(super) fn dispatch(self, published: &Published) -> Result<Box<PlannedAttempt>, Box<Route>> {
         let Self { route, client_pool, counts_tokens } = self;
         let pool = client_pool.as_ref().or_else(|| published.ingresses.description(route.pool));
         let Some((pool, router)) = pool.and_then(|pool| Some((pool, pool.path(route.router())?.unshared()))) else {
@@ -96,13 +96,13 @@ impl Chosen {
         let patch = pool.patch(&route).cloned().unwrap_or_default();
         let retry_on = pool.retry_on(&route).cloned();
         let stamp = stamping::written(&published.signature, pool, &route);
-        Ok(Box::new(Dispatch { router, patch, retry_on, counts_tokens, stamp, route }))
+        Ok(Box::new(PlannedAttempt { router, patch, retry_on, counts_tokens, stamp, route }))
     }
 }
 
 /// A choice for a request of the gateway, as far as it is made under the lock.
 #[derive(Debug)]
-pub struct Routed {
+pub struct RoutedRequest {
     pub decision: Decision,
     pub changes: Vec<BrokerEvent>,
     /// Why, where that is asked for.
@@ -128,18 +128,18 @@ impl SharedState {
 
     /// Chooses a router for a request of the gateway and counts it. `explains`: also says why, which is slow, and holds only as
     /// long as the lock.
-    pub fn route(&mut self, read: &Read<'_>, explains: bool, now: BrokerTime) -> Routed {
+    pub fn route(&mut self, read: &ReadRequest<'_>, explains: bool, now: BrokerTime) -> RoutedRequest {
         let Self { broker, rng, .. } = self;
         let decision = broker.select(read, now, rng);
         let explanation = explains.then(|| broker.explain(&decision));
         broker.commit(&decision, now);
-        Routed { decision, changes: broker.take_changes(), explanation }
+        RoutedRequest { decision, changes: broker.take_changes(), explanation }
     }
 
     /// The next step of a request that may be sent more than once: a target, counted, or what is done instead.
     pub(super) fn next(
         &mut self,
-        read: &Read<'_>,
+        read: &ReadRequest<'_>,
         history: &mut AttemptHistory,
         client_tree: Option<&Arc<ClientTree>>,
         plan: &mut RetryPlan,
@@ -157,7 +157,7 @@ impl SharedState {
             Step::AwaitTarget { at_most, spread } => {
                 Err(NextStep::AwaitTarget { at_most, spread, seen: broker.last_change(read.path()) })
             }
-            Step::Stop(stop) => Err(NextStep::Stop(Stop {
+            Step::Stop(stop) => Err(NextStep::Stop(NoFurtherAttempt {
                 why: stop,
                 retry_at: broker.retry_at(read, history, now, |router| plan.not_before(router)),
                 explanation: why.map(|why| broker.explain(&Decision::Pass(why))),

@@ -43,16 +43,16 @@ pub struct Status {
 }
 
 impl Status {
-    pub fn from_broker(handle: &SharedBroker, connections: Vec<Connection>) -> Self {
-        let signature = handle.signature();
+    pub fn from_broker(broker: &SharedBroker, connections: Vec<Connection>) -> Self {
+        let signature = broker.signature();
         Self {
             replica: signature.replica().to_owned(),
             version: env!("CARGO_PKG_VERSION"),
             mode: signature.mode().to_string(),
             config: signature.config().to_owned(),
-            started: handle.started(),
+            started: broker.started(),
             connections,
-            broker: handle.snapshot(),
+            broker: broker.snapshot(),
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::headers::{Headers, Names, names_json};
 use crate::object;
 use crate::query::Query;
 use crate::transaction::Transaction;
-use crate::upstream::Outgoing;
+use crate::upstream::UpstreamRequest;
 
 impl Transaction {
     /// The router that `gl_path` names, or the ingress router if it names none.
@@ -26,7 +26,7 @@ impl Transaction {
     }
 
     /// Merges all that is sent, and notes it; `None` if there is no payload to send.
-    pub(crate) fn outgoing(&mut self, router: &Router) -> Option<Outgoing> {
+    pub(crate) fn outgoing(&mut self, router: &Router) -> Option<UpstreamRequest> {
         let address = match router.target.endpoint() {
             Some(endpoint) => router.target.address(endpoint),
             None => router.target.address(&self.request.read("outbound_subpath", object::read_text)),
@@ -39,7 +39,7 @@ impl Transaction {
             self.response.error("outbound_payload", "gechologobject->GetField: key outbound_payload does not exist");
             return None;
         };
-        Some(Outgoing { method: self.ingress.method.clone(), url: self.url.clone(), headers, body })
+        Some(UpstreamRequest { method: self.ingress.method.clone(), url: self.url.clone(), headers, body })
     }
 
     fn merge_query(&mut self) -> Query {

@@ -20,7 +20,7 @@ use crate::query::Query;
 use crate::serve::CloseConnection;
 use crate::session::{Session, Sessions};
 use crate::side::{Phase, Side};
-use crate::upstream::{Inbound, Outgoing, Upstream};
+use crate::upstream::{Inbound, Upstream, UpstreamRequest};
 
 /// Requests that came in by such a router are mirrored, wherever they were rewritten to.
 const ECHO: &str = "/echo/";
@@ -218,7 +218,7 @@ impl Transaction {
         }
     }
 
-    async fn call(&self, outgoing: Outgoing) -> Inbound {
+    async fn call(&self, outgoing: UpstreamRequest) -> Inbound {
         if let Some(control) = self.request.object.get("control") {
             return Inbound { status: 200, headers: Headers::default(), body: control.clone() };
         }

@@ -42,7 +42,7 @@ const MAX_REQUESTS: usize = 10;
 
 /// What goes out.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct UpstreamRequest {
     pub(crate) method: Method,
     pub(crate) url: String,
     pub(crate) headers: Headers,
@@ -95,14 +95,14 @@ impl Upstream {
         Upstream { client }
     }
 
-    pub(crate) async fn call(&self, outgoing: Outgoing) -> Inbound {
+    pub(crate) async fn call(&self, outgoing: UpstreamRequest) -> Inbound {
         self.follow(outgoing).await.unwrap_or_else(|failure| {
             tracing::warn!(?failure, "upstream call failed");
             failure.into()
         })
     }
 
-    async fn follow(&self, first: Outgoing) -> Result<Inbound, Failure> {
+    async fn follow(&self, first: UpstreamRequest) -> Result<Inbound, Failure> {
         let mut outgoing = first.clone();
         for _ in 0..MAX_REQUESTS {
             let asks_for_gzip = asks_for_gzip(&outgoing);
@@ -115,7 +115,7 @@ impl Upstream {
         Err(Failure::Broken)
     }
 
-    async fn send(&self, outgoing: &Outgoing, asks_for_gzip: bool) -> Result<Response<Incoming>, Failure> {
+    async fn send(&self, outgoing: &UpstreamRequest, asks_for_gzip: bool) -> Result<Response<Incoming>, Failure> {
         let (origin, target) = split_url(&outgoing.url);
         let is_long = target.len() > MAX_LIBRARY_URI;
         let uri: Uri = if is_long { origin } else { &outgoing.url }.parse().map_err(|_| Failure::Broken)?;
@@ -172,7 +172,7 @@ async fn send_long(uri: &Uri, target: &str, mut request: Request<Full<Bytes>>) -
 }
 
 /// Go's client asks for gzip itself, and unpacks it, where its caller does not mention an encoding.
-fn asks_for_gzip(outgoing: &Outgoing) -> bool {
+fn asks_for_gzip(outgoing: &UpstreamRequest) -> bool {
     let mentions = |name| outgoing.headers.first(name).is_some_and(|value| !value.is_empty());
     !mentions("Accept-Encoding") && !mentions("Range") && outgoing.method != Method::HEAD
 }
@@ -223,7 +223,11 @@ fn classify_error(error: &Error) -> Failure {
 
 /// Where a redirect leads, if this is one. The method stays with 307 and 308 only, which send the body of the `first`
 /// request again.
-fn redirect(response: &Response<Incoming>, last: &Outgoing, first: &Outgoing) -> Result<Option<Outgoing>, Failure> {
+fn redirect(
+    response: &Response<Incoming>,
+    last: &UpstreamRequest,
+    first: &UpstreamRequest,
+) -> Result<Option<UpstreamRequest>, Failure> {
     let status = response.status();
     let location = response.headers().get(header::LOCATION).filter(|location| !location.is_empty());
     let Some(location) = location.filter(|_| [301, 302, 303, 307, 308].contains(&status.as_u16())) else {
@@ -241,7 +245,7 @@ fn redirect(response: &Response<Incoming>, last: &Outgoing, first: &Outgoing) ->
     let keeps = status == StatusCode::TEMPORARY_REDIRECT || status == StatusCode::PERMANENT_REDIRECT;
     let method = if keeps || last.method == Method::HEAD { last.method.clone() } else { Method::GET };
     let body = if keeps { first.body.clone() } else { Bytes::new() };
-    Ok(Some(Outgoing { method, url: to.into(), headers, body }))
+    Ok(Some(UpstreamRequest { method, url: to.into(), headers, body }))
 }
 
 fn is_domain_or_subdomain(host: &str, domain: &str) -> bool {

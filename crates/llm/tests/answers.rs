@@ -1,6 +1,6 @@
 //! Whole answers with a good status: which are answers, and what the others are.
 
-use llm::answer::judge;
+use llm::answer::answer_error;
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamState};
 use llm::{ErrorClass, Protocol};
@@ -11,7 +11,7 @@ use ErrorClass::*;
 use Protocol::{Anthropic, Gemini, Generic, OpenAiChat, OpenAiResponses};
 
 fn typed(protocol: Protocol, kind: &str, body: &[u8]) -> Option<ErrorClass> {
-    judge(protocol, 200, &AnswerHeaders::read([(&b"content-type"[..], kind)]), body)
+    answer_error(protocol, 200, &AnswerHeaders::read([(&b"content-type"[..], kind)]), body)
 }
 
 fn json_of(protocol: Protocol, body: &Value) -> Option<ErrorClass> {
@@ -254,9 +254,9 @@ fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
         assert_eq!(found, class, "{protocol:?} {kind:?} {body:?}");
     }
     let packed = AnswerHeaders::read([(&b"content-encoding"[..], "br"), (b"content-type", json)]);
-    assert_eq!(judge(OpenAiChat, 200, &packed, b"\x01"), None, "packed bytes say nothing");
+    assert_eq!(answer_error(OpenAiChat, 200, &packed, b"\x01"), None, "packed bytes say nothing");
     for status in [202, 204] {
-        assert_eq!(judge(OpenAiChat, status, &AnswerHeaders::default(), b""), None);
+        assert_eq!(answer_error(OpenAiChat, status, &AnswerHeaders::default(), b""), None);
     }
 }
 

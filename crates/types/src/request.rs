@@ -25,7 +25,7 @@ pub enum Found {
 
 /// The result of a list of conditions that was evaluated in advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ConditionMatch {
     /// The index of the first condition that the request fulfils.
     pub first: Option<u16>,
     /// A condition before `first`, or any if that is `None`, could not be evaluated because it reads a value that is too long.
@@ -43,7 +43,7 @@ pub trait Request {
     }
 
     /// The result of the conditions at this address, if they were evaluated in advance.
-    fn verdict(&self, _conditions: usize) -> Option<Verdict> {
+    fn condition_match(&self, _conditions: usize) -> Option<ConditionMatch> {
         None
     }
 

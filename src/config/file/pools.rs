@@ -134,14 +134,14 @@ impl Pools {
         let passes = when_all_disabled == Some(Some(WhenAllDisabled::Pass));
         let above = Inherited { ingress: ingress.clone(), health, times, passes, ..Inherited::default() };
         let directs = self.direct_health.len();
-        let (mode, targets) = self.branch(reader, item, &above)?;
+        let (policy, targets) = self.branch(reader, item, &above)?;
         let has_addresses = self.direct_health.len() > directs;
         if let Some((path, pool)) = ingress.as_ref().and_then(|path| Some((path, self.times.get_mut(path)?))) {
             pool.affinity = limits::affinity(reader, item, has_addresses, self.relayed.contains(path));
             pool.client_config = limits::client_config(reader, item, self.relayed.contains(path));
         }
         let usual = if has_addresses { WhenAllDisabled::Soonest } else { WhenAllDisabled::default() };
-        let root = Target::plain(TargetKind::Branch { mode, targets });
+        let root = Target::plain(TargetKind::Branch { policy, targets });
         Some(PoolSettings { ingress: ingress?, root, when_all_disabled: when_all_disabled?.unwrap_or(usual) })
     }
 
@@ -179,13 +179,13 @@ impl Pools {
         let targets: Vec<_> = list.elements().map(|target| self.target(reader, &target, &above)).collect();
         let elements: Vec<_> = list.elements().collect();
         let names: Vec<_> = elements.iter().map(name).collect();
-        let mode = strategy::read(reader, item.get("strategy"), &names);
+        let policy = strategy::read(reader, item.get("strategy"), &names);
         unique(reader, &elements, &names);
         let targets: Vec<Target> = targets.into_iter().collect::<Option<_>>()?;
         if !targets.iter().map(|target| target.weight).sum::<f64>().is_finite() {
             reader.missing(&list, "has weights whose sum is too large: write smaller ones");
         }
-        Some((mode?, targets))
+        Some((policy?, targets))
     }
 
     fn target(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<Target> {
@@ -256,7 +256,7 @@ impl Pools {
         match key {
             "router" => self.leaf(reader, &item.get(key)?, above).map(TargetKind::Router),
             "url" | "provider" => self.direct(reader, item, above).map(TargetKind::Router),
-            _ => self.branch(reader, item, above).map(|(mode, targets)| TargetKind::Branch { mode, targets }),
+            _ => self.branch(reader, item, above).map(|(policy, targets)| TargetKind::Branch { policy, targets }),
         }
     }
 

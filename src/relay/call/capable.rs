@@ -3,8 +3,8 @@
 use llm::capability::MissingCapability;
 use llm::json::{Cursor, RawJson};
 
-use super::super::provider_target::NotSent;
-use super::super::trace::Attempt;
+use super::super::provider_target::NotSentReason;
+use super::super::trace::FinishedAttempt;
 use super::Call;
 use super::exchanged::Sending;
 use crate::shared_broker::NextStep;
@@ -36,15 +36,15 @@ impl Call<'_> {
             Ok(())
         });
         let model = model.filter(|_| read.is_ok()).and_then(RawJson::text)?;
-        self.needs.first_missing(self.relay.handle.prices().book().table().find(Some(provider), &model)?)
+        self.needs.first_missing(self.relay.broker.prices().book().table().find(Some(provider), &model)?)
     }
 
     /// A target that is not sent the request, through no fault of its own: the attempt is left to another one. If none serves,
     /// the client gets the first reason.
-    pub(super) fn pass_over(&mut self, attempt: Attempt, id: RouterId, reason: NotSent) {
+    pub(super) fn pass_over(&mut self, attempt: FinishedAttempt, id: RouterId, reason: NotSentReason) {
         tracing::debug!(router = %attempt.router, "passed over: {reason}");
-        self.running.note(Attempt { not_sent: Some(reason.to_string()), ..attempt });
-        let may_serve = matches!(reason, NotSent::Incapable(_));
+        self.running.note(FinishedAttempt { not_sent: Some(reason.to_string()), ..attempt });
+        let may_serve = matches!(reason, NotSentReason::Incapable(_));
         self.history.note_passed_over(id, reason.words(), may_serve);
         if may_serve {
             self.capability_check = CapabilityCheck::PassedOver;
@@ -66,7 +66,7 @@ impl Call<'_> {
                 if serves || self.plan.sent() > 1 {
                     return false;
                 }
-                self.relay.handle.abandon(&dispatch.route);
+                self.relay.broker.abandon(&dispatch.route);
                 self.plan.pass_over();
             }
             NextStep::Pause(_) | NextStep::AwaitTarget { .. } | NextStep::Stop(_) => {}

@@ -8,11 +8,11 @@ use super::super::attempt_guard::AttemptGuard;
 use super::super::client::Client;
 use super::super::direct::DirectUpstream;
 use super::super::exchange::exchange;
-use super::super::hold::{FailedAttempt, UpstreamResponse};
-use super::super::outgoing::Outgoing;
-use super::super::provider_target::NotSent;
+use super::super::hold::{FailedAttempt, UpstreamAnswer};
+use super::super::provider_target::NotSentReason;
 use super::super::stream_usage;
 use super::super::target::Target;
+use super::super::upstream_request::UpstreamRequest;
 use super::Call;
 use crate::stamping::WrittenStamp;
 use types::outcome::TransportFailure;
@@ -35,8 +35,8 @@ pub(super) struct Sending<'a> {
 /// What came of it.
 pub(super) struct Exchanged<'a> {
     pub(super) target: Target<'a>,
-    pub(super) sent: Outgoing,
-    pub(super) result: Result<UpstreamResponse, FailedAttempt>,
+    pub(super) sent: UpstreamRequest,
+    pub(super) result: Result<UpstreamAnswer, FailedAttempt>,
 }
 
 impl<'c> Call<'c> {
@@ -45,17 +45,21 @@ impl<'c> Call<'c> {
     ///
     /// # Errors
     /// It cannot be sent there, which is not the target's fault.
-    pub(super) async fn send<'a>(&mut self, to: Sending<'a>, guard: &mut AttemptGuard) -> Result<Exchanged<'a>, NotSent>
+    pub(super) async fn send<'a>(
+        &mut self,
+        to: Sending<'a>,
+        guard: &mut AttemptGuard,
+    ) -> Result<Exchanged<'a>, NotSentReason>
     where
         'c: 'a,
     {
         if let Some(lack) = self.missing_capability(&to) {
-            return Err(NotSent::Incapable(lack));
+            return Err(NotSentReason::Incapable(lack));
         }
         let relay = self.relay;
         let mut target = relay.target(to.direct, to.router, self.session.before(self.number()));
         let mut asks_usage = self.needs_usage(&to);
-        let mut sent = self.outgoing(&target, to.patched, asks_usage).await?;
+        let mut sent = self.upstream_request(&target, to.patched, asks_usage).await?;
         self.keep_record(&to, &sent, guard);
         guard.set_key(target.key());
         self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()));
@@ -82,7 +86,7 @@ impl<'c> Call<'c> {
                 return Ok(Exchanged { target, sent, result });
             }
             // Signed anew, where it is signed.
-            sent = self.outgoing(&target, to.patched, asks_usage).await?;
+            sent = self.upstream_request(&target, to.patched, asks_usage).await?;
             self.keep_record(&to, &sent, guard);
         }
     }
@@ -94,10 +98,10 @@ impl<'c> Call<'c> {
         else {
             return false;
         };
-        stream_usage::is_needed(&self.relay.handle, (to.router, direct), to.counts_tokens, to.patched)
+        stream_usage::is_needed(&self.relay.broker, (to.router, direct), to.counts_tokens, to.patched)
     }
 
-    fn keep_record(&self, to: &Sending<'_>, sent: &Outgoing, guard: &mut AttemptGuard) {
+    fn keep_record(&self, to: &Sending<'_>, sent: &UpstreamRequest, guard: &mut AttemptGuard) {
         if let Some(direct) = to.direct.filter(|_| self.relay.entries.are_wanted()) {
             guard.record(self.record(to, direct, sent));
         }
@@ -107,9 +111,9 @@ impl<'c> Call<'c> {
         &self,
         client: &Client,
         target: &Target<'_>,
-        sent: &Outgoing,
+        sent: &UpstreamRequest,
         router: &RouterPath,
-    ) -> Result<UpstreamResponse, FailedAttempt> {
+    ) -> Result<UpstreamAnswer, FailedAttempt> {
         let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.request.uri().path() };
         let asked = (target.key(), path, sent.translation.as_deref());
         exchange(client, sent.request.clone(), asked, self.times(router)).await

@@ -10,8 +10,8 @@ use super::super::local_reply::{LocalReply, seconds};
 use super::super::proxy_body::ProxyBody;
 use super::super::{headers, metrics};
 use super::Call;
-use crate::shared_broker::Stop;
-use balancer::broker::Outage;
+use crate::shared_broker::NoFurtherAttempt;
+use balancer::broker::Unavailability;
 use balancer::retry::GiveUp;
 
 /// Why the call was not sent once more.
@@ -22,9 +22,9 @@ const RETRY_AFTER_MS: [HeaderName; 2] =
 
 impl Call<'_> {
     /// There is nothing left to do: the last answer as it was, or one of our own.
-    pub(super) fn give_up(&mut self, stop: Stop) -> Response<ProxyBody> {
-        let Stop { why, retry_at, explanation } = stop;
-        metrics::count_local_reply(&self.relay.handle, why);
+    pub(super) fn give_up(&mut self, stop: NoFurtherAttempt) -> Response<ProxyBody> {
+        let NoFurtherAttempt { why, retry_at, explanation } = stop;
+        metrics::count_local_reply(&self.relay.broker, why);
         tracing::debug!(ingress = %self.ingress, attempts = %self.running.attempts, "a call is given up: {why}");
         let mut response = match self.last.take() {
             Some((answer, router)) => {
@@ -40,7 +40,7 @@ impl Call<'_> {
         let headers = response.headers_mut();
         headers.insert(REASON, headers::value(&why.to_string()));
         if let Some(at) = retry_at {
-            set_retry_after(headers, at.since(self.relay.handle.now()));
+            set_retry_after(headers, at.since(self.relay.broker.now()));
         }
         response
     }
@@ -49,7 +49,7 @@ impl Call<'_> {
     fn own_reply(&mut self, why: GiveUp, explanation: Option<String>) -> LocalReply {
         let attempts = &self.running.attempts;
         if attempts.ended_exhausted() {
-            if let Some(total) = self.relay.handle.counts().exhausted("relay_connect", self.relay.handle.now()) {
+            if let Some(total) = self.relay.broker.counts().exhausted("relay_connect", self.relay.broker.now()) {
                 tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
             }
             return LocalReply::Exhausted;
@@ -57,11 +57,11 @@ impl Call<'_> {
         if self.plan.sent() == 0
             && let Some(reason) = self.passed_over.take()
         {
-            return LocalReply::NotSent(reason);
+            return LocalReply::NotSentReason(reason);
         }
         let explanation = explanation.filter(|_| attempts.is_empty());
         let story = explanation.unwrap_or_else(|| format!("{attempts} ({why})"));
-        let all_limited = matches!(why, GiveUp::NoTarget(Outage { rate_limited: true, .. }));
+        let all_limited = matches!(why, GiveUp::NoTarget(Unavailability { rate_limited: true, .. }));
         match all_limited || attempts.ended_rate_limited() {
             true => LocalReply::AllTargetsRateLimited(story),
             false => LocalReply::AllTargetsUnavailable(story),

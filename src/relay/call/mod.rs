@@ -20,18 +20,18 @@ use super::admission::{self, subpath};
 use super::affinity::CallAffinity;
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::direct::DirectUpstream;
-use super::hold::UpstreamResponse;
-use super::judgement::{Judgement, judge};
+use super::hold::UpstreamAnswer;
+use super::judgement::{Judgement, judge_attempt};
 use super::local_reply::{self, LocalReply};
-use super::outgoing::Outgoing;
-use super::provider_target::NotSent;
+use super::provider_target::NotSentReason;
 use super::proxy_body::ProxyBody;
 use super::request_view::RequestView;
 use super::running_call::RunningCall;
 use super::session::Session;
-use super::trace::{self, Attempt};
+use super::trace::{self, FinishedAttempt};
+use super::upstream_request::UpstreamRequest;
 use super::{Relay, RelayRules, changed_body, client_config, cors, headers};
-use crate::shared_broker::{Dispatch, NextStep};
+use crate::shared_broker::{NextStep, PlannedAttempt};
 use balancer::broker::{AttemptHistory, ClientTree};
 use balancer::retry::{RetryDecision, RetryPlan, retry_decision};
 use capable::CapabilityCheck;
@@ -77,18 +77,18 @@ struct Call<'a> {
     plan: RetryPlan,
     history: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
-    last: Option<(UpstreamResponse, RouterPath)>,
+    last: Option<(UpstreamAnswer, RouterPath)>,
     /// What the client's request needs of a model.
     needs: Needs,
     capability_check: CapabilityCheck,
     /// Why the first target that was passed over was not sent the request.
-    passed_over: Option<NotSent>,
+    passed_over: Option<NotSentReason>,
     running: &'a mut RunningCall,
 }
 
 /// An answer that is worth passing on.
-struct AcceptedResponse {
-    answer: UpstreamResponse,
+struct AcceptedAnswer {
+    answer: UpstreamAnswer,
     /// Reported already, or at the answer's end.
     guard: AttemptGuard,
     end: AttemptEnd,
@@ -118,7 +118,7 @@ async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBo
     {
         return LocalReply::TooManyWrongTokens(fault).response(head);
     }
-    let mut running = RunningCall::new(relay.handle.clone());
+    let mut running = RunningCall::new(relay.broker.clone());
     let mut response = respond(relay, head, body, &mut running).await;
     if let Some(trace) = trace::requested(&head.headers, relay.token.as_ref(), &running.attempts) {
         response.headers_mut().insert(TRACE, trace);
@@ -132,7 +132,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         Ok(ingress) => ingress,
         Err(response) => return *response,
     };
-    let now = relay.handle.now();
+    let now = relay.broker.now();
     let session = relay.sessions.begin(now);
     running.begin(&ingress, session.id(), &head.headers, now);
     let client_tree = match client_config::of_call(relay, &ingress, &head.headers) {
@@ -201,7 +201,7 @@ impl Call<'_> {
                 NextStep::AwaitTarget { at_most, spread, seen } => {
                     tokio::select! {
                         () = tokio::time::sleep(at_most) => {}
-                        () = self.relay.handle.target_back(self.ingress, seen) => {}
+                        () = self.relay.broker.target_back(self.ingress, seen) => {}
                     }
                     tokio::time::sleep(spread).await;
                 }
@@ -209,10 +209,10 @@ impl Call<'_> {
                 NextStep::Send(dispatch) => {
                     let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch, &router) else {
-                        self.relay.handle.abandon(&dispatch.route);
+                        self.relay.broker.abandon(&dispatch.route);
                         return LocalReply::Busy.response(self.head);
                     };
-                    if let Some(AcceptedResponse { answer, guard, end }) = self.attempt(*dispatch, body).await {
+                    if let Some(AcceptedAnswer { answer, guard, end }) = self.attempt(*dispatch, body).await {
                         return self.pass_on(answer, &router, Some(guard), end);
                     }
                 }
@@ -222,8 +222,8 @@ impl Call<'_> {
 
     fn next(&mut self) -> NextStep {
         let plan = &mut self.plan;
-        plan.reserve(&mut self.relay.budget(), self.relay.handle.now());
-        let step = self.relay.handle.next(&self.view, &mut self.history, self.client_tree.as_ref(), plan);
+        plan.reserve(&mut self.relay.budget(), self.relay.broker.now());
+        let step = self.relay.broker.next(&self.view, &mut self.history, self.client_tree.as_ref(), plan);
         if !matches!(step, NextStep::Send(_)) {
             plan.refund(&mut self.relay.budget());
         }
@@ -231,12 +231,12 @@ impl Call<'_> {
     }
 
     /// One attempt. `None`: another one may do better.
-    async fn attempt(&mut self, dispatch: Dispatch, patched: Bytes) -> Option<AcceptedResponse> {
-        let Dispatch { route, router, patch, retry_on, counts_tokens, stamp } = dispatch;
+    async fn attempt(&mut self, dispatch: PlannedAttempt, patched: Bytes) -> Option<AcceptedAnswer> {
+        let PlannedAttempt { route, router, patch, retry_on, counts_tokens, stamp } = dispatch;
         let id = route.router();
         let transaction = self.session.transaction(self.number());
         let mut guard = AttemptGuard::begin(
-            self.relay.handle.clone(),
+            self.relay.broker.clone(),
             route,
             router.clone(),
             transaction,
@@ -254,11 +254,11 @@ impl Call<'_> {
         let Exchanged { target, sent, result } = match self.send(to, &mut guard).await {
             Ok(exchanged) => exchanged,
             Err(reason) => {
-                self.pass_over(Attempt::new(router, None, guard.time(), stamp), id, reason);
+                self.pass_over(FinishedAttempt::new(router, None, guard.time(), stamp), id, reason);
                 return None;
             }
         };
-        let Outgoing { request, body, translation, hides_usage, .. } = sent;
+        let UpstreamRequest { request, body, translation, hides_usage, .. } = sent;
         let path = request.uri().path();
         let time = guard.time();
         let first_byte = result.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
@@ -278,19 +278,19 @@ impl Call<'_> {
         };
         let clients_account = direct.as_deref().is_some_and(|direct| direct.takes_account_of(headers));
         let Judgement { result: ended, retry_after, answer } =
-            judge((&target, clients_account), result, naming, &mut guard);
-        self.running.note(Attempt {
+            judge_attempt((&target, clients_account), result, naming, &mut guard);
+        self.running.note(FinishedAttempt {
             first_byte,
             reason,
-            ..Attempt::new(router.clone(), Some(ended), time, stamp.clone())
+            ..FinishedAttempt::new(router.clone(), Some(ended), time, stamp.clone())
         });
         let decision = retry_decision(ended, target.key(), retry_on.as_deref());
         self.history.note(id, decision == RetryDecision::AnyTarget);
-        self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.handle.now());
+        self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.broker.now());
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
         self.running.answered(&answer, &mut end, &patch, direct.as_deref().and_then(DirectUpstream::host_provider));
-        self.accept(AcceptedResponse { answer, guard, end }, decision, router)
+        self.accept(AcceptedAnswer { answer, guard, end }, decision, router)
     }
 
     /// The number of the attempt in its session.
@@ -300,7 +300,7 @@ impl Call<'_> {
 
     /// Counts one more attempt at the same target, if another one may be made.
     fn resend(&mut self) -> bool {
-        self.plan.resend(&mut self.relay.budget(), self.relay.handle.now())
+        self.plan.resend(&mut self.relay.budget(), self.relay.broker.now())
     }
 
     /// What the request is recognised by; an empty one by nothing.
@@ -311,14 +311,14 @@ impl Call<'_> {
     /// Passes an answer on.
     fn pass_on(
         &self,
-        answer: UpstreamResponse,
+        answer: UpstreamAnswer,
         router: &RouterPath,
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
         let is_cut_error = answer.is_cut_error();
         let times = (self.rules.times_of(self.ingress, router).idle, answer.first_event_by);
-        let UpstreamResponse { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
+        let UpstreamAnswer { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.

@@ -20,11 +20,11 @@ pub(super) fn refused(relay: &Relay, ingress: &RouterPath, head: &Parts, view: &
     }
     match view.model() {
         Some(asked) => {
-            let models = relay.handle.models_instead_of(ingress, asked)?;
+            let models = relay.broker.models_instead_of(ingress, asked)?;
             Some(LocalReply::UnknownModel(asked.to_owned(), models))
         }
         None if view.has_fields() && needs_model(head, ingress) => {
-            relay.handle.models_instead_of(ingress, "").map(LocalReply::NoModel)
+            relay.broker.models_instead_of(ingress, "").map(LocalReply::NoModel)
         }
         None => None,
     }

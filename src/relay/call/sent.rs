@@ -9,10 +9,10 @@ use super::super::body::NoMemory;
 use super::super::changed_body;
 use super::super::direct::DirectUpstream;
 use super::super::exchange::AttemptTimeouts;
-use super::super::outgoing::{Draft, Means, Outgoing};
-use super::super::provider_target::NotSent;
+use super::super::provider_target::NotSentReason;
 use super::super::record::{LoggedBody, Record};
 use super::super::target::{ForwardedRequest, Target};
+use super::super::upstream_request::{ProviderResources, RequestDraft, UpstreamRequest};
 use super::Call;
 use super::capable::CapabilityCheck;
 use super::exchanged::Sending;
@@ -21,19 +21,19 @@ use types::router::RouterPath;
 
 impl Call<'_> {
     /// The request as this target is sent it. `asks_usage`: a stream is to say what it used.
-    pub(super) async fn outgoing(
+    pub(super) async fn upstream_request(
         &self,
         target: &Target<'_>,
         body: &Bytes,
         asks_usage: bool,
-    ) -> Result<Outgoing, NotSent> {
+    ) -> Result<UpstreamRequest, NotSentReason> {
         let query = self.head.uri.query();
         let onward = ForwardedRequest { subpath: subpath(self.head, self.ingress), query, headers: &self.head.headers };
-        let Relay { handle, bodies, keys, .. } = self.relay;
-        let means = Means { handle, memory: bodies, keys, session: self.session.id() };
+        let Relay { broker, bodies, keys, .. } = self.relay;
+        let means = ProviderResources { broker, memory: bodies, keys, session: self.session.id() };
         let keeps_content = self.capability_check != CapabilityCheck::Off;
-        let draft = Draft { method: &self.head.method, onward, body, asks_usage, keeps_content };
-        Outgoing::new(target, draft, means).await
+        let draft = RequestDraft { method: &self.head.method, onward, body, asks_usage, keeps_content };
+        UpstreamRequest::new(target, draft, means).await
     }
 
     /// The bodies that show who named a model: the one that came, and the one with the changes of the target's settings. A
@@ -50,7 +50,7 @@ impl Call<'_> {
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
-    pub(super) fn record(&self, to: &Sending<'_>, direct: &DirectUpstream, sent: &Outgoing) -> Record {
+    pub(super) fn record(&self, to: &Sending<'_>, direct: &DirectUpstream, sent: &UpstreamRequest) -> Record {
         Record {
             entries: self.relay.entries.clone(),
             session: self.session.clone(),
@@ -114,7 +114,7 @@ impl Call<'_> {
             first_byte: times.first_byte_of(self.view.asks_for_stream()),
             idle: times.idle,
             hold: times.hold,
-            deadline: Instant::now() + deadline.since(self.relay.handle.now()),
+            deadline: Instant::now() + deadline.since(self.relay.broker.now()),
         }
     }
 }

@@ -7,7 +7,7 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
-use super::outage::Outage;
+use super::unavailability::Unavailability;
 use super::{Broker, LimitVerdict, Pass, Pool, Route, RouteKind, TokenReservation};
 use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, PickStep, Tree};
 use types::request::Request;
@@ -54,7 +54,7 @@ pub enum NextTarget {
         /// The reason.
         why: Pass,
         /// Until when, and what for.
-        outage: Outage,
+        unavailability: Unavailability,
     },
 }
 
@@ -185,7 +185,7 @@ impl Broker {
     /// The next target in the order of the policies.
     fn next_in_order<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let Some((id, pool)) = self.pool_of(request, history).and_then(|id| Some((id, self.pool(id)?))) else {
-            return NextTarget::None { why: Pass::UnknownIngress, outage: Outage::default() };
+            return NextTarget::None { why: Pass::UnknownIngress, unavailability: Unavailability::default() };
         };
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
@@ -279,7 +279,7 @@ impl Broker {
         } else {
             Pass::AllDisabled(id)
         };
-        NextTarget::None { why, outage: self.outage(pool, request, history) }
+        NextTarget::None { why, unavailability: self.unavailability(pool, request, history) }
     }
 }
 
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn the_target_that_was_not_tried_for_longest_is_tried_again_first() {
         let root = PoolTarget::plain(TargetKind::Branch {
-            mode: Policy::Fallback,
+            policy: Policy::Fallback,
             targets: [A, B, C]
                 .map(|path| PoolTarget::plain(TargetKind::Router(RouterPath::parse(path).unwrap())))
                 .into(),

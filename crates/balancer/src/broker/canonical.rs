@@ -111,10 +111,10 @@ fn target(Target { name, weight, drained, patch, retry_on, kind }: &Target, valu
     }
     match kind {
         TargetKind::Router(path) => shown["router"] = json!(path),
-        TargetKind::Branch { mode, targets } => {
-            shown["mode"] = json!(mode.as_str());
+        TargetKind::Branch { policy, targets } => {
+            shown["mode"] = json!(policy.as_str());
             if values == Values::Written {
-                shown["asks"] = asks(mode);
+                shown["asks"] = asks(policy);
             }
             shown["targets"] = targets.iter().map(|inner| target(inner, values)).collect();
         }
@@ -123,8 +123,8 @@ fn target(Target { name, weight, drained, patch, retry_on, kind }: &Target, valu
 }
 
 /// What a policy asks of requests.
-fn asks(mode: &Policy) -> Value {
-    match mode {
+fn asks(policy: &Policy) -> Value {
+    match policy {
         Policy::Sticky(key) => json!(Field::to_string(key)),
         Policy::Conditional { conditions, default } => {
             let conditions: Vec<_> =
@@ -180,7 +180,7 @@ mod tests {
         ]);
         let conditions = Arc::from([Condition { query, then: 0 }]);
         let sticky = TargetKind::Branch {
-            mode: Policy::Sticky(Field::Session),
+            policy: Policy::Sticky(Field::Session),
             targets: vec![Target { weight: 0.5, drained: true, ..leaf("/c/") }],
         };
         let patch = Patch {
@@ -193,7 +193,7 @@ mod tests {
             Target::plain(sticky),
         ];
         let root =
-            Target::plain(TargetKind::Branch { mode: Policy::Conditional { conditions, default: Some(1) }, targets });
+            Target::plain(TargetKind::Branch { policy: Policy::Conditional { conditions, default: Some(1) }, targets });
         let health =
             HealthSettings { ratio: Some(Ratio::default()), slow: Some(Duration::from_secs(9)), ..Default::default() };
         let rate_limit = Some(RateLimit { rpm: Some(60), tpm: None });

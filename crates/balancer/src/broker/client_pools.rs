@@ -141,7 +141,7 @@ fn refresh(pool: &mut Pool, routers: &Routers, operator: &Operator) {
     pool.refresh(|id| operator.readiness(routers, id));
     // What becomes of all targets of a pool is reported for the pool of the settings.
     // Who waits is woken by the base pool's.
-    let _ = pool.settle(0);
+    let _ = pool.finish_change(0);
 }
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ mod tests {
 
     fn tree(broker: &Broker, digest: &str, routers: &[&str]) -> Arc<ClientTree> {
         let targets = routers.iter().map(|router| Target::plain(TargetKind::Router(path(router)))).collect();
-        let root = Target::plain(TargetKind::Branch { mode: Policy::Fallback, targets });
+        let root = Target::plain(TargetKind::Branch { policy: Policy::Fallback, targets });
         let generation = broker.config_generation();
         Arc::new(ClientTree { ingress: path("/in/"), digest: digest.to_owned(), root, attempts: 4, generation })
     }

@@ -157,7 +157,7 @@ impl Broker {
 
     /// Calls in flight to a router, if known.
     pub fn in_flight(&self, router: &RouterPath) -> Option<u32> {
-        self.in_flight.open(self.router_at(router.as_str())?)
+        self.in_flight.running(self.router_at(router.as_str())?)
     }
 
     /// Weights that are not the file's.

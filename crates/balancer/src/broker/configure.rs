@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::{Broker, BrokerSettings, Ingresses, PathRole, Pool, RouterSettings};
-use crate::health::Effect;
+use crate::health::HealthEffect;
 use crate::strategy::Tree;
 use crate::table::Table;
 use types::router::{PoolId, RouterId, RouterPath};
@@ -83,10 +83,10 @@ impl Broker {
         for id in self.routers.ids() {
             self.change_health(id, now, |health, settings| {
                 if !settings.disabled_time.is_zero() || health.state() == HealthState::Serving {
-                    return Effect::None;
+                    return HealthEffect::None;
                 }
                 health.serve(now);
-                Effect::Returned
+                HealthEffect::Returned
             });
         }
     }

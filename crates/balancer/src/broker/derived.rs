@@ -33,7 +33,7 @@ impl Broker {
         if routers.take_stale() {
             for pool in pools.values_mut() {
                 pool.refresh(|id| operator.readiness(routers, id));
-                effects.extend(pool.settle(change));
+                effects.extend(pool.finish_change(change));
             }
         } else {
             let mut touched: SmallVec<[PoolId; 4]> = SmallVec::new();
@@ -49,7 +49,7 @@ impl Broker {
             touched.sort_unstable();
             touched.dedup();
             for pool in touched {
-                effects.extend(pools.get_mut(pool).and_then(|pool| pool.settle(change)));
+                effects.extend(pools.get_mut(pool).and_then(|pool| pool.finish_change(change)));
             }
         }
     }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 use super::description::Paths;
 use super::{Broker, Pool, PoolDescription, PoolSettings};
-use crate::strategy::{Asks, Models, Read};
+use crate::strategy::{Models, ReadRequest, RequestInputs};
 use crate::table::Table;
 use types::request::Request;
 use types::router::{MAX_PATH_BYTES, PoolId, RouterPath};
@@ -24,7 +24,7 @@ pub struct Ingresses {
 #[derive(Debug)]
 struct Ingress {
     /// Absent where the pool asks for nothing.
-    asks: Option<Arc<Asks>>,
+    inputs: Option<Arc<RequestInputs>>,
     /// Whether a request's size is needed, for rate limits.
     how_large: bool,
     models: Models,
@@ -41,7 +41,7 @@ impl Ingresses {
         let mut ingresses = Self { generation, ..Self::default() };
         for (settings, pool) in pools {
             let ingress = Ingress {
-                asks: pool.tree().asks().cloned(),
+                inputs: pool.tree().inputs().cloned(),
                 how_large: pool.has_rate_limits(),
                 models: Models::from_tree(&settings.root),
                 description: PoolDescription::new(pool, paths),
@@ -68,10 +68,10 @@ impl Ingresses {
     }
 
     /// Reads what the pool at this path asks of a request, in time proportional to the request's length.
-    pub fn read<'a>(&'a self, request: &'a impl Request) -> Read<'a> {
+    pub fn read<'a>(&'a self, request: &'a impl Request) -> ReadRequest<'a> {
         let ingress = self.at(request.path());
         let how_large = ingress.is_some_and(|ingress| ingress.how_large);
-        Read::new(request, ingress.and_then(|ingress| ingress.asks.as_deref()), how_large)
+        ReadRequest::new(request, ingress.and_then(|ingress| ingress.inputs.as_deref()), how_large)
     }
 
     /// The longest ingress that a path is at or below, as the gateway matches.

@@ -1,7 +1,7 @@
 //! The last router that serves in a pool, or what conditions lead to: a guess never ejects it, and where its settings keep it, neither does a failure.
 
 use super::Broker;
-use crate::health::Effect;
+use crate::health::HealthEffect;
 use types::outcome::Outcome;
 use types::router::RouterId;
 use types::time::BrokerTime;
@@ -26,10 +26,10 @@ impl Broker {
     }
 
     /// Takes a suspected router out, unless it is the last that serves in some pool: that would be too much for a guess.
-    pub(super) fn eject_suspected(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Effect {
+    pub(super) fn eject_suspected(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> HealthEffect {
         self.refresh();
         if self.is_last_serving(outcome.router) {
-            return Effect::Counted;
+            return HealthEffect::Counted;
         }
         self.change_health(id, now, |health, settings| health.eject_suspected(outcome, settings, now))
     }

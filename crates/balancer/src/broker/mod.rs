@@ -23,7 +23,6 @@ mod last_serving;
 mod learn;
 mod loads;
 mod operator;
-mod outage;
 mod outcome_dedup;
 mod poison;
 mod pool;
@@ -34,6 +33,7 @@ mod selection_counts;
 mod settings;
 mod snapshot;
 mod takeover;
+mod unavailability;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +52,6 @@ pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ingresses::Ingresses;
 pub use input::BrokerInput;
 pub use operator::{Override, Weight};
-pub use outage::Outage;
 pub use outcome_dedup::MAX_UNPAIRED;
 pub use pool::{Pool, WhenAllDisabled};
 pub use router_stats::RouterStats;
@@ -60,8 +59,9 @@ pub use selection_counts::{PassCounts, SelectionReason};
 pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot, SnapshotBasis};
 pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
+pub use unavailability::Unavailability;
 
-use crate::health::{Effect, Health, HealthSettings, TickEffect};
+use crate::health::{Health, HealthEffect, HealthSettings, TickEffect};
 use crate::in_flight::InFlight;
 use crate::load::Loads;
 use crate::load::rate_limit::RateLimiter;
@@ -239,7 +239,7 @@ impl Broker {
                     self.tick(now);
                     self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
                 } else {
-                    self.settle_unpaired(now);
+                    self.expire_unpaired(now);
                 }
                 if let Err(why) = self.learn(report, now, &mut applied.outcome) {
                     *applied = Applied { ignored: Some(why), ..Applied::default() };
@@ -327,43 +327,45 @@ impl Broker {
     }
 
     /// Messages whose logs did not come in time, or for which there is no room any more.
-    fn settle_unpaired(&mut self, now: BrokerTime) {
+    fn expire_unpaired(&mut self, now: BrokerTime) {
         while let Some(waiting) = self.dedup.expire(now) {
-            self.settle(waiting);
+            self.finish_unpaired(waiting);
             self.refresh();
         }
     }
 
     fn tick(&mut self, now: BrokerTime) {
         self.expire_calls(now);
-        self.settle_unpaired(now);
+        self.expire_unpaired(now);
         if self.operator.next_deadline().is_some_and(|due| due <= now) {
             self.expire_overrides(now);
         }
         if self.routers.next_deadline().is_some_and(|due| due <= now) {
             for id in self.routers.due(now) {
                 self.change_health(id, now, |health, settings| match health.tick(settings, now) {
-                    TickEffect::Returned => Effect::Returned,
-                    TickEffect::Nothing | TickEffect::Changed => Effect::None,
+                    TickEffect::Returned => HealthEffect::Returned,
+                    TickEffect::Nothing | TickEffect::Changed => HealthEffect::None,
                 });
             }
         }
         self.refresh();
     }
 
-    /// Changes a router's health and emits the new state where others have to learn of it; [`Effect::None`] if there is no
+    /// Changes a router's health and emits the new state where others have to learn of it; [`HealthEffect::None`] if there is no
     /// such router.
     fn change_health(
         &mut self,
         id: RouterId,
         now: BrokerTime,
-        change: impl FnOnce(&mut Health, &HealthSettings) -> Effect,
-    ) -> Effect {
-        let effect = self.routers.change_health(id, change).unwrap_or(Effect::None);
+        change: impl FnOnce(&mut Health, &HealthSettings) -> HealthEffect,
+    ) -> HealthEffect {
+        let effect = self.routers.change_health(id, change).unwrap_or(HealthEffect::None);
         let event = match effect {
-            Effect::None | Effect::Counted | Effect::Suspected | Effect::ProbeReleased => return effect,
-            Effect::Tripped | Effect::Returned | Effect::Undone => BrokerEvent::HealthChanged,
-            Effect::Extended | Effect::Paused => BrokerEvent::Extended,
+            HealthEffect::None | HealthEffect::Counted | HealthEffect::Suspected | HealthEffect::ProbeReleased => {
+                return effect;
+            }
+            HealthEffect::Tripped | HealthEffect::Returned | HealthEffect::Undone => BrokerEvent::HealthChanged,
+            HealthEffect::Extended | HealthEffect::Paused => BrokerEvent::Extended,
         };
         if let Some(router) = self.routers.get(id) {
             let (epoch, state) = (router.health().epoch(), router.health().state());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
-use super::learn::Verdict;
+use super::learn::HealthChange;
 use types::outcome::Outcome;
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
@@ -62,7 +62,7 @@ pub(super) struct PendingOutcome {
     /// It has counted already.
     pub(super) counted: bool,
     /// What it did.
-    pub(super) verdict: Option<Verdict>,
+    pub(super) health_change: Option<HealthChange>,
 }
 
 /// The entries of one key, each with its deadline. Only messages or only logs, because they cancel each other.
@@ -189,7 +189,7 @@ impl Known {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct OutcomeDedup {
     /// Each key stands in the queue as well.
-    open: FxHashMap<Key, Known>,
+    by_call: FxHashMap<Key, Known>,
     queue: VecDeque<(BrokerTime, KeyDeadline)>,
     /// Messages that wait: where there are none, as without an outcome processor, no log has to look for its own.
     messages: usize,
@@ -204,7 +204,7 @@ impl OutcomeDedup {
         started: Option<GatewayTime>,
         now: BrokerTime,
     ) -> Match {
-        let known = self.open.entry(key).or_default();
+        let known = self.by_call.entry(key).or_default();
         if started.is_some_and(|started| !known.add_log(started)) {
             return Match::Twice;
         }
@@ -221,14 +221,14 @@ impl OutcomeDedup {
                 }
             }
         }
-        self.open.entry(key).or_default().push_log(due);
+        self.by_call.entry(key).or_default().push_log(due);
         Match::Nothing
     }
 
     /// Removes the log that came before this message; true if there was one, so the message has nothing to add.
     pub(super) fn take_earlier_log(&mut self, key: Key) -> bool {
         let waits = |known: &Known| matches!(known.unpaired, Some(Unpaired::Logs(_)));
-        let waits = self.open.get(&key).is_some_and(waits);
+        let waits = self.by_call.get(&key).is_some_and(waits);
         if waits {
             self.leave(key, None, BrokerTime::MAX);
         }
@@ -239,7 +239,7 @@ impl OutcomeDedup {
     pub(super) fn keep(&mut self, key: Key, waiting: PendingOutcome, now: BrokerTime) {
         let due = enqueue(&mut self.queue, KeyDeadline { key, log: None }, now);
         let waiting = (due, Box::new(waiting));
-        let known = self.open.entry(key).or_default();
+        let known = self.by_call.entry(key).or_default();
         match &mut known.unpaired {
             None => known.unpaired = Some(Unpaired::Messages(Queue::new(waiting))),
             Some(Unpaired::Messages(messages)) => messages.push(waiting),
@@ -270,7 +270,7 @@ impl OutcomeDedup {
 
     /// Forgets a log of this key, and removes the oldest entry if it was due by `latest`; returns that if it is a message.
     fn leave(&mut self, key: Key, log: Option<GatewayTime>, latest: BrokerTime) -> Option<PendingOutcome> {
-        let Entry::Occupied(mut entry) = self.open.entry(key) else { return None };
+        let Entry::Occupied(mut entry) = self.by_call.entry(key) else { return None };
         let known = entry.get_mut();
         if let Some(started) = log {
             known.forget_log(started);
@@ -285,7 +285,7 @@ impl OutcomeDedup {
 
     /// The oldest message of this key.
     fn take_message(&mut self, key: Key) -> Option<PendingOutcome> {
-        match self.open.get(&key)?.unpaired {
+        match self.by_call.get(&key)?.unpaired {
             Some(Unpaired::Messages(_)) => self.leave(key, None, BrokerTime::MAX),
             _ => None,
         }
@@ -339,7 +339,7 @@ mod tests {
             latency: None,
             completion_tokens: None,
         };
-        PendingOutcome { outcome, at: BrokerTime::from_nanos(0), counted: false, verdict: None }
+        PendingOutcome { outcome, at: BrokerTime::from_nanos(0), counted: false, health_change: None }
     }
 
     /// The same with lists that are searched from their beginning: what waits, and the logs that were seen.
@@ -400,12 +400,12 @@ mod tests {
                         prop_assert_eq!(left, expected);
                     }
                 }
-                prop_assert!(dedup.open.len() <= dedup.len(), "each key has a deadline");
+                prop_assert!(dedup.by_call.len() <= dedup.len(), "each key has a deadline");
                 let waiting: usize = model.messages.values().map(VecDeque::len).sum();
                 prop_assert_eq!(dedup.messages, waiting);
             }
             while dedup.expire(at(second + 11)).is_some() {}
-            prop_assert!(dedup.open.is_empty() && dedup.len() == 0 && dedup.messages == 0);
+            prop_assert!(dedup.by_call.is_empty() && dedup.len() == 0 && dedup.messages == 0);
         }
     }
 }

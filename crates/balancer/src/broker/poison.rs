@@ -13,8 +13,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::Broker;
-use super::learn::Verdict;
-use crate::health::Effect;
+use super::learn::HealthChange;
+use crate::health::HealthEffect;
 use types::outcome::{CallObservation, Class, Evidence, Outcome, PayloadDigest, RetryAfter};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
@@ -31,7 +31,7 @@ const OUTAGE_WINDOW: Duration = Duration::from_secs(10);
 
 /// One router's failure of a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Refusal {
+pub(super) struct RequestFailure {
     router: RouterId,
     /// When, by the broker's clock and by the gateway's.
     at: BrokerTime,
@@ -42,17 +42,17 @@ pub(super) struct Refusal {
 
 /// When a successful call began.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(super) struct GoodStart {
+pub(super) struct SuccessStart {
     /// By the gateway's clock.
     started: Option<GatewayTime>,
     /// By the broker's, if the relay sent it.
     sent: Option<BrokerTime>,
 }
 
-impl GoodStart {
-    fn is_after(self, refusal: &Refusal) -> bool {
-        let by_gateway = refusal.stopped.zip(self.started).is_some_and(|(failed, well)| well > failed);
-        by_gateway || self.sent.is_some_and(|well| well >= refusal.at)
+impl SuccessStart {
+    fn is_after(self, failure: &RequestFailure) -> bool {
+        let by_gateway = failure.stopped.zip(self.started).is_some_and(|(failed, well)| well > failed);
+        by_gateway || self.sent.is_some_and(|well| well >= failure.at)
     }
 }
 
@@ -70,30 +70,30 @@ enum Blame {
 struct Suspect {
     payload: PayloadDigest,
     /// One per router, the first one first.
-    refusals: SmallVec<[Refusal; 2]>,
+    failures: SmallVec<[RequestFailure; 2]>,
     blame: Blame,
 }
 
 impl Suspect {
     fn failed_widely(&self) -> bool {
-        self.refusals.len() > 1
+        self.failures.len() > 1
     }
 
-    fn is_refused_by(&self, router: RouterId) -> bool {
-        self.refusals.iter().any(|refusal| refusal.router == router)
+    fn has_failed_on(&self, router: RouterId) -> bool {
+        self.failures.iter().any(|failure| failure.router == router)
     }
 
     /// Two routers have failed both requests, within the window.
     fn shares_outage(&self, other: &Self, now: BrokerTime) -> bool {
-        let is_recent = |refusal: &&Refusal| now.since(refusal.at) <= OUTAGE_WINDOW;
-        let recent = self.refusals.iter().filter(is_recent);
-        recent.filter(|refusal| other.is_refused_by(refusal.router)).count() > 1
+        let is_recent = |failure: &&RequestFailure| now.since(failure.at) <= OUTAGE_WINDOW;
+        let recent = self.failures.iter().filter(is_recent);
+        recent.filter(|failure| other.has_failed_on(failure.router)).count() > 1
     }
 
     /// Blames the request if one of its routers has answered another one since it was first refused.
-    fn blame_request(&mut self, well: impl Fn(RouterId) -> GoodStart) -> bool {
-        let Some(first) = self.refusals.first() else { return false };
-        let is_well = self.refusals.iter().any(|refusal| well(refusal.router).is_after(first));
+    fn blame_request(&mut self, well: impl Fn(RouterId) -> SuccessStart) -> bool {
+        let Some(first) = self.failures.first() else { return false };
+        let is_well = self.failures.iter().any(|failure| well(failure.router).is_after(first));
         let blamed = self.blame == Blame::Open && self.failed_widely() && is_well;
         if blamed {
             self.blame = Blame::Request;
@@ -112,7 +112,7 @@ pub(super) enum Finding {
     /// It was found at fault before.
     Known,
     /// It is at fault, as known from now on. With all who refused it.
-    Blamed(SmallVec<[Refusal; 2]>),
+    Blamed(SmallVec<[RequestFailure; 2]>),
 }
 
 /// The requests that failed recently, oldest first.
@@ -125,31 +125,31 @@ impl Suspects {
         &mut self,
         payload: PayloadDigest,
         outcome: &Outcome,
-        well: impl Fn(RouterId) -> GoodStart,
+        well: impl Fn(RouterId) -> SuccessStart,
         now: BrokerTime,
     ) -> Finding {
-        let refusal = Refusal { router: outcome.router, at: now, stopped: outcome.stopped, tripped: None };
+        let failure = RequestFailure { router: outcome.router, at: now, stopped: outcome.stopped, tripped: None };
         self.forget(now);
         let Some(place) = self.0.iter().position(|suspect| suspect.payload == payload) else {
             if self.0.len() == MAX_SUSPECTS {
                 self.0.pop_front();
             }
-            self.0.push_back(Suspect { payload, refusals: SmallVec::from_slice(&[refusal]), blame: Blame::Open });
+            self.0.push_back(Suspect { payload, failures: SmallVec::from_slice(&[failure]), blame: Blame::Open });
             return Finding::Nothing;
         };
         let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
         match known.blame {
             Blame::Request => return Finding::Known,
             Blame::Outage => return Finding::Nothing,
-            Blame::Open if known.is_refused_by(refusal.router) => return Finding::Repeated,
-            Blame::Open if known.refusals.len() < MAX_FAILURES_PER_REQUEST => known.refusals.push(refusal),
+            Blame::Open if known.has_failed_on(failure.router) => return Finding::Repeated,
+            Blame::Open if known.failures.len() < MAX_FAILURES_PER_REQUEST => known.failures.push(failure),
             Blame::Open => return Finding::Nothing,
         }
         if self.mark_outage(place, now) {
             return Finding::Nothing;
         }
         let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
-        if known.blame_request(well) { Finding::Blamed(known.refusals.clone()) } else { Finding::Nothing }
+        if known.blame_request(well) { Finding::Blamed(known.failures.clone()) } else { Finding::Nothing }
     }
 
     /// Whether this request and another one show an outage; neither is blamed then.
@@ -171,9 +171,9 @@ impl Suspects {
     /// That failure ejected its router.
     pub(super) fn tripped(&mut self, payload: PayloadDigest, router: RouterId, epoch: u32) {
         let suspect = self.0.iter_mut().find(|suspect| suspect.payload == payload);
-        let refusal = suspect.and_then(|suspect| suspect.refusals.iter_mut().find(|refusal| refusal.router == router));
-        if let Some(refusal) = refusal {
-            refusal.tripped = Some(epoch);
+        let failure = suspect.and_then(|suspect| suspect.failures.iter_mut().find(|failure| failure.router == router));
+        if let Some(failure) = failure {
+            failure.tripped = Some(epoch);
         }
     }
 
@@ -184,7 +184,7 @@ impl Suspects {
         length: usize,
         payload: impl FnOnce() -> Option<PayloadDigest>,
         outcome: &Outcome,
-    ) -> Vec<SmallVec<[Refusal; 2]>> {
+    ) -> Vec<SmallVec<[RequestFailure; 2]>> {
         if self.0.iter().any(|suspect| suspect.payload.length == length) {
             let payload = payload();
             self.0.retain(|suspect| Some(suspect.payload) != payload);
@@ -193,10 +193,10 @@ impl Suspects {
             Evidence::Local { sent_at, .. } => Some(sent_at),
             _ => None,
         };
-        let start = GoodStart { started: outcome.started, sent };
-        let well = |router| if router == outcome.router { start } else { GoodStart::default() };
+        let start = SuccessStart { started: outcome.started, sent };
+        let well = |router| if router == outcome.router { start } else { SuccessStart::default() };
         let blamed =
-            self.0.iter_mut().filter_map(|suspect| suspect.blame_request(well).then(|| suspect.refusals.clone()));
+            self.0.iter_mut().filter_map(|suspect| suspect.blame_request(well).then(|| suspect.failures.clone()));
         blamed.collect()
     }
 
@@ -204,7 +204,7 @@ impl Suspects {
         while self
             .0
             .front()
-            .and_then(|suspect| suspect.refusals.first())
+            .and_then(|suspect| suspect.failures.first())
             .is_some_and(|first| first.at.after(SUSPECT_TTL) <= now)
         {
             self.0.pop_front();
@@ -234,8 +234,8 @@ impl Broker {
         let digest = || digest(report);
         match outcome.class {
             Class::Success => {
-                for refusals in self.suspects.succeeded(length, digest, outcome) {
-                    self.undo_trips(&refusals, now);
+                for failures in self.suspects.succeeded(length, digest, outcome) {
+                    self.undo_trips(&failures, now);
                 }
                 false
             }
@@ -248,7 +248,7 @@ impl Broker {
                 let routers = &self.routers;
                 let well = |router: RouterId| {
                     let stats = routers.get(router).map(|router| &router.stats);
-                    let start = |stats: &super::RouterStats| GoodStart {
+                    let start = |stats: &super::RouterStats| SuccessStart {
                         started: stats.last_good_start,
                         sent: stats.last_good_sent,
                     };
@@ -259,8 +259,8 @@ impl Broker {
                     // Only the relay itself sends one request to one target again.
                     Finding::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
                     Finding::Known => true,
-                    Finding::Blamed(refusals) => {
-                        self.undo_trips(&refusals, now);
+                    Finding::Blamed(failures) => {
+                        self.undo_trips(&failures, now);
                         true
                     }
                 }
@@ -269,15 +269,15 @@ impl Broker {
     }
 
     /// A request is at fault: its routers are as they were before it ejected them.
-    fn undo_trips(&mut self, refusals: &[Refusal], now: BrokerTime) {
-        if let [first, .., last] = refusals
+    fn undo_trips(&mut self, failures: &[RequestFailure], now: BrokerTime) {
+        if let [first, .., last] = failures
             && let (Some(first), Some(last)) = (self.path(first.router), self.path(last.router))
         {
             self.effects.push(BrokerEvent::Advisory(Advisory::RequestAtFault(first.clone(), last.clone())));
         }
-        for refusal in refusals {
-            let (Some(epoch), id) = (refusal.tripped, refusal.router) else { continue };
-            self.change_health(id, now, |health, _| health.undo_failure(Effect::Tripped, epoch));
+        for failure in failures {
+            let (Some(epoch), id) = (failure.tripped, failure.router) else { continue };
+            self.change_health(id, now, |health, _| health.undo_failure(HealthEffect::Tripped, epoch));
         }
     }
 
@@ -285,19 +285,24 @@ impl Broker {
     pub(super) fn undo_failure(
         &mut self,
         outcome: &Outcome,
-        verdict: Option<Verdict>,
+        health_change: Option<HealthChange>,
         now: BrokerTime,
-    ) -> Option<Verdict> {
+    ) -> Option<HealthChange> {
         let id = outcome.router;
         self.routers.stats(id)?.add(outcome);
-        let Verdict { effect, epoch } = verdict?;
+        let HealthChange { effect, epoch } = health_change?;
         self.change_health(id, now, |health, _| health.undo_failure(effect, epoch));
         None
     }
 
     /// Remembers which ejection a request caused, in case it turns out to be at fault.
-    pub(super) fn remember_trip(&mut self, report: &CallObservation<'_>, router: RouterId, verdict: Option<Verdict>) {
-        if let Some(Verdict { effect: Effect::Tripped, epoch }) = verdict
+    pub(super) fn remember_trip(
+        &mut self,
+        report: &CallObservation<'_>,
+        router: RouterId,
+        health_change: Option<HealthChange>,
+    ) {
+        if let Some(HealthChange { effect: HealthEffect::Tripped, epoch }) = health_change
             && self.detects_poison(router)
             && let Some(payload) = digest(report)
         {
@@ -360,12 +365,12 @@ mod tests {
         PayloadDigest::from_bytes(b"{\"prompt\": \"bad\"}")
     }
 
-    fn started(second: u64) -> GoodStart {
-        GoodStart { started: gateway(second), sent: None }
+    fn started(second: u64) -> SuccessStart {
+        SuccessStart { started: gateway(second), sent: None }
     }
 
-    fn sent(second: u64) -> GoodStart {
-        GoodStart { started: None, sent: Some(at(second)) }
+    fn sent(second: u64) -> SuccessStart {
+        SuccessStart { started: None, sent: Some(at(second)) }
     }
 
     /// What a failure of this payload comes to where every router's last good call began so.
@@ -373,7 +378,7 @@ mod tests {
         suspects: &mut Suspects,
         payload: PayloadDigest,
         router: RouterId,
-        well: GoodStart,
+        well: SuccessStart,
         second: u64,
     ) -> Finding {
         suspects.failed(payload, &failure(router, second), |_| well, at(second))
@@ -387,13 +392,13 @@ mod tests {
     fn s1_6_what_two_fail_of_whom_one_is_well_is_the_requests_fault() {
         for well in [started(3), sent(3)] {
             let mut suspects = Suspects::default();
-            assert_eq!(fail(&mut suspects, bad(), A, GoodStart::default(), 0), Finding::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), A, SuccessStart::default(), 0), Finding::Nothing);
             suspects.tripped(bad(), A, 3);
             assert_eq!(fail(&mut suspects, bad(), A, well, 2), Finding::Repeated, "the same router again");
-            let Finding::Blamed(refusals) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
-            let trips: Vec<_> = refusals.iter().map(|refusal| (refusal.router, refusal.tripped)).collect();
+            let Finding::Blamed(failures) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
+            let trips: Vec<_> = failures.iter().map(|failure| (failure.router, failure.tripped)).collect();
             assert_eq!(trips, [(A, Some(3)), (B, None)]);
-            assert_eq!(fail(&mut suspects, bad(), B, GoodStart::default(), 5), Finding::Known);
+            assert_eq!(fail(&mut suspects, bad(), B, SuccessStart::default(), 5), Finding::Known);
         }
     }
 
@@ -401,7 +406,7 @@ mod tests {
     fn s1_6_a_later_good_answer_to_another_request_convicts_too() {
         let mut suspects = Suspects::default();
         for (router, second) in [(A, 0), (B, 1)] {
-            assert_eq!(fail(&mut suspects, bad(), router, GoodStart::default(), second), Finding::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), router, SuccessStart::default(), second), Finding::Nothing);
         }
         let good = |router, second| Outcome { class: Class::Success, ..failure(router, second) };
         let blamed = |suspects: &mut Suspects, outcome| suspects.succeeded(1, || Some(other(1)), &outcome).len();
@@ -415,7 +420,7 @@ mod tests {
     fn s1_6_two_different_requests_that_fail_everywhere_within_ten_seconds_are_an_outage() {
         for (gap, outage) in [(9, true), (12, false)] {
             let mut suspects = Suspects::default();
-            let dead = GoodStart::default();
+            let dead = SuccessStart::default();
             for (payload, second) in [(bad(), 0), (other(1), gap)] {
                 fail(&mut suspects, payload, A, dead, second);
                 fail(&mut suspects, payload, B, dead, second + 1);
@@ -430,9 +435,9 @@ mod tests {
 
     #[test]
     fn two_dead_routers_blame_no_request() {
-        for well in [GoodStart::default(), started(9), started(10), sent(9)] {
+        for well in [SuccessStart::default(), started(9), started(10), sent(9)] {
             let mut suspects = Suspects::default();
-            assert_eq!(fail(&mut suspects, bad(), A, GoodStart::default(), 10), Finding::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), A, SuccessStart::default(), 10), Finding::Nothing);
             assert_eq!(fail(&mut suspects, bad(), B, well, 11), Finding::Nothing, "answered well at {well:?}");
         }
     }
@@ -440,7 +445,7 @@ mod tests {
     #[test]
     fn a_success_acquits() {
         let mut suspects = Suspects::default();
-        fail(&mut suspects, bad(), A, GoodStart::default(), 0);
+        fail(&mut suspects, bad(), A, SuccessStart::default(), 0);
         let good = Outcome { class: Class::Success, ..failure(B, 1) };
         let mut succeed = |bytes: &[u8]| {
             suspects.succeeded(bytes.len(), || Some(PayloadDigest::from_bytes(bytes)), &good);
@@ -453,15 +458,15 @@ mod tests {
     #[test]
     fn nothing_is_remembered_for_longer_than_a_minute_nor_beyond_the_capacity() {
         let mut suspects = Suspects::default();
-        fail(&mut suspects, bad(), A, GoodStart::default(), 0);
+        fail(&mut suspects, bad(), A, SuccessStart::default(), 0);
         assert_eq!(fail(&mut suspects, bad(), B, started(1), 60), Finding::Nothing, "a minute later");
         for n in 0..1_000_u32 {
-            fail(&mut suspects, PayloadDigest::from_bytes(&n.to_be_bytes()), A, GoodStart::default(), 61);
+            fail(&mut suspects, PayloadDigest::from_bytes(&n.to_be_bytes()), A, SuccessStart::default(), 61);
         }
         assert_eq!(suspects.len(), MAX_SUSPECTS);
         for router in 0..100 {
-            fail(&mut suspects, bad(), RouterId(router), GoodStart::default(), 61);
+            fail(&mut suspects, bad(), RouterId(router), SuccessStart::default(), 61);
         }
-        assert!(suspects.0.iter().all(|suspect| suspect.refusals.len() <= MAX_FAILURES_PER_REQUEST));
+        assert!(suspects.0.iter().all(|suspect| suspect.failures.len() <= MAX_FAILURES_PER_REQUEST));
     }
 }

@@ -143,9 +143,9 @@ impl Pool {
     }
 
     /// Ends a change of this number; an event if the pool became unavailable or available by it.
-    pub(super) fn settle(&mut self, change: u64) -> Option<BrokerEvent> {
+    pub(super) fn finish_change(&mut self, change: u64) -> Option<BrokerEvent> {
         self.changed_at = change;
-        self.tree.settle();
+        self.tree.rescale_round_robins();
         let serves = self.is_available();
         let (ingress, uses_disabled) = (self.ingress.clone(), self.tree.has_eligible(Tier::Disabled));
         match (std::mem::replace(&mut self.served, serves), serves) {

@@ -46,7 +46,7 @@ impl BrokerSettings {
     /// One pool over these routers with equal weights, as configured by environment variables.
     pub fn flat(ingress: RouterPath, routers: Vec<RouterPath>, defaults: RouterSettings) -> Self {
         let targets = routers.into_iter().map(|path| Target::plain(TargetKind::Router(path))).collect();
-        let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
+        let root = Target::plain(TargetKind::Branch { policy: Policy::LoadBalance, targets });
         Self {
             pools: vec![PoolSettings { ingress, root, when_all_disabled: WhenAllDisabled::default() }],
             defaults,

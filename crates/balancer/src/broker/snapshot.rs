@@ -319,7 +319,7 @@ impl Broker {
             epoch: health.epoch(),
             probes: health.active_probes(),
             requests: stats.chosen,
-            in_flight: self.in_flight.open(id),
+            in_flight: self.in_flight.running(id),
             without_outcome: self.in_flight.timed_out(id),
             successes: stats.successes,
             neutral: stats.neutral,

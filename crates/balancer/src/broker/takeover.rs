@@ -5,7 +5,7 @@
 //! proved that they come from a replica with the operators' token.
 
 use super::{Broker, OperatorCommand};
-use crate::health::Effect;
+use crate::health::HealthEffect;
 use types::outcome::Cause;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -52,7 +52,7 @@ impl Broker {
             self.change_health(id, now, |health, settings| {
                 let ordered = takeover.proved && *cause == Cause::Operator;
                 if settings.disabled_time.is_zero() && !ordered {
-                    return Effect::None;
+                    return HealthEffect::None;
                 }
                 let longest = now.after(settings.longest_cooldown());
                 let until = until.map(|until| if takeover.proved { until } else { until.min(longest) });

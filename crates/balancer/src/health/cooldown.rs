@@ -50,19 +50,19 @@ fn jitter(settings: &HealthSettings, jitter_seed: u64) -> f64 {
 
 /// What the upstream asked for, doubled for each consecutive failed return, up to the longest cooldown without a
 /// hint: a dead upstream that always says "one second" must not cost a call every second.
-pub(super) fn hinted(hint: Duration, failed_returns: u32, settings: &HealthSettings) -> Duration {
-    let doubled = hint.max(MIN_COOLDOWN).saturating_mul(2_u32.saturating_pow(failed_returns));
-    hint.max(doubled.min(without_jitter(settings)))
+pub(super) fn hinted(upstream_wait: Duration, failed_returns: u32, settings: &HealthSettings) -> Duration {
+    let doubled = upstream_wait.max(MIN_COOLDOWN).saturating_mul(2_u32.saturating_pow(failed_returns));
+    upstream_wait.max(doubled.min(without_jitter(settings)))
 }
 
 /// The length of a pause that an upstream asked for, after `pauses` others since the last success: as asked if it is
 /// a second or more, or the first; otherwise doubled each time, so that an upstream that always says "43 ms", or
 /// nothing, is not called for longer and longer.
-pub(super) fn pause(hint: Duration, pauses: u32) -> Duration {
-    if hint >= MIN_COOLDOWN || pauses == 0 {
-        hint
+pub(super) fn pause(upstream_wait: Duration, pauses: u32) -> Duration {
+    if upstream_wait >= MIN_COOLDOWN || pauses == 0 {
+        upstream_wait
     } else {
-        hint.max(MIN_DOUBLED_PAUSE).saturating_mul(2_u32.saturating_pow(pauses))
+        upstream_wait.max(MIN_DOUBLED_PAUSE).saturating_mul(2_u32.saturating_pow(pauses))
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_hint_doubles_up_to_the_disabled_time_and_is_never_cut_short() {
-        for (hint, failed, expected) in [
+        for (upstream_wait, failed, expected) in [
             (2, 0, 2),
             (1, 1, 2),
             (1, 5, 32),
@@ -87,8 +87,8 @@ mod tests {
             (900, 3, 900),
             (0, 0, 1),
         ] {
-            let length = hinted(seconds(hint), failed, &HealthSettings::default());
-            assert_eq!(length, seconds(expected), "{hint} s after {failed} failed returns");
+            let length = hinted(seconds(upstream_wait), failed, &HealthSettings::default());
+            assert_eq!(length, seconds(expected), "{upstream_wait} s after {failed} failed returns");
         }
         assert_eq!(hinted(Duration::MAX, u32::MAX, &HealthSettings::default()), Duration::MAX);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::probe_slots::ProbeSlots;
 use super::slow_start::SlowStart;
-use super::{EARLY_PROBE_INTERVAL, Effect, Health, HealthSettings, Trip, TripUndo, cooldown};
+use super::{EARLY_PROBE_INTERVAL, Health, HealthEffect, HealthSettings, Trip, TripUndo, cooldown};
 use crate::in_flight::MAX_CALL_DURATION;
 use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
@@ -12,9 +12,9 @@ use types::transition::HealthState;
 
 impl Health {
     /// Learns from an answer. Never shortens a cooldown.
-    pub fn learn(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
+    pub fn learn(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> HealthEffect {
         if self.is_straggler(outcome, now) || (self.is_probing() && outcome.evidence == Evidence::Provisional) {
-            return Effect::None;
+            return HealthEffect::None;
         }
         let effect = match outcome.class {
             Class::Neutral => return self.on_neutral(outcome.evidence),
@@ -24,7 +24,7 @@ impl Health {
             }
         };
         let suspected = self.is_in_service() && self.is_suspected(outcome, settings, now);
-        if effect == Effect::Counted && suspected { Effect::Suspected } else { effect }
+        if effect == HealthEffect::Counted && suspected { HealthEffect::Suspected } else { effect }
     }
 
     /// Counts an answer; true if the success rate is too low, or the next answer will most likely be a failure.
@@ -38,13 +38,18 @@ impl Health {
     }
 
     /// Ejects a suspected router.
-    pub(crate) fn eject_suspected(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
+    pub(crate) fn eject_suspected(
+        &mut self,
+        outcome: &Outcome,
+        settings: &HealthSettings,
+        now: BrokerTime,
+    ) -> HealthEffect {
         match settings.retry_after.preemptive_wait(outcome) {
             Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
             Some(wait) => {
                 self.trip(&Outcome { cause: Cause::RateLimitExhausted, ..*outcome }, Some(wait), settings, now);
                 self.recovered = true; // nothing has failed
-                Effect::Tripped
+                HealthEffect::Tripped
             }
             None => {
                 self.trip(&Outcome { cause: Cause::LowSuccessRate(outcome.status), ..*outcome }, None, settings, now)
@@ -53,27 +58,27 @@ impl Health {
     }
 
     /// The client's own fault says nothing about the router: its probe slot is free again.
-    fn on_neutral(&mut self, evidence: Evidence) -> Effect {
+    fn on_neutral(&mut self, evidence: Evidence) -> HealthEffect {
         match evidence.probe_decision() {
-            Some(decision) if self.release_probe(decision) => Effect::ProbeReleased,
-            _ => Effect::Counted,
+            Some(decision) if self.release_probe(decision) => HealthEffect::ProbeReleased,
+            _ => HealthEffect::Counted,
         }
     }
 
-    fn on_success(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
+    fn on_success(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> HealthEffect {
         // While it cools, a success shows that it may work, not that it was wrong to leave it alone; unless it was sent
         // because nothing else was left.
         if self.is_ejected() && !outcome.evidence.is_probe() {
-            return Effect::Counted;
+            return HealthEffect::Counted;
         }
         (self.consecutive_failures, self.failed_returns, self.pauses, self.recovered) = (0, 0, 0, true);
         if self.is_in_service() {
-            return Effect::Counted;
+            return HealthEffect::Counted;
         }
         self.set_recovery_start(outcome);
         self.serve(now);
         self.slow_start = SlowStart::begin(settings, now);
-        Effect::Returned
+        HealthEffect::Returned
     }
 
     /// What began before this success is a straggler from now on, whatever is known of the ejection. Where start
@@ -94,66 +99,72 @@ impl Health {
         self.in_service_since = Some(now);
     }
 
-    fn on_failure(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> Effect {
-        let hint = settings.retry_after.effective_wait(outcome);
+    fn on_failure(&mut self, outcome: &Outcome, settings: &HealthSettings, now: BrokerTime) -> HealthEffect {
+        let upstream_wait = settings.retry_after.effective_wait(outcome);
         if settings.disabled_time.is_zero() {
             return self.on_neutral(outcome.evidence);
         }
         if self.is_ejected() && outcome.evidence.is_probe() {
-            return self.on_failed_test(outcome, hint, now);
+            return self.on_failed_test(outcome, upstream_wait, now);
         }
-        let rate_limited = hint.is_some() && outcome.class == Class::RateLimited;
-        let at_once = rate_limited || (hint.is_some() && names_wait(outcome)) || ejects_alone(outcome, settings);
+        let rate_limited = upstream_wait.is_some() && outcome.class == Class::RateLimited;
+        let at_once =
+            rate_limited || (upstream_wait.is_some() && names_wait(outcome)) || ejects_alone(outcome, settings);
         if !rate_limited {
             self.consecutive_failures = self.consecutive_failures.saturating_add(1);
         }
         match self.state {
-            HealthState::Cooling { until, .. } if self.is_ejected() => self.extend(outcome, hint, settings, until, now),
-            HealthState::Probing { .. } => self.trip(outcome, hint, settings, now),
-            _ if !at_once && self.consecutive_failures < settings.consecutive => Effect::Counted,
-            _ => match hint.map(|hint| cooldown::pause(hint, self.pauses)) {
+            HealthState::Cooling { until, .. } if self.is_ejected() => {
+                self.extend(outcome, upstream_wait, settings, until, now)
+            }
+            HealthState::Probing { .. } => self.trip(outcome, upstream_wait, settings, now),
+            _ if !at_once && self.consecutive_failures < settings.consecutive => HealthEffect::Counted,
+            _ => match upstream_wait.map(|upstream_wait| cooldown::pause(upstream_wait, self.pauses)) {
                 Some(wait) if wait < cooldown::MIN_COOLDOWN => self.pause(outcome, wait, now),
-                hint => self.trip(outcome, hint, settings, now),
+                upstream_wait => self.trip(outcome, upstream_wait, settings, now),
             },
         }
     }
 
     /// A call failed that was sent because nothing else was left. That it failed is no news; that the upstream asks for a wait
     /// is.
-    fn on_failed_test(&mut self, outcome: &Outcome, hint: Option<Duration>, now: BrokerTime) -> Effect {
+    fn on_failed_test(&mut self, outcome: &Outcome, upstream_wait: Option<Duration>, now: BrokerTime) -> HealthEffect {
         let released = self.on_neutral(outcome.evidence);
-        let (Some(until), Some(hint)) = (self.until(), hint.filter(|_| names_wait(outcome))) else { return released };
+        let (Some(until), Some(upstream_wait)) = (self.until(), upstream_wait.filter(|_| names_wait(outcome))) else {
+            return released;
+        };
         if let Some(trip) = self.trip.as_mut() {
             (trip.announced, trip.upstream_hinted) = (true, true);
         }
-        if now.after(hint) <= until {
+        if now.after(upstream_wait) <= until {
             return released;
         }
-        self.state = HealthState::Cooling { until: now.after(hint), cause: outcome.cause };
-        Effect::Extended
+        self.state = HealthState::Cooling { until: now.after(upstream_wait), cause: outcome.cause };
+        HealthEffect::Extended
     }
 
     /// Ejects it for as long as the upstream asked, or for the next cooldown.
     fn trip(
         &mut self,
         outcome: &Outcome,
-        hint: Option<Duration>,
+        upstream_wait: Option<Duration>,
         settings: &HealthSettings,
         now: BrokerTime,
-    ) -> Effect {
+    ) -> HealthEffect {
         let before = self.trip_undo();
         self.credit_service_time(settings, now);
         let failed_returns = if self.recovered { 0 } else { self.failed_returns.saturating_add(1) };
-        let time = match hint {
-            Some(hint) => cooldown::hinted(hint, failed_returns, settings),
+        let time = match upstream_wait {
+            Some(upstream_wait) => cooldown::hinted(upstream_wait, failed_returns, settings),
             None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => self.next_cooldown(settings, outcome.jitter_seed),
         };
         self.epoch = self.epoch.wrapping_add(1);
         self.failed_returns = failed_returns;
         self.recovered = false;
-        let skip_probe = hint.is_some() && outcome.class != Class::Overloaded;
-        let (stopped, upstream_hinted, announced) = (outcome.stopped, hint.is_some(), is_announced(outcome, hint));
+        let skip_probe = upstream_wait.is_some() && outcome.class != Class::Overloaded;
+        let (stopped, upstream_hinted, announced) =
+            (outcome.stopped, upstream_wait.is_some(), is_announced(outcome, upstream_wait));
         let trip = Trip { at: now, stopped, upstream_hinted, announced, skip_probe, pause: false, undo: before };
         self.trip = Some(Box::new(trip));
         self.start_cooldown(now.after(time), outcome.cause);
@@ -162,7 +173,7 @@ impl Health {
             self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));
         }
         self.slow_start = None;
-        Effect::Tripped
+        HealthEffect::Tripped
     }
 
     /// Each ejection makes the next cooldown a step longer.
@@ -188,10 +199,10 @@ impl Health {
     }
 
     /// Pauses a busy upstream; nothing is counted against it but the pause itself, and the next one is longer.
-    fn pause(&mut self, outcome: &Outcome, wait: Duration, now: BrokerTime) -> Effect {
+    fn pause(&mut self, outcome: &Outcome, wait: Duration, now: BrokerTime) -> HealthEffect {
         self.pauses = self.pauses.saturating_add(1);
         if wait.is_zero() {
-            return Effect::Counted;
+            return HealthEffect::Counted;
         }
         let before = self.trip_undo();
         self.epoch = self.epoch.wrapping_add(1);
@@ -208,7 +219,7 @@ impl Health {
         if self.waits_as_announced() {
             self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));
         }
-        Effect::Paused
+        HealthEffect::Paused
     }
 
     /// Ejected until then, or until a later moment that was set before.
@@ -221,38 +232,38 @@ impl Health {
     fn extend(
         &mut self,
         outcome: &Outcome,
-        hint: Option<Duration>,
+        upstream_wait: Option<Duration>,
         settings: &HealthSettings,
         before: BrokerTime,
         now: BrokerTime,
-    ) -> Effect {
-        let time = match hint {
-            Some(hint) => cooldown::hinted(hint, self.failed_returns, settings),
+    ) -> HealthEffect {
+        let time = match upstream_wait {
+            Some(upstream_wait) => cooldown::hinted(upstream_wait, self.failed_returns, settings),
             None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => cooldown::length(settings, self.backoff_step.saturating_sub(1), outcome.jitter_seed),
         };
         if let Some(trip) = self.trip.as_mut() {
-            trip.skip_probe &= hint.is_some() && outcome.class == Class::RateLimited;
+            trip.skip_probe &= upstream_wait.is_some() && outcome.class == Class::RateLimited;
         }
         if now.after(time) <= before {
-            return Effect::None;
+            return HealthEffect::None;
         }
         self.state = HealthState::Cooling { until: now.after(time), cause: outcome.cause };
-        Effect::Extended
+        HealthEffect::Extended
     }
 
     /// Undoes the effect of an answer that turned out to be the request's own fault.
-    pub(crate) fn undo_failure(&mut self, effect: Effect, epoch: u32) -> Effect {
-        if !matches!(effect, Effect::Counted | Effect::Tripped) {
-            return Effect::None;
+    pub(crate) fn undo_failure(&mut self, effect: HealthEffect, epoch: u32) -> HealthEffect {
+        if !matches!(effect, HealthEffect::Counted | HealthEffect::Tripped) {
+            return HealthEffect::None;
         }
         self.consecutive_failures = self.consecutive_failures.saturating_sub(1);
-        let undo = self.trip_of(epoch).filter(|_| effect == Effect::Tripped).map(|trip| trip.undo);
+        let undo = self.trip_of(epoch).filter(|_| effect == HealthEffect::Tripped).map(|trip| trip.undo);
         let Some(before) = undo else {
             if let Some(window) = &mut self.success_window {
                 window.remove_failure();
             }
-            return Effect::None;
+            return HealthEffect::None;
         };
         (self.recovered, self.failed_returns, self.backoff_step) =
             (before.recovered, before.failed_returns, before.backoff_step);
@@ -262,7 +273,7 @@ impl Health {
         }
         self.probe_slots = ProbeSlots::default(); // of a request that was sent while nothing else was left
         self.trip = None;
-        Effect::Undone
+        HealthEffect::Undone
     }
 
     /// The ejection `epoch`, if it is the current one.
@@ -286,8 +297,8 @@ impl Health {
 }
 
 /// Whether the wait is the answer's own, and not assumed.
-fn is_announced(outcome: &Outcome, hint: Option<Duration>) -> bool {
-    hint.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
+fn is_announced(outcome: &Outcome, upstream_wait: Option<Duration>) -> bool {
+    upstream_wait.is_some() && outcome.retry_after.and_then(RetryAfter::wait).is_some()
 }
 
 /// Whether an answer says itself for how long its upstream is not to be called; a quota that is refilled then is a guess.

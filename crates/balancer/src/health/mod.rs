@@ -31,7 +31,7 @@ const EARLY_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What an answer did to a router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub enum HealthEffect {
     /// Nothing: a straggler, or evidence that may not decide.
     None,
     /// Counted, without a visible change.

@@ -2,7 +2,7 @@
 //! router: a probe slot, a reservation of its rate limits. Status, draining, `least_busy` and `fastest` read it.
 //!
 //! A call that passes the gateway ends with the message or the log that shows its stamp, or when the gateway has cut it off
-//! for sure. What it holds is settled by its log, which comes last. An attempt of the relay lasts as long as it takes: the
+//! for sure. What it used is known from its log, which comes last. An attempt of the relay lasts as long as it takes: the
 //! relay always reports its end.
 
 use std::cmp::Ordering;
@@ -43,13 +43,13 @@ pub(crate) struct Call {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Entry {
     call: Call,
-    /// The call is over, and its log, which settles what it holds, is yet to come.
+    /// The call is over, and its log, which says what it used, is yet to come.
     over: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 struct Counts {
-    open: u32,
+    running: u32,
     timed_out: u64,
 }
 
@@ -82,7 +82,7 @@ impl InFlight {
             Ordering::Greater if self.place(number, entry) => {}
             Ordering::Greater | Ordering::Less => return,
         }
-        self.routers.get_or_grow(call.router).open += 1;
+        self.routers.get_or_grow(call.router).running += 1;
     }
 
     /// The next call that has to make room for this one.
@@ -94,11 +94,11 @@ impl InFlight {
     /// The relay sent an attempt and will report its end. Beyond the capacity it is not kept.
     pub(crate) fn start_attempt(&mut self, number: u64, call: Call) {
         if self.attempts.len() < CAPACITY && self.attempts.insert(number, call).is_none() {
-            self.routers.get_or_grow(call.router).open += 1;
+            self.routers.get_or_grow(call.router).running += 1;
         }
     }
 
-    /// A call is over; its log, which settles what it holds, is yet to come.
+    /// A call is over; its log, which says what it used, is yet to come.
     pub(crate) fn answered(&mut self, number: u64) -> Option<Call> {
         if let Some(call) = self.attempts.get(&number).copied() {
             self.finish(number);
@@ -119,7 +119,7 @@ impl InFlight {
         Some(call)
     }
 
-    /// A call is over, and so is what it held: the caller settles that. `None` if it was not in flight any more.
+    /// A call is over, and what it held is free: the caller accounts for it. `None` if it was not in flight any more.
     pub(crate) fn finish(&mut self, number: u64) -> Option<Call> {
         self.paired = true;
         let (call, over) = match self.attempts.remove(&number) {
@@ -146,11 +146,11 @@ impl InFlight {
     /// Calls in flight to a router.
     #[inline]
     pub(crate) fn pending(&self, router: RouterId) -> u32 {
-        self.routers.get(router).map_or(0, |counts| counts.open)
+        self.routers.get(router).map_or(0, |counts| counts.running)
     }
 
     /// The same for status: `None` until a stamp was seen, because without stamps every call seems to last.
-    pub(crate) fn open(&self, router: RouterId) -> Option<u32> {
+    pub(crate) fn running(&self, router: RouterId) -> Option<u32> {
         self.paired.then(|| self.pending(router))
     }
 
@@ -174,12 +174,12 @@ impl InFlight {
     /// Whether each router's count is that of its calls, and their number is bounded.
     pub(crate) fn is_consistent(&self) -> bool {
         let mut counts: Table<RouterId, u32> = self.routers.values().map(|_| 0).collect();
-        let open = self.calls.iter().flatten().filter(|entry| !entry.over).map(|entry| entry.call.router);
-        for router in open.chain(self.attempts.values().map(|call| call.router)) {
+        let running = self.calls.iter().flatten().filter(|entry| !entry.over).map(|entry| entry.call.router);
+        for router in running.chain(self.attempts.values().map(|call| call.router)) {
             *counts.get_or_grow(router) += 1;
         }
         let bounded = self.calls.len() <= CAPACITY && self.attempts.len() <= CAPACITY;
-        bounded && counts.into_iter().eq(self.routers.values().map(|counts| counts.open))
+        bounded && counts.into_iter().eq(self.routers.values().map(|counts| counts.running))
     }
 
     /// Whether nothing but attempts of the relay is left.
@@ -238,7 +238,7 @@ impl InFlight {
 
     fn close(&mut self, router: RouterId, timed_out: bool) {
         if let Some(counts) = self.routers.get_mut(router) {
-            counts.open = counts.open.saturating_sub(1);
+            counts.running = counts.running.saturating_sub(1);
             counts.timed_out += u64::from(timed_out);
         }
     }

@@ -29,16 +29,16 @@ fn calls_are_open_until_their_outcome_is_known() {
     for (number, router) in [(5, A), (6, B), (7, A)] {
         calls.start(number, call(router, START));
     }
-    assert_eq!((calls.open(A), calls.pending(A)), (None, 2), "no stamp has come back yet");
+    assert_eq!((calls.running(A), calls.pending(A)), (None, 2), "no stamp has come back yet");
     assert_eq!(calls.finish(6), Some(call(B, START)));
-    assert_eq!((calls.open(A), calls.open(B)), (Some(2), Some(0)));
+    assert_eq!((calls.running(A), calls.running(B)), (Some(2), Some(0)));
     assert_eq!([6, 4, 99].map(|number| calls.finish(number)), [None; 3], "twice, long ago, never");
-    assert_eq!((calls.open(A), calls.open(B)), (Some(2), Some(0)));
+    assert_eq!((calls.running(A), calls.running(B)), (Some(2), Some(0)));
     calls.finish(5);
     calls.finish(7);
-    assert_eq!((calls.open(A), calls.timed_out(A)), (Some(0), Some(0)));
+    assert_eq!((calls.running(A), calls.timed_out(A)), (Some(0), Some(0)));
     calls.start(8, call(A, START));
-    assert_eq!(calls.open(A), Some(1), "goes on after it was empty");
+    assert_eq!(calls.running(A), Some(1), "goes on after it was empty");
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn what_is_never_heard_of_times_out_and_is_counted() {
     calls.finish(77);
     assert_eq!(calls.next_deadline(), Some(at(200)));
     assert_eq!((expire(&mut calls, 199), expire(&mut calls, 200)), (vec![], vec![0]), "a call may last so long");
-    assert_eq!((calls.open(A), calls.timed_out(A)), (Some(0), Some(1)));
-    assert_eq!((calls.open(B), calls.timed_out(B)), (Some(1), Some(0)));
+    assert_eq!((calls.running(A), calls.timed_out(A)), (Some(0), Some(1)));
+    assert_eq!((calls.running(B), calls.timed_out(B)), (Some(1), Some(0)));
     calls.finish(0);
     calls.finish(1);
-    assert_eq!((calls.open(B), calls.timed_out(B), calls.next_deadline()), (Some(0), Some(0), None));
+    assert_eq!((calls.running(B), calls.timed_out(B), calls.next_deadline()), (Some(0), Some(0), None));
 }
 
 #[test]
@@ -92,11 +92,11 @@ fn s1_5_attempts_of_the_relay_never_expire_and_keep_the_places_of_other_calls() 
     calls.finish(3);
     assert_eq!((calls.pending(A), calls.pending(B)), (2, 1), "found behind the attempt");
     assert_eq!(expire(&mut calls, 3_600), [1]);
-    assert_eq!((calls.open(A), calls.timed_out(A)), (Some(2), Some(0)));
-    assert_eq!((calls.open(B), calls.timed_out(B), calls.next_deadline()), (Some(0), Some(1), None));
+    assert_eq!((calls.running(A), calls.timed_out(A)), (Some(2), Some(0)));
+    assert_eq!((calls.running(B), calls.timed_out(B), calls.next_deadline()), (Some(0), Some(1), None));
     calls.finish(0);
     calls.answered(2);
-    assert_eq!((calls.open(A), calls.timed_out(A), calls.all().count()), (Some(0), Some(0), 0));
+    assert_eq!((calls.running(A), calls.timed_out(A), calls.all().count()), (Some(0), Some(0), 0));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn it_is_bounded_and_the_oldest_make_room() {
     assert!(calls.is_consistent());
     calls.finish(more - 1);
     calls.finish(3);
-    assert_eq!((calls.open(A), calls.timed_out(A)), (Some(CAPACITY as u32 - 1), Some(10)));
+    assert_eq!((calls.running(A), calls.timed_out(A)), (Some(CAPACITY as u32 - 1), Some(10)));
     while calls.evict(1 << 40).is_some() {}
     calls.start(1 << 40, call(B, START));
     assert_eq!((calls.pending(A), calls.pending(B), calls.calls.len()), (0, 1, 1), "far ahead");
@@ -167,8 +167,8 @@ proptest! {
                 }
             }
             for router in (0..4).map(RouterId) {
-                let open = model.values().filter(|(call, _, over)| call.router == router && !over);
-                prop_assert_eq!(calls.pending(router) as usize, open.count());
+                let running = model.values().filter(|(call, _, over)| call.router == router && !over);
+                prop_assert_eq!(calls.pending(router) as usize, running.count());
             }
             prop_assert_eq!(calls.all().map(|(number, _)| number).collect::<std::collections::BTreeSet<_>>(), model.keys().copied().collect());
             prop_assert!(calls.is_consistent());

@@ -87,9 +87,9 @@ impl LatencyEwma {
     }
 
     /// The median per field, the lower one of two; `None` of nothing.
-    pub fn median(speeds: &[Self]) -> Option<Self> {
-        let call = median(speeds.iter().map(|speed| speed.call))?;
-        Some(Self { call, token: median(speeds.iter().filter_map(|speed| speed.token)) })
+    pub fn median(latencies: &[Self]) -> Option<Self> {
+        let call = median(latencies.iter().map(|latency| latency.call))?;
+        Some(Self { call, token: median(latencies.iter().filter_map(|latency| latency.token)) })
     }
 }
 

@@ -30,7 +30,7 @@ pub struct Load {
     /// Calls of this replica in flight.
     pub pending: u32,
     /// Its latency, decayed to now.
-    pub speed: LatencyEwma,
+    pub latency: LatencyEwma,
 }
 
 /// The last latency of a router, and when it was learned.
@@ -80,12 +80,12 @@ impl LoadReader<'_> {
     /// it has one call, and then as the slowest until that call has ended. Latency decays towards the median.
     pub(crate) fn load_of(&self, router: RouterId, median: Option<LatencyEwma>) -> Load {
         let pending = self.pending(router);
-        let speed = match self.loads.routers.get(router).copied().flatten() {
-            Some((speed, at)) => speed.decayed_toward(at, self.loads.now, median.unwrap_or(speed)),
+        let latency = match self.loads.routers.get(router).copied().flatten() {
+            Some((latency, at)) => latency.decayed_toward(at, self.loads.now, median.unwrap_or(latency)),
             None if pending == 0 => median.unwrap_or(LatencyEwma::MAX),
             None => LatencyEwma::MAX,
         };
-        Load { pending, speed }
+        Load { pending, latency }
     }
 
     /// Whether a router without samples already has its one call.
@@ -102,7 +102,7 @@ impl LoadReader<'_> {
 impl Loads {
     /// The latency as last learned.
     pub(crate) fn observed_latency(&self, router: RouterId) -> Option<LatencyEwma> {
-        self.routers.get(router).copied().flatten().map(|(speed, _)| speed)
+        self.routers.get(router).copied().flatten().map(|(latency, _)| latency)
     }
 
     /// Advances the clock, so that the next choice sees decayed values.
@@ -145,7 +145,7 @@ impl Loads {
         let before = self.observed_latency(outcome.router);
         let Some(sample) = LatencyEwma::from_outcome(outcome, before) else { return false };
         let learned = self.routers.get_or_grow(outcome.router);
-        let after = learned.map_or(sample, |(speed, at)| speed.with(sample, at, now));
+        let after = learned.map_or(sample, |(latency, at)| latency.with(sample, at, now));
         *learned = Some((after, now));
         let due = self.next_median_refresh.is_none_or(|due| due <= now);
         if due {

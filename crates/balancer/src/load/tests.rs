@@ -90,14 +90,14 @@ fn per_token_where_the_log_says_how_many() {
     assert!(near(of(1_700, 1).token.unwrap(), 0.1), "an answer of one token is not slow for that");
     assert!(of(1_000, 0).token.is_some_and(f64::is_finite));
     assert!(of(u64::MAX, u64::MAX).token.is_some_and(f64::is_finite));
-    let speed = of(11_600, 100);
-    let failure = LatencyEwma::from_outcome(&outcome(Class::Failure, Some(1), None), Some(speed)).unwrap();
+    let latency = of(11_600, 100);
+    let failure = LatencyEwma::from_outcome(&outcome(Class::Failure, Some(1), None), Some(latency)).unwrap();
     assert!(near(failure.token.unwrap(), 0.3125), "a failure is slow by that measure too");
     let slow = LatencyEwma { call: 1.0, token: Some(0.3) };
     let failure = LatencyEwma::from_outcome(&outcome(Class::Failure, Some(1), None), Some(slow)).unwrap();
     assert!(near(failure.token.unwrap(), 0.6));
-    let without = speed.with(LatencyEwma { call: 1.0, token: None }, START, START);
-    assert_eq!(without.token, speed.token, "an answer without usage says nothing of tokens");
+    let without = latency.with(LatencyEwma { call: 1.0, token: None }, START, START);
+    assert_eq!(without.token, latency.token, "an answer without usage says nothing of tokens");
 }
 
 #[test]
@@ -105,19 +105,19 @@ fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
     let (mut loads, in_flight) = (Loads::default(), InFlight::default());
     loads.learn(&success(9_000), START);
     let median = Some(LatencyEwma { call: 1.0, token: None });
-    assert!(near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).speed.call, 9.0));
+    assert!(near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).latency.call, 9.0));
     loads.advance_clock(at(10_000));
     assert!(near(
-        LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).speed.call,
+        LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).latency.call,
         1.0 + 8.0 * (-1.0_f64).exp()
     ));
     loads.advance_clock(at(600_000));
     assert!(
-        near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).speed.call, 1.0),
+        near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, median).latency.call, 1.0),
         "the slow one is no better than others, however long alone"
     );
     assert!(
-        near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, None).speed.call, 9.0),
+        near(LoadReader { loads: &loads, in_flight: &in_flight }.load_of(ROUTER, None).latency.call, 9.0),
         "without others it stays"
     );
 }
@@ -125,24 +125,24 @@ fn what_is_known_fades_to_the_middle_and_not_to_nothing() {
 #[test]
 fn a_newcomer_is_the_middle_until_it_has_one_request() {
     let (mut loads, mut in_flight) = (Loads::default(), InFlight::default());
-    let speed = LatencyEwma { call: 2.0, token: Some(0.1) };
-    let load = |loads: &Loads, in_flight: &InFlight| LoadReader { loads, in_flight }.load_of(ROUTER, Some(speed));
-    assert_eq!(load(&loads, &in_flight), Load { pending: 0, speed });
+    let latency = LatencyEwma { call: 2.0, token: Some(0.1) };
+    let load = |loads: &Loads, in_flight: &InFlight| LoadReader { loads, in_flight }.load_of(ROUTER, Some(latency));
+    assert_eq!(load(&loads, &in_flight), Load { pending: 0, latency });
     in_flight.start(0, Call { router: ROUTER, started: START, probe: false, reservation: None });
-    let slowest = Load { pending: 1, speed: LatencyEwma::MAX };
+    let slowest = Load { pending: 1, latency: LatencyEwma::MAX };
     assert_eq!(load(&loads, &in_flight), slowest, "enough until it has answered");
     in_flight.finish(0);
     loads.learn(&success(1_000), START);
-    assert!(near(load(&loads, &in_flight).speed.call, 1.0));
+    assert!(near(load(&loads, &in_flight).latency.call, 1.0));
 }
 
 #[test]
 fn the_middle_is_the_lower_one_of_two() {
-    let speed = |call: f64, token| LatencyEwma { call, token };
+    let latency = |call: f64, token| LatencyEwma { call, token };
     assert_eq!(LatencyEwma::median(&[]), None);
-    let all = [speed(3.0, None), speed(1.0, Some(0.5)), speed(2.0, Some(0.1)), speed(9.0, None)];
-    assert_eq!(LatencyEwma::median(&all), Some(speed(2.0, Some(0.1))));
-    assert_eq!(LatencyEwma::median(&all[..1]), Some(speed(3.0, None)));
+    let all = [latency(3.0, None), latency(1.0, Some(0.5)), latency(2.0, Some(0.1)), latency(9.0, None)];
+    assert_eq!(LatencyEwma::median(&all), Some(latency(2.0, Some(0.1))));
+    assert_eq!(LatencyEwma::median(&all[..1]), Some(latency(3.0, None)));
 }
 
 #[test]
@@ -179,10 +179,10 @@ proptest! {
             let class = [Class::Success, Class::Failure, Class::Neutral][class as usize];
             now += wait;
             loads.learn(&outcome(class, Some(millis), tokens), at(now));
-            if let Some(speed) = loads.observed_latency(ROUTER) {
+            if let Some(latency) = loads.observed_latency(ROUTER) {
                 // The means round, by the last digit.
-                prop_assert!((0.0..200.001).contains(&speed.call), "{:?}", speed);
-                prop_assert!(speed.token.is_none_or(|token| (0.0..12.501).contains(&token)), "{:?}", speed);
+                prop_assert!((0.0..200.001).contains(&latency.call), "{:?}", latency);
+                prop_assert!(latency.token.is_none_or(|token| (0.0..12.501).contains(&token)), "{:?}", latency);
             }
         }
     }

@@ -10,7 +10,7 @@ use rand::Rng;
 use smallvec::SmallVec;
 
 use super::{RetryBudget, RetryLimits};
-use crate::broker::{NextTarget, Outage, Route, RouteKind};
+use crate::broker::{NextTarget, Route, RouteKind, Unavailability};
 use types::router::RouterId;
 use types::time::BrokerTime;
 
@@ -72,7 +72,7 @@ pub enum GiveUp {
     /// The retry budget of all requests is spent.
     Budget,
     /// No target is left.
-    NoTarget(Outage),
+    NoTarget(Unavailability),
 }
 
 impl GiveUp {
@@ -96,7 +96,9 @@ impl fmt::Display for GiveUp {
             Self::Attempts => "as many attempts as allowed",
             Self::Time => "no time left for another attempt",
             Self::Budget => "too many retries of all requests together",
-            Self::NoTarget(Outage { announced: true, .. }) => "every target has said that it must not be asked yet",
+            Self::NoTarget(Unavailability { announced: true, .. }) => {
+                "every target has said that it must not be asked yet"
+            }
             Self::NoTarget(_) => "no target left",
         })
     }
@@ -171,14 +173,16 @@ impl RetryPlan {
     pub fn next<R: Rng>(&mut self, offer: NextTarget, now: BrokerTime, rng: &mut R) -> Step {
         if now >= self.deadline {
             return Step::Stop(match offer {
-                NextTarget::None { outage, .. } => GiveUp::NoTarget(outage),
+                NextTarget::None { unavailability, .. } => GiveUp::NoTarget(unavailability),
                 NextTarget::Untried(_) | NextTarget::Retry(_) => GiveUp::Time,
             });
         }
         match offer {
             // A client that comes back itself costs less than one that is held; this one may have asked one target early.
-            NextTarget::None { outage, .. } if outage.until.is_none() || outage.announced && self.found_none => {
-                Step::Stop(GiveUp::NoTarget(outage))
+            NextTarget::None { unavailability, .. }
+                if unavailability.until.is_none() || unavailability.announced && self.found_none =>
+            {
+                Step::Stop(GiveUp::NoTarget(unavailability))
             }
             _ if self.sent >= self.limits.attempts => Step::Stop(GiveUp::Attempts),
             // To wait takes nothing of the budget.
@@ -194,12 +198,12 @@ impl RetryPlan {
                 self.pauses += 1;
                 self.wait(wait, Step::Pause(wait), GiveUp::Time, now)
             }
-            NextTarget::None { outage, .. } => {
-                let at_most = outage.until.map_or(Duration::ZERO, |until| until.since(now));
+            NextTarget::None { unavailability, .. } => {
+                let at_most = unavailability.until.map_or(Duration::ZERO, |until| until.since(now));
                 let Self { spread, limits, .. } = self;
                 let spread = *spread.get_or_insert_with(|| limits.backoff.sample(0, rng).max(MIN_PAUSE));
                 let step = Step::AwaitTarget { at_most, spread };
-                self.wait(at_most.saturating_add(spread), step, GiveUp::NoTarget(outage), now)
+                self.wait(at_most.saturating_add(spread), step, GiveUp::NoTarget(unavailability), now)
             }
         }
     }

@@ -7,8 +7,8 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::broker::tests::report::{Report, Source};
 use crate::broker::{
-    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, Outage, Pass, PoolSettings, Route, RouterSettings,
-    WhenAllDisabled,
+    AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, Pass, PoolSettings, Route, RouterSettings,
+    Unavailability, WhenAllDisabled,
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
@@ -44,7 +44,7 @@ const fn at_once(status: u16) -> Answer {
 }
 
 /// A leaf of every mode, and branches of leaves.
-fn tree(mode: &Policy, sizes: &[usize]) -> Target {
+fn tree(policy: &Policy, sizes: &[usize]) -> Target {
     let mut number = 0;
     let mut leaf = || {
         number += 1;
@@ -54,11 +54,11 @@ fn tree(mode: &Policy, sizes: &[usize]) -> Target {
         1 => leaf(),
         size => {
             let targets = (0..*size).map(|_| leaf()).collect();
-            Target::plain(TargetKind::Branch { mode: Policy::Fallback, targets })
+            Target::plain(TargetKind::Branch { policy: Policy::Fallback, targets })
         }
     };
     let targets = sizes.iter().map(branch).collect();
-    Target::plain(TargetKind::Branch { mode: mode.clone(), targets })
+    Target::plain(TargetKind::Branch { policy: policy.clone(), targets })
 }
 
 /// What one request came to.
@@ -209,7 +209,7 @@ impl Harness {
 
 /// Whether a request ended because its targets are out for too long.
 fn is_waiting(trace: &RequestTrace) -> bool {
-    matches!(trace.stop, Some(GiveUp::NoTarget(Outage { until: Some(_), .. })))
+    matches!(trace.stop, Some(GiveUp::NoTarget(Unavailability { until: Some(_), .. })))
 }
 
 /// Fallback over this many routers that stay out for ten minutes.
@@ -264,7 +264,7 @@ fn the_same_target_only_after_a_pause_and_only_where_it_may_serve() {
 fn who_says_the_same_again_is_not_asked_again() {
     let mut harness = Harness::new(tree(&Policy::Fallback, &[1, 1]), 10, Duration::from_secs(600));
     let trace = harness.request(|_, _| at_once(401));
-    assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(Outage::default()))));
+    assert_eq!((trace.tried, trace.stop), (vec![0, 1], Some(GiveUp::NoTarget(Unavailability::default()))));
 }
 
 #[test]
@@ -331,9 +331,9 @@ fn where_all_targets_have_announced_waits_no_request_is_held() {
     for second in 1..88 {
         harness.pass(millis(1_000));
         let trace = harness.request(limited);
-        let Some(GiveUp::NoTarget(outage)) = trace.stop else { panic!("{second}: {trace:?}") };
-        assert!(outage.announced && outage.rate_limited, "{second}: {trace:?}");
-        assert_eq!(outage.until, trace.retry_at, "{second}: {trace:?}");
+        let Some(GiveUp::NoTarget(unavailability)) = trace.stop else { panic!("{second}: {trace:?}") };
+        assert!(unavailability.announced && unavailability.rate_limited, "{second}: {trace:?}");
+        assert_eq!(unavailability.until, trace.retry_at, "{second}: {trace:?}");
         assert!(trace.tried.len() <= 1, "{second}: {trace:?}");
         asked.extend(trace.tried.iter().map(|place| (*place, second)));
     }
@@ -444,7 +444,10 @@ fn what_is_reserved_and_not_sent_goes_back() {
     let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut SmallRng::seed_from_u64(1));
     assert_eq!(plan.next(offer.clone(), later, &mut SmallRng::seed_from_u64(1)), Step::Stop(GiveUp::Budget));
     let until = Some(later.after(millis(100)));
-    let none = NextTarget::None { why: Pass::AllDisabled(PoolId(0)), outage: Outage { until, ..Outage::default() } };
+    let none = NextTarget::None {
+        why: Pass::AllDisabled(PoolId(0)),
+        unavailability: Unavailability { until, ..Unavailability::default() },
+    };
     let step = plan.next(none, later, &mut SmallRng::seed_from_u64(1));
     assert!(matches!(step, Step::AwaitTarget { .. }), "to wait takes nothing of it: {step:?}");
     other.reserve(&mut budget, later);
@@ -473,7 +476,7 @@ fn answers() -> impl Strategy<Value = Answer> {
 proptest! {
     #[test]
     fn the_limits_hold_for_any_script(
-        mode in modes(),
+        policy in modes(),
         sizes in prop::collection::vec(1_usize..4, 1..4),
         consecutive in 1_u32..4,
         disabled in prop_oneof![Just(0_u64), 1_u64..20, Just(600)],
@@ -482,7 +485,7 @@ proptest! {
         script in prop::collection::vec(answers(), 1..12),
         gaps in prop::collection::vec(0_u64..5_000, 1..5),
     ) {
-        let mut harness = Harness::new(tree(&mode, &sizes), consecutive, Duration::from_secs(disabled));
+        let mut harness = Harness::new(tree(&policy, &sizes), consecutive, Duration::from_secs(disabled));
         harness.limits = RetryLimits { attempts, timeout: millis(whole), ..RetryLimits::default() };
         let mut script = script.iter().cycle();
         for gap in gaps {

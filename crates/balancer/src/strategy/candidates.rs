@@ -166,7 +166,7 @@ fn pick_child<Q: Request, R: Rng>(
 ) -> Option<Pick> {
     let choices = branch.choices(tree, context.tier, context.loads);
     match context.limits {
-        None => branch.mode.next(choices, drawn, request, rng),
+        None => branch.policy.next(choices, drawn, request, rng),
         Some(among) => pick_within_limits(branch, choices, among, drawn, request, rng),
     }
 }
@@ -182,7 +182,7 @@ fn pick_within_limits<Q: Request, R: Rng>(
     rng: &mut R,
 ) -> Option<Pick> {
     let within_limits = choices.load.within_limits(among);
-    branch.mode.next(Choices { eligible: &within_limits, ..choices }, drawn, request, rng)
+    branch.policy.next(Choices { eligible: &within_limits, ..choices }, drawn, request, rng)
 }
 
 /// All candidates as an iterator.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::tree::Condition;
 use super::{Eligible, Length, Pick, PickReason};
-use types::request::{Request, Verdict};
+use types::request::{ConditionMatch, Request};
 
 pub(super) fn next<Q: Request>(
     conditions: &Arc<[Condition]>,
@@ -27,8 +27,8 @@ pub(super) fn match_condition<Q: Request>(
     default: Option<u16>,
     request: &Q,
 ) -> (Option<u16>, PickReason) {
-    let Verdict { first, too_long } =
-        request.verdict(address(conditions)).unwrap_or_else(|| judge(conditions, request));
+    let ConditionMatch { first, too_long } =
+        request.condition_match(address(conditions)).unwrap_or_else(|| first_match(conditions, request));
     let length = if too_long { Length::TooLong } else { Length::Fits };
     let matched = first.and_then(|number| Some((number, conditions.get(usize::from(number))?)));
     match (matched, default) {
@@ -39,16 +39,16 @@ pub(super) fn match_condition<Q: Request>(
 }
 
 /// Which of the conditions a request fulfils first.
-pub(super) fn judge(conditions: &[Condition], request: &impl Request) -> Verdict {
+pub(super) fn first_match(conditions: &[Condition], request: &impl Request) -> ConditionMatch {
     let mut too_long = false;
     for (number, condition) in (0_u16..).zip(conditions) {
-        match condition.query.judge(request) {
-            Some(true) => return Verdict { first: Some(number), too_long },
+        match condition.query.evaluate(request) {
+            Some(true) => return ConditionMatch { first: Some(number), too_long },
             Some(false) => {}
             None => too_long = true,
         }
     }
-    Verdict { first: None, too_long }
+    ConditionMatch { first: None, too_long }
 }
 
 /// By what the conditions of one branch are known: no two have the same as long as both are there.

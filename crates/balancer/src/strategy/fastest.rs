@@ -33,9 +33,9 @@ pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> 
 fn faster<'a, R: Rng>(choices: Choices<'a>, drawn: &[u16], rng: &mut R) -> Option<&'a EligibleChild> {
     p2c::sample(choices, drawn, rng, |one, other| {
         let (load, other_load) = (choices.load.load_of(one), choices.load.load_of(other));
-        let (takes, other_takes) = match (load.speed.token, other_load.speed.token) {
+        let (takes, other_takes) = match (load.latency.token, other_load.latency.token) {
             (Some(token), Some(other_token)) => (token, other_token),
-            _ => (load.speed.call, other_load.speed.call),
+            _ => (load.latency.call, other_load.latency.call),
         };
         // By each weight, without a division: that takes longer than all the rest.
         (cost(takes, load) * other.weight).total_cmp(&(cost(other_takes, other_load) * one.weight))

@@ -5,7 +5,7 @@ use rand::Rng;
 use super::{Choices, EligibleChild, Pick, p2c};
 
 pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> Option<Pick> {
-    let pending = |open: &EligibleChild| f64::from(choices.load.pending(open));
+    let pending = |entry: &EligibleChild| f64::from(choices.load.pending(entry));
     // By each weight, without a division.
     let busier = |one: &EligibleChild, other: &EligibleChild| {
         (pending(one) * other.weight).total_cmp(&(pending(other) * one.weight))

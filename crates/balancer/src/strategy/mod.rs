@@ -24,7 +24,7 @@ use rand::Rng;
 pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath, PickStep};
 pub use models::Models;
 pub use query::{Field, Query, Test};
-pub use reading::{Asks, Read};
+pub use reading::{ReadRequest, RequestInputs};
 pub use sticky::hash;
 pub use tree::{
     Condition, Eligibility, Eligible, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Target, TargetKind,
@@ -139,7 +139,7 @@ impl Policy {
 
 /// The children that were not picked yet.
 fn untried<'a>(eligible: &'a Eligible, drawn: &[u16]) -> impl Iterator<Item = &'a EligibleChild> {
-    eligible.iter().filter(|open| !drawn.contains(&open.child))
+    eligible.iter().filter(|entry| !drawn.contains(&entry.child))
 }
 
 #[cfg(test)]

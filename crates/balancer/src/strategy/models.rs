@@ -71,10 +71,10 @@ pub(super) fn takes_any(root: &Target) -> bool {
             let map = &root.patch.model_map;
             root.patch.merge.contains_key(MODEL) || map.is_empty() || map.contains_key(Patch::ANY)
         }
-        TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
-            let open = conditions.iter().filter(|condition| named(&condition.query).is_none());
-            let mut open = open.map(|condition| condition.then).chain(*default);
-            open.any(|child| targets.get(usize::from(child)).is_some_and(takes_any))
+        TargetKind::Branch { policy: Policy::Conditional { conditions, default }, targets } => {
+            let unnamed = conditions.iter().filter(|condition| named(&condition.query).is_none());
+            let mut unnamed = unnamed.map(|condition| condition.then).chain(*default);
+            unnamed.any(|child| targets.get(usize::from(child)).is_some_and(takes_any))
         }
         TargetKind::Branch { targets, .. } => targets.iter().any(takes_any),
     }
@@ -87,7 +87,7 @@ fn served(target: &Target, asked: Option<&Names>, side: Side) -> Option<Names> {
     }
     match &target.kind {
         TargetKind::Router(_) => asked.cloned().or_else(|| own(target, side)),
-        TargetKind::Branch { mode: Policy::Conditional { conditions, default }, targets } => {
+        TargetKind::Branch { policy: Policy::Conditional { conditions, default }, targets } => {
             let mut all = Names::new();
             let by_condition = conditions.iter().map(|condition| (condition.then, named(&condition.query)));
             for (child, named) in by_condition.chain(default.map(|child| (child, None))) {
@@ -188,8 +188,8 @@ mod tests {
         leaf(Patch { merge: [(MODEL.to_owned(), model)].into_iter().collect(), ..Patch::default() })
     }
 
-    fn branch(mode: Policy, targets: Vec<Target>) -> Target {
-        Target::plain(TargetKind::Branch { mode, targets })
+    fn branch(policy: Policy, targets: Vec<Target>) -> Target {
+        Target::plain(TargetKind::Branch { policy, targets })
     }
 
     fn model(tests: Vec<Test>) -> Query {

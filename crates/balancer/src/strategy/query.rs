@@ -65,11 +65,11 @@ pub enum Test {
 
 impl Query {
     /// Whether the request fulfils it; absent if that hangs on a value that is too long.
-    pub fn judge(&self, request: &impl Request) -> Option<bool> {
+    pub fn evaluate(&self, request: &impl Request) -> Option<bool> {
         match self {
             Self::All(all) => decided_by(false, all, request),
             Self::Any(any) => decided_by(true, any, request),
-            Self::Not(query) => query.judge(request).map(|holds| !holds),
+            Self::Not(query) => query.evaluate(request).map(|holds| !holds),
             Self::Field(field, tests) => {
                 let values = field.values(request)?;
                 Some(tests.iter().all(|test| test.holds(&values)))
@@ -80,7 +80,7 @@ impl Query {
     /// Whether the request is known to fulfil it.
     #[cfg(test)]
     fn holds(&self, request: &impl Request) -> bool {
-        self.judge(request) == Some(true)
+        self.evaluate(request) == Some(true)
     }
 
     /// The fields it asks for, in the order in which they stand.
@@ -98,7 +98,7 @@ impl Query {
 fn decided_by(decisive: bool, queries: &[Query], request: &impl Request) -> Option<bool> {
     let mut together = Some(!decisive);
     for query in queries {
-        match query.judge(request) {
+        match query.evaluate(request) {
             Some(holds) if holds == decisive => return Some(decisive),
             Some(_) => {}
             None => together = None,
@@ -307,7 +307,7 @@ mod tests {
             || Query::Field(Field::parse("headers.x-long").unwrap(), vec![Test::Regex(Regex::new("^a").unwrap())]);
         let n = |is: i32| Query::Field(Field::parse("params.n").unwrap(), vec![Test::Eq(json!(is))]);
         let not = |query| Query::Not(Box::new(query));
-        assert_eq!(long().judge(&header(MAX_FIELD_VALUE_BYTES)), Some(true));
+        assert_eq!(long().evaluate(&header(MAX_FIELD_VALUE_BYTES)), Some(true));
         let request = header(MAX_FIELD_VALUE_BYTES + 1);
         for (query, says) in [
             (long(), None),
@@ -318,7 +318,7 @@ mod tests {
             (Query::Any(vec![long(), n(2)]), None),
             (not(Query::Any(vec![long(), n(1)])), Some(false)),
         ] {
-            assert_eq!(query.judge(&request), says, "{query:?}");
+            assert_eq!(query.evaluate(&request), says, "{query:?}");
         }
     }
 

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use super::query::{SESSION, are_short};
 use super::tree::{Condition, Policy};
 use super::{Field, conditional};
-use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize, Verdict};
+use types::request::{ConditionMatch, Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
 use types::router::RouterPath;
 
 /// What the strategies of one pool ask of requests.
 #[derive(Debug, Default)]
-pub struct Asks {
+pub struct RequestInputs {
     /// Of the body, by the names on the way to each.
     params: Vec<Vec<String>>,
     headers: Vec<String>,
     conditions: Vec<Arc<[Condition]>>,
 }
 
-impl Asks {
+impl RequestInputs {
     /// The same in short.
     pub(super) const fn needs(&self) -> RequestNeeds {
         RequestNeeds { body: !self.params.is_empty(), headers: !self.headers.is_empty() }
@@ -29,8 +29,8 @@ impl Asks {
         self.params.is_empty() && self.headers.is_empty() && self.conditions.is_empty()
     }
 
-    pub(super) fn add(&mut self, mode: &Policy) {
-        match mode {
+    pub(super) fn add(&mut self, policy: &Policy) {
+        match policy {
             Policy::Sticky(field) => self.look_at(field),
             Policy::Conditional { conditions, .. } => {
                 conditions.iter().flat_map(|condition| condition.query.fields()).for_each(|field| self.look_at(field));
@@ -58,53 +58,54 @@ impl Asks {
 
 /// A request that has been read.
 #[derive(Debug)]
-pub struct Read<'a> {
+pub struct ReadRequest<'a> {
     path: &'a str,
     request_size: RequestSize,
     is_generation: bool,
     preferred: Option<&'a RouterPath>,
-    asks: Option<&'a Asks>,
+    inputs: Option<&'a RequestInputs>,
     /// In the order of what is asked.
     params: Vec<Option<Found>>,
     headers: Vec<Vec<String>>,
-    verdicts: Vec<Verdict>,
+    condition_matches: Vec<ConditionMatch>,
 }
 
-impl<'a> Read<'a> {
+impl<'a> ReadRequest<'a> {
     /// Reads what is asked of a request; how large it is only where that matters.
-    pub fn new(request: &'a impl Request, asks: Option<&'a Asks>, how_large: bool) -> Self {
+    pub fn new(request: &'a impl Request, inputs: Option<&'a RequestInputs>, how_large: bool) -> Self {
         let mut read = Self {
             path: request.path(),
             request_size: if how_large { request.size() } else { RequestSize::default() },
             is_generation: request.is_generation(),
             preferred: request.preferred(),
-            asks,
+            inputs,
             params: Vec::new(),
             headers: Vec::new(),
-            verdicts: Vec::new(),
+            condition_matches: Vec::new(),
         };
-        if let Some(asks) = asks {
-            read.params = asks.params.iter().map(|names| request.param(names)).collect();
-            read.headers = asks.headers.iter().map(|name| cut(request.header(name))).collect();
-            read.verdicts = asks.conditions.iter().map(|conditions| conditional::judge(conditions, &read)).collect();
+        if let Some(inputs) = inputs {
+            read.params = inputs.params.iter().map(|names| request.param(names)).collect();
+            read.headers = inputs.headers.iter().map(|name| cut(request.header(name))).collect();
+            read.condition_matches =
+                inputs.conditions.iter().map(|conditions| conditional::first_match(conditions, &read)).collect();
         }
         read
     }
 }
 
-impl Request for Read<'_> {
+impl Request for ReadRequest<'_> {
     fn path(&self) -> &str {
         self.path
     }
 
     fn param(&self, names: &[String]) -> Option<Found> {
-        let place = self.asks?.params.iter().position(|other| other == names)?;
+        let place = self.inputs?.params.iter().position(|other| other == names)?;
         self.params.get(place)?.clone()
     }
 
-    fn verdict(&self, conditions: usize) -> Option<Verdict> {
-        let place = self.asks?.conditions.iter().position(|other| conditional::address(other) == conditions)?;
-        self.verdicts.get(place).copied()
+    fn condition_match(&self, conditions: usize) -> Option<ConditionMatch> {
+        let place = self.inputs?.conditions.iter().position(|other| conditional::address(other) == conditions)?;
+        self.condition_matches.get(place).copied()
     }
 
     fn size(&self) -> RequestSize {
@@ -120,7 +121,8 @@ impl Request for Read<'_> {
     }
 
     fn header(&self, name: &str) -> Vec<String> {
-        let place = self.asks.and_then(|asks| asks.headers.iter().position(|other| other.eq_ignore_ascii_case(name)));
+        let place =
+            self.inputs.and_then(|inputs| inputs.headers.iter().position(|other| other.eq_ignore_ascii_case(name)));
         place.and_then(|place| self.headers.get(place)).cloned().unwrap_or_default()
     }
 }
@@ -165,7 +167,7 @@ mod tests {
         Field::parse(text).unwrap()
     }
 
-    fn asks() -> (Asks, Arc<[Condition]>) {
+    fn inputs() -> (RequestInputs, Arc<[Condition]>) {
         let is = |text: &str, value: Value, then| {
             let query = Query::Field(field(text), vec![Test::Eq(value)]);
             Condition { query, then }
@@ -173,25 +175,25 @@ mod tests {
         let conditions: Arc<[Condition]> =
             vec![is("params.a.b", json!(1), 0), is("headers.x-one", json!("two"), 1), is("path", json!("/in/"), 2)]
                 .into();
-        let mut asks = Asks::default();
-        asks.add(&Policy::Conditional { conditions: Arc::clone(&conditions), default: None });
-        asks.add(&Policy::Sticky(field("session")));
-        asks.add(&Policy::Sticky(field("params.long")));
-        (asks, conditions)
+        let mut inputs = RequestInputs::default();
+        inputs.add(&Policy::Conditional { conditions: Arc::clone(&conditions), default: None });
+        inputs.add(&Policy::Sticky(field("session")));
+        inputs.add(&Policy::Sticky(field("params.long")));
+        (inputs, conditions)
     }
 
     proptest! {
         #[test]
         fn what_was_read_answers_like_the_request_itself(one in any::<bool>(), number in 0..3, long in 0..2 * MAX_FIELD_VALUE_BYTES) {
-            let (asks, conditions) = asks();
+            let (inputs, conditions) = inputs();
             let header = if one { "X-One" } else { "Session-Id" };
             let request = Body(json!({"a": {"b": number}, "long": "x".repeat(long)}), header);
-            let read = Read::new(&request, Some(&asks), true);
+            let read = ReadRequest::new(&request, Some(&inputs), true);
             for text in ["params.a.b", "params.long", "headers.X-ONE", "session", "path"] {
                 prop_assert_eq!(field(text).values(&read), field(text).values(&request), "{}", text);
             }
-            let verdict = read.verdict(conditional::address(&conditions));
-            prop_assert_eq!(verdict, Some(conditional::judge(&conditions, &request)));
+            let condition_match = read.condition_match(conditional::address(&conditions));
+            prop_assert_eq!(condition_match, Some(conditional::first_match(&conditions, &request)));
             prop_assert_eq!(read.size(), request.size());
         }
     }
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn fields_without_a_condition_are_not_read() {
         let request = Body(json!({"a": 1}), "X-One");
-        let read = Read::new(&request, None, false);
+        let read = ReadRequest::new(&request, None, false);
         assert_eq!(
             (read.param(&["a".to_owned()]), read.header("X-One"), read.size()),
             (None, Vec::new(), RequestSize::default())

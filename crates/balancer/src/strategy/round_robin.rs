@@ -5,8 +5,8 @@
 use super::{Eligible, Pick, PickReason, untried};
 
 pub(super) fn next(eligible: &Eligible, drawn: &[u16]) -> Option<Pick> {
-    let ahead = untried(eligible, drawn).reduce(|best, open| {
-        if open.current_weight + open.weight > best.current_weight + best.weight { open } else { best }
+    let ahead = untried(eligible, drawn).reduce(|best, entry| {
+        if entry.current_weight + entry.weight > best.current_weight + best.weight { entry } else { best }
     })?;
     Some(ahead.pick(None, PickReason::Turn))
 }
@@ -14,27 +14,27 @@ pub(super) fn next(eligible: &Eligible, drawn: &[u16]) -> Option<Pick> {
 /// Commits a choice among the children that took part in it.
 pub(super) fn advance(eligible: &mut Eligible, chosen: u16, took_part: impl Fn(u16) -> bool) {
     let mut total = 0.0;
-    for open in eligible.iter_mut().filter(|open| took_part(open.child)) {
-        open.current_weight += open.weight;
-        total += open.weight;
+    for entry in eligible.iter_mut().filter(|entry| took_part(entry.child)) {
+        entry.current_weight += entry.weight;
+        total += entry.weight;
     }
-    for open in eligible.iter_mut().filter(|open| open.child == chosen) {
-        open.current_weight -= total;
+    for entry in eligible.iter_mut().filter(|entry| entry.child == chosen) {
+        entry.current_weight -= total;
     }
 }
 
 /// Rescales the current weights after a child came or left, when the weights had the sum `before`: to the new sum and
 /// a mean of zero, so that the remaining children keep their order.
-pub(super) fn settle(eligible: &mut Eligible, before: f64) {
+pub(super) fn rescale(eligible: &mut Eligible, before: f64) {
     let total = eligible.total();
     if before <= 0.0 || total <= 0.0 {
         return;
     }
     let scale = total / before;
-    let sum: f64 = eligible.iter().map(|open| open.current_weight * scale).sum();
+    let sum: f64 = eligible.iter().map(|entry| entry.current_weight * scale).sum();
     // Rounding errors are left alone: removing them would decide between equal children.
     let sum = if sum.abs() > total * 1e-9 { sum } else { 0.0 };
-    for open in eligible.iter_mut() {
-        open.current_weight = open.current_weight * scale - sum * open.weight / total;
+    for entry in eligible.iter_mut() {
+        entry.current_weight = entry.current_weight * scale - sum * entry.weight / total;
     }
 }

@@ -27,15 +27,15 @@ pub(super) fn next<Q: Request, R: Rng>(
     };
     // A text without its quotes, everything else as it is spelled.
     let key = hash(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let scored = untried(choices.eligible, drawn).map(|open| (score(key, open), open));
+    let scored = untried(choices.eligible, drawn).map(|entry| (score(key, entry), entry));
     let (_, chosen) = scored.reduce(|best, next| if next.0 > best.0 { next } else { best })?;
     Some(chosen.pick(Some(1.0), PickReason::Sticky))
 }
 
-fn score(key: u64, open: &EligibleChild) -> f64 {
+fn score(key: u64, entry: &EligibleChild) -> f64 {
     // 53 bits and a half: strictly between 0 and 1.
-    let u = ((mix(key ^ open.identity) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    -open.weight / u.ln()
+    let u = ((mix(key ^ entry.identity) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -entry.weight / u.ln()
 }
 
 /// The hash of a text; stable across versions of this program.

@@ -20,8 +20,8 @@ fn leaf(number: u16, weight: f64) -> Target {
     Target { weight, ..Target::plain(TargetKind::Router(path)) }
 }
 
-fn branch(mode: Policy, targets: Vec<Target>) -> Target {
-    Target::plain(TargetKind::Branch { mode, targets })
+fn branch(policy: Policy, targets: Vec<Target>) -> Target {
+    Target::plain(TargetKind::Branch { policy, targets })
 }
 
 /// A tree whose leaves are numbered as their paths say.
@@ -34,9 +34,9 @@ fn serve(tree: &mut Tree, share: impl Fn(RouterId) -> f64) {
     tree.refresh(|router| Some((Tier::Serving, share(router))).filter(|(_, share)| *share > 0.0));
 }
 
-fn flat(mode: Policy, weights: &[f64]) -> Tree {
+fn flat(policy: Policy, weights: &[f64]) -> Tree {
     let leaves = (0_u16..).zip(weights).map(|(number, weight)| leaf(number, *weight)).collect();
-    tree(&branch(mode, leaves))
+    tree(&branch(policy, leaves))
 }
 
 fn order(tree: &Tree, request: &Body, rng: &mut SmallRng) -> Vec<u16> {
@@ -220,9 +220,9 @@ mod sticky {
 
     #[test]
     fn the_order_in_the_file_means_nothing() {
-        let mode = || Policy::Sticky(Field::parse("params.user").unwrap());
-        let one = tree(&branch(mode(), vec![leaf(0, 1.0), leaf(1, 1.0), leaf(2, 1.0)]));
-        let other = tree(&branch(mode(), vec![leaf(2, 1.0), leaf(0, 1.0), leaf(1, 1.0)]));
+        let policy = || Policy::Sticky(Field::parse("params.user").unwrap());
+        let one = tree(&branch(policy(), vec![leaf(0, 1.0), leaf(1, 1.0), leaf(2, 1.0)]));
+        let other = tree(&branch(policy(), vec![leaf(2, 1.0), leaf(0, 1.0), leaf(1, 1.0)]));
         assert_eq!(homes(&one)[..1_000], homes(&other)[..1_000]);
     }
 
@@ -275,17 +275,17 @@ mod conditional {
 
 /// An obvious model of a tree: who may come first, by plain recursion over what was written.
 fn may_come_first(target: &Target, serves: &dyn Fn(u16) -> bool) -> Vec<u16> {
-    let TargetKind::Branch { mode, targets } = &target.kind else {
+    let TargetKind::Branch { policy, targets } = &target.kind else {
         let TargetKind::Router(path) = &target.kind else { unreachable!() };
         let number: u16 = path.as_str().trim_matches(['/', 'r']).parse().unwrap();
         return if serves(number) { vec![number] } else { Vec::new() };
     };
-    let uses_weights = !matches!(mode, Policy::Fallback);
+    let uses_weights = !matches!(policy, Policy::Fallback);
     let able = |child: &&Target| {
         !child.drained && (!uses_weights || child.weight > 0.0) && !may_come_first(child, serves).is_empty()
     };
     let mut able = targets.iter().filter(able);
-    match mode {
+    match policy {
         Policy::Fallback => able.next().map(|child| may_come_first(child, serves)).unwrap_or_default(),
         _ => able.flat_map(|child| may_come_first(child, serves)).collect(),
     }
@@ -297,9 +297,9 @@ fn any_tree() -> impl Strategy<Value = Target> {
         .prop_map(|(number, weight, drained)| Target { drained, ..super::tests::leaf(number, weight) });
     let inner = leaf.prop_recursive(6, 40, 4, move |inner| {
         let modes = [Policy::LoadBalance, Policy::RoundRobin, Policy::Fallback, Policy::Fastest, Policy::LeastBusy];
-        let mode = prop::sample::select(modes.to_vec());
-        (mode, prop::collection::vec(inner, 1..4), weight.clone())
-            .prop_map(|(mode, targets, weight)| Target { weight, ..branch(mode, targets) })
+        let policy = prop::sample::select(modes.to_vec());
+        (policy, prop::collection::vec(inner, 1..4), weight.clone())
+            .prop_map(|(policy, targets, weight)| Target { weight, ..branch(policy, targets) })
     });
     prop::collection::vec(inner, 1..4).prop_map(|targets| branch(Policy::LoadBalance, targets))
 }

@@ -33,15 +33,15 @@ fn first<'a, R: Rng>(eligible: &'a Eligible, rng: &mut R) -> Option<(&'a Eligibl
 /// Not inlined, because it is rare.
 #[inline(never)]
 fn later<'a, R: Rng>(eligible: &'a Eligible, drawn: &[u16], rng: &mut R) -> Option<(&'a EligibleChild, f64)> {
-    let total: f64 = untried(eligible, drawn).map(|open| open.weight).sum();
+    let total: f64 = untried(eligible, drawn).map(|entry| entry.weight).sum();
     let mut mark = rng.random::<f64>() * total;
     let mut last = None;
-    for open in untried(eligible, drawn) {
-        last = Some(open);
-        if mark < open.weight {
+    for entry in untried(eligible, drawn) {
+        last = Some(entry);
+        if mark < entry.weight {
             break;
         }
-        mark -= open.weight;
+        mark -= entry.weight;
     }
-    last.map(|open| (open, total))
+    last.map(|entry| (entry, total))
 }

@@ -36,8 +36,8 @@ fn leaf(router: usize) -> Target {
     Target::plain(TargetKind::Router(path(&format!("/r/{router}/"))))
 }
 
-fn branch(mode: Policy, targets: Vec<Target>) -> Target {
-    Target::plain(TargetKind::Branch { mode, targets })
+fn branch(policy: Policy, targets: Vec<Target>) -> Target {
+    Target::plain(TargetKind::Branch { policy, targets })
 }
 
 /// Pools that share routers, some of them nested; and health of one kind or another.
@@ -71,7 +71,7 @@ struct Harness {
     broker: Broker,
     rng: SmallRng,
     now: BrokerTime,
-    open: Vec<Route>,
+    running: Vec<Route>,
     concurrency: u32,
     /// In the last event.
     router_returned: bool,
@@ -103,16 +103,16 @@ impl Harness {
         let changes = self.broker.take_changes();
         self.note(&changes);
         if let Decision::Route(route) = decision {
-            if self.open.len() == 64 {
-                self.open.swap_remove(self.rng.random_range(0..64));
+            if self.running.len() == 64 {
+                self.running.swap_remove(self.rng.random_range(0..64));
             }
-            self.open.push(route);
+            self.running.push(route);
         }
     }
 
     fn report(&mut self) {
         let rng = &mut self.rng;
-        let route = self.open.choose(rng).cloned();
+        let route = self.running.choose(rng).cloned();
         let of = |route: &Route| self.broker.path(route.router()).map(ToString::to_string);
         let named = route.as_ref().and_then(of);
         let other = format!("/r/{}/", rng.random_range(0..ROUTERS + 1));
@@ -202,7 +202,7 @@ fn play(number: u64) {
     let mut rng = dice(&[7, number]);
     let concurrency = rng.random_range(1..4);
     let broker = Broker::new(settings(&mut rng, concurrency));
-    let mut harness = Harness { broker, rng, now: START, open: Vec::new(), concurrency, router_returned: false };
+    let mut harness = Harness { broker, rng, now: START, running: Vec::new(), concurrency, router_returned: false };
     for event in 0..EVENTS / WORLDS {
         let before = harness.deadlines();
         harness.step();

@@ -117,16 +117,16 @@ struct Writer<'a, 'd> {
     answered: usize,
 }
 
-type Read = Result<(), SyntaxError>;
+type Written = Result<(), SyntaxError>;
 
 impl<'a> Writer<'a, '_> {
-    fn copy(&mut self, value: &mut Cursor<'a>) -> Read {
+    fn copy(&mut self, value: &mut Cursor<'a>) -> Written {
         self.out.extend_from_slice(value.raw()?.bytes());
         Ok(())
     }
 
     /// Leaves an element of a list out.
-    fn leave_out(&mut self, path: String) -> Read {
+    fn leave_out(&mut self, path: String) -> Written {
         self.is_changed = true;
         self.drops.push_content(path, Some(Content::Tool));
         Ok(())
@@ -142,8 +142,8 @@ impl<'a> Writer<'a, '_> {
     fn list(
         &mut self,
         list: &mut Cursor<'a>,
-        mut write: impl FnMut(&mut Self, &mut Cursor<'a>, usize) -> Read,
-    ) -> Read {
+        mut write: impl FnMut(&mut Self, &mut Cursor<'a>, usize) -> Written,
+    ) -> Written {
         if list.peek() != Some(b'[') {
             return self.copy(list);
         }
@@ -171,7 +171,7 @@ impl<'a> Writer<'a, '_> {
         shape: &Shape,
         path: &dyn Fn() -> String,
         see: &mut dyn FnMut(&str, RawJson<'a>),
-    ) -> Read {
+    ) -> Written {
         if object.peek() != Some(b'{') {
             return self.copy(object);
         }
@@ -224,7 +224,7 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
-    fn message(&mut self, message: &mut Cursor<'a>, at: usize) -> Read {
+    fn message(&mut self, message: &mut Cursor<'a>, at: usize) -> Written {
         let path = || format!("messages[{at}]");
         let (begin, before) = (self.out.len(), self.drops.mark());
         if !self.left_out.is_empty() {
@@ -299,7 +299,7 @@ impl<'a> Writer<'a, '_> {
     }
 
     /// The parts of a content. Of one whose parts say nothing an empty text is left.
-    fn parts(&mut self, parts: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+    fn parts(&mut self, parts: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Written {
         let (begin, mut count) = (self.out.len(), 0);
         self.list(parts, |writer, part, at| {
             count += 1;
@@ -314,7 +314,7 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
-    fn part(&mut self, part: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+    fn part(&mut self, part: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Written {
         let kind = kind(part);
         if is(kind, "refusal") {
             let [refusal] = part.pick(["refusal"])?;
@@ -345,7 +345,7 @@ impl<'a> Writer<'a, '_> {
         }
     }
 
-    fn call(&mut self, call: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Read {
+    fn call(&mut self, call: &mut Cursor<'a>, path: &dyn Fn() -> String) -> Written {
         let kind = kind(call);
         if is(kind, "custom") {
             let [id] = call.clone().pick(["id"])?;
@@ -368,7 +368,7 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
-    fn tool(&mut self, tool: &mut Cursor<'a>, at: usize) -> Read {
+    fn tool(&mut self, tool: &mut Cursor<'a>, at: usize) -> Written {
         let kind = kind(tool);
         let path = || format!("tools[{at}]");
         if is(kind, "custom") {

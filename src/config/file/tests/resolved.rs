@@ -17,8 +17,8 @@ use types::request::{Patch, Request};
 use types::router::RouterPath;
 
 fn branch(target: &Target) -> (&Policy, &[Target]) {
-    let TargetKind::Branch { mode, targets } = &target.kind else { panic!("a branch") };
-    (mode, targets)
+    let TargetKind::Branch { policy, targets } = &target.kind else { panic!("a branch") };
+    (policy, targets)
 }
 
 fn leaf(target: &Target) -> &str {
@@ -40,8 +40,8 @@ fn what_is_left_out_has_its_default() {
     let settings = resolve(r#"{"pools": [{"ingress": "/in/", "targets": [{"router": "/a/"}]}]}"#);
     let pool = &settings.pools[0];
     assert_eq!(pool.ingress.as_str(), "/in/");
-    let (mode, targets) = branch(&pool.root);
-    assert!(matches!(mode, Policy::LoadBalance));
+    let (policy, targets) = branch(&pool.root);
+    assert!(matches!(policy, Policy::LoadBalance));
     let target = &targets[0];
     assert_eq!((leaf(target), &target.name, target.weight, target.drained), ("/a/", &None, 1.0, false));
     assert!(target.patch.is_empty());
@@ -68,8 +68,8 @@ fn what_is_written_counts() {
             {"ingress": "/on/", "targets": [{"router": "/c/"}]}
         ]}"#,
     );
-    let (mode, targets) = branch(&settings.pools[0].root);
-    assert!(matches!(mode, Policy::Fallback));
+    let (policy, targets) = branch(&settings.pools[0].root);
+    assert!(matches!(policy, Policy::Fallback));
     assert_eq!((targets[0].weight, targets[0].drained), (0.9, true));
     assert_eq!((targets[1].weight, targets[1].name.as_deref()), (0.0, Some("turns")));
     assert!(matches!(branch(&targets[1]).0, Policy::RoundRobin));
@@ -92,7 +92,7 @@ fn conditions_point_to_places() {
     };
     assert_eq!(*default, Some(2));
     assert_eq!(conditions.iter().map(|condition| condition.then).collect::<Vec<_>>(), [1, 2, 1]);
-    let holds = |number: usize, body: serde_json::Value| conditions[number].query.judge(&Body(body)) == Some(true);
+    let holds = |number: usize, body: serde_json::Value| conditions[number].query.evaluate(&Body(body)) == Some(true);
     assert!(holds(0, json!({"model": "gpt-4"})) && !holds(0, json!({"model": "gpt-5"})) && !holds(0, json!({})));
     assert!(holds(1, json!({"n": 4})) && !holds(1, json!({"n": 5})) && !holds(1, json!({"n": 0})));
     assert!(holds(2, json!({"stop": ["a", null]})) && !holds(2, json!({"stop": ["a"]})) && !holds(2, json!({})));

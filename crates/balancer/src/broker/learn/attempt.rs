@@ -2,7 +2,7 @@
 
 use super::super::Broker;
 use super::super::outcome_dedup::{Key, PendingOutcome};
-use super::{Effect, Verdict};
+use super::{HealthChange, HealthEffect};
 use crate::in_flight::Call;
 use types::outcome::{Attempt, CallObservation, Class, Outcome};
 use types::time::BrokerTime;
@@ -36,16 +36,16 @@ impl Broker {
         let latency =
             outcome.latency.filter(|_| !log_follows || outcome.completion_tokens.is_some() || class != Class::Success);
         let outcome = Outcome { class, latency, ..*outcome };
-        let mut verdict = self.count_outcome(&outcome, now);
+        let mut health_change = self.count_outcome(&outcome, now);
         if outcome.latency.is_some() {
             self.learn_speed(&outcome, now);
         }
-        self.remember_trip(report, outcome.router, verdict);
-        if let Some(Verdict { effect: effect @ Effect::None, .. }) = &mut verdict {
-            *effect = Effect::Counted;
+        self.remember_trip(report, outcome.router, health_change);
+        if let Some(HealthChange { effect: effect @ HealthEffect::None, .. }) = &mut health_change {
+            *effect = HealthEffect::Counted;
         }
         if log_follows {
-            self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, verdict }, now);
+            self.dedup.keep(key, PendingOutcome { outcome, at: now, counted: true, health_change }, now);
         }
     }
 }

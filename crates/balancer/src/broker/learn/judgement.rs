@@ -7,7 +7,7 @@ use types::time::BrokerTime;
 /// What an answer means: first its status and error class, then what these hide.
 /// `cut_off`: whether the gateway gave up before the answer was complete.
 #[inline]
-pub(super) fn judge(
+pub(super) fn classify(
     settings: &RouterSettings,
     facts: &CallFacts<'_>,
     status: u16,

@@ -9,7 +9,7 @@ mod judgement;
 
 use super::outcome_dedup::{Key, Match, PendingOutcome};
 use super::{Broker, PathRole};
-use crate::health::Effect;
+use crate::health::HealthEffect;
 use crate::in_flight::Call;
 use crate::strategy::{NodeId, Tier, hash};
 use types::outcome::{
@@ -21,8 +21,8 @@ use types::transition::IgnoreReason;
 
 /// What an outcome did to its router.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Verdict {
-    pub(super) effect: Effect,
+pub(super) struct HealthChange {
+    pub(super) effect: HealthEffect,
     /// The router's epoch after that.
     pub(super) epoch: u32,
 }
@@ -120,13 +120,15 @@ impl Broker {
     }
 
     /// A message whose log did not arrive in time: no better evidence will come.
-    pub(super) fn settle(&mut self, waiting: PendingOutcome) {
-        let PendingOutcome { outcome, at, counted, verdict } = waiting;
+    pub(super) fn finish_unpaired(&mut self, waiting: PendingOutcome) {
+        let PendingOutcome { outcome, at, counted, health_change } = waiting;
         if !counted {
             let evidence = self.infer_evidence(outcome.router, outcome.started);
             self.count_outcome(&Outcome { evidence, ..outcome }, at);
-        } else if let (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(started)) =
-            (verdict, outcome.started)
+        } else if let (
+            Some(HealthChange { effect: HealthEffect::Tripped | HealthEffect::Paused, epoch }),
+            Some(started),
+        ) = (health_change, outcome.started)
         {
             // What began before that call did is old for sure.
             self.routers.change_health(outcome.router, |health, _| health.set_trip_completed_at(epoch, started));
@@ -155,7 +157,7 @@ impl Broker {
         let CallFacts { answer, details, started, stopped, .. } = facts;
         let known = self.routers.get(router);
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let (class, cause) = judgement::judge(settings, &facts, status, now, || self.is_cut_off(report, router));
+        let (class, cause) = judgement::classify(settings, &facts, status, now, || self.is_cut_off(report, router));
         let class = match class {
             // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
             Class::Success | Class::Refused if !facts.is_generation => Class::Neutral,
@@ -196,8 +198,8 @@ impl Broker {
         if self.dedup.take_earlier_log(key) {
             return;
         }
-        let verdict = if acts { self.count_outcome(outcome, now) } else { None };
-        self.dedup.keep(key, PendingOutcome { outcome: *outcome, at: now, counted: acts, verdict }, now);
+        let health_change = if acts { self.count_outcome(outcome, now) } else { None };
+        self.dedup.keep(key, PendingOutcome { outcome: *outcome, at: now, counted: acts, health_change }, now);
     }
 
     /// Whether this answer's retry-after would be honored.
@@ -248,15 +250,17 @@ impl Broker {
         } else {
             outcome
         };
-        let verdict = match met {
-            Match::Message(PendingOutcome { counted: true, verdict, .. }) if at_fault => {
-                self.undo_failure(outcome, verdict, now)
+        let health_change = match met {
+            Match::Message(PendingOutcome { counted: true, health_change, .. }) if at_fault => {
+                self.undo_failure(outcome, health_change, now)
             }
-            Match::Message(PendingOutcome { counted: true, verdict, .. }) => self.complete(outcome, verdict, now),
+            Match::Message(PendingOutcome { counted: true, health_change, .. }) => {
+                self.complete(outcome, health_change, now)
+            }
             Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now),
         };
         if !by_relay {
-            self.remember_trip(report, outcome.router, verdict);
+            self.remember_trip(report, outcome.router, health_change);
         }
         if !knows_speed {
             self.learn_speed(outcome, now);
@@ -266,7 +270,7 @@ impl Broker {
     }
 
     /// Counts an outcome and applies it to its router.
-    pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<Verdict> {
+    pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<HealthChange> {
         let id = outcome.router;
         let stats = self.routers.stats(id)?;
         stats.count(outcome, now);
@@ -274,33 +278,38 @@ impl Broker {
         if outcome.class == Class::Success {
             self.last_success = Some(now);
         }
-        let verdict = self.judge(id, outcome, now);
+        let health_change = self.apply_to_health(id, outcome, now);
         // Only these statuses change what is noticed.
         if matches!(outcome.status, 401 | 403 | 404) {
             self.notice(id, outcome.status);
         }
-        verdict
+        health_change
     }
 
     /// The log of a request that has counted adds what its message lacked. If the message did nothing because it
     /// lacked the start time, the log is applied now.
-    fn complete(&mut self, outcome: &Outcome, verdict: Option<Verdict>, now: BrokerTime) -> Option<Verdict> {
+    fn complete(
+        &mut self,
+        outcome: &Outcome,
+        health_change: Option<HealthChange>,
+        now: BrokerTime,
+    ) -> Option<HealthChange> {
         let id = outcome.router;
         self.routers.stats(id)?.add(outcome);
-        match (verdict, outcome.stopped) {
-            (None | Some(Verdict { effect: Effect::None, .. }), _) => {
-                return self.judge(id, outcome, now);
+        match (health_change, outcome.stopped) {
+            (None | Some(HealthChange { effect: HealthEffect::None, .. }), _) => {
+                return self.apply_to_health(id, outcome, now);
             }
-            (Some(Verdict { effect: Effect::Tripped | Effect::Paused, epoch }), Some(stopped)) => {
+            (Some(HealthChange { effect: HealthEffect::Tripped | HealthEffect::Paused, epoch }), Some(stopped)) => {
                 self.routers.change_health(id, |health, _| health.set_trip_completed_at(epoch, stopped));
             }
             _ => {}
         }
-        verdict
+        health_change
     }
 
     /// Applies an outcome to the router's health, and emits what came of it.
-    fn judge(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Option<Verdict> {
+    fn apply_to_health(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Option<HealthChange> {
         let last = self.keeps_last(id, outcome);
         let mut effect = self.change_health(id, now, |health, settings| {
             if !last {
@@ -310,14 +319,14 @@ impl Broker {
             let class = if outcome.class == Class::Refused { Class::Failure } else { outcome.class };
             health.learn(&Outcome { class, ..*outcome }, &settings.sparing(outcome), now)
         });
-        if effect == Effect::Suspected {
+        if effect == HealthEffect::Suspected {
             effect = self.eject_suspected(id, outcome, now);
         }
         let epoch = self.routers.get(id)?.health().epoch();
-        if effect == Effect::Tripped {
+        if effect == HealthEffect::Tripped {
             self.advise(id);
         }
-        Some(Verdict { effect, epoch })
+        Some(HealthChange { effect, epoch })
     }
 
     pub(super) fn is_in_service(&self, router: RouterId) -> bool {

@@ -45,10 +45,10 @@ fn next(harness: &mut Harness, asked: &TestRequest, history: &mut AttemptHistory
     )
 }
 
-fn fallback(mode: Policy) -> Harness {
+fn fallback(policy: Policy) -> Harness {
     let mut settings = settings(3);
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
-    settings.pools[0].root = Target::plain(TargetKind::Branch { mode, targets });
+    settings.pools[0].root = Target::plain(TargetKind::Branch { policy, targets });
     Harness::of(settings)
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of requests when nothing is left, and what may not be taken away by a guess.
 
 use super::*;
-use crate::broker::{AttemptHistory, NextTarget, Outage};
+use crate::broker::{AttemptHistory, NextTarget, Unavailability};
 use crate::health::Ratio;
 use crate::strategy::{Condition, Field, Query, Test};
 use types::outcome::RetryAfter;
@@ -156,7 +156,7 @@ impl Request for MakesNothing {
 fn a_call_that_makes_nothing_is_no_early_probe() {
     let mut harness = all_announced(2, 429);
     harness.tick(at(6_000));
-    let expected = Outage { until: Some(at(20_005)), rate_limited: true, announced: true };
+    let expected = Unavailability { until: Some(at(20_005)), rate_limited: true, announced: true };
     assert_eq!(outage_of(&mut harness, &MakesNothing), expected);
     assert!(sent(harness.decide(at(6_000))).is_some());
     let mut harness = all_out(2, WhenAllDisabled::Soonest);
@@ -172,7 +172,7 @@ fn a_router_that_failed_is_asked_where_the_others_wait_as_announced() {
     let mut harness = all_announced(1, 429);
     let mut settings = BrokerSettings::clone(harness.broker.settings());
     let targets = (0..2).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
-    let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
+    let root = Target::plain(TargetKind::Branch { policy: Policy::LoadBalance, targets });
     settings.pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
     harness.broker.apply(BrokerInput::Configured(&settings), at(10));
     harness.learn(&log("/azure/r1/", 503, "B_1_1_0", 20, 25), at(25));
@@ -183,10 +183,10 @@ fn a_router_that_failed_is_asked_where_the_others_wait_as_announced() {
     }
 }
 
-fn outage_of(harness: &mut Harness, request: &impl Request) -> Outage {
+fn outage_of(harness: &mut Harness, request: &impl Request) -> Unavailability {
     let offer = harness.broker.next_target(request, &mut AttemptHistory::default(), &mut harness.rng);
-    let NextTarget::None { outage, .. } = offer else { panic!("{offer:?}") };
-    outage
+    let NextTarget::None { unavailability, .. } = offer else { panic!("{offer:?}") };
+    unavailability
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn a_call_that_finds_only_announced_waits_hears_of_them() {
             let hint = Some(RetryAfter::Delay(Duration::from_secs(20)));
             harness.learn(&Report { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
         }
-        let expected = Outage { until: Some(at(20_005)), rate_limited, announced };
+        let expected = Unavailability { until: Some(at(20_005)), rate_limited, announced };
         assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{when:?} {status}");
     }
 }
@@ -211,7 +211,7 @@ fn a_call_that_finds_only_announced_waits_hears_of_them() {
 /// What the others of a pool do, to which its conditions do not lead, changes nothing.
 #[test]
 fn the_targets_of_a_request_are_those_that_its_conditions_lead_to() {
-    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let branch = |policy, targets| Target::plain(TargetKind::Branch { policy, targets });
     let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
     let query = Query::Field(Field::Path, vec![Test::Eq(INGRESS.into())]);
     let by_path = Policy::Conditional { conditions: [Condition { query, then: 0 }].into(), default: Some(1) };
@@ -228,7 +228,7 @@ fn the_targets_of_a_request_are_those_that_its_conditions_lead_to() {
             let hint = Some(RetryAfter::Delay(Duration::from_secs(2))).filter(|_| status == 429);
             harness.learn(&Report { retry_after: hint, ..log(&router(2), status, "A_2_1_0", 0, 5) }, at(5));
         }
-        let expected = Outage { until: Some(at(20_005)), rate_limited: true, announced: true };
+        let expected = Unavailability { until: Some(at(20_005)), rate_limited: true, announced: true };
         assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{third:?}");
         harness.tick(at(5_010));
         let early = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut harness.rng);
@@ -243,7 +243,7 @@ fn the_targets_of_a_request_are_those_that_its_conditions_lead_to() {
 #[test]
 fn turns_are_kept_among_disabled_ones_too() {
     let targets = (0..3).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
-    let root = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
+    let root = Target::plain(TargetKind::Branch { policy: Policy::RoundRobin, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Any, ..pool(root) }];
     let mut harness = Harness::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..3 {
@@ -257,7 +257,7 @@ fn turns_are_kept_among_disabled_ones_too() {
 fn what_is_drained_is_not_tried() {
     let mut targets: Vec<_> = (0..2).map(|place| Target::plain(TargetKind::Router(path(&router(place))))).collect();
     targets[0].drained = true;
-    let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
+    let root = Target::plain(TargetKind::Branch { policy: Policy::LoadBalance, targets });
     let pools = vec![PoolSettings { when_all_disabled: WhenAllDisabled::Soonest, ..pool(root) }];
     let mut harness = Harness::of(BrokerSettings { pools, ..settings(0) });
     for place in 0..2 {
@@ -307,7 +307,7 @@ fn the_last_one_of_any_pool_is_the_last_one() {
     let mut settings = settings(2);
     settings.defaults = by_ratio().broker.settings().defaults.clone();
     let alone = TargetKind::Branch {
-        mode: Policy::LoadBalance,
+        policy: Policy::LoadBalance,
         targets: vec![Target::plain(TargetKind::Router(path("/azure/r0/")))],
     };
     settings.pools.push(PoolSettings { ingress: path("/alone/"), ..pool(Target::plain(alone)) });

@@ -37,9 +37,9 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
     )
 }
 
-fn limited(mode: Policy) -> Harness {
+fn limited(policy: Policy) -> Harness {
     let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
-    let root = Target::plain(TargetKind::Branch { mode, targets: (0..4).map(leaf).collect() });
+    let root = Target::plain(TargetKind::Branch { policy, targets: (0..4).map(leaf).collect() });
     let mut settings = BrokerSettings { pools: vec![pool(root)], ..settings(0) };
     settings.pools[0].when_all_disabled = WhenAllDisabled::Soonest;
     settings.defaults.health.disabled_time = Duration::from_secs(30);
@@ -56,13 +56,13 @@ proptest! {
     fn everything_in_flight_is_accounted_for_once(busy: bool, happenings in happenings()) {
         let mut harness = limited(if busy { Policy::LeastBusy } else { Policy::RoundRobin });
         // By number: the calls whose end was not reported.
-        let (mut open, mut millis): (BTreeMap<u64, Route>, u64) = (BTreeMap::new(), 0);
-        let any = |open: &BTreeMap<u64, Route>, which: Index| (!open.is_empty()).then(|| open.values().nth(which.index(open.len())).unwrap().clone());
+        let (mut running, mut millis): (BTreeMap<u64, Route>, u64) = (BTreeMap::new(), 0);
+        let any = |running: &BTreeMap<u64, Route>, which: Index| (!running.is_empty()).then(|| running.values().nth(which.index(running.len())).unwrap().clone());
         for (step, happening) in happenings.into_iter().enumerate() {
             match happening {
                 Happening::Call => {
                     if let Decision::Route(route) = harness.decide(at(millis)) {
-                        open.insert(route.number, route);
+                        running.insert(route.number, route);
                     }
                 }
                 Happening::Attempt => {
@@ -70,11 +70,11 @@ proptest! {
                     let mut history = AttemptHistory::default();
                     if let NextTarget::Untried(route) = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng) {
                         harness.broker.apply(BrokerInput::Chosen(&route), at(millis));
-                        open.insert(route.number, route);
+                        running.insert(route.number, route);
                     }
                 }
                 Happening::Ends(which, source, status, total_tokens) => {
-                    let Some(route) = any(&open, which) else { continue };
+                    let Some(route) = any(&running, which) else { continue };
                     let (served, id) = (router(usize::from(route.router().0)), format!("A_1_1_{step}"));
                     let source = if route.relayed { Source::Attempt } else { source };
                     let probe = route.kind.is_test();
@@ -90,27 +90,27 @@ proptest! {
                     harness.learn(&report, at(millis));
                     // A message has no stamp, so it ends no call.
                     if source != Source::Message {
-                        open.remove(&route.number);
+                        running.remove(&route.number);
                     }
                 }
                 Happening::Abandoned(which) => {
-                    let Some(route) = any(&open, which) else { continue };
+                    let Some(route) = any(&running, which) else { continue };
                     abandon(&mut harness, &route, at(millis));
-                    open.remove(&route.number);
+                    running.remove(&route.number);
                 }
                 Happening::Wait(wait) => {
                     millis += wait;
                     harness.tick(at(millis));
-                    open.retain(|number, _| harness.broker.in_flight.all().any(|(other, _)| other == *number));
+                    running.retain(|number, _| harness.broker.in_flight.all().any(|(other, _)| other == *number));
                 }
             }
             prop_assert_eq!(invariants::broken(&harness.broker), None);
             for id in (0..4).map(RouterId) {
-                let calls = open.values().filter(|route| route.router() == id).count();
+                let calls = running.values().filter(|route| route.router() == id).count();
                 prop_assert_eq!(harness.broker.in_flight.pending(id) as usize, calls);
             }
         }
-        for route in open.values() {
+        for route in running.values() {
             abandon(&mut harness, route, at(millis));
         }
         harness.tick(at(millis + 200_000));

@@ -30,27 +30,28 @@ struct Calls {
     seen: u64,
 }
 
-fn settings_of(mode: &Policy, weights: &[f64]) -> BrokerSettings {
+fn settings_of(policy: &Policy, weights: &[f64]) -> BrokerSettings {
     let leaf = |(place, weight): (usize, &f64)| Target {
         weight: *weight,
         ..Target::plain(TargetKind::Router(path(&router(place))))
     };
     let targets = weights.iter().enumerate().map(leaf).collect();
-    let root = Target::plain(TargetKind::Branch { mode: mode.clone(), targets });
+    let root = Target::plain(TargetKind::Branch { policy: policy.clone(), targets });
     let mut settings = BrokerSettings { pools: vec![pool(root)], ..settings(0) };
     settings.defaults.health.disabled_time = Duration::ZERO;
     settings
 }
 
 impl Calls {
-    fn weighted(mode: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
-        let harness = |seed| Harness { rng: SmallRng::seed_from_u64(seed), ..Harness::of(settings_of(mode, weights)) };
+    fn weighted(policy: &Policy, routers: &[Behaviour], weights: &[f64], replicas: u64) -> Self {
+        let harness =
+            |seed| Harness { rng: SmallRng::seed_from_u64(seed), ..Harness::of(settings_of(policy, weights)) };
         let worlds = (0..replicas).map(harness).collect();
         Self { worlds, routers: routers.to_vec(), millis: 0, ends: BinaryHeap::new(), seen: 0 }
     }
 
-    fn new(mode: &Policy, routers: &[Behaviour]) -> Self {
-        Self::weighted(mode, routers, &vec![1.0; routers.len()], 1)
+    fn new(policy: &Policy, routers: &[Behaviour]) -> Self {
+        Self::weighted(policy, routers, &vec![1.0; routers.len()], 1)
     }
 
     /// One call through a replica, and where it went.
@@ -109,12 +110,12 @@ const BOTH: [Policy; 2] = [Policy::Fastest, Policy::LeastBusy];
 
 #[test]
 fn shares_shift_to_the_faster() {
-    for mode in BOTH {
-        let mut calls = Calls::new(&mode, &[takes(200), takes(200), takes(2_000)]);
+    for policy in BOTH {
+        let mut calls = Calls::new(&policy, &[takes(200), takes(200), takes(2_000)]);
         let shares = calls.shares(4_000, 20);
         // Both draws name it once in nine.
-        assert!(shares[2] < 0.16, "{mode:?}: {shares:?}");
-        assert!((shares[0] - shares[1]).abs() < 0.06, "{mode:?}: {shares:?}");
+        assert!(shares[2] < 0.16, "{policy:?}: {shares:?}");
+        assert!((shares[0] - shares[1]).abs() < 0.06, "{policy:?}: {shares:?}");
     }
     let mut calls = Calls::new(&Policy::Fastest, &[takes(200), takes(200), takes(2_000)]);
     calls.shares(500, 50);
@@ -185,32 +186,32 @@ fn everybody_new_at_once_share_the_first_requests() {
 
 #[test]
 fn a_lost_log_does_not_leak() {
-    for mode in BOTH {
+    for policy in BOTH {
         let lost = Behaviour { logged: false, ..takes(100) };
-        let mut calls = Calls::new(&mode, &[takes(100), takes(100), lost]);
+        let mut calls = Calls::new(&policy, &[takes(100), takes(100), lost]);
         calls.shares(1_000, 10);
-        assert!(calls.pending(0, 2) > 0, "{mode:?}");
+        assert!(calls.pending(0, 2) > 0, "{policy:?}");
         calls.routers[2] = takes(100);
         calls.wait(200_000);
         calls.worlds[0].tick(at(calls.millis));
-        assert!((0..3).all(|place| calls.pending(0, place) == 0), "{mode:?}");
+        assert!((0..3).all(|place| calls.pending(0, place) == 0), "{policy:?}");
         let shares = calls.shares(3_000, 10);
-        assert!(shares.iter().all(|share| (share - 1.0 / 3.0).abs() < 0.05), "{mode:?}: even again: {shares:?}");
+        assert!(shares.iter().all(|share| (share - 1.0 / 3.0).abs() < 0.05), "{policy:?}: even again: {shares:?}");
     }
 }
 
 #[test]
 fn other_replicas_calls_do_not_count() {
-    for mode in BOTH {
-        let mut calls = Calls::weighted(&mode, &[takes(1_000); 3], &[1.0; 3], 2);
+    for policy in BOTH {
+        let mut calls = Calls::weighted(&policy, &[takes(1_000); 3], &[1.0; 3], 2);
         for _ in 0..30 {
             calls.call(0);
         }
         let pending = |calls: &Calls, replica| (0..3).map(|place| calls.pending(replica, place)).sum::<u32>();
-        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (30, 0), "{mode:?}");
+        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (30, 0), "{policy:?}");
         calls.call(1);
         calls.wait(1_000);
-        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (0, 0), "{mode:?}: none goes below zero");
+        assert_eq!((pending(&calls, 0), pending(&calls, 1)), (0, 0), "{policy:?}: none goes below zero");
     }
 }
 
@@ -251,16 +252,16 @@ fn weights_are_kept_where_all_are_alike() {
 /// Eight replicas that see the same logs, and calls that all come at once: they do not all choose the one that looks best.
 #[test]
 fn nothing_herds() {
-    for mode in BOTH {
-        let speeds: Vec<_> = (0..10).map(|place| takes(1_000 + 20 * place)).collect();
-        let mut calls = Calls::weighted(&mode, &speeds, &[1.0; 10], 8);
+    for policy in BOTH {
+        let latencies: Vec<_> = (0..10).map(|place| takes(1_000 + 20 * place)).collect();
+        let mut calls = Calls::weighted(&policy, &latencies, &[1.0; 10], 8);
         calls.shares(2_000, 10);
         for burst in 0..20 {
             let mut counts = [0_u32; 10];
             for call in 0..160 {
                 counts[calls.call(call % 8)] += 1;
             }
-            assert!(counts.iter().all(|count| *count <= 40), "{mode:?}, burst {burst}: {counts:?}, even is 16");
+            assert!(counts.iter().all(|count| *count <= 40), "{policy:?}, burst {burst}: {counts:?}, even is 16");
             calls.wait(3_000);
         }
     }
@@ -279,16 +280,16 @@ fn calls_do_not_crowd_to_a_router_that_was_left_alone() {
 #[test]
 fn a_branch_has_the_calls_of_all_that_serve_in_it() {
     let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
-    let pair = Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets: vec![leaf(1), leaf(2)] });
-    for mode in BOTH {
-        let root = Target::plain(TargetKind::Branch { mode: mode.clone(), targets: vec![leaf(0), pair.clone()] });
-        let mut calls = Calls::new(&mode, &[takes(400); 3]);
+    let pair = Target::plain(TargetKind::Branch { policy: Policy::RoundRobin, targets: vec![leaf(1), leaf(2)] });
+    for policy in BOTH {
+        let root = Target::plain(TargetKind::Branch { policy: policy.clone(), targets: vec![leaf(0), pair.clone()] });
+        let mut calls = Calls::new(&policy, &[takes(400); 3]);
         calls.worlds[0]
             .broker
             .apply(BrokerInput::Configured(&BrokerSettings { pools: vec![pool(root)], ..settings(0) }), at(0));
         let shares = calls.shares(4_000, 4);
-        assert!((shares[0] - 0.5).abs() < 0.06, "{mode:?}: {shares:?}");
-        assert!((shares[1] - shares[2]).abs() < 0.01, "{mode:?}: {shares:?}");
+        assert!((shares[0] - 0.5).abs() < 0.06, "{policy:?}: {shares:?}");
+        assert!((shares[1] - shares[2]).abs() < 0.01, "{policy:?}: {shares:?}");
     }
 }
 
@@ -316,8 +317,9 @@ fn nothing_is_kept_where_no_mode_asks_for_it() {
 
 #[test]
 fn reasons_name_the_mode() {
-    for (mode, words) in [(Policy::Fastest, "the faster of two, 3 of 3"), (Policy::LeastBusy, "the less busy of two")] {
-        let mut calls = Calls::new(&mode, &[takes(1); 3]);
+    for (policy, words) in [(Policy::Fastest, "the faster of two, 3 of 3"), (Policy::LeastBusy, "the less busy of two")]
+    {
+        let mut calls = Calls::new(&policy, &[takes(1); 3]);
         let harness = &mut calls.worlds[0];
         let decision = harness.decide(START);
         let emitted = harness.broker.explain(&decision);
@@ -332,9 +334,9 @@ proptest! {
         fastest: bool,
         steps in prop::collection::vec((0_u8..6, 0_u64..40, 0_usize..5, 0_u64..90_000), 0..150),
     ) {
-        let mode = if fastest { Policy::Fastest } else { Policy::LeastBusy };
+        let policy = if fastest { Policy::Fastest } else { Policy::LeastBusy };
         let play = || {
-            let mut harness = Harness::of(settings_of(&mode, &[1.0, 2.0, 0.5, 1.0]));
+            let mut harness = Harness::of(settings_of(&policy, &[1.0, 2.0, 0.5, 1.0]));
             let mut millis = 0;
             for (kind, number, place, wait) in &steps {
                 let (served, id) = (router(*place), format!("A_1_1_{number}"));

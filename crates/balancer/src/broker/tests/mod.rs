@@ -39,7 +39,7 @@ mod reloading {
             weight: *weight,
             ..Target::plain(TargetKind::Router(path(&format!("/r/{number}/"))))
         };
-        let branch = |targets| Target::plain(TargetKind::Branch { mode: Policy::RoundRobin, targets });
+        let branch = |targets| Target::plain(TargetKind::Branch { policy: Policy::RoundRobin, targets });
         let mut targets: Vec<_> = weights.iter().enumerate().map(leaf).collect();
         if !nested.is_empty() {
             let nested = nested.iter().enumerate().map(|(number, weight)| leaf((number + 50, weight)));
@@ -175,7 +175,7 @@ mod deciding {
     fn a_decision_in_words_says_who_was_passed_over_until_when_and_why() {
         let leaf = |number: usize| Target::plain(TargetKind::Router(path(&router(number))));
         let targets = vec![leaf(0), leaf(1), Target { weight: 0.0, ..leaf(2) }, Target { drained: true, ..leaf(3) }];
-        let root = Target::plain(TargetKind::Branch { mode: Policy::LoadBalance, targets });
+        let root = Target::plain(TargetKind::Branch { policy: Policy::LoadBalance, targets });
         let pools = vec![pool(root)];
         let broker = Broker::new(BrokerSettings { pools, ..settings(0) });
         let mut harness = Harness { broker, ..Harness::new(0) };
@@ -586,7 +586,7 @@ fn a_request_without_a_matching_target_gets_the_reason() {
         let conditions = conditions.into();
         let targets = ["/a/", "/b/"].map(|router| Target::plain(TargetKind::Router(path(router)))).to_vec();
         let root =
-            Target::plain(TargetKind::Branch { mode: Policy::Conditional { conditions, default: None }, targets });
+            Target::plain(TargetKind::Branch { policy: Policy::Conditional { conditions, default: None }, targets });
         let settings = BrokerSettings { pools: vec![pool(root)], ..BrokerSettings::default() };
         let mut harness = Harness::of(settings);
         if out {

@@ -56,11 +56,11 @@ fn a_request_that_finds_no_target_knows_when_it_will() {
             for _ in 0..dice.random_range(0..3) {
                 history.note(RouterId(dice.random_range(0..4)), dice.random_bool(0.5));
             }
-            let NextTarget::None { why, outage } = next(&harness.broker, &request, &history, at(millis)) else {
+            let NextTarget::None { why, unavailability } = next(&harness.broker, &request, &history, at(millis)) else {
                 continue;
             };
-            let until = outage.until;
-            let what = format!("seed {seed}, step {number}: {why:?}, {outage:?}");
+            let until = unavailability.until;
+            let what = format!("seed {seed}, step {number}: {why:?}, {unavailability:?}");
             let found = |now| !matches!(next(&harness.broker, &request, &history, now), NextTarget::None { .. });
             outages += 1;
             of_a_part += u32::from(matches!(why, Pass::NoMatchingTarget(..)));

@@ -33,8 +33,8 @@ fn leaf(place: usize) -> Target {
     Target::plain(TargetKind::Router(path(&router(place))))
 }
 
-fn branch(mode: Policy, targets: Vec<Target>) -> Target {
-    Target::plain(TargetKind::Branch { mode, targets })
+fn branch(policy: Policy, targets: Vec<Target>) -> Target {
+    Target::plain(TargetKind::Branch { policy, targets })
 }
 
 /// One pool; the routers have these limits.
@@ -51,8 +51,8 @@ fn world_of(settings: &BrokerSettings) -> Harness {
     Harness::of(settings.clone())
 }
 
-fn harness(mode: Policy, limits: &[Option<RateLimit>]) -> Harness {
-    let root = branch(mode, (0..limits.len()).map(leaf).collect());
+fn harness(policy: Policy, limits: &[Option<RateLimit>]) -> Harness {
+    let root = branch(policy, (0..limits.len()).map(leaf).collect());
     world_of(&settings_of(root, limits))
 }
 
@@ -79,18 +79,18 @@ fn modes() -> Vec<Policy> {
 
 #[test]
 fn a_router_over_its_limits_is_passed_over_in_every_mode() {
-    for mode in modes() {
-        let mut harness = harness(mode.clone(), &[rpm(3), None, rpm(4)]);
+    for policy in modes() {
+        let mut harness = harness(policy.clone(), &[rpm(3), None, rpm(4)]);
         let mut counts = [0; 3];
         for call in 0..60 {
             let route = harness.route(&INGRESS, call * 500);
-            assert_eq!(route.chosen.p, None, "{mode:?}: not all of them are asked");
-            assert!(!matches!(route.reservation.limit, LimitVerdict::Exceeded(_)), "{mode:?}");
+            assert_eq!(route.chosen.p, None, "{policy:?}: not all of them are asked");
+            assert!(!matches!(route.reservation.limit, LimitVerdict::Exceeded(_)), "{policy:?}");
             counts[usize::from(route.router().0)] += 1;
         }
-        assert!(counts[0] <= 3 && counts[2] <= 4 && counts[1] >= 53, "{mode:?}: {counts:?}");
-        if !matches!(mode, Policy::Sticky(_)) {
-            assert_eq!(counts[0], 3, "{mode:?}: {counts:?}");
+        assert!(counts[0] <= 3 && counts[2] <= 4 && counts[1] >= 53, "{policy:?}: {counts:?}");
+        if !matches!(policy, Policy::Sticky(_)) {
+            assert_eq!(counts[0], 3, "{policy:?}: {counts:?}");
         }
     }
 }
@@ -115,8 +115,8 @@ fn nested_branches_and_conditions_are_respected() {
     assert_eq!(names, [0, 1, 2, 0].map(router), "branch by branch, and then as without budgets");
     let query = Query::Field(Field::Path, vec![Test::Eq(INGRESS.into())]);
     let conditions = vec![Condition { query, then: 0 }].into();
-    let mode = Policy::Conditional { conditions, default: Some(1) };
-    let mut harness = world_of(&settings_of(branch(mode, vec![leaf(0), leaf(1)]), &[rpm(1), None]));
+    let policy = Policy::Conditional { conditions, default: Some(1) };
+    let mut harness = world_of(&settings_of(branch(policy, vec![leaf(0), leaf(1)]), &[rpm(1), None]));
     harness.route(&INGRESS, 0);
     let route = harness.route(&INGRESS, 1);
     assert_eq!(
@@ -364,11 +364,11 @@ proptest! {
     /// The chosen router is within its limits in every sixty seconds, or none is, at most a second of rounding apart.
     #[test]
     fn no_router_gets_more_than_its_budget_while_another_has_room(
-        mode in prop::sample::select(modes()),
+        policy in prop::sample::select(modes()),
         limits in prop::collection::vec(any_budget(), 4),
         steps in steps()
     ) {
-        let root = branch(mode.clone(), vec![leaf(0), branch(mode, vec![leaf(1), leaf(2)]), leaf(3)]);
+        let root = branch(policy.clone(), vec![leaf(0), branch(policy, vec![leaf(1), leaf(2)]), leaf(3)]);
         let settings = settings_of(root, &limits);
         // Identities follow the tree, a level after the other.
         let of = |broker: &Broker, id: RouterId| (0..4).find(|place| broker.path(id).unwrap().as_str() == router(*place)).unwrap();
@@ -413,11 +413,11 @@ proptest! {
     /// Of those that were not tried, none without room comes before one that has it, and everybody comes once.
     #[test]
     fn a_call_that_is_sent_on_meets_everybody_once_and_those_with_room_first(
-        mode in prop::sample::select(modes()),
+        policy in prop::sample::select(modes()),
         limits in prop::collection::vec(any_budget(), 4),
         requests in prop::collection::vec((0_usize..400, 0_u64..50, 0_u64..20_000), 1..20)
     ) {
-        let root = branch(mode.clone(), vec![leaf(0), branch(mode, vec![leaf(1), leaf(2)]), leaf(3)]);
+        let root = branch(policy.clone(), vec![leaf(0), branch(policy, vec![leaf(1), leaf(2)]), leaf(3)]);
         let (mut harness, mut now) = (world_of(&settings_of(root, &limits)), 0);
         for (bytes, longest, wait) in requests {
             now += wait;
@@ -442,9 +442,9 @@ proptest! {
 
     /// Where a pool has no limits, those of others change nothing, to the probability.
     #[test]
-    fn a_pool_without_budgets_is_as_it_was(mode in prop::sample::select(modes()), steps in steps()) {
+    fn a_pool_without_budgets_is_as_it_was(policy in prop::sample::select(modes()), steps in steps()) {
         let pools = |rate_limit| {
-            let mut settings = settings_of(branch(mode.clone(), (0..3).map(leaf).collect()), &[]);
+            let mut settings = settings_of(branch(policy.clone(), (0..3).map(leaf).collect()), &[]);
             let other = PoolSettings { ingress: path("/other/"), ..pool(branch(Policy::LoadBalance, vec![leaf(3)])) };
             settings.pools.push(other);
             settings.routers.insert(path(&router(3)), RouterSettings { rate_limit, ..settings.defaults.clone() });

@@ -52,8 +52,8 @@ fn target(dice: &mut SmallRng, depth: u32, turns: bool) -> Target {
         TargetKind::Router(path(&router(dice.random_range(0..8))))
     } else {
         let children = dice.random_range(1..5_u16);
-        let mode = policy(dice, children, turns);
-        TargetKind::Branch { mode, targets: (0..children).map(|_| target(dice, depth - 1, turns)).collect() }
+        let policy = policy(dice, children, turns);
+        TargetKind::Branch { policy, targets: (0..children).map(|_| target(dice, depth - 1, turns)).collect() }
     };
     let weight = [1.0, 1.0, 1.0, 2.0, 0.5, 0.0][dice.random_range(0..6)];
     Target { weight, drained: dice.random_bool(0.03), ..Target::plain(kind) }

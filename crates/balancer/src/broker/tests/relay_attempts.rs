@@ -41,7 +41,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     let mut settings = settings(2);
     settings.relayed = (0..2).map(|place| path(&router(place))).collect();
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
-    settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::LeastBusy, targets });
+    settings.pools[0].root = Target::plain(TargetKind::Branch { policy: Policy::LeastBusy, targets });
     let mut harness = Harness::of(settings);
     let mut rng = SmallRng::seed_from_u64(1);
     let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
@@ -77,7 +77,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
 fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
     let mut settings = settings(2);
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
-    settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::Fastest, targets });
+    settings.pools[0].root = Target::plain(TargetKind::Branch { policy: Policy::Fastest, targets });
     let mut harness = Harness::of(settings);
     let observed =
         |harness: &Harness| harness.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
@@ -281,7 +281,7 @@ fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
     let mut settings = settings(2);
     settings.relayed = (0..2).map(|place| path(&router(place))).collect();
     let Target { kind: TargetKind::Branch { targets, .. }, .. } = settings.pools[0].root.clone() else { panic!() };
-    settings.pools[0].root = Target::plain(TargetKind::Branch { mode: Policy::Fastest, targets });
+    settings.pools[0].root = Target::plain(TargetKind::Branch { policy: Policy::Fastest, targets });
     settings.defaults.rate_limit = Some(RateLimit { rpm: None, tpm: Some(1_000_000) });
     let mut harness = Harness::of(settings);
     let mut rng = SmallRng::seed_from_u64(1);
@@ -371,7 +371,7 @@ fn a_quota_of_the_clients_own_key_limits_no_other_client() {
 #[test]
 fn s1_8_the_last_target_that_conditions_lead_to_is_the_last() {
     use crate::strategy::{Condition, Field, Query, Test};
-    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let branch = |policy, targets| Target::plain(TargetKind::Branch { policy, targets });
     let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
     let query = Query::Field(Field::parse("params.model").unwrap(), vec![Test::Eq("a".into())]);
     let by_model = |targets| {

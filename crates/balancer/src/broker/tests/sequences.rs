@@ -377,7 +377,7 @@ fn a_message_from_before_the_return_does_not_trip_after_it() {
 /// Nodes have other ids in another tree: what a round robin inherits must not name those of the old one.
 #[test]
 fn a_reload_that_moves_branches_ends() {
-    let branch = |mode, targets| Target::plain(TargetKind::Branch { mode, targets });
+    let branch = |policy, targets| Target::plain(TargetKind::Branch { policy, targets });
     let leaf = |place| Target::plain(TargetKind::Router(path(&router(place))));
     let turns = || branch(Policy::RoundRobin, vec![branch(Policy::Fallback, vec![leaf(1), leaf(2)]), leaf(3)]);
     let of = |targets| BrokerSettings { pools: vec![pool(branch(Policy::Fastest, targets))], ..settings(0) };

@@ -23,7 +23,7 @@ fn linkerd() -> Harness {
 /// Fails until it is ejected, from this moment on; returns when it may be back.
 fn eject(harness: &mut Harness, mut millis: u64) -> u64 {
     while harness.until().is_none() {
-        assert!(matches!(harness.answer(Class::Failure, millis), Effect::Counted | Effect::Tripped));
+        assert!(matches!(harness.answer(Class::Failure, millis), HealthEffect::Counted | HealthEffect::Tripped));
         millis += 1;
     }
     harness.until().unwrap()
@@ -33,7 +33,7 @@ fn eject(harness: &mut Harness, mut millis: u64) -> u64 {
 fn uneject(harness: &mut Harness, millis: u64) {
     assert_eq!(harness.tick(millis - 1), TickEffect::Nothing, "a millisecond early");
     assert_eq!(harness.tick(millis), TickEffect::Returned);
-    assert_eq!(harness.answer(Class::Success, millis), Effect::Returned);
+    assert_eq!(harness.answer(Class::Success, millis), HealthEffect::Returned);
 }
 
 mod of_envoy {
@@ -43,14 +43,14 @@ mod of_envoy {
     fn basic_flow_5xx() {
         let mut harness = envoy();
         for millis in 0..4 {
-            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted, "four do nothing");
+            assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Counted, "four do nothing");
         }
-        assert_eq!(harness.answer(Class::Failure, 4), Effect::Tripped, "the fifth does");
+        assert_eq!(harness.answer(Class::Failure, 4), HealthEffect::Tripped, "the fifth does");
         uneject(&mut harness, 10_004);
         for millis in 10_005..10_009 {
-            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted, "counted from nothing");
+            assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Counted, "counted from nothing");
         }
-        assert_eq!(harness.answer(Class::Success, 10_009), Effect::Counted);
+        assert_eq!(harness.answer(Class::Success, 10_009), HealthEffect::Counted);
     }
 
     /// Ours is exponential, and each such time in service is one step back.
@@ -92,7 +92,7 @@ mod of_envoy {
         harness.settings.disabled_time = Duration::ZERO;
         harness.settings.ratio = Some(Ratio::default());
         for millis in 0..100 {
-            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted);
+            assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Counted);
         }
     }
 
@@ -101,7 +101,7 @@ mod of_envoy {
     fn twice_ejects_once() {
         let mut harness = envoy();
         let until = eject(&mut harness, 0);
-        assert_eq!(harness.learn(outcome(Class::Failure, 3, 4), 5), Effect::None);
+        assert_eq!(harness.learn(outcome(Class::Failure, 3, 4), 5), HealthEffect::None);
         assert_eq!((harness.health.epoch(), harness.until()), (1, Some(until)));
     }
 
@@ -110,25 +110,30 @@ mod of_envoy {
         let mut harness = linkerd();
         harness.settings.ratio = Some(Ratio { below: 1.0, over: Duration::from_secs(10), min: 1 });
         for millis in 0..20 {
-            assert_eq!(harness.answer(Class::Neutral, millis), Effect::Counted, "of nothing no share can be too small");
+            assert_eq!(
+                harness.answer(Class::Neutral, millis),
+                HealthEffect::Counted,
+                "of nothing no share can be too small"
+            );
         }
-        assert_eq!(harness.answer(Class::Success, 30), Effect::Counted, "all of them good is not below 1");
+        assert_eq!(harness.answer(Class::Success, 30), HealthEffect::Counted, "all of them good is not below 1");
     }
 
     #[test]
     fn each_detector_by_itself() {
         for (name, mut harness, expected) in [
-            ("in a row", envoy(), Effect::Tripped),
-            ("ratio", linkerd(), Effect::Suspected),
+            ("in a row", envoy(), HealthEffect::Tripped),
+            ("ratio", linkerd(), HealthEffect::Suspected),
             (
                 "neither",
                 Harness { settings: HealthSettings { ratio: None, ..linkerd().settings }, ..linkerd() },
-                Effect::Counted,
+                HealthEffect::Counted,
             ),
         ] {
-            let last =
-                (0..10).map(|millis| harness.answer(Class::Failure, millis)).find(|effect| *effect != Effect::Counted);
-            assert_eq!(last.unwrap_or(Effect::Counted), expected, "{name}");
+            let last = (0..10)
+                .map(|millis| harness.answer(Class::Failure, millis))
+                .find(|effect| *effect != HealthEffect::Counted);
+            assert_eq!(last.unwrap_or(HealthEffect::Counted), expected, "{name}");
         }
     }
 
@@ -142,7 +147,7 @@ mod of_envoy {
                 harness.answer(Class::Success, millis);
             }
             assert_eq!(
-                harness.answer(Class::Failure, 50) == Effect::Suspected,
+                harness.answer(Class::Failure, 50) == HealthEffect::Suspected,
                 suspected,
                 "{good} good ones and a bad one"
             );
@@ -157,9 +162,9 @@ mod of_linkerd {
     fn cold_start_holds_until_min_requests() {
         let mut harness = linkerd();
         for millis in 0..9 {
-            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted);
+            assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Counted);
         }
-        assert_eq!(harness.answer(Class::Failure, 9), Effect::Suspected);
+        assert_eq!(harness.answer(Class::Failure, 9), HealthEffect::Suspected);
     }
 
     #[test]
@@ -171,7 +176,7 @@ mod of_linkerd {
         }
         harness.answer(Class::Failure, 1_000);
         harness.answer(Class::Failure, 1_001);
-        assert_eq!(harness.answer(Class::Failure, 1_002), Effect::Tripped, "997 of 1,000 are good");
+        assert_eq!(harness.answer(Class::Failure, 1_002), HealthEffect::Tripped, "997 of 1,000 are good");
     }
 
     #[test]
@@ -180,7 +185,7 @@ mod of_linkerd {
         for millis in 0..9 {
             harness.answer(Class::Failure, millis);
         }
-        assert_eq!(harness.answer(Class::Failure, 10_000), Effect::Counted, "the nine are ten seconds old");
+        assert_eq!(harness.answer(Class::Failure, 10_000), HealthEffect::Counted, "the nine are ten seconds old");
     }
 
     #[test]
@@ -190,7 +195,7 @@ mod of_linkerd {
             for millis in 0..9 {
                 harness.answer(Class::Failure, millis);
             }
-            assert_eq!(harness.answer(Class::Failure, gap), Effect::Counted, "after {gap} ms");
+            assert_eq!(harness.answer(Class::Failure, gap), HealthEffect::Counted, "after {gap} ms");
         }
     }
 
@@ -208,7 +213,7 @@ mod of_linkerd {
         harness.acquire_probe(1, MINUTES_10);
         let slow = outcome(Class::Success, MINUTES_10, MINUTES_10 + 119_000);
         let slow = Outcome { evidence: Evidence::Probe(Some(1)), ..slow };
-        assert_eq!(harness.learn(slow, MINUTES_10 + 119_000), Effect::Returned);
+        assert_eq!(harness.learn(slow, MINUTES_10 + 119_000), HealthEffect::Returned);
     }
 
     #[test]
@@ -216,7 +221,7 @@ mod of_linkerd {
         let mut harness = Harness::default();
         harness.learn(outcome(Class::Failure, 0, 100), 100);
         for (class, millis) in [(Class::Success, 200), (Class::Failure, 300), (Class::RateLimited, 400)] {
-            assert_eq!(harness.learn(outcome(class, 50, millis), millis), Effect::None);
+            assert_eq!(harness.learn(outcome(class, 50, millis), millis), HealthEffect::None);
         }
         assert_eq!(harness.until(), Some(MINUTES_10 + 100));
     }
@@ -226,7 +231,7 @@ mod of_linkerd {
     fn rate_limits_count_in_the_ratio() {
         let mut harness = linkerd();
         let last = (0..10).map(|millis| harness.answer(Class::RateLimited, millis)).last();
-        assert_eq!(last, Some(Effect::Suspected));
+        assert_eq!(last, Some(HealthEffect::Suspected));
     }
 
     #[test]
@@ -234,7 +239,7 @@ mod of_linkerd {
         let mut harness = linkerd();
         harness.settings.ratio = None;
         for millis in 0..10_000 {
-            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted);
+            assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Counted);
         }
     }
 }

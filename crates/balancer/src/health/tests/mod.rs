@@ -41,15 +41,15 @@ fn outcome(class: Class, from: u64, to: u64) -> Outcome {
 }
 
 impl Harness {
-    fn learn(&mut self, outcome: Outcome, millis: u64) -> Effect {
+    fn learn(&mut self, outcome: Outcome, millis: u64) -> HealthEffect {
         self.health.learn(&outcome, &self.settings, at(millis))
     }
 
-    fn answer(&mut self, class: Class, millis: u64) -> Effect {
+    fn answer(&mut self, class: Class, millis: u64) -> HealthEffect {
         self.learn(outcome(class, millis, millis + 1), millis)
     }
 
-    fn hinted(&mut self, class: Class, wait: Duration, millis: u64) -> Effect {
+    fn hinted(&mut self, class: Class, wait: Duration, millis: u64) -> HealthEffect {
         self.learn(Outcome { retry_after: Some(RetryAfter::Delay(wait)), ..outcome(class, millis, millis + 1) }, millis)
     }
 
@@ -89,7 +89,7 @@ mod a_refused_account {
         let cooldown = Cooldown { jitter: 0.0, ..Preset::Resilient.settings().cooldown };
         let mut harness =
             Harness { settings: HealthSettings { cooldown, ..Preset::Resilient.settings() }, ..Harness::default() };
-        assert_eq!(harness.hinted(Class::Refused, DAY, 0), Effect::Tripped);
+        assert_eq!(harness.hinted(Class::Refused, DAY, 0), HealthEffect::Tripped);
         assert_eq!(harness.until(), Some(120_000));
     }
 
@@ -105,7 +105,7 @@ mod a_refused_account {
             harness.tick(now);
             assert!(harness.is_probing(), "probe {decision}");
         }
-        assert_eq!(harness.answer(Class::Success, now), Effect::Returned);
+        assert_eq!(harness.answer(Class::Success, now), HealthEffect::Returned);
         assert!(harness.is_in_service());
     }
 }
@@ -123,7 +123,7 @@ mod going {
     #[test]
     fn out_for_the_disabled_time_to_the_millisecond() {
         let mut harness = Harness::default();
-        assert_eq!(harness.answer(Class::Failure, 0), Effect::Tripped);
+        assert_eq!(harness.answer(Class::Failure, 0), HealthEffect::Tripped);
         assert_eq!(harness.tick(MINUTES_10 - 1), TickEffect::Nothing, "a millisecond early");
         assert_eq!(harness.until(), Some(MINUTES_10));
         assert_eq!(harness.tick(MINUTES_10), TickEffect::Returned, "on time");
@@ -136,7 +136,11 @@ mod going {
         let mut harness = Harness::default();
         harness.settings.disabled_time = Duration::ZERO;
         for class in [Class::Failure, Class::Overloaded, Class::RateLimited] {
-            assert_eq!(harness.hinted(class, Duration::from_secs(9), 0), Effect::Counted, "hints are ignored too");
+            assert_eq!(
+                harness.hinted(class, Duration::from_secs(9), 0),
+                HealthEffect::Counted,
+                "hints are ignored too"
+            );
         }
         assert!(harness.is_in_service());
     }
@@ -145,13 +149,13 @@ mod going {
     fn only_so_many_failures_in_a_row_take_it_out() {
         let mut harness = Harness::default();
         harness.settings.consecutive = 3;
-        assert_eq!(harness.answer(Class::Failure, 0), Effect::Counted);
-        assert_eq!(harness.answer(Class::Overloaded, 1), Effect::Counted);
-        assert_eq!(harness.answer(Class::Success, 2), Effect::Counted, "begins the count anew");
-        assert_eq!(harness.answer(Class::Failure, 3), Effect::Counted);
-        assert_eq!(harness.answer(Class::Neutral, 4), Effect::Counted, "counts nowhere");
-        assert_eq!(harness.answer(Class::RateLimited, 5), Effect::Counted);
-        assert_eq!(harness.answer(Class::Failure, 6), Effect::Tripped);
+        assert_eq!(harness.answer(Class::Failure, 0), HealthEffect::Counted);
+        assert_eq!(harness.answer(Class::Overloaded, 1), HealthEffect::Counted);
+        assert_eq!(harness.answer(Class::Success, 2), HealthEffect::Counted, "begins the count anew");
+        assert_eq!(harness.answer(Class::Failure, 3), HealthEffect::Counted);
+        assert_eq!(harness.answer(Class::Neutral, 4), HealthEffect::Counted, "counts nowhere");
+        assert_eq!(harness.answer(Class::RateLimited, 5), HealthEffect::Counted);
+        assert_eq!(harness.answer(Class::Failure, 6), HealthEffect::Tripped);
     }
 
     /// Whatever `consecutive` is; what is not an upstream's own word counts as any failure.
@@ -160,17 +164,17 @@ mod going {
         use RetryAfter::{Delay, QuotaReset, Unparsable};
         let two = Duration::from_secs(2);
         for (class, retry_after, honor, effect, until) in [
-            (Class::RateLimited, Some(Delay(two)), true, Effect::Tripped, Some(2_000)),
-            (Class::RateLimited, Some(QuotaReset(two)), true, Effect::Tripped, Some(2_000)),
-            (Class::RateLimited, None, true, Effect::Counted, None),
-            (Class::Overloaded, Some(Delay(two)), true, Effect::Tripped, Some(2_000)),
-            (Class::Overloaded, Some(Delay(Duration::from_millis(300))), true, Effect::Paused, Some(300)),
-            (Class::Overloaded, Some(Delay(Duration::from_secs(86_400))), true, Effect::Tripped, Some(3_600_000)),
-            (Class::Overloaded, Some(Delay(Duration::ZERO)), true, Effect::Counted, None),
-            (Class::Overloaded, Some(QuotaReset(two)), true, Effect::Counted, None),
-            (Class::Overloaded, Some(Unparsable), true, Effect::Counted, None),
-            (Class::Overloaded, Some(Delay(two)), false, Effect::Counted, None),
-            (Class::Failure, Some(Delay(two)), true, Effect::Counted, None),
+            (Class::RateLimited, Some(Delay(two)), true, HealthEffect::Tripped, Some(2_000)),
+            (Class::RateLimited, Some(QuotaReset(two)), true, HealthEffect::Tripped, Some(2_000)),
+            (Class::RateLimited, None, true, HealthEffect::Counted, None),
+            (Class::Overloaded, Some(Delay(two)), true, HealthEffect::Tripped, Some(2_000)),
+            (Class::Overloaded, Some(Delay(Duration::from_millis(300))), true, HealthEffect::Paused, Some(300)),
+            (Class::Overloaded, Some(Delay(Duration::from_secs(86_400))), true, HealthEffect::Tripped, Some(3_600_000)),
+            (Class::Overloaded, Some(Delay(Duration::ZERO)), true, HealthEffect::Counted, None),
+            (Class::Overloaded, Some(QuotaReset(two)), true, HealthEffect::Counted, None),
+            (Class::Overloaded, Some(Unparsable), true, HealthEffect::Counted, None),
+            (Class::Overloaded, Some(Delay(two)), false, HealthEffect::Counted, None),
+            (Class::Failure, Some(Delay(two)), true, HealthEffect::Counted, None),
         ] {
             let mut harness = Harness::default();
             harness.settings.consecutive = 3;
@@ -188,15 +192,19 @@ mod going {
     fn a_straggler_neither_extends_nor_trips_again() {
         let mut harness = Harness::default();
         harness.learn(outcome(Class::Failure, 0, 10), 10);
-        assert_eq!(harness.learn(outcome(Class::Failure, 9, 11), 11), Effect::None, "began before the trip");
+        assert_eq!(harness.learn(outcome(Class::Failure, 9, 11), 11), HealthEffect::None, "began before the trip");
         assert_eq!(harness.until(), Some(MINUTES_10 + 10));
         harness.tick(MINUTES_10 + 10);
-        assert_eq!(harness.learn(outcome(Class::Failure, 9, 600_000), 610_000), Effect::None, "a very slow one");
-        assert_eq!(harness.learn(outcome(Class::Success, 9, 600_000), 610_000), Effect::None, "nor is it a proof");
+        assert_eq!(harness.learn(outcome(Class::Failure, 9, 600_000), 610_000), HealthEffect::None, "a very slow one");
+        assert_eq!(
+            harness.learn(outcome(Class::Success, 9, 600_000), 610_000),
+            HealthEffect::None,
+            "nor is it a proof"
+        );
         assert!(harness.is_probing());
         assert_eq!(
             harness.learn(outcome(Class::Failure, 10, 600_001), 610_001),
-            Effect::Tripped,
+            HealthEffect::Tripped,
             "began after the trip"
         );
         assert_eq!(harness.health.epoch(), 2);
@@ -206,9 +214,9 @@ mod going {
     fn a_failure_that_began_later_extends_and_never_shortens() {
         let mut harness = Harness::default();
         harness.answer(Class::Failure, 0);
-        assert_eq!(harness.answer(Class::Failure, 5_000), Effect::Extended);
+        assert_eq!(harness.answer(Class::Failure, 5_000), HealthEffect::Extended);
         assert_eq!(harness.until(), Some(MINUTES_10 + 5_000));
-        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(1), 6_000), Effect::None);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(1), 6_000), HealthEffect::None);
         assert_eq!(harness.until(), Some(MINUTES_10 + 5_000));
         assert_eq!(harness.health.epoch(), 1, "a longer stay is not a new trip");
     }
@@ -219,10 +227,10 @@ mod going {
         harness.settings.disabled_time = Duration::from_secs(1);
         let unknown = Outcome { started: None, stopped: None, ..outcome(Class::Failure, 0, 0) };
         harness.learn(unknown, 0);
-        assert_eq!(harness.learn(unknown, 500), Effect::None);
+        assert_eq!(harness.learn(unknown, 500), HealthEffect::None);
         harness.tick(1_000);
-        assert_eq!(harness.learn(unknown, 199_999), Effect::None);
-        assert_eq!(harness.learn(unknown, 200_000), Effect::Tripped);
+        assert_eq!(harness.learn(unknown, 199_999), HealthEffect::None);
+        assert_eq!(harness.learn(unknown, 200_000), HealthEffect::Tripped);
     }
 
     #[test]
@@ -230,11 +238,11 @@ mod going {
         let mut harness = Harness::default();
         let undated = |from| Outcome { stopped: None, ..outcome(Class::Failure, from, 0) };
         harness.learn(undated(0), 0);
-        assert_eq!(harness.learn(undated(300), 10), Effect::None, "not known yet, so a straggler");
+        assert_eq!(harness.learn(undated(300), 10), HealthEffect::None, "not known yet, so a straggler");
         harness.health.set_trip_completed_at(1, gateway(10).unwrap());
         harness.health.set_trip_completed_at(1, gateway(900).unwrap());
         harness.health.set_trip_completed_at(7, gateway(0).unwrap());
-        assert_eq!(harness.learn(undated(10), 20), Effect::Extended);
+        assert_eq!(harness.learn(undated(10), 20), HealthEffect::Extended);
     }
 }
 
@@ -244,7 +252,7 @@ mod hints {
     #[test]
     fn two_seconds_are_two_seconds_and_rate_limited_is_not_ill() {
         let mut harness = Harness::default();
-        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(2), 0), Effect::Tripped);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(2), 0), HealthEffect::Tripped);
         assert_eq!(harness.tick(1_999), TickEffect::Nothing);
         assert_eq!(harness.tick(2_000), TickEffect::Returned);
         assert!(harness.is_in_service(), "no probe");
@@ -274,7 +282,7 @@ mod hints {
         let mut harness = Harness::default();
         let mut now = 0;
         for seconds in [1, 2, 4, 8] {
-            assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(1), now), Effect::Tripped);
+            assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(1), now), HealthEffect::Tripped);
             now += seconds * 1_000;
             assert_eq!(harness.until(), Some(now), "{seconds} s");
             harness.tick(now);
@@ -301,17 +309,21 @@ mod hints {
     #[test]
     fn less_than_a_second_is_a_delay_and_no_trip() {
         let mut harness = Harness::default();
-        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_millis(43), 0), Effect::Paused);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_millis(43), 0), HealthEffect::Paused);
         assert!(!harness.health.may_serve(&harness.settings));
         assert_eq!(harness.tick(42), TickEffect::Nothing);
         assert_eq!(harness.tick(43), TickEffect::Changed);
         assert!(harness.is_in_service());
         assert_eq!(harness.health.failed_returns(), 0);
-        assert_eq!(harness.answer(Class::Success, 45), Effect::Counted);
-        assert_eq!(harness.hinted(Class::RateLimited, Duration::ZERO, 50), Effect::Counted, "come at once");
+        assert_eq!(harness.answer(Class::Success, 45), HealthEffect::Counted);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::ZERO, 50), HealthEffect::Counted, "come at once");
         assert!(harness.is_in_service());
-        assert_eq!(harness.answer(Class::Success, 55), Effect::Counted);
-        assert_eq!(harness.hinted(Class::Overloaded, Duration::from_millis(300), 60), Effect::Paused, "a 503 too");
+        assert_eq!(harness.answer(Class::Success, 55), HealthEffect::Counted);
+        assert_eq!(
+            harness.hinted(Class::Overloaded, Duration::from_millis(300), 60),
+            HealthEffect::Paused,
+            "a 503 too"
+        );
         harness.tick(360);
         assert!(harness.is_in_service(), "without a probation");
     }
@@ -324,9 +336,9 @@ mod hints {
             for length in lengths {
                 let effect = harness.hinted(Class::RateLimited, Duration::from_millis(hint), now);
                 let expected = match length {
-                    0 => Effect::Counted,
-                    1..1_000 => Effect::Paused,
-                    _ => Effect::Tripped,
+                    0 => HealthEffect::Counted,
+                    1..1_000 => HealthEffect::Paused,
+                    _ => HealthEffect::Tripped,
                 };
                 assert_eq!((effect, harness.until().unwrap_or(now)), (expected, now + length), "asked for {hint} ms");
                 now += length;
@@ -342,9 +354,9 @@ mod hints {
         let mut harness = Harness::default();
         harness.settings.consecutive = 2;
         harness.hinted(Class::RateLimited, Duration::from_millis(500), 0);
-        assert_eq!(harness.answer(Class::Failure, 10), Effect::Counted);
+        assert_eq!(harness.answer(Class::Failure, 10), HealthEffect::Counted);
         assert_eq!(harness.until(), Some(500), "the pause stays what it is");
-        assert_eq!(harness.answer(Class::Failure, 20), Effect::Tripped);
+        assert_eq!(harness.answer(Class::Failure, 20), HealthEffect::Tripped);
         assert_eq!(harness.until(), Some(MINUTES_10 + 20));
     }
 
@@ -353,15 +365,15 @@ mod hints {
         let mut harness = Harness::default();
         harness.settings.consecutive = 3;
         harness.settings.retry_after.assume = Some(Duration::from_secs(5));
-        assert_eq!(harness.answer(Class::Overloaded, 0), Effect::Counted, "only a rate limit");
+        assert_eq!(harness.answer(Class::Overloaded, 0), HealthEffect::Counted, "only a rate limit");
         for (now, seconds) in [(10, 5), (5_010, 10)] {
-            assert_eq!(harness.answer(Class::RateLimited, now), Effect::Tripped);
+            assert_eq!(harness.answer(Class::RateLimited, now), HealthEffect::Tripped);
             assert_eq!(harness.until(), Some(now + seconds * 1_000), "the next one right after the return doubles");
             harness.tick(now + seconds * 1_000);
             assert!(harness.is_in_service(), "rate-limited is not ill");
         }
-        assert_eq!(harness.answer(Class::Success, 16_000), Effect::Counted);
-        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), Effect::Tripped);
+        assert_eq!(harness.answer(Class::Success, 16_000), HealthEffect::Counted);
+        assert_eq!(harness.hinted(Class::RateLimited, Duration::from_secs(99), 20_000), HealthEffect::Tripped);
         assert_eq!(harness.until(), Some(119_000), "its own word comes first");
     }
 
@@ -369,7 +381,7 @@ mod hints {
     fn a_failure_while_it_waits_takes_its_trust() {
         let mut harness = Harness::default();
         harness.hinted(Class::RateLimited, Duration::from_secs(2), 0);
-        assert_eq!(harness.answer(Class::Failure, 100), Effect::Extended);
+        assert_eq!(harness.answer(Class::Failure, 100), HealthEffect::Extended);
         assert_eq!(harness.until(), Some(MINUTES_10 + 100));
         harness.tick(MINUTES_10 + 100);
         assert!(harness.is_probing());
@@ -387,7 +399,7 @@ mod returning {
         harness.acquire_probe(7, BACK);
         assert!(!harness.health.may_serve(&harness.settings), "one at a time");
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 1) };
-        assert_eq!(harness.learn(probe, BACK + 1), Effect::Returned);
+        assert_eq!(harness.learn(probe, BACK + 1), HealthEffect::Returned);
         assert!(harness.is_in_service());
     }
 
@@ -398,10 +410,10 @@ mod returning {
         harness.learn(Outcome { stopped: None, ..outcome(Class::Failure, 0, 1) }, 0);
         harness.tick(5_000);
         let probe = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, 5_100, 5_200) };
-        assert_eq!(harness.learn(probe, 5_200), Effect::Returned);
+        assert_eq!(harness.learn(probe, 5_200), HealthEffect::Returned);
         let straggler = Outcome { evidence: Evidence::Passive, ..outcome(Class::Failure, 5_099, 5_300) };
-        assert_eq!(harness.learn(straggler, 5_300), Effect::None, "in progress before the probe");
-        assert_eq!(harness.answer(Class::Failure, 5_300), Effect::Tripped, "begun after it");
+        assert_eq!(harness.learn(straggler, 5_300), HealthEffect::None, "in progress before the probe");
+        assert_eq!(harness.answer(Class::Failure, 5_300), HealthEffect::Tripped, "begun after it");
     }
 
     #[test]
@@ -409,7 +421,7 @@ mod returning {
         let mut harness = probing();
         harness.acquire_probe(7, BACK);
         let probe = Outcome { evidence: Evidence::Probe(None), ..outcome(Class::Failure, BACK, BACK + 1) };
-        assert_eq!(harness.learn(probe, BACK + 1), Effect::Tripped, "whichever replica sent it");
+        assert_eq!(harness.learn(probe, BACK + 1), HealthEffect::Tripped, "whichever replica sent it");
         assert_eq!(harness.until(), Some(2 * MINUTES_10 + 1));
         assert_eq!((harness.health.epoch(), harness.health.failed_returns()), (2, 1));
         harness.tick(2 * MINUTES_10 + 1);
@@ -421,9 +433,9 @@ mod returning {
         let mut harness = probing();
         harness.acquire_probe(7, BACK);
         let neutral = |number| Outcome { evidence: Evidence::Probe(number), ..outcome(Class::Neutral, BACK, BACK + 1) };
-        assert_eq!(harness.learn(neutral(None), BACK + 1), Effect::Counted, "another replica's");
+        assert_eq!(harness.learn(neutral(None), BACK + 1), HealthEffect::Counted, "another replica's");
         assert!(!harness.health.may_serve(&harness.settings));
-        assert_eq!(harness.learn(neutral(Some(7)), BACK + 1), Effect::ProbeReleased);
+        assert_eq!(harness.learn(neutral(Some(7)), BACK + 1), HealthEffect::ProbeReleased);
         assert!(harness.is_probing() && harness.health.may_serve(&harness.settings));
     }
 
@@ -441,12 +453,12 @@ mod returning {
         let mut harness = probing();
         for class in [Class::Success, Class::Failure, Class::RateLimited] {
             let hearsay = Outcome { evidence: Evidence::Provisional, ..outcome(class, BACK, BACK + 1) };
-            assert_eq!(harness.learn(hearsay, BACK + 1), Effect::None);
+            assert_eq!(harness.learn(hearsay, BACK + 1), HealthEffect::None);
         }
         assert!(harness.is_probing());
         assert_eq!(
             harness.answer(Class::Success, BACK + 2),
-            Effect::Returned,
+            HealthEffect::Returned,
             "a call past us that began after the trip"
         );
     }
@@ -458,10 +470,10 @@ mod returning {
         harness.tick(BACK + 120_000);
         harness.acquire_probe(8, BACK + 120_000);
         let second = Outcome { evidence: Evidence::Probe(Some(8)), ..outcome(Class::Failure, 720_000, 720_001) };
-        assert_eq!(harness.learn(second, 720_001), Effect::Tripped);
+        assert_eq!(harness.learn(second, 720_001), HealthEffect::Tripped);
         harness.tick(720_001 + MINUTES_10);
         let first = Outcome { evidence: Evidence::Probe(Some(7)), ..outcome(Class::Success, BACK, BACK + 150_000) };
-        assert_eq!(harness.learn(first, 1_320_002), Effect::None);
+        assert_eq!(harness.learn(first, 1_320_002), HealthEffect::None);
         assert!(harness.is_probing());
     }
 
@@ -491,18 +503,18 @@ mod too_few_good {
     fn makes_it_suspected_and_only_a_verdict_takes_it_out() {
         let mut harness = harness();
         for (millis, class, effect) in [
-            (0, Class::Failure, Effect::Counted),
-            (1, Class::Failure, Effect::Counted),
-            (2, Class::Failure, Effect::Counted),
-            (3, Class::Success, Effect::Counted),
-            (4, Class::Neutral, Effect::Counted),
-            (5, Class::Failure, Effect::Suspected),
+            (0, Class::Failure, HealthEffect::Counted),
+            (1, Class::Failure, HealthEffect::Counted),
+            (2, Class::Failure, HealthEffect::Counted),
+            (3, Class::Success, HealthEffect::Counted),
+            (4, Class::Neutral, HealthEffect::Counted),
+            (5, Class::Failure, HealthEffect::Suspected),
         ] {
             assert_eq!(harness.answer(class, millis), effect, "{class:?} at {millis} ms");
         }
         assert!(harness.is_in_service());
         let last = outcome(Class::Failure, 5, 6);
-        assert_eq!(harness.health.eject_suspected(&last, &harness.settings, at(5)), Effect::Tripped);
+        assert_eq!(harness.health.eject_suspected(&last, &harness.settings, at(5)), HealthEffect::Tripped);
         assert_eq!(harness.until(), Some(MINUTES_10 + 5));
         let HealthState::Cooling { cause, .. } = harness.health.state() else { panic!("serves") };
         assert_eq!(cause, Cause::LowSuccessRate(500));
@@ -512,11 +524,11 @@ mod too_few_good {
     fn needs_enough_answers_within_the_time_and_fewer_good_ones_than_the_share() {
         let mut harness = harness();
         for millis in [0, 1, 2, 11_000, 11_001, 11_002] {
-            assert_eq!(harness.answer(Class::Failure, millis), Effect::Counted, "three in any ten seconds");
+            assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Counted, "three in any ten seconds");
         }
         let mut harness = self::harness();
         for (millis, class) in [Class::Success, Class::Failure].into_iter().cycle().take(40).enumerate() {
-            assert_eq!(harness.answer(class, millis as u64), Effect::Counted, "just the share");
+            assert_eq!(harness.answer(class, millis as u64), HealthEffect::Counted, "just the share");
         }
     }
 
@@ -528,9 +540,9 @@ mod too_few_good {
             harness.answer(Class::Failure, millis);
         }
         harness.tick(MINUTES_10 + 2);
-        assert_eq!(harness.answer(Class::Success, MINUTES_10 + 3), Effect::Returned);
-        assert_eq!(harness.answer(Class::Failure, MINUTES_10 + 4), Effect::Counted);
-        assert_eq!(harness.answer(Class::Failure, MINUTES_10 + 5), Effect::Counted);
+        assert_eq!(harness.answer(Class::Success, MINUTES_10 + 3), HealthEffect::Returned);
+        assert_eq!(harness.answer(Class::Failure, MINUTES_10 + 4), HealthEffect::Counted);
+        assert_eq!(harness.answer(Class::Failure, MINUTES_10 + 5), HealthEffect::Counted);
     }
 }
 
@@ -547,7 +559,7 @@ mod a_growing_cooldown {
 
     /// Fails at this moment, and returns for how long it is ejected.
     fn out(harness: &mut Harness, millis: u64) -> u64 {
-        assert_eq!(harness.answer(Class::Failure, millis), Effect::Tripped);
+        assert_eq!(harness.answer(Class::Failure, millis), HealthEffect::Tripped);
         harness.until().unwrap() - millis
     }
 
@@ -576,7 +588,7 @@ mod a_growing_cooldown {
                 harness.tick(now);
                 now += 10;
             }
-            assert_eq!(harness.answer(Class::Success, now), Effect::Returned);
+            assert_eq!(harness.answer(Class::Success, now), HealthEffect::Returned);
             assert_eq!(out(&mut harness, now + served), expected, "{served} ms in service");
         }
     }
@@ -585,7 +597,7 @@ mod a_growing_cooldown {
     fn is_not_made_longer_by_failures_while_it_lasts() {
         let mut harness = harness();
         out(&mut harness, 0);
-        assert_eq!(harness.answer(Class::Failure, 1_000), Effect::Extended, "by a call past us");
+        assert_eq!(harness.answer(Class::Failure, 1_000), HealthEffect::Extended, "by a call past us");
         assert_eq!(harness.until(), Some(11_000), "from now on, and no step longer");
     }
 
@@ -606,7 +618,7 @@ mod a_ramp {
     fn grows_in_tenths_after_a_proof() {
         let mut harness = probing();
         harness.settings.slow_start = Duration::from_secs(10);
-        assert_eq!(harness.answer(Class::Success, MINUTES_10), Effect::Returned);
+        assert_eq!(harness.answer(Class::Success, MINUTES_10), HealthEffect::Returned);
         for tenth in 1..=10_u64 {
             let now = MINUTES_10 + (tenth - 1) * 1_000;
             assert_eq!(harness.tick(now), if tenth == 1 { TickEffect::Nothing } else { TickEffect::Changed });
@@ -649,11 +661,11 @@ mod nothing_remains {
     #[test]
     fn takes_it_out_before_it_fails_if_that_is_wanted() {
         let mut harness = Harness::default();
-        assert_eq!(harness.learn(used_up(5_000, 0), 0), Effect::Counted, "off by default");
+        assert_eq!(harness.learn(used_up(5_000, 0), 0), HealthEffect::Counted, "off by default");
         harness.settings.retry_after.preempt = true;
         let used_up = used_up(5_000, 1);
-        assert_eq!(harness.learn(used_up, 1), Effect::Suspected);
-        assert_eq!(harness.health.eject_suspected(&used_up, &harness.settings, at(1)), Effect::Tripped);
+        assert_eq!(harness.learn(used_up, 1), HealthEffect::Suspected);
+        assert_eq!(harness.health.eject_suspected(&used_up, &harness.settings, at(1)), HealthEffect::Tripped);
         assert!(harness.health.waits_for_upstream_hint());
         assert_eq!(harness.tick(5_001), TickEffect::Returned);
         assert!(harness.is_in_service(), "no probe");
@@ -665,8 +677,8 @@ mod nothing_remains {
         let mut harness = Harness::default();
         harness.settings.retry_after.preempt = true;
         let used_up = used_up(12, 0);
-        assert_eq!(harness.learn(used_up, 0), Effect::Suspected);
-        assert_eq!(harness.health.eject_suspected(&used_up, &harness.settings, at(0)), Effect::Paused);
+        assert_eq!(harness.learn(used_up, 0), HealthEffect::Suspected);
+        assert_eq!(harness.health.eject_suspected(&used_up, &harness.settings, at(0)), HealthEffect::Paused);
         assert_eq!(harness.tick(12), TickEffect::Changed);
     }
 
@@ -675,7 +687,7 @@ mod nothing_remains {
         let mut harness = Harness::default();
         harness.settings.retry_after.preempt = true;
         harness.settings.disabled_time = Duration::ZERO;
-        assert_eq!(harness.learn(used_up(5_000, 0), 0), Effect::Counted);
+        assert_eq!(harness.learn(used_up(5_000, 0), 0), HealthEffect::Counted);
     }
 }
 
@@ -691,7 +703,7 @@ mod while_disabled {
         let mut harness = Harness::default();
         harness.answer(Class::Failure, 0);
         harness.acquire_probe(7, 1_000);
-        assert_eq!(harness.learn(sent(Class::Success, 7, 1_000), 1_001), Effect::Returned);
+        assert_eq!(harness.learn(sent(Class::Success, 7, 1_000), 1_001), HealthEffect::Returned);
         assert!(harness.is_in_service());
     }
 
@@ -700,7 +712,7 @@ mod while_disabled {
         let mut harness = Harness::default();
         harness.answer(Class::Failure, 0);
         harness.acquire_probe(7, 1_000);
-        assert_eq!(harness.learn(sent(Class::Failure, 7, 1_000), 1_001), Effect::ProbeReleased);
+        assert_eq!(harness.learn(sent(Class::Failure, 7, 1_000), 1_001), HealthEffect::ProbeReleased);
         assert_eq!(
             (harness.until(), harness.health.active_probes(), harness.health.failed_returns()),
             (Some(MINUTES_10), 0, 0)
@@ -711,11 +723,11 @@ mod while_disabled {
     #[test]
     fn a_failure_that_asks_for_a_wait_is_obeyed() {
         for (class, wait, effect, until, announced) in [
-            (Class::RateLimited, 900, Effect::Extended, 901_000, true),
-            (Class::Overloaded, 900, Effect::Extended, 901_000, true),
-            (Class::RateLimited, 20, Effect::ProbeReleased, MINUTES_10, true),
-            (Class::Overloaded, 0, Effect::ProbeReleased, MINUTES_10, false),
-            (Class::Failure, 900, Effect::ProbeReleased, MINUTES_10, false),
+            (Class::RateLimited, 900, HealthEffect::Extended, 901_000, true),
+            (Class::Overloaded, 900, HealthEffect::Extended, 901_000, true),
+            (Class::RateLimited, 20, HealthEffect::ProbeReleased, MINUTES_10, true),
+            (Class::Overloaded, 0, HealthEffect::ProbeReleased, MINUTES_10, false),
+            (Class::Failure, 900, HealthEffect::ProbeReleased, MINUTES_10, false),
         ] {
             let mut harness = Harness::default();
             harness.answer(Class::Failure, 0);
@@ -749,7 +761,7 @@ mod while_disabled {
     fn a_success_past_us_does_not_return_it() {
         let mut harness = Harness::default();
         harness.answer(Class::Failure, 0);
-        assert_eq!(harness.answer(Class::Success, 1_000), Effect::Counted);
+        assert_eq!(harness.answer(Class::Success, 1_000), HealthEffect::Counted);
         assert_eq!(harness.until(), Some(MINUTES_10));
     }
 }

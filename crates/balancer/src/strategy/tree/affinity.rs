@@ -23,7 +23,7 @@ impl Tree {
         while let Some((above, place)) = at.and_then(|node| node.parent) {
             at = self.node(above);
             let Some(NodeKind::Branch(branch)) = at.map(|node| &node.kind) else { continue };
-            if let Policy::Conditional { conditions, default } = &branch.mode
+            if let Policy::Conditional { conditions, default } = &branch.policy
                 && conditional::match_condition(conditions, *default, request).0 != Some(place)
             {
                 return false;

@@ -25,7 +25,7 @@ pub(super) struct NodeDetails {
 
 #[derive(Debug)]
 pub(super) struct BranchDetails {
-    pub(super) mode: Policy,
+    pub(super) policy: Policy,
     pub(super) children: usize,
 }
 
@@ -38,8 +38,8 @@ impl TreeDetails {
     pub(super) fn push(&mut self, target: &Target) {
         let branch = match &target.kind {
             TargetKind::Router(_) => None,
-            TargetKind::Branch { mode, targets } => {
-                Some(Box::new(BranchDetails { mode: mode.clone(), children: targets.len() }))
+            TargetKind::Branch { policy, targets } => {
+                Some(Box::new(BranchDetails { policy: policy.clone(), children: targets.len() }))
             }
         };
         let Target { name, patch, retry_on, .. } = target;

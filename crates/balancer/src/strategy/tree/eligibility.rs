@@ -20,15 +20,15 @@ impl Tree {
     }
 
     /// Ends a change of one or more routers: round robins go on in the order that they had.
-    pub fn settle(&mut self) {
-        for (branch, tier, before) in std::mem::take(&mut self.unsettled) {
+    pub fn rescale_round_robins(&mut self) {
+        for (branch, tier, before) in std::mem::take(&mut self.unscaled) {
             if let Some(branch) = self.branch_mut(branch) {
-                round_robin::settle(&mut branch.tiers[tier as usize], before);
+                round_robin::rescale(&mut branch.tiers[tier as usize], before);
             }
         }
     }
 
-    /// The eligibility of one leaf changed: updates its ancestors. [`Tree::settle`] follows.
+    /// The eligibility of one leaf changed: updates its ancestors. [`Tree::rescale_round_robins`] follows.
     pub(crate) fn set_eligibility(&mut self, leaf: NodeId, eligibility: Eligibility) {
         let Some(Node { kind: NodeKind::Leaf(_, known), drained, .. }) = self.nodes.get_mut(leaf) else {
             return;
@@ -59,18 +59,18 @@ impl Tree {
             let counts = *weight > 0.0;
             let parent = self.nodes.get_mut(above);
             let Some(Node { kind: NodeKind::Branch(branch), drained, .. }) = parent else { return };
-            if branch.mode.uses_weights() && !counts {
+            if branch.policy.uses_weights() && !counts {
                 return;
             }
-            let Branch { mode, tiers, .. } = &mut **branch;
+            let Branch { policy, tiers, .. } = &mut **branch;
             let Some(eligible) = tiers.get_mut(tier as usize) else { return };
             let (best, total) = (eligible.best(), eligible.total());
             eligible.set(place, (after > 0.0).then_some(child));
             eligible.set_share(before, after);
-            if matches!(mode, Policy::RoundRobin)
-                && !self.unsettled.iter().any(|known| (known.0, known.1) == (above, tier))
+            if matches!(policy, Policy::RoundRobin)
+                && !self.unscaled.iter().any(|known| (known.0, known.1) == (above, tier))
             {
-                self.unsettled.push((above, tier, total));
+                self.unscaled.push((above, tier, total));
             }
             if *drained {
                 return;
@@ -94,7 +94,7 @@ impl Node {
 impl Branch {
     /// Lists the children that may serve. A child that stays keeps its current weight; one that returns starts at the mean.
     fn refresh<'n>(&mut self, tier: Tier, node: impl Fn(NodeId) -> Option<&'n Node>) {
-        let uses_weights = self.mode.uses_weights();
+        let uses_weights = self.policy.uses_weights();
         let old = std::mem::take(&mut self.tiers[tier as usize]);
         let places = (0_u16..).zip(&self.children);
         let nodes = places.filter_map(|(place, id)| Some((place, *id, node(*id)?)));
@@ -107,11 +107,11 @@ impl Branch {
             weight: node.weight * node.share(tier),
             cumulative_weight: 0.0,
             identity: node.identity,
-            current_weight: old.get(*place).map_or(0.0, |open| open.current_weight),
+            current_weight: old.get(*place).map_or(0.0, |entry| entry.current_weight),
         }));
         able.iter().for_each(|(.., node)| now.set_share(0.0, node.share(tier)));
-        if matches!(self.mode, Policy::RoundRobin) {
-            round_robin::settle(&mut now, old.total());
+        if matches!(self.policy, Policy::RoundRobin) {
+            round_robin::rescale(&mut now, old.total());
         }
         self.tiers[tier as usize] = now;
     }

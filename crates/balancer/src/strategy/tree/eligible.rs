@@ -29,7 +29,7 @@ impl Tier {
 #[derive(Debug, Clone, Default)]
 struct Block {
     /// In configured order.
-    open: Vec<EligibleChild>,
+    children: Vec<EligibleChild>,
     uniform: bool,
     /// The number and the weights of the children of all blocks before this one.
     before: usize,
@@ -38,18 +38,18 @@ struct Block {
 
 impl Block {
     fn weight(&self) -> f64 {
-        self.open.last().map_or(0.0, |last| last.cumulative_weight)
+        self.children.last().map_or(0.0, |last| last.cumulative_weight)
     }
 
     /// Sums the weights up from this place on.
     fn accumulate(&mut self, from: usize) {
         let mut sum =
-            from.checked_sub(1).and_then(|place| self.open.get(place)).map_or(0.0, |open| open.cumulative_weight);
-        for open in self.open.iter_mut().skip(from) {
-            sum += open.weight;
-            open.cumulative_weight = sum;
+            from.checked_sub(1).and_then(|place| self.children.get(place)).map_or(0.0, |entry| entry.cumulative_weight);
+        for entry in self.children.iter_mut().skip(from) {
+            sum += entry.weight;
+            entry.cumulative_weight = sum;
         }
-        self.uniform = self.open.windows(2).all(|two| two[0].weight == two[1].weight);
+        self.uniform = self.children.windows(2).all(|two| two[0].weight == two[1].weight);
     }
 }
 
@@ -71,7 +71,7 @@ impl Eligible {
     pub(super) fn new(children: impl Iterator<Item = EligibleChild>) -> Self {
         let mut eligible = Self::default();
         for child in children {
-            eligible.block(child.child).open.push(child);
+            eligible.block(child.child).children.push(child);
         }
         eligible.blocks.iter_mut().for_each(|block| block.accumulate(0));
         eligible.sum_up();
@@ -84,18 +84,18 @@ impl Eligible {
             return;
         }
         let block = self.block(child);
-        let from = match (block.open.binary_search_by_key(&child, |open| open.child), now) {
+        let from = match (block.children.binary_search_by_key(&child, |entry| entry.child), now) {
             (Ok(place), Some(now)) => {
-                let open = &mut block.open[place];
-                *open = EligibleChild { current_weight: open.current_weight, ..now };
+                let entry = &mut block.children[place];
+                *entry = EligibleChild { current_weight: entry.current_weight, ..now };
                 place
             }
             (Ok(place), None) => {
-                block.open.remove(place);
+                block.children.remove(place);
                 place
             }
             (Err(place), Some(now)) => {
-                block.open.insert(place, now);
+                block.children.insert(place, now);
                 place
             }
             (Err(_), None) => return,
@@ -117,9 +117,9 @@ impl Eligible {
         let mut weight = None;
         for block in &mut self.blocks {
             (block.before, block.weight_before) = (self.count, self.total);
-            self.count += block.open.len();
+            self.count += block.children.len();
             self.total += block.weight();
-            if let Some(first) = block.open.first() {
+            if let Some(first) = block.children.first() {
                 self.uniform &= block.uniform && *weight.get_or_insert(first.weight) == first.weight;
             }
         }
@@ -149,11 +149,11 @@ impl Eligible {
     /// In configured order.
     #[inline]
     pub(in crate::strategy) fn iter(&self) -> impl Iterator<Item = &EligibleChild> {
-        self.blocks.iter().flat_map(|block| &block.open)
+        self.blocks.iter().flat_map(|block| &block.children)
     }
 
     pub(in crate::strategy) fn iter_mut(&mut self) -> impl Iterator<Item = &mut EligibleChild> {
-        self.blocks.iter_mut().flat_map(|block| &mut block.open)
+        self.blocks.iter_mut().flat_map(|block| &mut block.children)
     }
 
     pub(in crate::strategy) const fn count(&self) -> usize {
@@ -171,19 +171,19 @@ impl Eligible {
     }
 
     pub(in crate::strategy) fn get(&self, child: u16) -> Option<&EligibleChild> {
-        let open = &self.blocks.get(usize::from(child / CHILDREN_PER_BLOCK))?.open;
-        open.get(open.binary_search_by_key(&child, |open| open.child).ok()?)
+        let children = &self.blocks.get(usize::from(child / CHILDREN_PER_BLOCK))?.children;
+        children.get(children.binary_search_by_key(&child, |entry| entry.child).ok()?)
     }
 
     /// The one at this place among them.
     #[inline]
     pub(in crate::strategy) fn nth(&self, place: usize) -> Option<&EligibleChild> {
         if let [block] = &self.blocks[..] {
-            return block.open.get(place);
+            return block.children.get(place);
         }
         let block = self.blocks.partition_point(|block| block.before <= place).checked_sub(1)?;
         let block = self.blocks.get(block)?;
-        block.open.get(place - block.before)
+        block.children.get(place - block.before)
     }
 
     /// The one whose weight, added to those before it, first exceeds `mark`; the last one if rounding put the mark beyond it.
@@ -195,8 +195,8 @@ impl Eligible {
         };
         let block = self.blocks.get(place)?;
         let mark = mark - block.weight_before;
-        let chosen = block.open.get(block.open.partition_point(|open| open.cumulative_weight <= mark));
-        chosen.or_else(|| block.open.last()).or_else(|| self.nth(self.count.checked_sub(1)?))
+        let chosen = block.children.get(block.children.partition_point(|entry| entry.cumulative_weight <= mark));
+        chosen.or_else(|| block.children.last()).or_else(|| self.nth(self.count.checked_sub(1)?))
     }
 }
 
@@ -223,8 +223,8 @@ mod tests {
     fn a_child_that_goes_without_having_been_there_changes_nothing() {
         let mut eligible = Eligible::new([child(0, 1.0)].into_iter());
         eligible.set(CHILDREN_PER_BLOCK, None);
-        assert_eq!(eligible.nth(0).map(|open| open.child), Some(0));
-        assert_eq!(eligible.at_weight(0.0).map(|open| open.child), Some(0));
+        assert_eq!(eligible.nth(0).map(|entry| entry.child), Some(0));
+        assert_eq!(eligible.at_weight(0.0).map(|entry| entry.child), Some(0));
     }
 
     proptest! {
@@ -259,12 +259,12 @@ mod tests {
             prop_assert_eq!(eligible.count(), model.len());
             prop_assert_eq!(model.is_empty() || eligible.is_uniform(), model.values().all(|one| model.values().all(|other| one.weight == other.weight)));
             for (place, one) in model.values().enumerate() {
-                prop_assert_eq!(eligible.nth(place).map(|open| open.child), Some(one.child));
+                prop_assert_eq!(eligible.nth(place).map(|entry| entry.child), Some(one.child));
                 prop_assert!(eligible.get(one.child).is_some());
             }
             let (mark, mut sum) = (mark * eligible.total(), 0.0);
-            let expected = model.values().find(|open| { sum += open.weight; sum > mark });
-            prop_assert_eq!(eligible.at_weight(mark).map(|open| open.child), expected.map(|open| open.child));
+            let expected = model.values().find(|entry| { sum += entry.weight; sum > mark });
+            prop_assert_eq!(eligible.at_weight(mark).map(|entry| entry.child), expected.map(|entry| entry.child));
         }
     }
 }

@@ -52,12 +52,12 @@ impl Explanation<'_> {
     fn step(&self, f: &mut fmt::Formatter<'_>, step: PickStep) -> fmt::Result {
         let PickStep { branch, reason, serving } = step;
         let Some(node) = self.details.get(branch) else { return Ok(()) };
-        let Some(BranchDetails { mode, children: of }) = node.branch.as_deref() else { return Ok(()) };
+        let Some(BranchDetails { policy, children: of }) = node.branch.as_deref() else { return Ok(()) };
         if let Some(name) = &node.name {
             write!(f, "{name}: ")?;
         }
         let of = *of;
-        match (reason, mode) {
+        match (reason, policy) {
             (PickReason::Random, _) => served(f, "random", serving, of),
             (PickReason::Turn, _) => served(f, "in turn", serving, of),
             (PickReason::TwoChoices, Policy::Fastest) => served(f, "the faster of two", serving, of),

@@ -15,7 +15,7 @@ pub struct LoadView<'a> {
 }
 
 /// Without load data all children are equal.
-const NOTHING: Load = Load { pending: 0, speed: LatencyEwma::MAX };
+const NOTHING: Load = Load { pending: 0, latency: LatencyEwma::MAX };
 
 impl LoadView<'_> {
     /// The load of a child. For a branch this visits everything in it.
@@ -72,14 +72,14 @@ impl Branch {
 }
 
 fn add(one: Load, other: Load) -> Load {
-    let token = one.speed.token.zip(other.speed.token).map(|(one, other)| one + other);
-    let speed = LatencyEwma { call: one.speed.call + other.speed.call, token };
-    Load { pending: one.pending.saturating_add(other.pending), speed }
+    let token = one.latency.token.zip(other.latency.token).map(|(one, other)| one + other);
+    let latency = LatencyEwma { call: one.latency.call + other.latency.call, token };
+    Load { pending: one.pending.saturating_add(other.pending), latency }
 }
 
-fn mean(Load { pending, speed: LatencyEwma { call, token } }: Load, count: usize) -> Load {
+fn mean(Load { pending, latency: LatencyEwma { call, token } }: Load, count: usize) -> Load {
     let count = count.max(1) as f64;
-    Load { pending, speed: LatencyEwma { call: call / count, token: token.map(|token| token / count) } }
+    Load { pending, latency: LatencyEwma { call: call / count, token: token.map(|token| token / count) } }
 }
 
 impl Tree {
@@ -96,23 +96,23 @@ impl Tree {
         }
         for id in self.nodes.ids() {
             let Some(branch) = self.branch(id) else { continue };
-            if !branch.mode.uses_load() {
+            if !branch.policy.uses_load() {
                 continue;
             }
-            let mut speeds = Vec::with_capacity(branch.eligible(Tier::Serving).count());
-            self.gather(branch, loads, &mut speeds);
-            let median = LatencyEwma::median(&speeds);
+            let mut latencies = Vec::with_capacity(branch.eligible(Tier::Serving).count());
+            self.gather(branch, loads, &mut latencies);
+            let median = LatencyEwma::median(&latencies);
             if let Some(branch) = self.branch_mut(id) {
                 branch.median = median;
             }
         }
     }
 
-    fn gather(&self, branch: &Branch, loads: &Loads, speeds: &mut Vec<LatencyEwma>) {
-        for open in branch.eligible(Tier::Serving).iter() {
-            match open.router {
-                Some(router) => speeds.extend(loads.observed_latency(router)),
-                None => self.branch(open.node).into_iter().for_each(|below| self.gather(below, loads, speeds)),
+    fn gather(&self, branch: &Branch, loads: &Loads, latencies: &mut Vec<LatencyEwma>) {
+        for entry in branch.eligible(Tier::Serving).iter() {
+            match entry.router {
+                Some(router) => latencies.extend(loads.observed_latency(router)),
+                None => self.branch(entry.node).into_iter().for_each(|below| self.gather(below, loads, latencies)),
             }
         }
     }

@@ -27,7 +27,7 @@ pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{Asks, PickStep, conditional, sticky};
+use super::{PickStep, RequestInputs, conditional, sticky};
 use crate::load::LatencyEwma;
 use crate::table::{Id, Table};
 use types::outcome::FailureRule;
@@ -95,7 +95,7 @@ pub enum TargetKind {
     /// A branch.
     Branch {
         /// The load-balancing policy.
-        mode: Policy,
+        policy: Policy,
         /// Its children.
         targets: Vec<Target>,
     },
@@ -154,7 +154,7 @@ enum NodeKind {
 /// A branch, prepared for picking.
 #[derive(Debug, Clone)]
 pub(super) struct Branch {
-    pub(super) mode: Policy,
+    pub(super) policy: Policy,
     pub(super) children: Vec<NodeId>,
     /// The children that may serve, per tier.
     tiers: [Eligible; Tier::ALL.len()],
@@ -168,26 +168,26 @@ pub struct Tree {
     nodes: Table<NodeId, Node>,
     details: Arc<TreeDetails>,
     /// What it asks of requests.
-    asks: Arc<Asks>,
+    inputs: Arc<RequestInputs>,
     /// A branch in it takes turns.
     turns: bool,
     /// It contains a policy that chooses by load.
     learns: bool,
     /// Round robins whose children have changed, with the sum of their weights before that.
-    unsettled: SmallVec<[(NodeId, Tier, f64); 1]>,
+    unscaled: SmallVec<[(NodeId, Tier, f64); 1]>,
 }
 
 impl Tree {
     /// Builds a tree; `intern_router` gives each router its id. A router without one is left out, and so is
     /// everything after the 65,535th node.
     pub fn new(root: &Target, mut intern_router: impl FnMut(&RouterPath) -> Option<RouterId>) -> Self {
-        let mut asks = Asks::default();
-        let unsettled = SmallVec::new();
+        let mut inputs = RequestInputs::default();
+        let unscaled = SmallVec::new();
         let (mut nodes, mut details) = (Table::default(), TreeDetails::default());
         nodes.reserve(root.size());
         details.reserve(root.size());
         let (asked, described) = Default::default();
-        let mut tree = Self { nodes, details: described, asks: asked, turns: false, learns: false, unsettled };
+        let mut tree = Self { nodes, details: described, inputs: asked, turns: false, learns: false, unscaled };
         let mut waiting = std::collections::VecDeque::from([(root, None)]);
         while let Some((target, parent)) = waiting.pop_front() {
             let Ok(id) = u16::try_from(tree.nodes.len()).map(NodeId) else { break };
@@ -196,15 +196,15 @@ impl Tree {
                     Some(router) => NodeKind::Leaf(router, None),
                     None => continue,
                 },
-                TargetKind::Branch { mode, targets } => {
-                    asks.add(mode);
-                    tree.turns |= matches!(mode, Policy::RoundRobin);
-                    tree.learns |= mode.uses_load();
+                TargetKind::Branch { policy, targets } => {
+                    inputs.add(policy);
+                    tree.turns |= matches!(policy, Policy::RoundRobin);
+                    tree.learns |= policy.uses_load();
                     let places = (0_u16..).zip(targets);
                     waiting.extend(places.map(|(place, target)| (target, Some((id, place)))));
                     let children = vec![NodeId(u16::MAX); targets.len()];
-                    let (mode, tiers) = (mode.clone(), Default::default());
-                    NodeKind::Branch(Box::new(Branch { mode, children, tiers, median: None }))
+                    let (policy, tiers) = (policy.clone(), Default::default());
+                    NodeKind::Branch(Box::new(Branch { policy, children, tiers, median: None }))
                 }
             };
             if let Some((above, place)) = parent {
@@ -214,7 +214,7 @@ impl Tree {
             details.push(target);
             tree.nodes.push(Node { weight: target.weight, drained: target.drained, identity, parent, kind });
         }
-        (tree.asks, tree.details) = (Arc::new(asks), Arc::new(details));
+        (tree.inputs, tree.details) = (Arc::new(inputs), Arc::new(details));
         tree.refresh(|_| Some((Tier::Serving, 1.0)));
         tree
     }
@@ -227,12 +227,12 @@ impl Tree {
 
     /// What it asks of requests.
     pub fn needs(&self) -> RequestNeeds {
-        self.asks.needs()
+        self.inputs.needs()
     }
 
     /// The same in detail; nothing if it asks for nothing.
-    pub fn asks(&self) -> Option<&Arc<Asks>> {
-        (!self.asks.is_empty()).then_some(&self.asks)
+    pub fn inputs(&self) -> Option<&Arc<RequestInputs>> {
+        (!self.inputs.is_empty()).then_some(&self.inputs)
     }
 
     /// Whether anything in the tree may serve in this tier.
@@ -255,7 +255,7 @@ impl Tree {
         let mut serving = self.nodes.iter().filter(|(_, node)| node.share(Tier::Serving) > 0.0);
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
-            let Policy::Conditional { conditions, default } = &branch.mode else { return None };
+            let Policy::Conditional { conditions, default } = &branch.policy else { return None };
             let (child, reason) = conditional::match_condition(conditions, *default, request);
             let serves = child.is_some_and(|child| branch.eligible(Tier::Serving).get(child).is_some());
             (!serves).then_some(PickStep { branch: id, reason, serving: branch.serving() })
@@ -284,7 +284,7 @@ impl Tree {
                 return Some(Ineligible::Drained);
             }
             let above = node.parent.and_then(|(id, place)| self.branch(id).map(|branch| (branch, place)));
-            if above.is_some_and(|(branch, _)| branch.mode.uses_weights()) && node.weight <= 0.0 {
+            if above.is_some_and(|(branch, _)| branch.policy.uses_weights()) && node.weight <= 0.0 {
                 return Some(Ineligible::WeightZero);
             }
             if node.share(tier) <= 0.0 && matches!(node.kind, NodeKind::Leaf(..)) {

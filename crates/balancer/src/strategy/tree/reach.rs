@@ -28,13 +28,13 @@ impl Tree {
 
     /// The children of a branch that a request can go to.
     fn children_for(&self, branch: &Branch, request: &impl Request) -> impl Iterator<Item = NodeId> {
-        let only = match &branch.mode {
+        let only = match &branch.policy {
             Policy::Conditional { conditions, default } => {
                 Some(conditional::match_condition(conditions, *default, request).0)
             }
             _ => None,
         };
-        let uses_weights = branch.mode.uses_weights();
+        let uses_weights = branch.policy.uses_weights();
         let children = (0_u16..).zip(&branch.children).map(|(place, child)| (place, *child));
         let is_meant = move |place| only.is_none_or(|only| only == Some(place));
         let weighs = move |child| !uses_weights || self.node(child).is_some_and(|node| node.weight > 0.0);
@@ -51,11 +51,11 @@ impl Tree {
         let mut at = leaf;
         while let Some((above, place)) = self.node(at).and_then(|node| node.parent) {
             if let Some(branch) = self.branch(above)
-                && !matches!(branch.mode, Policy::Conditional { .. })
+                && !matches!(branch.policy, Policy::Conditional { .. })
                 && branch
                     .eligible(Tier::Serving)
                     .iter()
-                    .any(|open| open.child != place && self.serves_all(open, serves))
+                    .any(|entry| entry.child != place && self.serves_all(entry, serves))
             {
                 return true;
             }
@@ -65,13 +65,13 @@ impl Tree {
     }
 
     /// Whether some router below a child serves, whatever the request.
-    fn serves_all(&self, open: &EligibleChild, serves: &impl Fn(RouterId) -> bool) -> bool {
-        if let Some(router) = open.router {
+    fn serves_all(&self, entry: &EligibleChild, serves: &impl Fn(RouterId) -> bool) -> bool {
+        if let Some(router) = entry.router {
             return serves(router);
         }
-        let Some(branch) = self.branch(open.node) else { return false };
+        let Some(branch) = self.branch(entry.node) else { return false };
         let eligible = branch.eligible(Tier::Serving);
-        match &branch.mode {
+        match &branch.policy {
             Policy::Conditional { default, .. } => {
                 let whole = default.is_some() && eligible.count() == branch.children.len();
                 whole && eligible.iter().all(|child| self.serves_all(child, serves))

@@ -34,7 +34,7 @@ impl Tree {
             let Some(node) = self.nodes.get_mut(id) else { return };
             at = node.parent;
             if let NodeKind::Branch(branch) = &mut node.kind
-                && matches!(branch.mode, Policy::RoundRobin)
+                && matches!(branch.policy, Policy::RoundRobin)
             {
                 round_robin::advance(&mut branch.tiers[tier as usize], place, |child| {
                     within_limits.as_ref().is_none_or(|within_limits| within_limits.get(child).is_some())
@@ -93,20 +93,20 @@ impl Tree {
 
 impl Branch {
     fn inherit_rr_state(&mut self, before: &Self, matched: Vec<MatchedChild>) {
-        if !matches!((&self.mode, &before.mode), (Policy::RoundRobin, Policy::RoundRobin)) {
+        if !matches!((&self.policy, &before.policy), (Policy::RoundRobin, Policy::RoundRobin)) {
             return;
         }
         let places: FxHashMap<u16, u16> = matched.into_iter().map(|(now, then)| (then, now)).collect();
         let then = before.eligible(Tier::Serving);
-        let stay = then.iter().filter_map(|open| {
-            let child = *places.get(&open.child)?;
+        let stay = then.iter().filter_map(|entry| {
+            let child = *places.get(&entry.child)?;
             // The ids of nodes are others in each tree.
-            Some(EligibleChild { child, node: *self.children.get(usize::from(child))?, ..*open })
+            Some(EligibleChild { child, node: *self.children.get(usize::from(child))?, ..*entry })
         });
         let mut stay: Vec<_> = stay.collect();
-        stay.sort_by_key(|open| open.child);
+        stay.sort_by_key(|entry| entry.child);
         let mut now = Eligible::new(stay.into_iter());
-        round_robin::settle(&mut now, then.total());
+        round_robin::rescale(&mut now, then.total());
         self.tiers[Tier::Serving as usize] = now;
     }
 }

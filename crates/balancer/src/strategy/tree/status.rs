@@ -39,7 +39,7 @@ impl Tree {
     /// Which children of which branches may serve now in a tier, each with its weight.
     pub(crate) fn eligible(&self, tier: Tier) -> impl Iterator<Item = (NodeId, u16, f64)> {
         let branches = self.nodes.ids().filter_map(move |id| Some((id, self.branch(id)?.eligible(tier))));
-        branches.flat_map(|(id, eligible)| eligible.iter().map(move |open| (id, open.child, open.weight)))
+        branches.flat_map(|(id, eligible)| eligible.iter().map(move |entry| (id, entry.child, entry.weight)))
     }
 }
 
@@ -61,7 +61,7 @@ impl Policy {
 /// What a tree is shown with.
 struct Showing<'t, P, O> {
     /// The same tree without the routers on probation: the shares are those in it.
-    settled: &'t Tree,
+    tested: &'t Tree,
     tier: Tier,
     path: P,
     on_probation: O,
@@ -78,10 +78,10 @@ impl Tree {
     ) -> Option<TargetStatus> {
         let share = if self.has_eligible(tier) { 1.0 } else { 0.0 };
         if !self.routers().any(&on_probation) {
-            return self.target_status(NodeId::ROOT, Some(share), &Showing { settled: self, tier, path, on_probation });
+            return self.target_status(NodeId::ROOT, Some(share), &Showing { tested: self, tier, path, on_probation });
         }
-        let settled = self.without(&on_probation);
-        self.target_status(NodeId::ROOT, Some(share), &Showing { settled: &settled, tier, path, on_probation })
+        let tested = self.without(&on_probation);
+        self.target_status(NodeId::ROOT, Some(share), &Showing { tested: &tested, tier, path, on_probation })
     }
 
     /// The same tree in which these routers may not serve.
@@ -103,16 +103,16 @@ impl Tree {
         let (router, mode, targets) = match kind {
             NodeKind::Leaf(router, _) => ((showing.path)(*router), None, Vec::new()),
             NodeKind::Branch(branch) => {
-                let settled = showing.settled.branch(id)?;
+                let tested = showing.tested.branch(id)?;
                 let shown = (0_u16..).zip(&branch.children).filter_map(|(place, child)| {
-                    let part = settled.share(place, showing.tier);
+                    let part = tested.share(place, showing.tier);
                     self.target_status(*child, share.zip(part).map(|(above, here)| above * here), showing)
                 });
-                (None, Some(branch.mode.as_str()), shown.collect())
+                (None, Some(branch.policy.as_str()), shown.collect())
             }
         };
         // Where nothing is sent anyway, no call finds out about it.
-        let weighs = node.parent.and_then(|(id, _)| self.branch(id)).is_some_and(|branch| branch.mode.uses_weights());
+        let weighs = node.parent.and_then(|(id, _)| self.branch(id)).is_some_and(|branch| branch.policy.uses_weights());
         let gets_calls = !*drained && (!weighs || *weight > 0.0);
         let probation = gets_calls && node.router().is_some_and(&showing.on_probation);
         Some(TargetStatus {
@@ -133,10 +133,10 @@ impl Branch {
     /// The share of the branch's calls that a child gets.
     fn share(&self, child: u16, tier: Tier) -> Option<f64> {
         let eligible = self.eligible(tier);
-        let Some(open) = eligible.get(child) else { return Some(0.0) };
-        match &self.mode {
-            Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => Some(open.weight / eligible.total()),
-            Policy::Fallback => Some(if eligible.nth(0) == Some(open) { 1.0 } else { 0.0 }),
+        let Some(entry) = eligible.get(child) else { return Some(0.0) };
+        match &self.policy {
+            Policy::LoadBalance | Policy::RoundRobin | Policy::Sticky(_) => Some(entry.weight / eligible.total()),
+            Policy::Fallback => Some(if eligible.nth(0) == Some(entry) { 1.0 } else { 0.0 }),
             Policy::Fastest | Policy::LeastBusy | Policy::Conditional { .. } => None,
         }
     }

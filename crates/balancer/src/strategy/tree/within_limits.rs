@@ -18,7 +18,7 @@ impl Tree {
         tier: Tier,
         among: RateLimitFilter<'_>,
     ) -> Eligible {
-        let is_within_limits = |open: &&EligibleChild| self.is_within_limits(open, tier, among);
+        let is_within_limits = |entry: &&EligibleChild| self.is_within_limits(entry, tier, among);
         Eligible::new(eligible.iter().filter(is_within_limits).copied())
     }
 

@@ -36,20 +36,20 @@ impl<'a> Part<'a> {
 
 /// Why an element of a list is the last that is read.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(super) enum ListEnd {
     /// The request's mistake.
     Invalid(TranslateError),
     /// The list breaks off, which one whose end is known does not.
     Syntax,
 }
 
-impl From<TranslateError> for Stop {
+impl From<TranslateError> for ListEnd {
     fn from(error: TranslateError) -> Self {
         Self::Invalid(error)
     }
 }
 
-impl From<SyntaxError> for Stop {
+impl From<SyntaxError> for ListEnd {
     fn from(_: SyntaxError) -> Self {
         Self::Syntax
     }
@@ -58,12 +58,12 @@ impl From<SyntaxError> for Stop {
 /// Reads the elements of a list in one pass with what is in them, up to the first mistake.
 pub(super) fn each<'a>(
     list: RawJson<'a>,
-    mut visit: impl FnMut(&mut Cursor<'a>) -> Result<(), Stop>,
+    mut visit: impl FnMut(&mut Cursor<'a>) -> Result<(), ListEnd>,
 ) -> Result<(), TranslateError> {
     let mut mistake = Ok(());
     let _ = list.cursor().elements(|element| {
         visit(element).map_err(|stop| {
-            if let Stop::Invalid(error) = stop {
+            if let ListEnd::Invalid(error) = stop {
                 mistake = Err(error);
             }
             SyntaxError

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::{self, BlockRole, DocumentNames, Outcome};
-use super::fields::{Part, Stop, each};
+use super::fields::{ListEnd, Part, each};
 use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;
@@ -228,7 +228,12 @@ impl Conversation {
         self.waiting_paths.drain(..).for_each(|path| drops.push(path));
     }
 
-    fn tool_call(&mut self, call: &mut Cursor<'_>, drops: &mut Drops, path: &impl Fn() -> String) -> Result<(), Stop> {
+    fn tool_call(
+        &mut self,
+        call: &mut Cursor<'_>,
+        drops: &mut Drops,
+        path: &impl Fn() -> String,
+    ) -> Result<(), ListEnd> {
         let ([function, id, kind, _], others) = pick(call, ["function", "id", "type", "index"])?;
         if calls_no_function(kind) {
             drops.push_content(path(), Some(Content::Tool));

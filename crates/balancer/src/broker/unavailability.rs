@@ -11,7 +11,7 @@ use types::transition::HealthState;
 
 /// Why none of a request's targets may serve it, and until when. Targets that would answer it the same again do not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Outage {
+pub struct Unavailability {
     /// When the first of them is back; `None`: a wait does not help.
     pub until: Option<BrokerTime>,
     /// Each is asked too often.
@@ -23,22 +23,31 @@ pub struct Outage {
 
 impl Broker {
     /// Why none of a request's targets may serve it now.
-    pub(super) fn outage(&self, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> Outage {
+    pub(super) fn unavailability(
+        &self,
+        pool: &Pool,
+        request: &impl Request,
+        history: &AttemptHistory,
+    ) -> Unavailability {
         let keeps_waits = pool.when_all_disabled() == WhenAllDisabled::Soonest;
-        let mut outage = Outage { until: None, rate_limited: true, announced: keeps_waits };
+        let mut unavailability = Unavailability { until: None, rate_limited: true, announced: keeps_waits };
         let mut is_out = false;
         for router in pool.tree().reachable(request).filter(|router| history.may_retry(*router)) {
-            outage.until = outage.until.into_iter().chain(self.back(router)).min();
+            unavailability.until = unavailability.until.into_iter().chain(self.back(router)).min();
             let Some(known) = self.routers.get(router).filter(|_| self.operator.hold(router).is_none()) else {
                 continue;
             };
             is_out = true;
             let health = known.health();
-            outage.rate_limited &=
+            unavailability.rate_limited &=
                 matches!(health.state(), HealthState::Cooling { cause, .. } if cause.is_rate_limit());
-            outage.announced &= health.is_ejected() && health.waits_as_announced();
+            unavailability.announced &= health.is_ejected() && health.waits_as_announced();
         }
-        Outage { rate_limited: is_out && outage.rate_limited, announced: is_out && outage.announced, ..outage }
+        Unavailability {
+            rate_limited: is_out && unavailability.rate_limited,
+            announced: is_out && unavailability.announced,
+            ..unavailability
+        }
     }
 
     /// When a client may send a request again: the soonest moment at which one of its targets may serve, which may be in the

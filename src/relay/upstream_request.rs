@@ -19,7 +19,7 @@ use super::body::BodyMemory;
 use super::direct::DirectUpstream;
 use super::hold::answer_headers;
 use super::key_client::KeyClient;
-use super::provider_target::{NotSent, ProviderTarget};
+use super::provider_target::{NotSentReason, ProviderTarget};
 use super::stream_usage;
 use super::target::{ForwardedRequest, Target};
 use super::upstream_body::UpstreamBody;
@@ -35,7 +35,7 @@ const AMAZON_STREAM: &str = "application/vnd.amazon.eventstream";
 
 /// A request to a target.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct UpstreamRequest {
     pub(super) request: Request<Full<Bytes>>,
     pub(super) body: Bytes,
     /// What a provider that is known by name makes of it.
@@ -57,7 +57,7 @@ pub(super) struct Translation {
 
 /// What a request is made of.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Draft<'a> {
+pub(super) struct RequestDraft<'a> {
     pub(super) method: &'a Method,
     pub(super) onward: ForwardedRequest<'a>,
     /// With the changes of the target's settings.
@@ -70,27 +70,31 @@ pub(super) struct Draft<'a> {
 
 /// What a request to a provider needs besides itself.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Means<'a> {
-    pub(super) handle: &'a SharedBroker,
+pub(super) struct ProviderResources<'a> {
+    pub(super) broker: &'a SharedBroker,
     pub(super) memory: &'a BodyMemory,
     pub(super) keys: &'a KeyClient,
     /// How the answer is known where its vendor gives it no id.
     pub(super) session: &'a str,
 }
 
-impl Outgoing {
+impl UpstreamRequest {
     /// To this target.
     ///
     /// # Errors
     /// It cannot go there, which is not the target's fault.
-    pub(super) async fn new(target: &Target<'_>, draft: Draft<'_>, means: Means<'_>) -> Result<Self, NotSent> {
+    pub(super) async fn new(
+        target: &Target<'_>,
+        draft: RequestDraft<'_>,
+        means: ProviderResources<'_>,
+    ) -> Result<Self, NotSentReason> {
         if let Target::Direct(direct) = target
             && let Some(provider) = direct.provider()
         {
             // In memory of its own, since it is larger than the rest of a call, which most targets need without it.
             return Box::pin(Self::to_provider(target, direct, provider, draft, means)).await;
         }
-        let uri = target.uri(draft.onward).ok_or(NotSent::Address)?;
+        let uri = target.uri(draft.onward).ok_or(NotSentReason::Address)?;
         let is_asked = draft.asks_usage && Protocol::of_path(uri.path()) == Protocol::OpenAiChat;
         let asking = if is_asked { stream_usage::asking(means.memory, draft.body)? } else { None };
         let adds_usage = asking.is_some();
@@ -106,14 +110,14 @@ impl Outgoing {
         target: &Target<'_>,
         direct: &DirectUpstream,
         provider: &ProviderTarget,
-        Draft { method, onward, body, asks_usage, keeps_content }: Draft<'_>,
-        Means { handle, memory, keys, session }: Means<'_>,
-    ) -> Result<Self, NotSent> {
-        let book = handle.prices().book();
+        RequestDraft { method, onward, body, asks_usage, keeps_content }: RequestDraft<'_>,
+        ProviderResources { broker, memory, keys, session }: ProviderResources<'_>,
+    ) -> Result<Self, NotSentReason> {
+        let book = broker.prices().book();
         let operation = Operation::from_path(method.as_str(), onward.subpath);
         let mut prepared = provider.prepare((operation, onward.subpath), onward.headers, body, book.table())?;
         if let Some(lost) = prepared.dropped.content().filter(|_| keeps_content) {
-            return Err(NotSent::Incapable(MissingCapability::Form(lost)));
+            return Err(NotSentReason::Incapable(MissingCapability::Form(lost)));
         }
         let is_asked = asks_usage && prepared.takes_include_usage(operation);
         let asking = if is_asked { add_include_usage(&prepared.body) } else { None };
@@ -122,15 +126,16 @@ impl Outgoing {
         let hides_usage = prepared.answer.ask_for_usage() || adds_usage;
         let uri = provider.uri(&prepared, onward.query, direct.query())?;
         let mut headers = target.headers(onward);
-        let clock = handle.clone();
+        let clock = broker.clone();
         let now = move || timestamp(clock.now());
         provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now.clone())).await?;
         direct.set_own_headers(&mut headers);
         let body = match prepared.body {
             Cow::Borrowed(_) => body.clone(),
-            Cow::Owned(made) => {
-                memory.reserve(made.len()).and_then(|counted| counted.hold(made)).map_err(|_| NotSent::NoMemory)?
-            }
+            Cow::Owned(made) => memory
+                .reserve(made.len())
+                .and_then(|counted| counted.hold(made))
+                .map_err(|_| NotSentReason::NoMemory)?,
         };
         let mut request = Request::new(Full::new(body.clone()));
         *request.method_mut() = method.clone();
