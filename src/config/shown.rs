@@ -12,6 +12,8 @@ use super::raw::{RawSettings, Sources};
 
 /// Replaces secrets.
 const MASK: &str = "***";
+/// The settings that are lists of URLs or hosts. In any other one a comma is part of the value, perhaps of a password.
+const LISTS: [&str; 3] = ["NATS_URL", "BROKER_CORS", "NO_PROXY"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
@@ -91,10 +93,13 @@ fn masked(name: &str, value: &str) -> String {
     if is_secret {
         return MASK.to_owned();
     }
-    if value.contains("://") || value.contains('@') {
-        return value.split(',').map(masked_url).collect::<Vec<_>>().join(",");
+    if !value.contains("://") && !value.contains('@') {
+        return value.to_owned();
     }
-    value.to_owned()
+    match LISTS.contains(&name) {
+        true => value.split(',').map(masked_url).collect::<Vec<_>>().join(","),
+        false => masked_url(value),
+    }
 }
 
 /// A list of `name=value`, where any value may be a secret; an element without a name is masked completely.
@@ -190,6 +195,12 @@ mod tests {
     }
 
     #[test]
+    fn a_comma_in_the_password_of_a_proxy_ends_no_mask() {
+        let json = serde_json::to_string(&shown(&[("https_proxy", "http://user:pa,ss@proxy:3128")])).unwrap();
+        assert!(json.contains("http://***@proxy:3128") && !json.contains("pa,") && !json.contains("ss@"), "{json}");
+    }
+
+    #[test]
     fn secrets_are_masked() {
         for (name, value, shows) in [
             ("NATS_TOKEN", "abc", "***"),
@@ -204,6 +215,11 @@ mod tests {
             ("NATS_URL", "nats://u:p/@?x@one:4222", "nats://***@one:4222"),
             ("BROKER_GATEWAY", "https://host/a?key=abc", "https://host/a?***"),
             ("ANY", "user:password@proxy:3128", "***@proxy:3128"),
+            ("HTTPS_PROXY", "http://user:pa,ss@proxy:3128", "http://***@proxy:3128"),
+            ("HTTP_PROXY", "user:p,a,@,ss@proxy:3128", "***@proxy:3128"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://u:p,q@host/a?k=b,c", "https://***@host/a?***"),
+            ("NO_PROXY", "a.example,u:p@b.example", "a.example,***@b.example"),
+            ("BROKER_CORS", "https://a.example,https://b.example", "https://a.example,https://b.example"),
             ("BROKER_ROUTERS", "/a/,/b/", "/a/,/b/"),
         ] {
             assert_eq!(masked(name, value), shows, "{name}={value}");
