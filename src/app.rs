@@ -80,6 +80,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let relay = relay::Settings { room, ..config.relay };
     let relay =
         RelayTask::start(&relay, config.tls.clone(), &broker, &replica, (token.clone(), wrong_tokens.clone()), log)?;
+    let (stopping, stopped) = watch::channel(false);
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
     let beside = BackgroundTasks {
@@ -87,6 +88,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         broker: broker.clone(),
         // Without a bus there is no connection whose state matters; the relay listens before HTTP does.
         links: if config.bus { vec![decisions.clone(), logs] } else { Vec::new() },
+        stopping: stopped,
         listener,
         access: config.access,
         tls: config.tls,
@@ -104,6 +106,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     if bus.is_none() {
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
+    let stop = (stop, stopping);
     let ended = runtime.block_on(serve(bus, broker.clone(), (token.as_ref(), heard, started), failure, relay, stop));
     broker.calls().end();
     ended
@@ -148,9 +151,9 @@ async fn serve(
     (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     relay: Option<RelayTask>,
-    stop: impl Future<Output = ()>,
+    (stop, stopping): (impl Future<Output = ()>, watch::Sender<bool>),
 ) -> anyhow::Result<()> {
-    let (stopping, mut stopped) = watch::channel(false);
+    let mut stopped = stopping.subscribe();
     let work = async {
         let Some((settings, link)) = bus else {
             // The sender cannot be gone before the end.
@@ -172,9 +175,9 @@ async fn serve(
         Ok(error) = failure => return Err(error),
         () = stop => {}
     }
-    tracing::info!("stopping: no new requests, answering those that are here");
     let was_ready = bus.is_none_or(|(_, link)| link.reason().is_none());
-    let _ = stopping.send(true);
+    stopping.send_replace(true);
+    tracing::info!("stopping: no new requests, answering those that are here");
     let answering = async {
         if was_ready && tokio::time::timeout(SHUTDOWN_TIMEOUT, work).await.is_err() {
             tracing::warn!("stopped before every answer was written");
@@ -257,6 +260,8 @@ struct BackgroundTasks {
     broker: SharedBroker,
     /// Empty without a bus.
     links: Vec<ConnectionStatus>,
+    /// Becomes true when the process begins to stop.
+    stopping: watch::Receiver<bool>,
     listener: Option<std::net::TcpListener>,
     access: http::Access,
     tls: Option<ServerTls>,
@@ -286,11 +291,26 @@ impl BackgroundTasks {
         }
     }
 
+    fn http_state(&self) -> http::HttpState {
+        let Self { settings, broker, links, stopping, access, wrong_tokens, .. } = self;
+        http::HttpState {
+            broker: broker.clone(),
+            links: links.clone(),
+            stopping: stopping.clone(),
+            bus: settings.show(),
+            feed: http::Feed::default(),
+            peers: Peers::new(broker.clone(), settings.clone(), access.token.clone()),
+            wrong_tokens: wrong_tokens.clone(),
+        }
+    }
+
     async fn serve(self) -> anyhow::Result<()> {
+        let state = self.http_state();
         let Self {
             settings,
             broker,
             links,
+            stopping: _,
             listener,
             access,
             tls,
@@ -301,15 +321,7 @@ impl BackgroundTasks {
             relay,
             mut entries,
         } = self;
-        let peers = Peers::new(broker.clone(), settings.clone(), access.token.clone());
-        let state = http::HttpState {
-            broker: broker.clone(),
-            links: links.clone(),
-            bus: settings.show(),
-            feed: http::Feed::default(),
-            peers: peers.clone(),
-            wrong_tokens: wrong_tokens.clone(),
-        };
+        let peers = state.peers.clone();
         let http = serve_http(listener, tls.clone(), state, &access);
         let learning = async {
             let Some(link) = links.last() else {

@@ -5,7 +5,8 @@
 //! - `page`: the page for browsers.
 //! - `api`: documents and metrics. `admin`: commands of operators. `events`: streams of events.
 //!
-//! Without the bus the process is not ready, but alive: a restart would not bring the bus back, and would lose what was learnt.
+//! Without the bus the process is not ready, but alive: a restart would not bring the bus back, and would lose what was learnt. A process that
+//! stops is not ready either: its relay does not listen any more.
 
 mod admin;
 mod api;
@@ -23,6 +24,7 @@ use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::watch;
 
 pub use events::Feed;
 pub use limits::serve;
@@ -106,6 +108,8 @@ pub struct Access {
 pub struct HttpState {
     pub broker: SharedBroker,
     pub links: Vec<ConnectionStatus>,
+    /// True from the signal to stop on: nothing new is taken.
+    pub stopping: watch::Receiver<bool>,
     /// Where the bus is.
     pub bus: Bus,
     pub feed: Feed,
@@ -148,6 +152,9 @@ pub fn probes(sources: HttpState) -> Router {
 }
 
 async fn ready(State(sources): State<HttpState>) -> (StatusCode, String) {
+    if *sources.stopping.borrow() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
+    }
     let reasons: Vec<_> = sources.links.iter().filter_map(ConnectionStatus::reason).collect();
     if reasons.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())

@@ -1,9 +1,13 @@
 //! `BROKER_BUS=off`: the relay and HTTP without a bus.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
-use super::super::support::scripted::{Scripted, answer};
+use super::super::support::http::Open;
+use super::super::support::scripted::{Move, Scripted, answer, chunk, last_chunk, stream};
 use super::super::support::{Broker, PoolsFile, Setup, http};
 use super::{CHAT, HI, KEY, good, pools, target};
 
@@ -53,6 +57,28 @@ async fn s2_the_relay_serves_is_ready_learns_and_reloads_without_a_bus() {
     assert!(none.is_err(), "no connection to a bus");
     assert_eq!(broker.count(&["bus", "connect"]), 0, "{}", broker.text());
     broker.signal("TERM");
+    assert!(broker.exit().await.success());
+}
+
+#[tokio::test]
+async fn a_broker_that_stops_is_alive_and_not_ready_until_its_calls_are_answered() {
+    let go_on = Arc::new(Notify::new());
+    let first = "data: {\"choices\":[{\"delta\":{\"content\":\"hel\"}}]}\n\n";
+    let rest = "data: {\"choices\":[{\"delta\":{\"content\":\"lo\"}}]}\n\ndata: [DONE]\n\n";
+    let act = vec![stream(), chunk(first), Move::Await(Arc::clone(&go_on)), chunk(rest), last_chunk()];
+    let a = Scripted::start(act).await;
+    let file = PoolsFile::of(&pools(&[target("a", &a.url())]));
+    let mut broker = off(&file).spawn();
+    let mut open = Open::post(broker.relay().await, CHAT, HI).await;
+    open.until("hel").await;
+    assert_eq!(broker.get("/readyz").await.status, 200);
+    broker.signal("TERM");
+    broker.until(&["stopping"]).await;
+    let ready = broker.get("/readyz").await;
+    assert_eq!((ready.status, ready.text().as_str()), (503, "stopping\n"));
+    assert_eq!(broker.get("/livez").await.status, 200);
+    go_on.notify_one();
+    assert!(open.closed().await.contains("[DONE]"));
     assert!(broker.exit().await.success());
 }
 
