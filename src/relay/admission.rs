@@ -15,6 +15,7 @@ use super::local_reply::{LocalReply, is_allowed};
 use super::proxy_body::ProxyBody;
 use super::subpath::stays_below;
 use super::{Relay, framing, models};
+use crate::server::LingerFlag;
 use types::router::RouterPath;
 
 /// The ingress of a request that targets are to answer.
@@ -57,7 +58,11 @@ pub(super) fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
 const STEP_BYTES: usize = 256 << 10;
 
 /// The whole body: every attempt needs it. `within`: no body may take longer, however steadily it comes.
-pub(super) async fn read(relay: &Relay, mut body: Incoming, within: Duration) -> Result<Bytes, LocalReply> {
+pub(super) async fn read(
+    relay: &Relay,
+    (head, mut body): (&Parts, Incoming),
+    within: Duration,
+) -> Result<Bytes, LocalReply> {
     let most = relay.room.body;
     if body.size_hint().lower() > most as u64 {
         return Err(LocalReply::TooLarge(most));
@@ -83,6 +88,9 @@ pub(super) async fn read(relay: &Relay, mut body: Incoming, within: Duration) ->
         if buffer.len() >= step {
             (by, step) = (next_by(), buffer.len() + STEP_BYTES);
         }
+    }
+    if let Some(linger) = head.extensions.get::<LingerFlag>() {
+        linger.set(false);
     }
     Ok(buffer.freeze())
 }

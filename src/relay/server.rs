@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Version};
@@ -19,7 +19,7 @@ use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
 use crate::server::{
-    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, Heads, Observed, ResetFlag, ServerTls,
+    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, Heads, LingerFlag, Observed, ResetFlag, ServerTls,
 };
 
 /// The head of a request must come within this time, counted from its first byte, and before it a TLS handshake.
@@ -95,8 +95,8 @@ async fn serve_connection(
         tracing::debug!(%error, "no TCP_NODELAY");
     }
     // What a client that does not read does not take would else be held for it for ever.
-    let reset = ResetFlag::default();
-    let mut stream = TimeoutStream::new(ClientSocket::new(stream, reset.clone()));
+    let (reset, linger) = (ResetFlag::default(), LingerFlag::default());
+    let mut stream = TimeoutStream::new(ClientSocket::new(stream, reset.clone(), linger.clone()));
     stream.set_write_timeout(Some(relay.room.patience));
     let watch = LengthLineCounter::default();
     let handshake = server::handshake(tls.as_ref(), stream, &slot, HEAD_TIMEOUT);
@@ -113,6 +113,8 @@ async fn serve_connection(
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());
         request.extensions_mut().insert(watch.lines());
+        linger.set(!request.body().is_end_stream());
+        request.extensions_mut().insert(linger.clone());
         let guard = heads.begin();
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {

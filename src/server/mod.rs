@@ -12,5 +12,5 @@ pub use answering::{AnsweringGuard, GuardedBody, Heads};
 pub use connection_slots::{ConnectionSlot, ConnectionSlots, Wait};
 pub use head_timeout::HeadTimeout;
 pub use observed::{Observed, StreamObserver};
-pub use socket::{ClientSocket, ResetFlag};
+pub use socket::{ClientSocket, LingerFlag, ResetFlag};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};

@@ -123,6 +123,59 @@ async fn the_largest_body_is_a_setting() {
     assert_eq!(a.calls(), 1);
 }
 
+#[tokio::test]
+async fn a_client_that_writes_its_whole_request_before_it_reads_gets_the_refusal() {
+    let a = Scripted::start(vec![Move::Hold]).await;
+    let text = pools(&[super::target("a", &a.url())]).replace("\"25s\"", "\"250s\"").replace("\"20s\"", "\"200s\"");
+    let harness = Harness::with(&text, |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
+    let length = |bytes: usize| format!("Content-Length: {bytes}\r\n\r\n").into_bytes();
+    let whole = |bytes: usize| [length(bytes), vec![b'x'; bytes]].concat();
+    let part = [format!("{:x}\r\n", 1 << 20).into_bytes(), vec![b'x'; 1 << 20], b"\r\n".to_vec()].concat();
+    let chunked = [b"Transfer-Encoding: chunked\r\n\r\n".to_vec(), part.repeat(51), b"0\r\n\r\n".to_vec()].concat();
+    for (line, rest, expected) in [
+        ("POST /other/", whole(5 << 20), "no_such_pool"),
+        ("POST /llm/../other", whole(5 << 20), "bad_path"),
+        ("TRACE /llm/x", whole(5 << 20), "method_not_allowed"),
+        ("POST /llm/chat/completions", whole(51 << 20), "request_too_large"),
+        ("POST /llm/chat/completions", chunked, "request_too_large"),
+        ("POST /llm/chat/completions", whole(5 << 20), "broker_busy"),
+    ] {
+        // The only place is taken.
+        let _call = match expected {
+            "broker_busy" => Some(Open::post(harness.relay, CHAT, HI).await),
+            _ => None,
+        };
+        a.called(usize::from(expected == "broker_busy")).await;
+        let request = [format!("{line} HTTP/1.1\r\nHost: h\r\n").as_bytes(), &rest].concat();
+        let answer = Open::raw(harness.relay, &request).await.closed().await;
+        assert!(answer.starts_with("HTTP/1.1 ") && answer.contains(expected), "{line}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_write_on_after_a_refusal_keep_no_others_out() {
+    let a = Scripted::start(good()).await;
+    // Twice as many connections.
+    let harness =
+        Harness::with(&pools(&[super::target("a", &a.url())]), |setup| setup.set("BROKER_RELAY_CALLS", "1")).await;
+    let head = format!("POST /other/ HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", 5 << 20);
+    let mut writing = Vec::new();
+    for _ in 0..2 {
+        let mut refused = Open::raw(harness.relay, head.as_bytes()).await;
+        refused.until("no_such_pool").await;
+        writing.push(tokio::spawn(async move {
+            let mut pace = tokio::time::interval(Duration::from_millis(50));
+            while refused.tries(b"x").await {
+                pace.tick().await;
+            }
+        }));
+    }
+    let began = std::time::Instant::now();
+    assert_eq!(harness.call().await.status, 200);
+    assert!(began.elapsed() < Duration::from_secs(10), "they would be there for 20 s: {:?}", began.elapsed());
+    writing.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
 /// A relay with one place, whose patience is a second.
 async fn impatient(a: &Scripted) -> Harness {
     let text = pools(&[super::target("a", &a.url())]);

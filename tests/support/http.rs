@@ -90,6 +90,11 @@ impl Open {
         self.stream.write_all(bytes).await.unwrap();
     }
 
+    /// Whether further bytes can be sent.
+    pub(crate) async fn tries(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// Reads what comes next.
     pub(crate) async fn more(&mut self) {
         let read = self.stream.read_buf(&mut self.seen).await.unwrap();

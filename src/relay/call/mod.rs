@@ -141,7 +141,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
     let within = relay.rules().limits_of(&ingress).timeout;
-    let body = match admission::read(relay, body, within).await {
+    let body = match admission::read(relay, (head, body), within).await {
         Ok(body) => body,
         Err(own) => return own.response(head),
     };
