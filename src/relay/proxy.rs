@@ -1,9 +1,9 @@
 //! The forward proxy of the environment, `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: connections to targets are tunnels through
-//! it (CONNECT). The gateway and addresses of this machine are always connected to directly.
+//! it (CONNECT). The gateway, addresses of this machine and link-local ones are always connected to directly.
 
 use std::error::Error;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -86,7 +86,7 @@ impl Proxy {
         let rules = self.0.as_ref()?;
         let host = target.host()?;
         let port = target.port_u16().unwrap_or_else(|| default_port(target));
-        let direct = is_this_machine(host)
+        let direct = is_beside_us(host)
             || host.eq_ignore_ascii_case(&rules.gateway)
             || rules.direct.iter().any(|direct| direct.has(host, port));
         if direct { None } else { rules.matcher.intercept(target) }
@@ -158,13 +158,23 @@ fn default_port(target: &Uri) -> u16 {
     if target.scheme() == Some(&Scheme::HTTP) { 80 } else { 443 }
 }
 
-/// Whether a host of a URL is this machine itself.
-fn is_this_machine(host: &str) -> bool {
+/// Where AWS's agent listens in clusters with IPv6: the counterpart of its link-local 169.254.170.23.
+const AWS_AGENT: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23);
+
+/// Whether a host of a URL is this machine itself, or a link-local address, which no proxy could reach for us: the agents and
+/// metadata services that give out keys listen there, and what is sent to them is secret itself.
+fn is_beside_us(host: &str) -> bool {
     let host = host.trim_end_matches('.');
     let address = without_brackets(host).parse::<IpAddr>().map(|address| address.to_canonical());
     address.map_or_else(
         |_| host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
-        |address| address.is_loopback() || address.is_unspecified(),
+        |address| {
+            let is_link_local = match address {
+                IpAddr::V4(address) => address.is_link_local(),
+                IpAddr::V6(address) => address.is_unicast_link_local() || address == AWS_AGENT,
+            };
+            is_link_local || address.is_loopback() || address.is_unspecified()
+        },
     )
 }
 
@@ -252,6 +262,15 @@ mod tests {
             ("http://0.0.0.0/", None),
             ("http://[::1]:80/", None),
             ("http://[::ffff:127.0.0.1]/", None),
+            ("http://169.254.170.23/v1/credentials", None),
+            ("http://169.254.169.254/", None),
+            ("http://[::ffff:169.254.170.2]/", None),
+            ("http://[fe80::1]/", None),
+            ("http://[febf::1]:8080/", None),
+            ("http://[fd00:ec2::23]/v1/credentials", None),
+            ("http://169.253.0.1/", Some("plain:8080")),
+            ("http://[fec0::1]/", Some("plain:8080")),
+            ("http://[fd00:ec2::24]/", Some("plain:8080")),
         ] {
             assert_eq!(proxy_of(&proxy, target).as_deref(), expected, "{target}");
         }
