@@ -11,8 +11,7 @@ use serde_json::json;
 use super::HttpState;
 use crate::calls::{CallQuery, CallRecord, KeptCall};
 use crate::nats::ConnectionStatus;
-use crate::recent_decisions::{CAPACITY, RecentDecisions, Ring};
-use crate::shared_broker::MAX_COPIED;
+use crate::recent_decisions::CAPACITY;
 use crate::status::{self, ConfigStatus, Status};
 
 /// A response that caches do not store and for which browsers do not guess another media type.
@@ -69,9 +68,9 @@ pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
     let calls: Vec<CallRecord> = calls.iter().map(KeptCall::record).collect();
     let last = json!({
         "replica": replica.replica(),
-        "decisions": all(&sources, |journal| &journal.decisions),
+        "decisions": sources.broker.recent_entries(|recent| &recent.decisions, 0).0,
         "calls": calls,
-        "changes": all(&sources, |journal| &journal.changes),
+        "changes": sources.broker.recent_entries(|recent| &recent.changes, 0).0,
     });
     document(StatusCode::OK, &last)
 }
@@ -82,20 +81,5 @@ pub(super) async fn calls(State(sources): State<HttpState>, RawQuery(query): Raw
     match query.and_then(|query| sources.broker.calls().page(sources.broker.replica(), query)) {
         Ok(page) => document(StatusCode::OK, &page),
         Err(fault) => refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
-    }
-}
-
-/// The whole content of a ring, copied in parts so that the lock is held for short times.
-fn all<T: Clone>(sources: &HttpState, ring: impl Fn(&RecentDecisions) -> &Ring<T>) -> Vec<T> {
-    let (mut all, mut next) = (Vec::with_capacity(CAPACITY), 0);
-    loop {
-        let (first, part) = sources.broker.recent_decisions(|recent| ring(recent).read(next, MAX_COPIED));
-        let ended = part.len() < MAX_COPIED;
-        next = first + part.len() as u64;
-        all.extend(part);
-        // Under load there is always more: entries that are newer than the start of the copy are left for the next reader.
-        if ended || all.len() >= CAPACITY {
-            return all;
-        }
     }
 }

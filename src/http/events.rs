@@ -1,5 +1,5 @@
-//! Server-sent events: decisions, finished calls and changes, four times a second, and at most [`MAX_COPIED`] of each at a
-//! time. A flood of calls is sampled, and the stream reports how many events were skipped.
+//! Server-sent events, four times a second: all changes, and at most [`MAX_COPIED`] decisions and finished calls at a time. A flood
+//! of calls is sampled, and the stream reports how many events were skipped.
 //!
 //! One task reads and formats the events for all listeners; one that cannot keep up is disconnected. Without listeners nothing is
 //! read.
@@ -23,7 +23,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::limits::MAX_STREAMS;
 use super::{HttpState, api};
 use crate::calls::RecentRing;
-use crate::recent_decisions::Ring;
 use crate::shared_broker::{MAX_COPIED, SharedBroker};
 
 /// Interval at which events are read and sent to listeners. Listeners are not woken by the events themselves: that would be a
@@ -114,31 +113,25 @@ impl Cursor {
     /// The new events, formatted.
     fn read(&mut self, broker: &SharedBroker) -> String {
         let mut text = String::new();
-        let (decisions, skipped) = fresh(broker, |recent| &recent.decisions, &mut self.decisions);
-        let (first_call, calls) = broker.calls().recent(|recent| recent.newest(self.calls, MAX_COPIED));
-        let skipped_calls = first_call - self.calls;
-        self.calls = first_call + calls.len() as u64;
-        let (changes, _) = fresh(broker, |recent| &recent.changes, &mut self.changes);
+        let (first, decisions) = broker.recent_decisions(|recent| recent.decisions.newest(self.decisions, MAX_COPIED));
+        let skipped = first - self.decisions;
+        self.decisions = first + decisions.len() as u64;
+        let (first, calls) = broker.calls().recent(|recent| recent.newest(self.calls, MAX_COPIED));
+        let skipped_calls = first - self.calls;
+        self.calls = first + calls.len() as u64;
+        let (changes, next) = broker.recent_entries(|recent| &recent.changes, self.changes);
+        // More came than are kept.
+        let skipped_changes = next - self.changes - changes.len() as u64;
+        self.changes = next;
         decisions.iter().for_each(|one| event(&mut text, "decision", one));
         calls.iter().for_each(|one| event(&mut text, "call", &one.record()));
         changes.iter().for_each(|one| event(&mut text, "change", one));
-        if skipped + skipped_calls > 0 {
-            event(&mut text, "skipped", &json!({"decisions": skipped, "calls": skipped_calls}));
+        if skipped + skipped_calls + skipped_changes > 0 {
+            let skipped = json!({"decisions": skipped, "calls": skipped_calls, "changes": skipped_changes});
+            event(&mut text, "skipped", &skipped);
         }
         text
     }
-}
-
-/// The newest entries of a ring, and how many before them were left out.
-fn fresh<T: Clone>(
-    broker: &SharedBroker,
-    ring: impl Fn(&crate::recent_decisions::RecentDecisions) -> &Ring<T>,
-    seen: &mut u64,
-) -> (Vec<T>, u64) {
-    let (first, entries) = broker.recent_decisions(|recent| ring(recent).newest(*seen, MAX_COPIED));
-    let skipped = first - *seen;
-    *seen = first + entries.len() as u64;
-    (entries, skipped)
 }
 
 fn event(text: &mut String, name: &str, data: &impl Serialize) {
@@ -163,6 +156,13 @@ mod tests {
     use futures_util::{FutureExt, StreamExt};
 
     use super::*;
+    use crate::admin::AdminCommand;
+    use crate::clock::Clock;
+    use crate::fixtures;
+    use crate::recent_decisions::CAPACITY;
+    use balancer::broker::{Command, OperatorCommand};
+    use gecholog_protocol::ReplicaIdentity;
+    use types::mode::OperatingMode;
 
     #[test]
     fn a_listener_that_lags_is_dropped_and_the_others_go_on() {
@@ -176,6 +176,25 @@ mod tests {
         }
         assert!(slow.next().now_or_never().flatten().is_some(), "hello is its own");
         assert_eq!(slow.next().now_or_never(), Some(None), "dropped");
+    }
+
+    #[test]
+    fn every_change_of_an_interval_is_sent_and_those_that_are_gone_are_counted() {
+        let signature = ReplicaIdentity::new("abcdefgh", String::new(), OperatingMode::Balance);
+        let broker = SharedBroker::new(fixtures::broker("/in/", &["/a/", "/b/"]), signature, Clock::start(), |_| ());
+        let mut cursor = Cursor::now(&broker);
+        for (changes, kept) in [(1, 1), (3 * MAX_COPIED, 3 * MAX_COPIED), (CAPACITY + 7, CAPACITY)] {
+            for number in 0..changes {
+                let command = if number % 2 == 0 { Command::Drain } else { Command::Resume }(fixtures::path("/a/"));
+                let (by, reason) = ("test".to_owned(), number.to_string());
+                broker.execute(&AdminCommand::Broker(OperatorCommand { command, until: None, by, reason }));
+            }
+            let text = cursor.read(&broker);
+            let skipped = format!("\"changes\":{}}}", changes - kept);
+            assert_eq!(text.matches("event: change\n").count(), kept, "{changes}");
+            assert_eq!(text.contains("event: skipped\n") && text.contains(&skipped), changes > kept, "{changes}");
+            assert_eq!(cursor.read(&broker), "", "all of them once");
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::admin::Nonces;
 use crate::calls::Calls;
 use crate::clock::Clock;
 use crate::prices::LivePrices;
-use crate::recent_decisions::RecentDecisions;
+use crate::recent_decisions::{CAPACITY, RecentDecisions, Ring};
 use crate::telemetry::Counts;
 use balancer::broker::{Applied, Broker, BrokerInput, BrokerSettings, ClientTree, Route, Snapshot};
 use gecholog_protocol::ReplicaIdentity;
@@ -160,6 +160,21 @@ impl SharedBroker {
     /// Reads recent decisions and changes; `read` runs under a lock of theirs and copies at most [`MAX_COPIED`] entries.
     pub fn recent_decisions<T>(&self, read: impl FnOnce(&RecentDecisions) -> T) -> T {
         read(&self.recent())
+    }
+
+    /// The recent entries of one kind from number `from` on, and the number of the next. Copied in parts, so that the lock is held
+    /// for short times, and at most as many as are kept: under load there are always more, which are left for the next reader.
+    pub fn recent_entries<T: Clone>(&self, ring: impl Fn(&RecentDecisions) -> &Ring<T>, from: u64) -> (Vec<T>, u64) {
+        let (mut entries, mut next) = (Vec::new(), from);
+        loop {
+            let (first, part) = self.recent_decisions(|recent| ring(recent).read(next, MAX_COPIED));
+            let ended = part.len() < MAX_COPIED;
+            next = first + part.len() as u64;
+            entries.extend(part);
+            if ended || entries.len() >= CAPACITY {
+                return (entries, next);
+            }
+        }
     }
 
     /// The ingress of the pool that serves a path: the path itself or one above it. A copy of the caller's own.

@@ -112,7 +112,9 @@ function listen() {
   on("decision", (one) => (paused ? keep(() => decided(one)) : decided(one)));
   on("call", (one) => (paused ? keep(() => called(one)) : called(one)));
   on("change", changed);
-  on("skipped", ({ decisions, calls }) => {
+  on("skipped", ({ decisions, calls, changes: missing }) => {
+    if (missing) meet();
+    if (!decisions && !calls) return;
     skipped += decisions + calls;
     $("sampled").hidden = false;
     $("sampled").textContent = `More happens than can be shown: ${skipped} decisions and calls were left out of this list.`;
