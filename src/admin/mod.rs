@@ -131,7 +131,8 @@ pub struct AdminResult {
     pub done: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Ingresses without an available target: the gateway serves their calls by the ingress router's own endpoint.
+    /// Ingresses without an available target: the gateway serves its calls by the ingress router's own endpoint; those of the
+    /// relay wait, or get 503.
     #[serde(default, rename = "left_without", skip_serializing_if = "Vec::is_empty")]
     pub pools_left_empty: Vec<RouterPath>,
     /// Calls in flight from this replica to the router; `None` if unknown.

@@ -45,6 +45,10 @@ pub struct Status {
 impl Status {
     pub fn from_broker(broker: &SharedBroker, connections: Vec<Connection>) -> Self {
         let signature = broker.signature();
+        let mut snapshot = broker.snapshot();
+        // Without a bus there is no gateway that asks.
+        let has_bus = !connections.is_empty();
+        snapshot.pools.iter_mut().for_each(|pool| pool.relayed |= !has_bus);
         Self {
             replica: signature.replica().to_owned(),
             version: env!("CARGO_PKG_VERSION"),
@@ -52,7 +56,32 @@ impl Status {
             config: signature.config().to_owned(),
             started: broker.started(),
             connections,
-            broker: broker.snapshot(),
+            broker: snapshot,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::fixtures;
+    use balancer::broker::Broker;
+    use gecholog_protocol::ReplicaIdentity;
+    use types::mode::OperatingMode;
+
+    #[test]
+    fn pools_that_only_the_relay_serves_are_marked() {
+        let connection = Connection { name: "decisions", trouble: None, connects: 1, dropped: 0 };
+        for (relayed, connections, expected) in
+            [(false, vec![connection.clone()], false), (true, vec![connection], true), (false, Vec::new(), true)]
+        {
+            let mut settings = fixtures::settings("/in/", &["/a/"]);
+            settings.relayed = relayed.then(|| fixtures::path("/in/")).into_iter().collect();
+            let signature = ReplicaIdentity::new("abcdefgh", String::new(), OperatingMode::Balance);
+            let broker = SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ());
+            let status = Status::from_broker(&broker, connections);
+            assert_eq!(status.broker.pools[0].relayed, expected, "{relayed}, {:?}", status.connections);
         }
     }
 }

@@ -42,7 +42,8 @@ async fn s2_the_relay_serves_is_ready_learns_and_reloads_without_a_bus() {
     let ready = broker.get("/readyz").await;
     assert_eq!((ready.status, ready.text().as_str()), (200, "ready\n"));
     broker.until(&["router disabled", "/llm/a/"]).await;
-    assert_eq!(status(&broker).await["connections"], serde_json::json!([]));
+    let document = status(&broker).await;
+    assert_eq!((&document["connections"], &document["pools"][0]["relayed"]), (&serde_json::json!([]), &true.into()));
     // An entry of the log teaches the tokens of an answer, and there is no bus that would bring it back.
     super::super::support::soon("tokens", async {
         while !broker.get("/metrics").await.text().contains(r#"completion_tokens_total{router="/llm/b/"} 3"#) {

@@ -158,7 +158,7 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
     for ingress in &first.pools_left_empty {
         let _ = writeln!(
             text,
-            "all other targets of {ingress} are down or drained: its calls go to the ingress router's own endpoint now"
+            "all other targets of {ingress} are down or drained: the gateway's calls go to the ingress router's own endpoint now; the relay's wait for a target, or get 503"
         );
     }
     for (done, refusal) in bad.iter().zip(&refusals) {

@@ -111,6 +111,9 @@ fn routers(documents: &[Value]) -> Vec<(String, Vec<&Value>)> {
 fn pool_status(text: &mut String, pool: &Value, documents: &[Value]) {
     let ingress = clean(pool["ingress"].as_str().unwrap_or("?"));
     let state = match (pool["serves"].as_bool(), pool["last_resort"].as_bool()) {
+        (Some(false), _) if pool["relayed"] == true => {
+            "  all targets are down or drained: calls wait for one, or get 503"
+        }
         (Some(false), _) => "  all targets are down or drained: the gateway uses this ingress's own endpoint",
         (_, Some(true)) => "  nothing serves but what is on probation",
         _ => "",
@@ -279,6 +282,21 @@ mod tests {
             " <=5 ",
         ] {
             assert!(text.contains(words), "{words:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_becomes_of_calls_without_a_target_depends_on_who_serves_them() {
+        for (relayed, words) in [
+            (json!(true), "calls wait for one, or get 503"),
+            (json!(false), "the gateway uses this ingress's own endpoint"),
+            // Replicas before 0.1 do not say it.
+            (Value::Null, "the gateway uses this ingress's own endpoint"),
+        ] {
+            let mut document = document("one", "disabled", 1);
+            (document["pools"][0]["serves"], document["pools"][0]["relayed"]) = (json!(false), relayed);
+            let text = render(&[document]);
+            assert!(text.contains(&format!("/in/  all targets are down or drained: {words}\n")), "{text}");
         }
     }
 

@@ -136,9 +136,11 @@ function show() {
   const reasons = status.connections.map((one) => one.trouble).filter(Boolean);
   $("link").textContent = reasons.length ? "no bus" : "live";
   $("link").className = reasons.length ? "tag bad" : "tag good";
-  const without = status.pools.filter((pool) => !pool.serves).map((pool) => pool.ingress);
-  const lost = without.length ? [`All targets of ${without.join(", ")} are down or drained: the gateway uses its own endpoint.`] : [];
-  trouble([...reasons, ...lost].join(" · "));
+  const lost = (relayed, result) => {
+    const without = status.pools.filter((pool) => !pool.serves && pool.relayed === relayed).map((pool) => pool.ingress);
+    return without.length ? [`All targets of ${without.join(", ")} are down or drained: ${result}.`] : [];
+  };
+  trouble([...reasons, ...lost(false, "the gateway uses its own endpoint"), ...lost(true, "calls wait for one, or get 503")].join(" · "));
   $("pools").replaceChildren(...status.pools.map(showPool));
   showRouters();
   showStrips();

@@ -38,6 +38,8 @@ pub struct Snapshot {
 pub struct PoolStatus {
     /// The router that clients call.
     pub ingress: RouterPath,
+    /// Only the relay serves it: without a target its calls wait, or are answered 503, and no gateway has another endpoint.
+    pub relayed: bool,
     /// Whether a target is available.
     pub serves: bool,
     /// Only routers that are being probed are available.
@@ -219,7 +221,8 @@ impl Snapshot {
         let pools = basis.settings.pools.iter().zip(passes).zip(decisions);
         let derived = pools.map(|((pool, passes), decisions)| {
             let weights = basis.weights.iter().filter(|weight| weight.pool == pool.ingress).cloned().collect();
-            PoolStatus::new(pool, weights, &by_path, (passes, decisions))
+            let relayed = basis.settings.relayed.contains(&pool.ingress);
+            PoolStatus::new((pool, relayed), weights, &by_path, (passes, decisions))
         });
         let pools = derived.collect();
         Self { at, not_ours: basis.not_ours, pools, routers }
@@ -228,7 +231,7 @@ impl Snapshot {
 
 impl PoolStatus {
     fn new(
-        pool: &PoolSettings,
+        (pool, relayed): (&PoolSettings, bool),
         weights: Vec<Weight>,
         routers: &FxHashMap<&RouterPath, &RouterStatus>,
         (passes, decisions): (PassCounts, Vec<(RouterPath, SelectionReason, u64)>),
@@ -247,6 +250,7 @@ impl PoolStatus {
         let on_probation = |id| status(id).and_then(|status| status.readiness).is_some_and(|ready| ready.probing);
         Self {
             ingress: pool.ingress.clone(),
+            relayed,
             serves: serves || last_resort,
             last_resort,
             tree: tree.show(tier, |id| leaves.get(id).map(|(path, _)| path.clone()), on_probation),
