@@ -155,6 +155,21 @@ def check(page, complaints):
     page.locator("#by-status").fill("")
     expect(page.locator("#filter-fault")).to_be_hidden()
 
+    # Paused, changes are shown also where the stream was interrupted meanwhile.
+    assert not odd(complaints), complaints
+    complaints.clear()
+    listed = page.locator("#changes li").count()
+    page.locator("#pause").click()
+    page.route("**/api/v1/events", lambda route: route.abort())
+    page.evaluate("events.close()")
+    want("fail")
+    expect(card(page, DUD)).to_contain_text("disabled")
+    page.unroute("**/api/v1/events")
+    expect(page.locator("#changes li")).not_to_have_count(listed)
+    page.locator("#pause").click()
+    assert not odd(complaints, "net::ERR_FAILED"), complaints
+    complaints.clear()
+
     # The broker goes and comes back, as another replica.
     before = page.locator("#replica").inner_text()
     assert not odd(complaints), complaints

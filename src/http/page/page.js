@@ -66,11 +66,11 @@ function begin(fresh) {
   listen();
 }
 
-/** Reads what happened before the stream began, or while it was interrupted. */
+/** Reads what happened before the stream began, or while it was interrupted. Only decisions and calls wait while the page is paused. */
 async function catchUp() {
   const recent = await ask("/api/v1/decisions");
-  recent.decisions.slice(-MAX_ROWS).forEach(decided);
-  recent.calls.slice(-MAX_ROWS).forEach(called);
+  recent.decisions.slice(-MAX_ROWS).forEach((one) => later(decided, one));
+  recent.calls.slice(-MAX_ROWS).forEach((one) => later(called, one));
   // All kept changes at once, and then those that came over the stream meanwhile.
   const kept = new Set(recent.changes.map((one) => JSON.stringify(one)));
   const last = recent.changes.length ? +new Date(recent.changes[recent.changes.length - 1].at) : 0;
@@ -108,9 +108,9 @@ function listen() {
   const on = (name, take) => events.addEventListener(name, (event) => take(JSON.parse(event.data)));
   // Fails only if the broker is gone again; then there will be another hello.
   const meet = () => catchUp().catch(() => {});
-  on("hello", () => (paused ? keep(meet) : meet()));
-  on("decision", (one) => (paused ? keep(() => decided(one)) : decided(one)));
-  on("call", (one) => (paused ? keep(() => called(one)) : called(one)));
+  on("hello", meet);
+  on("decision", (one) => later(decided, one));
+  on("call", (one) => later(called, one));
   on("change", changed);
   on("skipped", ({ decisions, calls, changes: missing }) => {
     if (missing) meet();
@@ -121,8 +121,10 @@ function listen() {
   });
 }
 
-function keep(later) {
-  waiting.push(later);
+/** Shows a decision or a call now, or when the page is no longer paused. */
+function later(show, one) {
+  if (!paused) return show(one);
+  waiting.push(() => show(one));
   if (waiting.length > 2 * MAX_ROWS) waiting.shift();
 }
 
@@ -443,7 +445,7 @@ $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));
   $("pause").textContent = paused ? "Go on" : "Pause";
-  if (!paused) waiting.splice(0).forEach((later) => later());
+  if (!paused) waiting.splice(0).forEach((shown) => shown());
 });
 ["by-router", "by-status", "by-session"].forEach((id) => $(id).addEventListener("input", filterAll));
 ["operator", "filters"].forEach((id) => $(id).addEventListener("submit", (event) => event.preventDefault()));
