@@ -436,6 +436,17 @@ async fn the_file_has_every_call_is_private_and_is_read_by_why() {
 }
 
 #[tokio::test]
+async fn a_file_of_calls_that_cannot_be_used_is_a_wrong_argument() {
+    let folder = Folder::new("why");
+    let absent = folder.0.join("absent");
+    for (file, words) in [(absent.as_path(), "does not exist"), (folder.0.as_path(), "cannot read")] {
+        let ended = why(Setup::bare(), &["t-0", "--calls", file.to_str().unwrap()]).await;
+        assert_eq!((ended.code, ended.out.as_str()), (Some(2), ""), "{ended:?}");
+        assert!(ended.err.contains(words) && ended.err.contains(file.to_str().unwrap()), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_symbolic_link_is_refused_at_the_start() {
     let folder = Folder::new("link");
     let (path, behind) = (folder.0.join("calls.jsonl"), folder.0.join("behind"));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::super::health;
+use super::super::{BadArgument, health};
 use super::{clean, connect, run};
 use crate::calls::{CallQuery, CallRecord, CallsPage, VERSION, file, story};
 use crate::config::Operator;
@@ -74,16 +74,17 @@ impl WhyArgs {
         let mut found = Vec::new();
         let files = file::files(path);
         if files.is_empty() {
-            bail!("{} does not exist", path.display());
+            bail!(BadArgument(format!("--calls: {} does not exist", path.display())));
         }
         for path in &files {
-            let opened = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let unreadable = |error| BadArgument(format!("--calls: cannot read {}: {error}", path.display()));
+            let opened = File::open(path).map_err(unreadable)?;
             let mut reader = BufReader::new(opened);
             let mut line = Vec::new();
             loop {
                 line.clear();
                 let read = (&mut reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut line);
-                if read.with_context(|| format!("cannot read {}", path.display()))? == 0 {
+                if read.map_err(unreadable)? == 0 {
                     break;
                 }
                 // A full disk may have left an incomplete line.
