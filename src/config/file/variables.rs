@@ -12,6 +12,8 @@ use crate::system::files::{self, Unreadable};
 
 /// The prefix of a name in `${}` that is the path of a file.
 const FILE: &str = "file:";
+/// What the names of AWS's variables begin with.
+const AWS_PREFIX: &str = "AWS_";
 /// The largest file of a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 /// The most files of secrets that one pools file may name.
@@ -108,11 +110,14 @@ impl Variables {
         }
     }
 
-    /// A notice for each variable that a pools file uses and whose line break was dropped.
+    /// A notice for each variable that a pools file uses and whose line break was dropped: those that it names, and AWS's own,
+    /// which targets at Bedrock read without naming them.
     pub(in crate::config) fn notices(&self, text: &[u8]) -> Vec<Fault> {
         let text = String::from_utf8_lossy(text);
-        let used = self.environment.trimmed.iter().filter(|name| text.contains(&format!("${{{name}}}")));
-        used.map(|name| line_end_notice(name)).collect()
+        let has_bedrock = text.contains("\"bedrock\"");
+        let is_used =
+            |name: &str| text.contains(&format!("${{{name}}}")) || has_bedrock && name.starts_with(AWS_PREFIX);
+        self.environment.trimmed.iter().filter(|name| is_used(name)).map(|name| line_end_notice(name)).collect()
     }
 }
 
@@ -163,6 +168,16 @@ mod tests {
         let notices = known.notices(b"Bearer ${A}, ${B}, ${C}");
         let places: Vec<_> = notices.iter().map(|notice| notice.place.as_str()).collect();
         assert_eq!(places, ["A", "B"], "D is not used");
+        let aws = ["AWS_BEARER_TOKEN_BEDROCK", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let known = variables(&[(aws[0], "sk-a\n"), (aws[1], "sk-b\n"), (aws[2], "sk-c\r\n"), ("OTHER", "sk-d\n")]);
+        for (file, expected) in [
+            (r#"{"provider": "bedrock", "region": "eu-central-1"}"#, &aws[..]),
+            (r#"{"provider": "openai", "api_key": "${OTHER}"}"#, &["OTHER"]),
+        ] {
+            let notices = known.notices(file.as_bytes());
+            let places: Vec<_> = notices.iter().map(|notice| notice.place.as_str()).collect();
+            assert_eq!(places, expected, "{file}");
+        }
         assert!(!format!("{notices:?}{known:?}").contains("sk-"));
     }
 
