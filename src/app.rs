@@ -195,7 +195,6 @@ async fn serve(
 /// The relay, on threads of its own: its traffic must not delay decisions.
 struct RelayTask {
     relay: Arc<Relay>,
-    stop: watch::Sender<bool>,
     ended: oneshot::Receiver<()>,
     _runtime: Background,
 }
@@ -236,20 +235,19 @@ impl RelayTask {
         let listener = listener.with_context(|| format!("cannot listen on the address of BROKER_RELAY, {address}"))?;
         tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, tls = tls.is_some(), "relay listens");
         settings.proxy.log();
-        let (stop, stopped) = watch::channel(false);
         let (over, ended) = oneshot::channel();
         let serving = Arc::clone(&relay);
         runtime.spawn(async move {
-            relay::serve(serving, listener, tls, stopped).await;
+            relay::serve(serving, listener, tls).await;
             // The receiver is gone only when the process ends.
             let _ = over.send(());
         });
-        Ok(Some(Self { relay, stop, ended, _runtime: Background(Some(runtime)) }))
+        Ok(Some(Self { relay, ended, _runtime: Background(Some(runtime)) }))
     }
 
-    /// Stops accepting, and waits until all calls are answered or the grace period is over.
+    /// Stops it, and waits until all calls are answered or the grace period is over.
     async fn end(self) {
-        let _ = self.stop.send(true);
+        self.relay.stop();
         let _ = self.ended.await;
     }
 }

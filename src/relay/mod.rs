@@ -57,7 +57,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 pub use affinity::Affinity;
 pub use client::ClientError;
@@ -233,6 +233,8 @@ pub struct Relay {
     entries: Arc<Entries>,
     affinity: Affinity,
     usage_refusals: UsageRefusals,
+    /// Nothing new is taken, and no call waits any more.
+    stopping: watch::Sender<bool>,
 }
 
 /// The rules in force, and those before: between two looks of a call they can change, and a target that it was just sent to
@@ -283,9 +285,21 @@ impl Relay {
             bodies: BodyMemory::new(room.bodies),
             affinity: Affinity::default(),
             usage_refusals: UsageRefusals::default(),
+            stopping: watch::Sender::default(),
         };
         metrics::begin(&relay);
         Ok(relay)
+    }
+
+    /// Accepts no more connections. Calls in progress may still take their grace, but wait for no target any more.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Waits until it is stopped.
+    async fn stopped(&self) {
+        // Its sender is here.
+        let _ = self.stopping.subscribe().wait_for(|stopped| *stopped).await;
     }
 
     /// Puts other rules in force. Calls in progress keep their limits.

@@ -30,8 +30,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(650);
 /// Accepting fails when descriptors run out, which no event announces the end of.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// Serves until `stop` says so, then lets the calls in progress finish within the grace, and cuts the rest.
-pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>, mut stop: watch::Receiver<bool>) {
+/// Serves until the relay is stopped, then lets the calls in progress finish within the grace, and cuts the rest.
+pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>) {
+    let mut stop = relay.stopping.subscribe();
     let slots = ConnectionSlots::new(relay.room.connections);
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();

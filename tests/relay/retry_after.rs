@@ -137,17 +137,54 @@ async fn is_served(call: tokio::task::JoinHandle<Answer>, since: Instant, by: &s
     assert!(since.elapsed() < Duration::from_secs(15), "before the forty seconds are over: {:?}", since.elapsed());
 }
 
-#[tokio::test]
-async fn s1_7_a_call_that_waits_is_sent_as_soon_as_a_target_is_back() {
-    let a = Scripted::start(good()).await;
-    a.once(busy(429, 40));
-    let text = pool(&format!(r#"{FALLBACK} "when_all_disabled": "pass","#), "", &[target("a", &a.url())]);
-    let harness = before(&text.replace(r#""backoff""#, r#""attempts": 1, "backoff""#)).await;
+/// A call that waits for its only target, which another call has asked.
+async fn held_unsent(harness: &Harness) -> (tokio::task::JoinHandle<Answer>, Instant) {
     assert_eq!(harness.call().await.status, 429);
     let (relay, since) = (harness.relay, Instant::now());
     let call = tokio::spawn(async move { http::send(relay, "POST", CHAT, &[], HI.as_bytes()).await.unwrap() });
     let waits = async { while Scrape::of(&harness.broker).await.series(IN_PROGRESS, &[]) != Some(1.0) {} };
     soon("the call that waits", waits).await;
+    (call, since)
+}
+
+/// One target, which asks for forty seconds; calls wait for it unsent.
+async fn before_one(a: &Scripted) -> Harness {
+    a.once(busy(429, 40));
+    let text = pool(&format!(r#"{FALLBACK} "when_all_disabled": "pass","#), "", &[target("a", &a.url())]);
+    before(&text.replace(r#""backoff""#, r#""attempts": 1, "backoff""#)).await
+}
+
+#[tokio::test]
+async fn calls_that_wait_end_with_what_is_known_when_the_broker_stops() {
+    for is_sent in [true, false] {
+        let a = Scripted::start(good()).await;
+        let (mut harness, (call, _)) = if is_sent {
+            a.once(busy(429, 40));
+            let harness = before(&pool(FALLBACK, "", &[target("a", &a.url())])).await;
+            let held = held(&harness, &a).await;
+            (harness, held)
+        } else {
+            let harness = before_one(&a).await;
+            let held = held_unsent(&harness).await;
+            (harness, held)
+        };
+        let stopped = Instant::now();
+        harness.broker.signal("TERM");
+        let answer = soon("the call that waits", call).await.unwrap();
+        assert_eq!((answer.status, a.calls()), (429, 1), "{is_sent}: {}", answer.text());
+        assert!((20..=40).contains(&wait(&answer).unwrap()), "{is_sent}: {:?}", wait(&answer));
+        let text = answer.text();
+        assert_eq!(text.contains("all_targets_rate_limited"), !is_sent, "{text}");
+        assert!(harness.broker.exit().await.success());
+        assert!(stopped.elapsed() < Duration::from_secs(15), "the grace is 25 s: {:?}", stopped.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn s1_7_a_call_that_waits_is_sent_as_soon_as_a_target_is_back() {
+    let a = Scripted::start(good()).await;
+    let harness = before_one(&a).await;
+    let (call, since) = held_unsent(&harness).await;
     // An operator knows better.
     let bearer = format!("Bearer {OPERATORS}");
     let path = "/api/v1/routers/%2Fllm%2Fa%2F/enable";

@@ -197,13 +197,17 @@ impl Call<'_> {
                 continue;
             }
             match step {
-                NextStep::Pause(pause) => tokio::time::sleep(pause).await,
+                NextStep::Pause(pause) => self.wait(tokio::time::sleep(pause)).await,
                 NextStep::AwaitTarget { at_most, spread, seen } => {
-                    tokio::select! {
-                        () = tokio::time::sleep(at_most) => {}
-                        () = self.relay.broker.target_back(self.ingress, seen) => {}
-                    }
-                    tokio::time::sleep(spread).await;
+                    let (relay, ingress) = (self.relay, self.ingress);
+                    let back = async {
+                        tokio::select! {
+                            () = tokio::time::sleep(at_most) => {}
+                            () = relay.broker.target_back(ingress, seen) => {}
+                        }
+                        tokio::time::sleep(spread).await;
+                    };
+                    self.wait(back).await;
                 }
                 NextStep::Stop(stop) => return self.give_up(stop),
                 NextStep::Send(dispatch) => {
@@ -217,6 +221,15 @@ impl Call<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Waits. Where the process stops, the call ends with what is known: a wait can be longer than the grace, which would cut it
+    /// without an answer.
+    async fn wait(&mut self, pause: impl Future<Output = ()>) {
+        tokio::select! {
+            () = pause => {}
+            () = self.relay.stopped() => self.plan.end(self.relay.broker.now()),
         }
     }
 

@@ -134,6 +134,11 @@ impl RetryPlan {
         self.deadline
     }
 
+    /// The call's time is over now.
+    pub const fn end(&mut self, now: BrokerTime) {
+        self.deadline = now;
+    }
+
     /// A target asked not to be called for `wait`; `None` clears that.
     pub fn note_retry_after(&mut self, router: RouterId, wait: Option<Duration>, now: BrokerTime) {
         self.hints.retain(|(other, _)| *other != router);
