@@ -152,6 +152,11 @@ impl DirectUpstream {
         headers
     }
 
+    /// Takes out of an answer what is not for the client.
+    pub(super) fn strip_answer(&self, headers: &mut HeaderMap) {
+        headers::strip_origin(headers, self.forwards);
+    }
+
     /// Sets the headers of the settings.
     pub(super) fn set_own_headers(&self, headers: &mut HeaderMap) {
         for name in self.headers.keys() {

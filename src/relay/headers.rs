@@ -98,6 +98,25 @@ pub(super) fn is_of_way_here(name: &HeaderName, forwards: bool) -> bool {
     }
 }
 
+/// What an answer tells a browser about the origin that it thinks it asked: that of a target, where the relay's is meant.
+const OF_ORIGIN: [HeaderName; 6] = [
+    header::ALT_SVC,
+    header::STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+];
+
+/// Takes out of an answer of a target with an address what is about that address; `forwards`: but for cookies, which then are the
+/// client's own there.
+pub(super) fn strip_origin(headers: &mut HeaderMap, forwards: bool) {
+    let cookies = Some(&header::SET_COOKIE).filter(|_| !forwards);
+    for name in OF_ORIGIN.iter().chain(cookies) {
+        headers.remove(name);
+    }
+}
+
 /// The headers of a request without those of this hop. Host and length are said anew.
 pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut onward = headers.clone();
@@ -177,6 +196,32 @@ mod tests {
             assert_eq!(kept, [true, false], "{name}");
         }
         assert!(is_of_way_here(&"cf-access-jwt-assertion".parse().unwrap(), true));
+    }
+
+    #[test]
+    fn what_speaks_of_a_targets_own_origin() {
+        for forwards in [false, true] {
+            let mut headers = HeaderMap::new();
+            for name in [
+                "alt-svc",
+                "strict-transport-security",
+                "nel",
+                "report-to",
+                "reporting-endpoints",
+                "clear-site-data",
+                "set-cookie",
+                "content-type",
+                "x-request-id",
+            ] {
+                headers.append(name, HeaderValue::from_static("1"));
+                headers.append(name, HeaderValue::from_static("2"));
+            }
+            strip_origin(&mut headers, forwards);
+            let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            let expected = ["content-type", "set-cookie", "x-request-id"];
+            assert!(names.iter().eq(expected.iter().filter(|name| forwards || **name != "set-cookie")), "{names:?}");
+        }
     }
 
     #[test]

@@ -228,6 +228,31 @@ async fn what_a_target_says_in_the_relays_name_and_what_connection_names_stays_h
 }
 
 #[tokio::test]
+async fn what_a_target_says_of_its_own_origin_stays_here() {
+    let headers = [
+        ("Alt-Svc", "h3=\":443\""),
+        ("Strict-Transport-Security", "max-age=31536000; includeSubDomains; preload"),
+        ("NEL", "{}"),
+        ("Report-To", "{}"),
+        ("Clear-Site-Data", "\"*\""),
+        ("Set-Cookie", "__cf_bm=1"),
+        ("X-Request-Id", "req-1"),
+    ];
+    for (status, forwards) in [(200, false), (400, false), (200, true)] {
+        let a = Scripted::start(answer(status, &headers, HELLO)).await;
+        let keys = format!(r#""forward_credentials": {forwards}"#);
+        let target = format!(r#"{{"name": "a", "url": "{}", {keys}}}"#, a.url());
+        let harness = Harness::of(&pools(&[target])).await;
+        let told = harness.call().await;
+        assert_eq!((told.status, told.header("x-request-id")), (status, Some("req-1")), "{}", told.head);
+        assert_eq!(told.header("set-cookie").is_some(), forwards, "{}", told.head);
+        for (name, _) in &headers[..5] {
+            assert_eq!(told.header(&name.to_ascii_lowercase()), None, "{}", told.head);
+        }
+    }
+}
+
+#[tokio::test]
 async fn only_methods_of_the_list_are_passed_on() {
     let a = Scripted::start(answer(501, &[], "{}")).await;
     let b = Scripted::start(answer(501, &[], "{}")).await;

@@ -333,6 +333,9 @@ impl Call<'_> {
         let times = (self.rules.times_of(self.ingress, router).idle, answer.first_event_by);
         let UpstreamAnswer { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
         headers::strip(&mut head.headers);
+        if let Some(direct) = self.relay.direct(router) {
+            direct.strip_answer(&mut head.headers);
+        }
         if self.head.method != Method::HEAD {
             // The length that goes out is that of the body as it was read.
             head.headers.remove(CONTENT_LENGTH);
