@@ -112,7 +112,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     ended
 }
 
-/// Logs the start, and whether the relay's limits are lower than in the settings.
+/// Logs the start, whether the relay's limits are lower than in the settings, and through which proxy it calls.
 fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLimits, descriptors: u64) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -129,6 +129,7 @@ fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLim
             "the relay takes fewer connections and calls, because the process may have few open files: raise its hard limit"
         );
     }
+    config.relay.proxy.log();
 }
 
 /// Applies the settings of prices and of finished calls.
@@ -234,7 +235,6 @@ impl RelayTask {
         let listener = runtime.block_on(TcpListener::bind(address));
         let listener = listener.with_context(|| format!("cannot listen on the address of BROKER_RELAY, {address}"))?;
         tracing::info!(address = %listener.local_addr()?, gateway = %settings.gateway, tls = tls.is_some(), "relay listens");
-        settings.proxy.log();
         let (over, ended) = oneshot::channel();
         let serving = Arc::clone(&relay);
         runtime.spawn(async move {

@@ -51,7 +51,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     let nats = check.nats();
     let http = check.http();
     let access = http::Access { hosts: check.hosts(), token: check.admin_token() };
-    let relay = check.relay(rules);
+    let mut relay = check.relay(rules);
     warnings.extend(super::relay_settings::idle(&relay, &broker));
     if !bus && relay.listen.is_none() {
         let problem =
@@ -61,6 +61,10 @@ pub fn resolve(sources: Sources) -> Resolved {
     let tls = check.tls();
     let calls = check.calls();
     let traces = check.traces();
+    // Nothing else is called through it, and its variables are those of all programs.
+    if relay.listen.is_some() || traces.is_some() {
+        relay.proxy = check.proxy(&relay.gateway);
+    }
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {
         Ok(Config {

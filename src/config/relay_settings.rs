@@ -31,7 +31,7 @@ impl Resolver {
         let gateway = self.gateway();
         relay::Settings {
             listen,
-            proxy: if listen.is_some() { self.proxy(&gateway) } else { relay::Proxy::default() },
+            proxy: relay::Proxy::default(),
             gateway,
             authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
             rules,
@@ -91,8 +91,8 @@ impl Resolver {
         number
     }
 
-    /// The proxy for targets, from the variables that other programs read too, in either case.
-    fn proxy(&mut self, gateway: &relay::Base) -> relay::Proxy {
+    /// The proxy for targets and for the collector of traces, from the variables that other programs read too, in either case.
+    pub(super) fn proxy(&mut self, gateway: &relay::Base) -> relay::Proxy {
         let [https, http] = [["HTTPS_PROXY", "https_proxy"], ["HTTP_PROXY", "http_proxy"]].map(|names| {
             let written = self.variable(names)?;
             // It may carry a password.

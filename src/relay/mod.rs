@@ -94,7 +94,8 @@ pub struct Settings {
     pub gateway: Base,
     /// Certificate authorities besides the system's: `BROKER_RELAY_CA`.
     pub authorities: Option<PathBuf>,
-    /// The proxy through which targets with addresses are called: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`.
+    /// The proxy for targets with addresses and for the collector of traces: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`. Also without
+    /// the relay.
     pub proxy: Proxy,
     /// What may change while it runs.
     pub rules: RelayRules,

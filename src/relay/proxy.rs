@@ -107,7 +107,7 @@ impl Proxy {
             https = shown("https://target.invalid/"),
             http = shown("http://target.invalid/"),
             no_proxy = rules.no_proxy,
-            "targets with addresses are called through a proxy"
+            "targets with addresses and the collector of traces are called through a proxy"
         );
     }
 }

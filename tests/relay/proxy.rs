@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::super::support::Bus;
 use super::super::support::scripted::Scripted;
 use super::super::support::tls::FOLDER;
+use super::super::support::{Bus, DUD, Log, soon};
 use super::tls::upstream;
 use super::{HELLO, Harness, PoolsFile, Setup, good, pools, target};
 
@@ -111,16 +111,34 @@ async fn s2_plain_targets_hosts_without_a_proxy_and_a_proxy_that_refuses() {
 }
 
 #[tokio::test]
-async fn s2_a_proxy_that_cannot_be_used_is_a_fault_where_the_relay_is_on() {
+async fn s2_a_proxy_that_cannot_be_used_is_a_fault_where_something_is_called_through_it() {
     let proxies = Setup::bare().secret(PASSWORD).set("https_proxy", format!("socks5://user:{PASSWORD}@proxy:1080"));
-    let ended = proxies.clone().set("HTTP_PROXY", "no url").set("BROKER_RELAY", "127.0.0.1:0").ended().await;
-    assert_eq!(ended.code, Some(2), "{ended:?}");
-    for name in ["https_proxy: must be a URL such as http://", "HTTP_PROXY: must be a URL such as http://"] {
-        assert!(ended.err.contains(name), "{ended:?}");
+    for on in [("BROKER_RELAY", "127.0.0.1:0"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector.test")] {
+        let ended = proxies.clone().set("HTTP_PROXY", "no url").set(on.0, on.1).ended().await;
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        for name in ["https_proxy: must be a URL such as http://", "HTTP_PROXY: must be a URL such as http://"] {
+            assert!(ended.err.contains(name), "{ended:?}");
+        }
+        assert!(!ended.err.contains(PASSWORD), "{ended:?}");
     }
-    assert!(!ended.err.contains(PASSWORD), "{ended:?}");
     let bus = Bus::start().await;
     let file = PoolsFile::none();
     let broker = Setup::on(&bus).secret(PASSWORD).set("https_proxy", file.path()).ready().await;
     assert_eq!(broker.count(&["proxy"]), 0);
+}
+
+#[tokio::test]
+async fn the_collector_of_traces_is_called_through_the_proxy_without_a_relay_too() {
+    let (bus, proxy) = (Bus::start().await, ForwardProxy::start(None).await);
+    let setup = Setup::on(&bus).secret(PASSWORD).set("HTTP_PROXY", proxy.url());
+    let broker = setup.set("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.test:4318").ready().await;
+    broker.until(&["through a proxy"]).await;
+    bus.log(Log::of(DUD, 200)).await;
+    soon("a tunnel", async {
+        while proxy.tunnels().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(proxy.tunnels()[0], "CONNECT collector.test:4318 HTTP/1.1");
 }
