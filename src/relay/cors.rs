@@ -47,12 +47,21 @@ impl FromStr for AllowedOrigins {
     }
 }
 
+/// An origin as browsers write it: without the port that its scheme has by default.
 fn origin_of(text: &str) -> Result<String, OriginFault> {
     let uri: Uri = text.parse().map_err(|_| OriginFault)?;
     let scheme = uri.scheme_str().ok_or(OriginFault)?;
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(OriginFault)?;
     let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
-    if origin == text.to_ascii_lowercase() { Ok(origin) } else { Err(OriginFault) }
+    if origin != text.to_ascii_lowercase() {
+        return Err(OriginFault);
+    }
+    let default_port = match scheme {
+        "http" => ":80",
+        "https" => ":443",
+        _ => return Ok(origin),
+    };
+    Ok(origin.strip_suffix(default_port).map_or(origin.clone(), str::to_owned))
 }
 
 /// Whether a request is a browser's question whether another may be sent.
@@ -119,6 +128,17 @@ mod tests {
         assert_eq!(" * ".parse(), Ok(AllowedOrigins::Any));
         let these = AllowedOrigins::These(vec!["https://a.example".to_owned(), "http://localhost:3000".to_owned()]);
         assert_eq!("https://A.example, http://localhost:3000".parse(), Ok(these));
+        for (written, origin) in [
+            ("https://a.example:443", "https://a.example"),
+            ("HTTP://a.example:80", "http://a.example"),
+            ("https://[2001:db8::443]", "https://[2001:db8::443]"),
+            ("https://[2001:db8::443]:443", "https://[2001:db8::443]"),
+            ("https://a.example:80", "https://a.example:80"),
+            ("http://a.example:8080", "http://a.example:8080"),
+            ("capacitor://localhost:443", "capacitor://localhost:443"),
+        ] {
+            assert_eq!(written.parse(), Ok(AllowedOrigins::These(vec![origin.to_owned()])), "{written}");
+        }
         for bad in [
             "",
             "a.example",
