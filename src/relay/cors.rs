@@ -1,5 +1,10 @@
-//! Cross-origin requests: pages of the origins in the settings may call the relay from a browser. Off by default: a browser on
-//! the network must not spend the targets' keys for any page that it shows.
+//! Cross-origin requests: pages of the origins in the settings may call the relay from a browser and read its answers. Off by
+//! default: no page that a browser on the network shows can send JSON to it, or read what it answers.
+//!
+//! That does not keep a page from sending: browsers send without a question what a form could send too (`text/plain`, multipart),
+//! and it is served and billed, though the page does not see the answer. To refuse by `Origin` would refuse what is not meant: apps
+//! and extensions have origins of their own (`null`, `app://…`, `chrome-extension://…`), and behind a proxy that serves page and
+//! relay, `Host` is not the page's.
 //!
 //! The relay answers preflights itself, and no target has a say, with the setting or without: their `Access-Control-…` headers stay
 //! here.
