@@ -116,6 +116,8 @@ def check(page, complaints):
     expect(page.locator("#done")).to_be_in_viewport()
     expect(card(page, GPT4)).to_contain_text("drained")
     expect(card(page, GPT4)).to_contain_text(SCRIPT)
+    # The button of the command is gone; the next one of the same card has the focus.
+    expect(card(page, GPT4).get_by_role("button", name="Resume")).to_be_focused()
     expect(share(page, GPT4)).to_have_text("0.0 %")
     assert GPT4 not in want("decide"), "a drained router was chosen"
     expect(strip(page, GPT4).locator(".fill-drained")).to_be_attached()

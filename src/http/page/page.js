@@ -233,7 +233,10 @@ function fillCard(card, router) {
   fillFacts(card, ".everywhere", "all replicas", everywhere);
   fillFacts(card, ".here", "this replica", here);
   const hide = { drain: Boolean(router.drained), resume: !router.drained, enable: router.state === "enabled" };
+  const focused = document.activeElement || document.body;
   card.querySelectorAll("button").forEach((one) => { one.hidden = hide[one.dataset.action]; });
+  // A button that vanishes would take the keyboard focus with it.
+  if (focused.hidden && card.contains(focused)) card.querySelector("button:not([hidden])").focus();
 }
 
 function fillFacts(card, list, whose, facts) {
