@@ -35,6 +35,8 @@
 //! - Sending a request's body may take longer than 200 s.
 //! - Control characters other than line ends in a header value of a processor: the header is left out, there it is sent.
 //! - A `Transfer-Encoding` header set by a processor is not obeyed.
+//! - Bytes of a header's value that are not UTF-8 are replaced by U+FFFD, in masked headers too; there a masked header goes on byte
+//!   for byte.
 //!
 //! Upstreams:
 //!
