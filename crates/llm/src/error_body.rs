@@ -2,7 +2,7 @@
 //!
 //! Known forms: `{"error": {…}}` (OpenAI, Azure, Gemini, OpenRouter), the same in an array (Gemini), `{"type": "error",
 //! "error": {…}}` (Anthropic), `{"error": "text"}` (TGI, Ollama), fields at the top (Mistral, vLLM, Bedrock, Cohere), `{"errors":
-//! […]}`, `{"response": {"error": {…}}}` (a failed event of the Responses API), the forms of [`crate::vendor_codes`], and any of them
+//! […]}`, `{"response": {"error": {…}}}` (a failed event of the Responses API), Groq's `x_groq.error`, the forms of [`crate::vendor_codes`], and any of them
 //! inside a server-sent event.
 //! A body that is cut still yields the fields before the cut.
 
@@ -25,7 +25,9 @@ pub(crate) struct ErrorBody<'a> {
     /// status.
     words: [Option<Cow<'a, str>>; WORDS],
     /// A number in the place of the code or the status.
-    pub(crate) number: Option<u64>,
+    code: Option<u64>,
+    /// A number in a field of its own for HTTP's status.
+    status: Option<u64>,
     /// What a code of one vendor means, where its form shows whose it is.
     pub(crate) by_vendor: Option<ErrorClass>,
     /// It says which part of the content was refused, or why: OpenRouter's `metadata.flagged_input` and `metadata.reasons`.
@@ -82,6 +84,11 @@ impl<'a> ErrorBody<'a> {
         self.words.iter().flatten().map(AsRef::as_ref)
     }
 
+    /// The status that it names: by its number, which may also be one of the vendor's own, or in a field for that.
+    pub(crate) fn number(&self) -> Option<u64> {
+        self.code.filter(|code| *code < 600).or(self.status).or(self.code)
+    }
+
     fn top(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SyntaxError> {
         if cursor.peek() == Some(b'[') {
             return first_object(cursor, |element| self.top_object(element));
@@ -94,9 +101,11 @@ impl<'a> ErrorBody<'a> {
         let read = cursor.fields(|name, value| match name {
             b"error" => {
                 self.error(value)?;
-                self.by_vendor = self.number.and_then(vendor_codes::zhipu);
+                self.by_vendor = self.code.and_then(vendor_codes::zhipu);
                 Ok(())
             }
+            // Groq.
+            b"x_groq" => value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) }),
             b"base_resp" => self.coded(value, ("status_code", "status_msg"), vendor_codes::minimax),
             b"header" => self.coded(value, ("code", "message"), vendor_codes::spark),
             b"Response" => self.tencent(value),
@@ -189,6 +198,10 @@ impl<'a> ErrorBody<'a> {
             b"code" | b"Code" | b"error_code" => self.word(CODE, value.raw()?),
             b"type" | b"error_type" | b"__type" => self.word(TYPE, value.raw()?),
             b"status" => self.word(STATUS, value.raw()?),
+            b"http_status_code" | b"status_code" | b"statusCode" | b"http_code" => {
+                let status = value.raw()?;
+                self.status = status.unsigned().or_else(|| status.plain()?.parse().ok());
+            }
             b"param" => self.is_about_model = value.raw()?.plain() == Some("model"),
             b"message" | b"Message" | b"msg" | b"detail" | b"error_msg" | b"error_message" | b"errorMessage" => {
                 let text = value.raw()?.text();
@@ -206,12 +219,12 @@ impl<'a> ErrorBody<'a> {
     /// A word of its kind, or a number. `"type": "error"` says nothing; AWS writes `namespace#Name`.
     fn word(&mut self, kind: usize, value: RawJson<'a>) {
         if let Some(number) = value.unsigned() {
-            self.number = Some(number);
+            self.code = Some(number);
             return;
         }
         let Some(text) = value.text() else { return };
         if let Ok(number) = text.parse() {
-            self.number = Some(number);
+            self.code = Some(number);
         } else if text != "error" && !text.is_empty() {
             self.words[kind] = Some(match text.rsplit_once('#') {
                 Some((_, name)) => Cow::Owned(name.to_owned()),

@@ -25,7 +25,7 @@ pub fn classify(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option
     // A firewall in front answers with a page for people, or in Cloudflare's way with a number (1000 to 1199:
     // developers.cloudflare.com, "Cloudflare 1xxx errors"); and what a caller wrote may be what it dislikes.
     let is_cloudflares =
-        body.trim_ascii_start().starts_with(b"error code: 1") || matches!(error.number, Some(1_000..=1_199));
+        body.trim_ascii_start().starts_with(b"error code: 1") || matches!(error.number(), Some(1_000..=1_199));
     let is_firewall = status == 403 && (headers.is_html() || is_cloudflares);
     Some(class.unwrap_or(if is_firewall { InvalidRequest } else { by_status }))
 }
@@ -53,12 +53,12 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
     !(by_header || names_key(&error) || quoted)
 }
 
-/// Whether an error says that the model is there and that our project may not use it, whatever the status is: Vertex does so with a
-/// 400 too, which is the caller's fault where a model does not exist.
+/// Whether an error says that the model is there and that our account may not use it, whatever the status is: Vertex, OpenAI and
+/// Bedrock do so with a 400 too, which is the caller's fault where a model does not exist.
 pub fn denies_model(headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
     let body = if headers.is_compressed() { &[] } else { body };
     let message = ErrorBody::read(body).message;
-    message.is_some_and(|message| Sentence::new(&message).says_project_may_not_use_model())
+    message.is_some_and(|message| Sentence::new(&message).says_account_may_not_use_model())
 }
 
 /// Whether an error is about the account that a request chooses beside its key (`OpenAI-Organization`, `X-Goog-User-Project`): who
@@ -80,7 +80,7 @@ pub(crate) fn classify_error(error: RawJson<'_>) -> ErrorClass {
 
 fn without_status(error: &ErrorBody<'_>) -> ErrorClass {
     // Some vendors number their errors in their own way.
-    let number = error.number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number < 600);
+    let number = error.number().and_then(|number| u16::try_from(number).ok()).filter(|number| *number < 600);
     by_words(error, None, None)
         .or_else(|| number.and_then(ErrorClass::of_status))
         .or_else(|| error.words().find_map(error_words::general))
@@ -100,7 +100,7 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     let word = known.map(|(class, _)| class);
     let is_denial = match known {
         Some((_, is_permission)) => is_permission,
-        None => matches!(status.map(u64::from).or(error.number), Some(401 | 403)),
+        None => matches!(status.map(u64::from).or(error.number()), Some(401 | 403)),
     };
     if error.is_flagged {
         return Some(ContentFiltered);
@@ -139,16 +139,16 @@ fn by_sentence(
     status: Option<u16>,
 ) -> Option<ErrorClass> {
     // Of a limit on calls a vendor says what it counts; only that it never fits is about this request.
-    let is_limit = matches!(status.map(u64::from).or(error.number), Some(408 | 429));
+    let is_limit = matches!(status.map(u64::from).or(error.number()), Some(408 | 429));
     let not_found = || status == Some(404) || error.words().any(|word| word.eq_ignore_ascii_case("not_found_error"));
     if (word.is_some() || is_limit) && sentence.says_never_fits() {
         Some(ContextTooLong)
     } else if sentence.names_no_model()
-        || sentence.says_project_may_not_use_model()
+        || sentence.says_account_may_not_use_model()
         || (word == Some(RateLimited) && sentence.says_limit_of_none())
     {
         Some(NotFound)
-    } else if sentence.names_other_operation() {
+    } else if sentence.says_unsupported() {
         Some(Unsupported)
     } else if sentence.says_quota() {
         Some(QuotaExhausted)

@@ -102,6 +102,11 @@ const MISSING: &[&str] = &[
     "not available",
     "no longer available",
     "no longer supported",
+    "no longer accessible",
+    "end of life",
+    "end of its life",
+    "was deprecated on",
+    "was removed on",
     "not supported for",
     "decommissioned",
     "has been deprecated",
@@ -134,6 +139,21 @@ const TOO_LONG: &[&str] = &[
     "exceeds the maximum number of tokens",
     "maximum prompt length",
     "reduce the length of the messages",
+    // OpenAI's embeddings, Moonshot, vLLM, DashScope.
+    "maximum input length is",
+    "exceeded model token limit",
+    "maximum model length",
+    "range of input length should be",
+    // Vertex, Gemini.
+    "but the model only supports up to",
+    "request payload size exceeds the limit",
+    // Bedrock's Titan, and Nova (assumed: that of Nova as it is remembered).
+    "expected maxlength:",
+    "too many input tokens",
+    "input tokens exceed",
+    // assumed: Hugging Face's TGI, without what it quotes: "`inputs` tokens + `max_new_tokens` must be", "`inputs` must have less than 1024 tokens".
+    "input validation error:  tokens +  must be <=",
+    "input validation error:  must have less than",
     // OpenRouter: what is left of the credit is enough for shorter answers.
     "requires more credits, or fewer max_tokens",
 ];
@@ -145,6 +165,11 @@ const FILTERED: &[&str] = &[
     "content exists risk",
     // OpenRouter: `… requires moderation on Amazon Bedrock. Your input was flagged for …`.
     "input was flagged",
+    // OpenAI.
+    "flagged as potentially violating our usage policy",
+    // assumed: Bedrock, Google's Imagen.
+    "blocked by our content filters",
+    "responsible ai practices",
     "violates usage guidelines",
     "the prompt could not be submitted",
     "rejected by the safety system",
@@ -171,6 +196,15 @@ const OTHER_OPERATION: &[&str] = &[
     "does not support insert",
     "does not support thinking",
     "does not support tools",
+];
+
+/// Beginnings of sentences by which a model is there and those who serve it do not do what is asked, or not for our account: OpenRouter
+/// (whose "No endpoints found for NAME" is of a model that is missing), OpenAI of what needs an organization that is verified.
+const OTHER_REQUEST: &[&str] = &[
+    "no endpoints found that support",
+    "no endpoints found that can handle",
+    "no endpoints found matching",
+    "your organization must be verified to",
 ];
 
 /// A sentence in the form in which it is compared: lower case, quotations left out.
@@ -254,14 +288,20 @@ impl Sentence {
         NO_MODEL.iter().any(|end| sentence.ends_with(end))
     }
 
-    /// The model that it begins with does something else.
-    pub(crate) fn names_other_operation(&self) -> bool {
-        OTHER_OPERATION.iter().any(|end| self.0.ends_with(end))
+    /// The model does something else than what is asked of it.
+    pub(crate) fn says_unsupported(&self) -> bool {
+        OTHER_OPERATION.iter().any(|end| self.0.ends_with(end)) || self.begins(OTHER_REQUEST)
     }
 
-    /// Vertex: the model is there, and not for our project, whatever the status is.
-    pub(crate) fn says_project_may_not_use_model(&self) -> bool {
-        self.begins(&["project "]) && self.has(&["is not allowed to use publisher model"])
+    /// The model is there, and not for our account, whatever the status is: Vertex, OpenAI, Bedrock, which may say no more than that an
+    /// operation is not allowed (aws/aws-cli#8717, aws-samples/amazon-bedrock-audio-summarizer#3).
+    pub(crate) fn says_account_may_not_use_model(&self) -> bool {
+        (self.begins(&["project "]) && self.has(&["is not allowed to use publisher model"]))
+            || self.begins(&[
+                "your organization must be verified to use the model",
+                "your account is not authorized to invoke",
+            ])
+            || self.0.trim_end_matches('.') == "operation not allowed"
     }
 
     /// Gemini: a limit of the model is none at all for our account, so no waiting helps.
@@ -274,9 +314,9 @@ impl Sentence {
         self.begins(TOO_MANY)
     }
 
-    /// The request is larger than a limit per minute ever allows: waiting does not help.
+    /// The request is larger than a limit per minute ever allows, or than our plan does (Anthropic): waiting does not help.
     pub(crate) fn says_never_fits(&self) -> bool {
-        self.begins(&["request too large for"])
+        self.begins(&["request too large for", "extra usage is required for long context"])
     }
 
     /// The request is too long.

@@ -86,6 +86,7 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("content_filtered", ContentFiltered),
     ("content_policy_violation", ContentFiltered),
     ("moderation_blocked", ContentFiltered),
+    ("image_content_policy_violation", ContentFiltered),
     ("data_inspection_failed", ContentFiltered),
     ("DataInspectionFailed", ContentFiltered),
     // Azure.
@@ -93,6 +94,8 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     // The model is there, and not for this operation.
     ("OperationNotSupported", Unsupported),
     ("ResponsibleAIPolicyViolation", ContentFiltered),
+    // Azure's images.
+    ("contentFilter", ContentFiltered),
     ("AuthenticationFailed", KeyRefused),
     ("AuthenticationTypeDisabled", KeyRefused),
     ("Unauthorized", KeyRefused),
@@ -118,6 +121,8 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("UNAUTHENTICATED", KeyRefused),
     ("RESOURCE_EXHAUSTED", RateLimited),
     ("UNAVAILABLE", Overloaded),
+    // Also where nobody has cancelled anything: a client that has is gone, and is told nothing.
+    ("CANCELLED", ServerError),
     // Bedrock.
     ("ServiceQuotaExceededException", QuotaExhausted),
     ("UnrecognizedClientException", KeyRefused),
@@ -184,7 +189,28 @@ const GENERAL: &[(&str, ErrorClass)] = &[
     ("invalid_request_error", InvalidRequest),
     ("invalid_request", InvalidRequest),
     ("invalid_prompt", InvalidRequest),
+    // OpenAI's OpenAPI description, `ResponseErrorCode`: images that the request names or holds.
+    ("invalid_image", InvalidRequest),
+    ("invalid_image_format", InvalidRequest),
+    ("invalid_base64_image", InvalidRequest),
+    ("invalid_image_url", InvalidRequest),
+    ("image_too_large", InvalidRequest),
+    ("image_too_small", InvalidRequest),
+    ("image_parse_error", InvalidRequest),
+    ("invalid_image_mode", InvalidRequest),
+    ("image_file_too_large", InvalidRequest),
+    ("unsupported_image_media_type", InvalidRequest),
+    ("empty_image_file", InvalidRequest),
+    ("failed_to_download_image", InvalidRequest),
+    ("image_file_not_found", InvalidRequest),
+    ("image_generation_user_error", InvalidRequest),
     ("BadRequestError", InvalidRequest),
+    // DashScope.
+    ("InvalidParameter", InvalidRequest),
+    // Hugging Face's TGI. assumed: its words for what it answers with 422 where it does not stream.
+    ("validation", InvalidRequest),
+    ("template_error", InvalidRequest),
+    ("tool_error", InvalidRequest),
     ("ValidationException", InvalidRequest),
     ("INVALID_ARGUMENT", InvalidRequest),
     ("FAILED_PRECONDITION", InvalidRequest),

@@ -2,6 +2,7 @@
 
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
+use llm::answer::answer_error;
 use llm::error_class::{classify, denies_model, leaves_key_open, refuses_account};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
@@ -702,7 +703,7 @@ fn s1_1_denials_that_are_about_the_request() {
             (
                 403,
                 openai(invalid, "", "Your organization must be verified to generate reasoning summaries"),
-                InvalidRequest,
+                Unsupported,
             ),
             (403, openai(invalid, "", "Tool use is currently disabled for your account"), InvalidRequest),
             (403, openai(invalid, "", "You cannot use model gpt-5 with your plan"), NotFound),
@@ -1282,6 +1283,239 @@ fn s1_1_models_that_do_not_do_what_is_asked_for() {
             (400, openai(invalid, "", "Invalid value for messages: the model gpt-9 does not exist"), InvalidRequest),
             (400, openai(invalid, "", "`the model x does not exist` is no tool"), InvalidRequest),
             (404, openai(invalid, "", "No thread found with id 'thread_1'."), InvalidRequest),
+        ],
+    );
+}
+
+/// The class of an error in a failed response, in a stream and whole, of this code.
+fn class_of_failed_response(code: &str, message: &str) -> [StreamEnd; 2] {
+    let response = json!({"id": "resp_1", "object": "response", "status": "failed", "error": {"code": code, "message": message}, "output": []});
+    let event = json!({"type": "response.failed", "response": response});
+    let mut stream = StreamState::new(Protocol::OpenAiResponses);
+    stream.push(format!("event: response.failed\ndata: {event}\n\n").as_bytes());
+    let json = AnswerHeaders::read([(&b"content-type"[..], "application/json")]);
+    let whole = answer_error(Protocol::OpenAiResponses, 200, &json, response.to_string().as_bytes());
+    [stream.finish(), whole.map_or(StreamEnd::Complete, StreamEnd::Failed)]
+}
+
+#[test]
+fn s1_1_a_response_that_fails_over_its_images_is_the_requests() {
+    for (code, class) in [
+        ("invalid_image", InvalidRequest),
+        ("invalid_image_format", InvalidRequest),
+        ("invalid_base64_image", InvalidRequest),
+        ("invalid_image_url", InvalidRequest),
+        ("image_too_large", InvalidRequest),
+        ("image_too_small", InvalidRequest),
+        ("image_parse_error", InvalidRequest),
+        ("invalid_image_mode", InvalidRequest),
+        ("image_file_too_large", InvalidRequest),
+        ("unsupported_image_media_type", InvalidRequest),
+        ("empty_image_file", InvalidRequest),
+        ("failed_to_download_image", InvalidRequest),
+        ("image_file_not_found", InvalidRequest),
+        ("image_content_policy_violation", ContentFiltered),
+        ("invalid_prompt", InvalidRequest),
+        ("server_error", ServerError),
+        ("vector_store_timeout", ServerError),
+        ("rate_limit_exceeded", RateLimited),
+    ] {
+        assert_eq!(class_of_failed_response(code, "x"), [StreamEnd::Failed(class); 2], "{code}");
+    }
+    let flagged = "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.";
+    assert_eq!(class_of_failed_response("invalid_prompt", flagged), [StreamEnd::Failed(ContentFiltered); 2]);
+}
+
+/// The class of an error in a stream, before its content.
+fn class_in_stream(error: &Value) -> StreamEnd {
+    let mut stream = StreamState::new(Protocol::OpenAiChat);
+    stream.push(format!("data: {error}\n\n").as_bytes());
+    stream.finish()
+}
+
+#[test]
+fn s1_1_an_error_in_a_stream_that_is_the_requests() {
+    let too_many = "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 200 `max_new_tokens`";
+    for (error, class) in [
+        (
+            json!({"error": "Input validation error: `temperature` must be strictly positive", "error_type": "validation"}),
+            InvalidRequest,
+        ),
+        (json!({"error": too_many, "error_type": "validation"}), ContextTooLong),
+        (json!({"error": "Template error: roles must alternate", "error_type": "template_error"}), InvalidRequest),
+        (json!({"error": "Request failed during generation: CUDA", "error_type": "generation"}), ServerError),
+        (json!({"error": {"message": "x", "http_status_code": 422}}), InvalidRequest),
+        (json!({"error": {"message": "x", "status_code": 429}}), RateLimited),
+        (json!({"error": {"message": "x", "statusCode": "503"}}), Overloaded),
+        (json!({"error": {"message": "x", "http_status_code": 500, "code": 429}}), RateLimited),
+        (json!({"error": {"message": "x", "code": 429, "http_status_code": 500}}), RateLimited),
+        (json!({"error": {"message": "x", "type": "image_generation_user_error"}}), InvalidRequest),
+        (json!({"error": {"message": "x", "code": "InvalidParameter"}}), InvalidRequest),
+        (
+            json!({"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}),
+            ServerError,
+        ),
+    ] {
+        assert_eq!(class_in_stream(&error), StreamEnd::Failed(class), "{error}");
+    }
+}
+
+#[test]
+fn s1_1_requests_that_are_too_long_in_the_words_of_many() {
+    let cases: Vec<_> = [
+        (400, "Unable to submit request because the input token count is 1048577 but the model only supports up to 1048576. Reduce the input token count and try again."),
+        (400, "Input Tokens Exceeded: Number of input tokens exceeds maximum length. Please update the input to try again."),
+        (400, "Malformed input request: expected maxLength: 42000, actual: 52000, please reformat your input and try again."),
+        (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 200 `max_new_tokens`"),
+        (422, "Input validation error: `inputs` must have less than 1024 tokens. Given: 3000"),
+        (400, "Invalid request: Your request exceeded model token limit: 8192"),
+        (400, "The decoder prompt (length 5000) is longer than the maximum model length of 4096. Make sure that `max_model_len` is no smaller than the number of text tokens."),
+        (400, "Range of input length should be [1, 6000]"),
+        (400, "Invalid 'input': maximum input length is 8192 tokens."),
+        (400, "Request payload size exceeds the limit: 20971520 bytes."),
+        (400, "Too many input tokens. Max input tokens: 8192, request input token count: 10564"),
+    ]
+    .into_iter()
+    .map(|(status, message)| (status, openai("invalid_request_error", "", message), ContextTooLong))
+    .collect();
+    check("too long", &cases);
+    check(
+        "DashScope",
+        &[(
+            400,
+            json!({"code": "InvalidParameter", "message": "Range of input length should be [1, 6000]"}),
+            ContextTooLong,
+        )],
+    );
+    check(
+        "Moonshot",
+        &[(
+            400,
+            openai("invalid_request_error", "", "Your request exceeded model token limit: 8192 (requested: 9000)"),
+            ContextTooLong,
+        )],
+    );
+}
+
+#[test]
+fn s1_1_content_that_is_refused_in_the_words_of_many() {
+    let invalid = "invalid_request_error";
+    check(
+        "refused",
+        &[
+            (
+                400,
+                openai(
+                    invalid,
+                    "invalid_prompt",
+                    "Invalid prompt: your prompt was flagged as potentially violating our usage policy. Please try again with a different prompt.",
+                ),
+                ContentFiltered,
+            ),
+            (
+                400,
+                json!({"error": {"code": "contentFilter", "message": "Your task failed as a result of our safety system."}}),
+                ContentFiltered,
+            ),
+            (
+                400,
+                json!({"__type": "ValidationException", "message": "This request has been blocked by our content filters."}),
+                ContentFiltered,
+            ),
+            (
+                400,
+                json!({"error": {"code": 400, "message": "Image generation failed with the following error: The image violates Google's Responsible AI practices.", "status": "INVALID_ARGUMENT"}}),
+                ContentFiltered,
+            ),
+            (400, openai("image_generation_user_error", "moderation_blocked", "x"), ContentFiltered),
+            (400, openai("image_generation_user_error", "invalid_value", "x"), InvalidRequest),
+        ],
+    );
+}
+
+/// OpenRouter: the model is there, and none of those who serve it do what is asked.
+#[test]
+fn s1_1_models_that_no_provider_serves_as_asked() {
+    let cases: Vec<_> = [
+        ("No endpoints found that support tool use. To learn more about provider routing, visit: https://openrouter.ai/docs", Unsupported),
+        ("No endpoints found that support image input", Unsupported),
+        ("No endpoints found that support the provided 'tool_choice' value.", Unsupported),
+        ("No endpoints found that can handle the requested parameters.", Unsupported),
+        ("No endpoints found matching your data policy (Free model publication).", Unsupported),
+        ("No endpoints found for foo/bar.", NotFound),
+    ]
+    .into_iter()
+    .map(|(message, class)| (404, json!({"error": {"message": message, "code": 404}}), class))
+    .collect();
+    check("OpenRouter", &cases);
+}
+
+#[test]
+fn s1_1_what_our_account_may_not_use_as_a_400() {
+    let invalid = "invalid_request_error";
+    let image = "Your organization must be verified to use the model `gpt-image-1`. Please go to: https://platform.openai.com/settings/organization/general";
+    let stream = "Your organization must be verified to stream this model. Please go to: https://platform.openai.com/settings/organization/general";
+    check(
+        "accounts",
+        &[
+            (400, openai(invalid, "", image), NotFound),
+            (403, openai(invalid, "", image), NotFound),
+            (400, openai(invalid, "unsupported_value", stream), Unsupported),
+            (403, openai(invalid, "", stream), Unsupported),
+            (
+                400,
+                json!({"__type": "ValidationException", "message": "Your account is not authorized to invoke this API operation."}),
+                NotFound,
+            ),
+            (400, json!({"__type": "ValidationException", "message": "Operation not allowed"}), NotFound),
+            (
+                400,
+                json!({"__type": "ValidationException", "message": "Operation not allowed for this input"}),
+                InvalidRequest,
+            ),
+            (
+                400,
+                openai(invalid, "", "Invalid value: Your organization must be verified to use the model x"),
+                InvalidRequest,
+            ),
+        ],
+    );
+    for (message, expected) in [(image, true), ("Operation not allowed", true), (stream, false)] {
+        let body = json!({"message": message}).to_string();
+        assert_eq!(denies_model(&AnswerHeaders::default(), body.as_bytes()), expected, "{message}");
+    }
+}
+
+#[test]
+fn s1_1_models_that_were_retired() {
+    let invalid = "invalid_request_error";
+    let cases: Vec<_> = [
+        (404, "model 'command' was removed on September 15, 2025. Please choose another model."),
+        (400, "The model `x` was deprecated on 2025-01-01."),
+        (404, "This model is no longer accessible."),
+        (410, "The model `x` has reached its end of life on 2025-05-01 and is no longer available."),
+        (410, "The model `x` has reached the end of its life."),
+        (422, "The model `x` does not exist."),
+    ]
+    .into_iter()
+    .map(|(status, message)| (status, openai(invalid, "", message), NotFound))
+    .collect();
+    check("retired", &cases);
+}
+
+#[test]
+fn s1_1_a_long_context_that_our_plan_does_not_have_and_a_call_that_google_cancelled() {
+    let extra = "Extra usage is required for long context requests.";
+    check(
+        "Anthropic and Google",
+        &[
+            (429, json!({"type": "error", "error": {"type": "rate_limit_error", "message": extra}}), ContextTooLong),
+            (
+                499,
+                json!({"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}),
+                ServerError,
+            ),
+            (499, json!({"error": {"message": "x"}}), InvalidRequest),
         ],
     );
 }
