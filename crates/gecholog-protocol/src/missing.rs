@@ -30,10 +30,10 @@ impl Missing {
     pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
         let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.plain();
         match status {
-            400 | 401 | 403 | 404 | 429 if class != Some(ErrorClass::NotFound) => None,
+            400 | 401 | 403 | 404 | 410 | 422 | 429 if class != Some(ErrorClass::NotFound) => None,
             404 if code() == Some("DeploymentNotFound") => Some(Self::Deployment),
             // 401, 403 and 429: it is there, and not for us.
-            400 | 401 | 403 | 404 | 429 => Some(Self::Model),
+            400 | 401 | 403 | 404 | 410 | 422 | 429 => Some(Self::Model),
             _ => None,
         }
     }
@@ -242,7 +242,9 @@ mod tests {
             (400, "model_not_found", Some(Missing::Model)),
             (403, "model_not_found", Some(Missing::Model)),
             (403, "invalid_api_key", None),
-            (422, "model_not_found", None),
+            (410, "model_not_found", Some(Missing::Model)),
+            (422, "model_not_found", Some(Missing::Model)),
+            (422, "invalid_value", None),
             (404, "404", None),
         ] {
             let body = format!(r#"{{"error": {{"code": "{code}"}}}}"#);

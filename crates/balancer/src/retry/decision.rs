@@ -72,7 +72,7 @@ fn by_default(status: u16, class: Option<ErrorClass>, missing: Option<NamedBy>, 
     };
     let missing = match status {
         // Another target may have what the client asked for.
-        404 => missing.is_some(),
+        404 | 410 | 422 => missing.is_some(),
         400 => missing == Some(NamedBy::Target),
         _ => false,
     };
@@ -87,6 +87,7 @@ fn by_default(status: u16, class: Option<ErrorClass>, missing: Option<NamedBy>, 
     match class {
         None => RetryDecision::DoNotRetry,
         Some(KeyRefused | QuotaExhausted) if own_key => RetryDecision::OtherTarget,
+        Some(NotFound) if own_key && status != 400 => RetryDecision::OtherTarget,
         Some(QuotaExhausted) if key.is_none() && status == 429 => RetryDecision::AnyTarget,
         Some(KeyRefused | QuotaExhausted) => RetryDecision::DoNotRetry,
         Some(Unsupported) if status < 600 => RetryDecision::OtherTarget,
@@ -141,6 +142,9 @@ mod tests {
             (404, NamedBy::Client, RetryDecision::OtherTarget),
             (400, NamedBy::Target, RetryDecision::OtherTarget),
             (400, NamedBy::Client, RetryDecision::DoNotRetry),
+            (410, NamedBy::Client, RetryDecision::OtherTarget),
+            (422, NamedBy::Client, RetryDecision::OtherTarget),
+            (422, NamedBy::Target, RetryDecision::OtherTarget),
         ] {
             let missing = answered(status, Some(by));
             assert_eq!(
@@ -174,6 +178,9 @@ mod tests {
             (400, ContentFiltered, DoNotRetry, DoNotRetry),
             (200, ContentFiltered, DoNotRetry, DoNotRetry),
             (500, ContentFiltered, OtherTarget, OtherTarget),
+            (400, NotFound, DoNotRetry, DoNotRetry),
+            (412, NotFound, OtherTarget, DoNotRetry),
+            (429, NotFound, OtherTarget, OtherTarget),
         ] {
             for (own_key, expected) in [(true, with_own_key), (false, with_the_clients)] {
                 let answer = of_class(status, class);

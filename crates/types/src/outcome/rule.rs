@@ -7,8 +7,8 @@ use super::{Class, ErrorClass, NamedBy};
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
-    /// 408, 424, 425, 429, 498 and 5xx except 501 and 505, unless the answer shows that the request is at fault; a 400 or 404
-    /// because the deployment or model of the target's own settings does not exist, or a 401 or 403 because it does not for
+    /// 408, 424, 425, 429, 498 and 5xx except 501 and 505, unless the answer shows that the request is at fault; a 400, 404, 410
+    /// or 422 because the deployment or model of the target's own settings does not exist, or a 401 or 403 because it does not for
     /// their own account; a refused key or a used-up quota of the settings. 501 and 505 are about the method or the HTTP
     /// version that the client chose.
     #[default]
@@ -169,7 +169,8 @@ impl JudgedAnswer {
         };
         // 401, 403 and 429 are about an account: only if that is the settings'.
         let own_key = self.key == Some(NamedBy::Target);
-        let says_missing = matches!(self.status, 400 | 404) || own_key && matches!(self.status, 401 | 403 | 429);
+        let says_missing =
+            matches!(self.status, 400 | 404 | 410 | 422) || own_key && matches!(self.status, 401 | 403 | 429);
         if says_missing && self.missing == Some(NamedBy::Target) {
             return true;
         }
@@ -304,11 +305,11 @@ mod tests {
         ] {
             assert_eq!(rule.classify(JudgedAnswer::of_status(status)), class, "{status}");
         }
-        for status in [400, 404] {
+        for status in [400, 404, 410, 422] {
             assert_eq!(rule.classify(missing(status, NamedBy::Target)), Class::Failure, "the target's own is gone");
             assert_eq!(rule.classify(missing(status, NamedBy::Client)), Class::Neutral, "the client misspelt it");
         }
-        assert_eq!(rule.classify(missing(422, NamedBy::Target)), Class::Neutral);
+        assert_eq!(rule.classify(missing(409, NamedBy::Target)), Class::Neutral);
         for (status, key, expected) in [
             (401, Some(NamedBy::Target), Class::Failure),
             (429, Some(NamedBy::Target), Class::Failure),
