@@ -19,8 +19,7 @@ use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::tracked::{Progress, Usage};
 use super::upstream_body::UpstreamBody;
 use super::upstream_request::Translation;
-use llm::Protocol;
-use types::outcome::{NamedBy, TransportFailure};
+use types::outcome::TransportFailure;
 
 /// A 408 with which a target ends a connection that it took to be idle comes this soon after a request that it crossed.
 const CROSSED_WITHIN: Duration = Duration::from_secs(1);
@@ -65,23 +64,16 @@ impl AttemptTimeouts {
     }
 }
 
-/// Sends a request, and waits for the beginning of its answer in the protocol of the client. `key`: whose key it carries; `path`: by
-/// which the client's protocol is known.
+/// Sends a request, and waits for the beginning of its answer in the protocol of the client.
 ///
 /// # Errors
 /// How it came to nothing.
 pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
-    (key, path, translation): (Option<NamedBy>, &str, Option<&Translation>),
+    (expected, translation): (ExpectedAnswer, Option<&Translation>),
     times: AttemptTimeouts,
 ) -> Result<UpstreamAnswer, FailedAttempt> {
-    let expected = ExpectedAnswer {
-        protocol: Protocol::of_path(path),
-        grows: Protocol::is_growing_array(path),
-        creates: request.method() == Method::POST,
-        key,
-    };
     let (response, sent) = send(client, request, &times).await?;
     let (mut head, body) = response.into_parts();
     let body = match translation {

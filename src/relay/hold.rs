@@ -43,7 +43,8 @@ pub(super) struct ExpectedAnswer {
     pub(super) protocol: Protocol,
     /// JSON that answers it is an array that grows.
     pub(super) grows: bool,
-    /// It asks for something to be made. What is only fetched may say of itself that it failed.
+    /// It asks for something to be made; see [`llm::request_view::is_generation`]. What is only fetched, kept or cancelled may say of
+    /// itself that it failed.
     pub(super) creates: bool,
     /// Whose key it carries; behind the gateway that is unknown.
     pub(super) key: Option<NamedBy>,

@@ -39,7 +39,7 @@ impl<'a> RequestView<'a> {
         let readable = if is_encoded(headers) { &[] } else { body };
         let content = LlmRequest::read(path, content_type(headers), readable);
         let below = path.strip_prefix(ingress.as_str().trim_end_matches('/')).unwrap_or(path);
-        let is_generation = is_generation(method.as_str(), below);
+        let is_generation = is_generation(method.as_str(), below, &content);
         Self { ingress, headers, content, bytes: body.len(), is_generation, preferred: None }
     }
 
@@ -183,6 +183,7 @@ mod tests {
             (&model, "/llm/", true),
             (&model, "/llm/rerank", true),
             (&model, "/llm/models", false),
+            (&model, "/llm/v1/responses/resp_1/cancel", false),
             (&model, "/llm/key/generate", false),
             (&model, "/llm/login?next=/", false),
             (&model, "/llm/v1/organization/invites", false),

@@ -36,6 +36,7 @@ mod error_sentences;
 mod error_words;
 pub mod event_stream;
 mod frame_events;
+mod generation;
 pub mod headers;
 pub mod json;
 mod json_skip;

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+pub use crate::generation::is_generation;
 use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::multipart;
 use crate::protocol::Protocol;
@@ -103,8 +104,12 @@ impl<'a> RequestView<'a> {
         }
         view.summarise();
         view.model = view.model.take().or_else(|| named_by_path(path));
-        view.stream |= streams_by_path(path);
+        view.stream |= streams_by_path(path) || (streams_by_default(path) && !view.says_no_stream());
         view
+    }
+
+    fn says_no_stream(&self) -> bool {
+        matches!(self.field("stream"), Some(Field::Json(value)) if value.bytes() == b"false")
     }
 
     /// Whether the body is an object or a form, and not an empty one.
@@ -262,7 +267,9 @@ impl<'a> RequestSummary<'a> {
         let model = model.and_then(RawJson::text).filter(|model| !model.is_empty());
         Self {
             model: model.or_else(|| named_by_path(path)),
-            stream: streams_by_path(path) || stream.is_some_and(RawJson::is_true),
+            stream: streams_by_path(path)
+                || stream.is_some_and(RawJson::is_true)
+                || (streams_by_default(path) && stream.is_none_or(|stream| stream.bytes() != b"false")),
             user: user.and_then(RawJson::text),
         }
     }
@@ -295,27 +302,10 @@ fn streams_by_path(path: &str) -> bool {
     ["streamGenerateContent", "streamRawPredict", "converse-stream", "invoke-with-response-stream"].contains(&last)
 }
 
-/// Whether a call asks a vendor to make something: an answer, an image, embeddings. Others read, list, count or delete, and may
-/// work where nothing can be made, or the other way round. `path`: below the address of the API; it may have a query.
-pub fn is_generation(method: &str, path: &str) -> bool {
-    const OTHERS: [&str; 9] = [
-        "models",
-        "files",
-        "count_tokens",
-        "count-tokens",
-        "countTokens",
-        "input_tokens",
-        "tokenize",
-        "detokenize",
-        "cancel",
-    ];
-    /// Parts of the paths by which keys, people and bills are managed, at OpenAI and at proxies: what an ordinary key may not do.
-    const MANAGEMENT: [&str; 10] =
-        ["admin", "api_keys", "billing", "invites", "key", "login", "organization", "organizations", "team", "user"];
-    let path = without_query(path).trim_end_matches('/');
-    let last = path.rsplit(['/', ':']).next().unwrap_or_default();
-    let is_management = || path.split('/').any(|part| MANAGEMENT.contains(&part));
-    method == "POST" && !OTHERS.contains(&last) && !is_management()
+/// Ollama's own API streams unless `"stream": false` stands in the body. Source: its `docs/api.md`.
+fn streams_by_default(path: &str) -> bool {
+    let path = path.trim_end_matches('/');
+    ["/api/chat", "/api/generate"].iter().any(|end| path.ends_with(end)) || matches!(path, "api/chat" | "api/generate")
 }
 
 /// The number of elements.

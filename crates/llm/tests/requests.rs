@@ -2,7 +2,7 @@
 
 use llm::Protocol;
 use llm::multipart::{MAX_PARTS, MultipartError, parts, rewrite};
-use llm::request_view::{Field, MAX_FIELDS, Media, RequestSummary, RequestView, ResponseFormat};
+use llm::request_view::{Field, MAX_FIELDS, Media, RequestSummary, RequestView, ResponseFormat, is_generation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -261,5 +261,112 @@ fn a_summary_says_what_the_whole_view_says() {
         let user = view.value(&["user"]).and_then(|user| user.as_str().map(str::to_owned));
         assert_eq!(summary.model, view.model, "{path} {body}");
         assert_eq!((summary.stream, summary.user.map(|user| user.into_owned())), (view.stream, user), "{path} {body}");
+    }
+}
+
+#[test]
+fn s1_1_which_calls_make_something() {
+    let makes = |method: &str, path: &str, body: &str| {
+        is_generation(method, path, &RequestView::read(path, Some("application/json"), body.as_bytes()))
+    };
+    for path in [
+        "",
+        "v1/chat/completions",
+        "v1/completions?x=1",
+        "v1/embeddings",
+        "v1/responses/",
+        "v1/messages",
+        "v1/images/generations",
+        "v1/images/edits",
+        "v1/audio/speech",
+        "v1/videos",
+        "v1/rerank",
+        "v1/ocr",
+        "v1/unknown",
+        "models/gemini-2.5-pro:generateContent",
+        "models/imagen-4.0:predictLongRunning",
+        "models/e:batchEmbedContents",
+        "v1beta/interactions",
+        "model/claude/invoke",
+        "api/chat",
+        "api/generate",
+        "api/embed",
+        "v1/threads/runs",
+        "v1/threads/thread_1/runs",
+        "v1/threads/thread_1/runs/run_1/submit_tool_outputs",
+        "openai/deployments/assistants/chat/completions",
+        "openai/deployments/user/embeddings",
+        "v1/responses/compact",
+    ] {
+        assert!(makes("POST", path, "{}"), "{path}");
+        assert!(!makes("GET", path, ""), "{path}");
+    }
+    for path in [
+        "v1/models",
+        "v1/moderations",
+        "v1/responses/resp_1/cancel",
+        "v1/responses/input_tokens",
+        "v1/messages/count_tokens",
+        "v1/messages/batches",
+        "v1/messages/batches/msgbatch_1/cancel",
+        "v1/batches",
+        "v1/files",
+        "v1/uploads",
+        "v1/uploads/upload_1/parts",
+        "v1/uploads/upload_1/complete",
+        "v1/fine_tuning/jobs",
+        "v1/assistants",
+        "v1/assistants/asst_1",
+        "v1/vector_stores",
+        "v1/vector_stores/vs_1/file_batches",
+        "v1/threads",
+        "v1/threads/thread_1",
+        "v1/threads/thread_1/messages",
+        "v1/threads/thread_1/runs/run_1",
+        "v1/threads/thread_1/runs/run_1/cancel",
+        "v1/conversations/conv_1/items",
+        "models/gemini-2.5-pro:countTokens",
+        "models/gemini-2.5-pro:batchGenerateContent",
+        "v1beta/cachedContents",
+        "publishers/google/models/veo:fetchPredictOperation",
+        "api/show",
+        "api/copy",
+        "api/pull",
+        "api/push",
+        "api/create",
+        "api/blobs/sha256:29fd",
+        "reset_prefix_cache",
+        "v1/tokenize-text",
+        "v1/organization/invites",
+        "key/generate",
+    ] {
+        assert!(!makes("POST", path, "{}"), "{path}");
+    }
+    for (path, body, expected) in [
+        ("v1/conversations", r#"{"inputs": "hi", "model": "m"}"#, true),
+        ("v1/conversations/conv_1", r#"{"inputs": []}"#, true),
+        ("v1/conversations/conv_1/restart", r#"{"inputs": [], "from_entry_id": "e"}"#, true),
+        ("v1/conversations", r#"{"items": [], "metadata": {}}"#, false),
+        ("v1/conversations", "", false),
+        ("v1/conversations/conv_1", r#"{"metadata": {}}"#, false),
+    ] {
+        assert_eq!(makes("POST", path, body), expected, "{path} {body}");
+    }
+}
+
+#[test]
+fn s1_5_ollama_streams_unless_it_is_told_not_to() {
+    for (path, body, stream) in [
+        ("/llm/api/chat", r#"{"model": "m"}"#, true),
+        ("/llm/api/generate/", r#"{"model": "m", "stream": null}"#, true),
+        ("api/chat", r#"{"model": "m", "stream": true}"#, true),
+        ("/api/chat", r#"{"model": "m", "stream": false}"#, false),
+        ("/api/embed", r#"{"model": "m"}"#, false),
+        ("/api/chat/completions", r#"{"model": "m"}"#, false),
+        ("/v1/chat", r#"{"model": "m"}"#, false),
+        ("/xapi/chat", r#"{"model": "m"}"#, false),
+    ] {
+        assert_eq!(RequestView::read(path, None, body.as_bytes()).stream, stream, "{path} {body}");
+        assert_eq!(RequestSummary::read(path, body.as_bytes()).stream, stream, "{path} {body}");
     }
 }

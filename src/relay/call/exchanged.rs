@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use llm::Protocol;
 
 use super::super::attempt_guard::AttemptGuard;
 use super::super::client::Client;
 use super::super::direct::DirectUpstream;
 use super::super::exchange::exchange;
-use super::super::hold::{FailedAttempt, UpstreamAnswer};
+use super::super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::super::provider_target::NotSentReason;
 use super::super::stream_usage;
 use super::super::target::Target;
@@ -16,7 +17,7 @@ use super::super::upstream_request::UpstreamRequest;
 use super::Call;
 use crate::stamping::WrittenStamp;
 use types::outcome::TransportFailure;
-use types::request::Patch;
+use types::request::{Patch, Request as _};
 use types::router::RouterPath;
 
 /// What is sent, and where.
@@ -115,7 +116,13 @@ impl<'c> Call<'c> {
         router: &RouterPath,
     ) -> Result<UpstreamAnswer, FailedAttempt> {
         let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.request.uri().path() };
-        let asked = (target.key(), path, sent.translation.as_deref());
+        let expected = ExpectedAnswer {
+            protocol: Protocol::of_path(path),
+            grows: Protocol::is_growing_array(path),
+            creates: self.view.is_generation(),
+            key: target.key(),
+        };
+        let asked = (expected, sent.translation.as_deref());
         exchange(client, sent.request.clone(), asked, self.times(router)).await
     }
 }
