@@ -70,6 +70,8 @@ impl From<TransportFailure> for FailedAttempt {
 #[derive(Debug)]
 pub(super) struct UpstreamAnswer {
     pub(super) head: Parts,
+    /// The protocol that was expected of it.
+    protocol: Protocol,
     /// What came of its body.
     pub(super) held: Vec<Bytes>,
     /// What is still to come.
@@ -120,6 +122,7 @@ impl UpstreamAnswer {
         let body = if stream.is_none() { body.with_tail(Tail::new(&headers)) } else { body };
         let mut answer = Self {
             head,
+            protocol: expected.protocol,
             held: Vec::new(),
             rest: Some(body).filter(|body| !body.is_end_stream()),
             stream: stream.map(Box::new),
@@ -272,8 +275,8 @@ impl UpstreamAnswer {
             tail.push(&body);
             return tail.usage(request_bytes);
         }
-        let is_readable = headers.is_json() && !headers.is_compressed();
-        let counted = if is_readable { usage::of_answer(&body)? } else { None };
+        let may_be_json = headers.is_json() || answer::may_be_untyped_json(self.protocol, &headers);
+        let counted = if may_be_json && !headers.is_compressed() { usage::of_answer(&body)? } else { None };
         counted.map_or_else(|| headers.usage(), |usage| Ok(Some(usage)))
     }
 

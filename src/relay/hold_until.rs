@@ -2,7 +2,7 @@
 
 use hyper::body::Body;
 use hyper::{HeaderMap, StatusCode};
-use llm::Protocol;
+use llm::answer::may_be_untyped_json;
 use llm::headers::AnswerHeaders;
 use llm::stream::StreamState;
 
@@ -30,8 +30,7 @@ impl HoldUntil {
         is_stream: bool,
     ) -> Self {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_BUFFERED_BYTES as u64);
-        // What names no type may be an error in JSON.
-        let is_untyped = headers.media_type().is_none() && expected.protocol != Protocol::Generic;
+        let is_untyped = may_be_untyped_json(expected.protocol, headers);
         // A growing array that cannot be read, as where it is compressed, is passed on as it comes.
         let is_whole = (headers.is_json() || is_untyped) && is_readable(headers) && !expected.grows;
         if is_error(status) {

@@ -4,12 +4,17 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use super::super::support::http::Open;
+use super::super::support::http::{self, Open};
 use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
 use super::{CHAT, HELLO, HI, Harness, LIMITS, good, pools, target};
 
 const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"one\"}}]}\n\n";
 const DONE: &str = "data: [DONE]\n\n";
+
+const BROKEN: &str = r#"{"error": {"message": "Provider returned error", "code": 502}}"#;
+/// The model ends by itself, and has said nothing.
+const SILENCE: &str = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+const NOTHING_USED: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":0}}\n\n";
 
 /// A whole stream of these events.
 fn events(events: &[&str]) -> Act {
@@ -60,7 +65,7 @@ async fn s1_1_a_refused_key_or_a_used_up_quota_of_ours_leads_on_and_takes_the_ta
 }
 
 /// Answers that deny what a request asks for, and not the key.
-const DENIALS: [(u16, &str); 5] = [
+const DENIALS: [(u16, &str); 9] = [
     (403, r#"{"error": {"message": "Project `p` does not have access to model `m`", "code": "model_not_found"}}"#),
     (403, r#"{"error": {"message": "You are not allowed to sample from this model", "code": null}}"#),
     (
@@ -72,6 +77,16 @@ const DENIALS: [(u16, &str); 5] = [
         r#"{"error": {"message": "You have insufficient permissions for this operation.", "code": "missing_scope"}}"#,
     ),
     (402, r#"{"error": {"message": "This request requires more credits, or fewer max_tokens.", "code": 402}}"#),
+    (404, r#"{"error": {"message": "No endpoints found that support tool use.", "code": 404}}"#),
+    (410, r#"{"error": {"message": "The model `m` has reached its end of life.", "code": null}}"#),
+    (
+        429,
+        r#"{"type": "error", "error": {"type": "rate_limit_error", "message": "Extra usage is required for long context requests."}}"#,
+    ),
+    (
+        400,
+        r#"{"error": {"message": "Your organization must be verified to stream this model.", "code": "unsupported_value"}}"#,
+    ),
 ];
 
 #[tokio::test]
@@ -228,13 +243,16 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
         vec![Move::Send(head.into()), chunk("\n"), chunk("\n"), chunk(last), last_chunk()]
     };
     for (what, primary) in [
-        ("an error", answer(200, &[], r#"{"error": {"message": "Provider returned error", "code": 502}}"#)),
+        ("an error", answer(200, &[], BROKEN)),
         ("no byte", answer(200, &[], "")),
         ("no choices", answer(200, &[], r#"{"object": "chat.completion", "choices": []}"#)),
         ("white space, then an error", slow(r#"{"error": {"message": "x", "code": 502}}"#)),
         ("a stream without an event", events(&[])),
         ("a stream of comments", events(&[": wait\n\n"])),
         ("a stream that is only done", events(&[DONE])),
+        ("a stream of silence", events(&[SILENCE, NOTHING_USED, DONE])),
+        ("a stream that the server gave up", events(&[&SILENCE.replace("stop", "insufficient_system_resource")])),
+        ("an error without the type of JSON", answer(200, &[("Content-Type", "text/plain")], BROKEN)),
     ] {
         backup_answers(what, primary, true).await;
     }
@@ -242,6 +260,27 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
     let harness = Harness::before(&[&a, &b]).await;
     assert_eq!(harness.call().await.text().trim(), HELLO);
     assert_eq!((a.calls(), b.calls(), harness.disabled().await), (1, 0, Vec::new()), "white space, then an answer");
+}
+
+/// What a call says that asks for nothing to be made is about what it asks after.
+#[tokio::test]
+async fn s1_4_the_failure_of_what_is_cancelled_or_asked_after_is_no_failure_of_its_target() {
+    let failed = r#"{"id": "resp_1", "object": "response", "status": "failed", "error": {"code": "server_error"}, "output": []}"#;
+    let operation = r#"{"name": "projects/p/operations/1", "done": true, "error": {"code": 13, "message": "x"}}"#;
+    for (path, body) in [
+        ("/llm/v1/responses/resp_1/cancel", failed),
+        ("/llm/v1/publishers/google/models/veo-3:fetchPredictOperation", operation),
+        ("/llm/v1/moderations", "{}"),
+    ] {
+        let (a, b) = (Scripted::start(answer(200, &[], body)).await, Scripted::start(good()).await);
+        let harness = Harness::before(&[&a, &b]).await;
+        for call in 1..=2 {
+            let answer = http::send(harness.relay, "POST", path, &[], b"{}").await.unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, body), "{path}");
+            assert_eq!((a.calls(), b.calls()), (call, 0), "{path}");
+        }
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{path}");
+    }
 }
 
 #[tokio::test]

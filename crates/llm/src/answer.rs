@@ -30,11 +30,12 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
     }
     let trimmed = body.trim_ascii();
     if trimmed.is_empty() {
-        // Speech may be silent and a file may be empty, but never without a type.
-        let may_be_empty = headers.media_type().is_some() && !headers.is_json();
+        // A file may be empty, but never without a type. What is heard or seen has bytes, however silent it is.
+        let may_be_empty = headers.media_type().is_some() && !headers.is_json() && !headers.is_media();
         return (!may_be_empty || protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
     }
-    let is_json = headers.is_json() || (headers.media_type().is_none() && trimmed.starts_with(b"{"));
+    let is_untyped = headers.media_type().is_none() || may_be_untyped_json(protocol, headers);
+    let is_json = headers.is_json() || (is_untyped && trimmed.starts_with(b"{"));
     if !is_json {
         return is_page(protocol, status, headers).then_some(ErrorClass::BrokenAnswer);
     }
@@ -45,6 +46,11 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
 /// Whether an answer is a page for people in the place of one for programs, which its head shows: it comes from a proxy.
 pub fn is_page(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>) -> bool {
     headers.is_html() && protocol != Protocol::Generic && !has_no_answer(status)
+}
+
+/// Whether an answer without the type of JSON may be JSON: it has no type, or one that servers give to whatever they have not typed.
+pub fn may_be_untyped_json(protocol: Protocol, headers: &AnswerHeaders<'_>) -> bool {
+    protocol != Protocol::Generic && headers.is_untyped()
 }
 
 /// Whether a good status says that there is nothing to read yet, or at all.
@@ -272,9 +278,9 @@ impl<'a> Answer<'a> {
         empty.then_some(ErrorClass::EmptyAnswer)
     }
 
-    /// The model says that it has nothing to add, or says nothing. Any other reason explains why there is no content.
+    /// The model says that it has nothing to add, or says nothing.
     fn ended_by_itself(&self) -> bool {
-        self.stop_reason.is_none_or(|reason| reason.is_null() || reason.is_text("end_turn"))
+        self.stop_reason.is_none_or(|reason| reason.is_null() || is_own_end(reason))
     }
 
     /// Whether the usage counts some output: then the model did answer, if only with silence.
@@ -295,12 +301,12 @@ impl<'a> Answer<'a> {
             let reason = choice.field("finish_reason").filter(|reason| !reason.is_blank());
             let is_silent = match reason {
                 None => !choice_has_other_fields(choice),
-                Some(reason) => is_error(reason) || (reason.is_text("stop") && made_nothing == Some(0)),
+                Some(reason) => gave_up(reason).is_some() || (is_own_end(reason) && made_nothing == Some(0)),
             };
             explained |= !is_silent || choice_has_content(choice);
-            if error.is_none() && reason.is_some_and(is_error) {
-                error = Some(class_of(choice));
-            }
+            let has_error = || choice.field("error").is_some_and(|error| !error.is_blank());
+            let gave_up = reason.and_then(gave_up).map(|class| if has_error() { class_of(choice) } else { class });
+            error = error.or(gave_up);
         });
         (!explained).then(|| error.unwrap_or(ErrorClass::EmptyAnswer))
     }
@@ -319,15 +325,27 @@ impl<'a> Answer<'a> {
             let parts = candidate.field("content").and_then(|content| content.field("parts"));
             let has_parts = parts.is_some_and(|parts| !parts.is_blank());
             let reason = candidate.field("finishReason");
-            explained |= has_parts || reason.is_some_and(|reason| !reason.is_text("STOP"));
+            explained |= has_parts || reason.is_some_and(|reason| !is_own_end(reason));
         });
         !explained
     }
 }
 
-/// OpenRouter's reason of a choice whose target failed; its `error` stands beside it.
-fn is_error(finish_reason: RawJson<'_>) -> bool {
-    finish_reason.is_text("error")
+/// What the reason of an end means by which the server gave up: OpenRouter's `error`, which may stand beside it with more words;
+/// DeepSeek's `insufficient_system_resource` (api-docs.deepseek.com, create-chat-completion); Zhipu's `network_error` (docs.bigmodel.cn);
+/// `abort` of vLLM and SGLang (assumed: only where the client is not who left).
+pub(crate) fn gave_up(finish_reason: RawJson<'_>) -> Option<ErrorClass> {
+    match finish_reason.plain()? {
+        "insufficient_system_resource" => Some(ErrorClass::Overloaded),
+        "error" | "network_error" | "abort" => Some(ErrorClass::ServerError),
+        _ => None,
+    }
+}
+
+/// Whether the model ended by itself, as it does where it has nothing to add: OpenAI, Gemini, Anthropic. Any other reason explains why
+/// there is no content.
+pub(crate) fn is_own_end(reason: RawJson<'_>) -> bool {
+    matches!(reason.plain(), Some("stop" | "STOP" | "end_turn"))
 }
 
 /// Whether a choice has text, a tool call, reasoning, a refusal or audio.

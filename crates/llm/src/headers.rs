@@ -108,6 +108,18 @@ impl<'a> AnswerHeaders<'a> {
         })
     }
 
+    /// Whether no type is named, or one that says nothing: servers give `text/plain` and `application/octet-stream` to what they have
+    /// not typed.
+    pub(crate) fn is_untyped(&self) -> bool {
+        self.media_type().is_none() || self.is("text/plain") || self.is("application/octet-stream")
+    }
+
+    /// Whether the body is sound, an image or a video.
+    pub(crate) fn is_media(&self) -> bool {
+        let kind = self.media_type().and_then(|media| media.split('/').next());
+        kind.is_some_and(|kind| ["audio", "image", "video"].iter().any(|known| kind.eq_ignore_ascii_case(known)))
+    }
+
     /// Whether the body has problem details by RFC 9457.
     pub(crate) fn is_problem(&self) -> bool {
         self.is("application/problem+json")

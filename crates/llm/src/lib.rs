@@ -28,7 +28,9 @@
 
 pub mod affinity;
 pub mod answer;
+mod broken_event;
 pub mod capability;
+mod conversation_events;
 mod error_body;
 pub mod error_class;
 mod error_denial;

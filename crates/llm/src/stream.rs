@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::affinity;
+use crate::broken_event::broken_event;
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
 use crate::frame_events::FrameEvents;
@@ -24,9 +25,6 @@ use crate::stream_form::{Elements, Form};
 pub use crate::stream_progress::{Progress, StreamEnd};
 use crate::usage::{InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
-
-/// The code of the last event of a stream that breaks off.
-pub(crate) const STREAM_BROKEN: &str = "stream_broken";
 
 /// One streamed answer. Its memory is bounded by [`crate::sse::MAX_EVENT_BYTES`].
 #[derive(Debug)]
@@ -53,6 +51,8 @@ pub(crate) struct StreamSummary {
     pub(crate) content_bytes: u64,
     /// A reason for the end came (`finish_reason` and its kin).
     pub(crate) finished: bool,
+    /// A reason for the end came that explains why there may be no content, or a part of an answer, if only an empty one.
+    explained: bool,
     /// The protocol's last event came (`[DONE]` and its kin).
     done: bool,
     /// The last line of a known form came (Ollama's, Cohere's).
@@ -123,6 +123,8 @@ impl StreamState {
         };
         if let Some(error) = seen.error {
             StreamEnd::Failed(error)
+        } else if seen.is_silent() && seen.made_nothing() {
+            StreamEnd::Failed(ErrorClass::EmptyAnswer)
         } else if seen.finished || seen.done || is_whole {
             StreamEnd::Complete
         } else if !seen.content {
@@ -140,7 +142,8 @@ impl StreamState {
         match self.seen.error {
             Some(error) if !self.seen.error_came_late => Progress::Failed(error),
             _ if self.seen.content => Progress::Content,
-            _ if self.seen.finished => Progress::Ended,
+            // The usage that is still to come may show that there is no answer.
+            _ if self.seen.finished && (self.seen.done || !self.seen.is_silent()) => Progress::Ended,
             _ => Progress::Preamble,
         }
     }
@@ -341,6 +344,29 @@ impl StreamSummary {
         self.content_bytes += bytes as u64;
     }
 
+    /// A reason for the end came. `explains`: it says why there may be no content.
+    pub(crate) const fn ends(&mut self, explains: bool) {
+        self.finished = true;
+        self.explained |= explains;
+    }
+
+    /// A part of an answer began, which may stay empty: as whole answers, streams that have one are answers.
+    pub(crate) const fn begins_part(&mut self) {
+        self.explained = true;
+    }
+
+    /// The model ended by itself and said nothing.
+    const fn is_silent(&self) -> bool {
+        self.finished && !self.explained && !self.content
+    }
+
+    /// Whether the vendor counts no output: else the model did answer, if only with silence. OpenAI's form has counts only where they
+    /// were asked for, so there they have to be stated, as in [`crate::answer`].
+    fn made_nothing(&self) -> bool {
+        let unstated = if self.protocol == Protocol::OpenAiChat { 1 } else { 0 };
+        self.counts.stated_output().unwrap_or(unstated) == 0
+    }
+
     /// An error came that says this.
     pub(crate) fn fail(&mut self, class: ErrorClass, body: &[u8]) {
         if self.error.is_none() {
@@ -353,35 +379,8 @@ impl StreamSummary {
     /// The protocol's last event came; with nothing before it there was no answer.
     pub(crate) fn done(&mut self) {
         self.done = true;
-        if !self.content && !self.finished {
+        if (!self.content && !self.finished) || (self.is_silent() && self.made_nothing()) {
             self.fail(ErrorClass::EmptyAnswer, b"");
         }
     }
-}
-
-/// The last event of a stream that broke off, in the form that clients of the protocol take for an error. With `ends_line` it
-/// begins with an empty line, which ends an event that is half there.
-fn broken_event(protocol: Protocol, message: &str, events: u64, ends_line: bool) -> Bytes {
-    let start = if ends_line { "\n\n" } else { "" };
-    let openai = json!({"message": message, "type": "server_error", "param": null, "code": STREAM_BROKEN});
-    let event = match protocol {
-        Protocol::Anthropic => {
-            let data = json!({"type": "error", "error": {"type": "api_error", "message": message}});
-            format!("event: error\ndata: {data}\n\n")
-        }
-        Protocol::OpenAiResponses => {
-            // The documented event has its fields at the top; the vendor's clients raise an exception for `error`.
-            let data = json!({
-                "type": "error", "code": STREAM_BROKEN, "message": message, "param": null, "sequence_number": events,
-                "error": openai,
-            });
-            format!("event: error\ndata: {data}\n\n")
-        }
-        Protocol::Gemini => {
-            let error = json!({"code": 503, "message": message, "status": "UNAVAILABLE"});
-            format!("data: {}\n\n", json!({"error": error}))
-        }
-        Protocol::OpenAiChat | Protocol::Generic => format!("data: {}\n\n", json!({"error": openai})),
-    };
-    Bytes::from(format!("{start}{event}"))
 }

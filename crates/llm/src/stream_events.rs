@@ -1,7 +1,8 @@
 //! What one event of a streamed answer is: preamble, content, end, error or usage, in each protocol.
 
 use crate::ErrorClass;
-use crate::answer::foreign_error;
+use crate::answer::{foreign_error, gave_up, is_own_end};
+use crate::conversation_events;
 use crate::error_class::{classify_error, classify_error_body};
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
@@ -61,7 +62,11 @@ impl<'a> Fields<'a> {
                 self.usage_holder = self.response;
             }
             b"base_resp" | b"sid" | b"header" | b"Response" | b"ErrorMsg" | b"error_code" => self.may_be_coded = true,
-            b"message" | b"x_groq" => self.usage_holder = Some(value.raw()?).filter(|holder| holder.is_object()),
+            b"message" => self.usage_holder = Some(value.raw()?).filter(|holder| holder.is_object()),
+            b"x_groq" => {
+                self.usage_holder = Some(value.raw()?).filter(|holder| holder.is_object());
+                self.error = self.error.or_else(|| self.usage_holder?.field("error"));
+            }
             _ => {}
         }
         Ok(())
@@ -74,7 +79,10 @@ struct Chunk<'a> {
     content: bool,
     content_bytes: usize,
     finished: bool,
-    failed: bool,
+    /// A reason for the end says why there may be no content.
+    explained: bool,
+    /// A reason for the end by which the server gave up.
+    gave_up: Option<ErrorClass>,
     error: Option<RawJson<'a>>,
 }
 
@@ -86,9 +94,9 @@ impl<'a> Chunk<'a> {
                     b"delta" | b"message" => return value.fields(|name, value| self.delta_field(name, value.raw()?)),
                     b"finish_reason" => {
                         let reason = value.raw()?;
-                        // OpenRouter: the upstream failed.
-                        self.failed |= reason.is_text("error");
+                        self.gave_up = self.gave_up.or(gave_up(reason));
                         self.finished |= !reason.is_blank();
+                        self.explained |= !reason.is_blank() && !is_own_end(reason);
                     }
                     b"text" => self.add(value.raw()?),
                     b"error" => self.error = Some(value.raw()?).filter(|error| !error.is_blank()),
@@ -128,10 +136,11 @@ impl<'a> Chunk<'a> {
         }
         if let Some(error) = self.error {
             seen.fail(classify_error(error), error.bytes());
-        } else if self.failed {
-            seen.fail(ErrorClass::ServerError, b"");
+        } else if let Some(class) = self.gave_up {
+            seen.fail(class, b"");
+        } else if self.finished {
+            seen.ends(self.explained);
         }
-        seen.finished |= self.finished && !self.failed;
     }
 }
 
@@ -205,24 +214,28 @@ fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &
         b"response.in_progress"
         | b"response.queued"
         | b"response.content_part.added"
-        | b"response.reasoning_summary_part.added" => {}
+        | b"response.reasoning_summary_part.added"
+        | b"response.mcp_list_tools.in_progress" => {}
         b"response.output_item.added" => {
             if let Some(item) = fields.item {
                 seen.makes(item.bytes());
             }
             let kind = fields.item.and_then(|item| item.field("type"));
-            // A message or reasoning begins empty; a call of a tool has its name.
-            let begins_empty = kind.is_none_or(|kind| kind.is_text("message") || kind.is_text("reasoning"));
-            seen.content |= !begins_empty;
+            // A message, reasoning and a list of tools begin empty; a call of a tool has its name.
+            let begins_empty =
+                |kind: RawJson<'_>| ["message", "reasoning", "mcp_list_tools"].iter().any(|known| kind.is_text(known));
+            seen.content |= !kind.is_none_or(begins_empty);
         }
         b"response.failed" => seen.fail(classify_error_body(data), data),
         b"response.incomplete" | b"response.cancelled" => {
-            seen.finished = true;
+            seen.ends(true);
             seen.done();
         }
         b"response.completed" => {
             let output = fields.response.and_then(|response| response.field("output"));
-            seen.finished |= output.is_none_or(|output| !output.is_blank());
+            if output.is_none_or(|output| !output.is_blank()) {
+                seen.ends(true);
+            }
             seen.done();
         }
         _ if kind.ends_with(b".delta") => {
@@ -239,6 +252,7 @@ fn anthropic(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>) -> bool
     match kind {
         b"message_start" => {}
         b"content_block_start" => {
+            seen.begins_part();
             if let Some(block) = fields.content_block {
                 let kind = block.field("type");
                 let text = kind.is_some_and(|kind| kind.is_text("text") || kind.is_text("thinking"));
@@ -259,7 +273,12 @@ fn anthropic(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>) -> bool
         b"content_block_stop" => {}
         b"message_delta" => {
             let reason = fields.delta.and_then(|delta| delta.field("stop_reason"));
-            seen.finished |= reason.is_some_and(|reason| !reason.is_blank());
+            if let Some(reason) = reason.filter(|reason| !reason.is_blank()) {
+                seen.ends(!is_own_end(reason));
+            }
+            if let Some(container) = fields.delta.and_then(|delta| delta.field("container")) {
+                seen.makes(container.bytes());
+            }
         }
         b"message_stop" => seen.done(),
         _ => return false,
@@ -274,6 +293,7 @@ fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
         candidates.for_each(|candidate| {
             if let Some(parts) = candidate.field("content").and_then(|content| content.field("parts")) {
                 parts.for_each(|part| {
+                    seen.begins_part();
                     part.for_each_field(|name, value| {
                         let says_something = matches!(value.bytes().first(), Some(b'"' | b'{')) && !value.is_blank();
                         if says_something && name != b"thoughtSignature" {
@@ -283,12 +303,16 @@ fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
                 });
             }
             let reason = candidate.field("finishReason").filter(|reason| !reason.is_blank());
-            seen.finished |= reason.is_some_and(|reason| !reason.is_text("FINISH_REASON_UNSPECIFIED"));
+            if let Some(reason) = reason.filter(|reason| !reason.is_text("FINISH_REASON_UNSPECIFIED")) {
+                seen.ends(!is_own_end(reason));
+            }
         });
     }
     // The prompt was refused, which is an answer.
     let blocked = fields.prompt_feedback.and_then(|feedback| feedback.field("blockReason"));
-    seen.finished |= blocked.is_some_and(|reason| !reason.is_blank());
+    if blocked.is_some_and(|reason| !reason.is_blank()) {
+        seen.ends(true);
+    }
 }
 
 /// Everything else: the Assistants API by the names of its events, Cohere, images, speech, and unknown events.
@@ -296,30 +320,20 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
     if is_ping(name) || is_ping(kind) {
         return seen.was_ping();
     }
-    let field = |name| RawJson::parse(data).ok()?.field(name);
     if name.starts_with(b"thread.") {
-        if name.ends_with(b".failed") {
-            let error = field("last_error");
-            let said = error.map_or(&b""[..], RawJson::bytes);
-            seen.fail(error.map_or(ErrorClass::ServerError, classify_error), said);
-        } else if name.ends_with(b".delta") {
-            seen.content(data.len());
-        } else if matches!(name, b"thread.created" | b"thread.run.created") {
-            seen.makes(data);
-        } else if name.starts_with(b"thread.run.") {
-            let ends: [&[u8]; 4] = [b".completed", b".incomplete", b".cancelled", b".requires_action"];
-            seen.finished |= ends.iter().any(|end| name.ends_with(end));
-        }
-        return;
+        return conversation_events::thread(seen, name, data);
     }
     match kind {
+        b"conversation.response.started" | b"conversation.response.error" | b"conversation.response.done" => {
+            conversation_events::conversation(seen, kind, data);
+        }
         b"message-start" | b"content-start" | b"tool-call-end" | b"content-end" => {}
         b"message-end" => {
             let reason = fields.delta.and_then(|delta| delta.field("finish_reason"));
             if reason.is_some_and(|reason| reason.is_text("ERROR")) {
                 return seen.fail(ErrorClass::ServerError, data);
             }
-            seen.finished = true;
+            seen.ends(true);
             if let Some(usage) = fields.delta.and_then(|delta| delta.field("usage")) {
                 seen.counts.read(usage);
             }

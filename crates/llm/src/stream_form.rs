@@ -103,8 +103,8 @@ fn line(seen: &mut StreamSummary, line: &[u8]) {
 fn is_only_error(object: RawJson<'_>) -> bool {
     let mut only = true;
     object.for_each_field(|name, _| {
-        let known: [&[u8]; 8] =
-            [b"error", b"status", b"status_code", b"code", b"message", b"type", b"signin_url", b"done"];
+        let known: [&[u8]; 9] =
+            [b"error", b"error_type", b"status", b"status_code", b"code", b"message", b"type", b"signin_url", b"done"];
         only &= known.contains(&name);
     });
     only
@@ -127,7 +127,8 @@ fn ollama(seen: &mut StreamSummary, object: RawJson<'_>, done: bool) {
         seen.content(events::length(text));
     }
     if done {
-        (seen.finished, seen.last_line) = (true, true);
+        seen.ends(true);
+        seen.last_line = true;
     }
 }
 
@@ -144,7 +145,8 @@ fn cohere(seen: &mut StreamSummary, object: RawJson<'_>, finished: bool) {
     if reason.is_some_and(|reason| reason.is_text("ERROR")) {
         return seen.fail(ErrorClass::ServerError, object.bytes());
     }
-    (seen.finished, seen.last_line) = (true, true);
+    seen.ends(true);
+    seen.last_line = true;
 }
 
 fn take_element(seen: &mut StreamSummary, element: Result<&[u8], EventTooLarge>) {

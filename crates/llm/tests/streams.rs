@@ -102,6 +102,25 @@ fn s1_3_an_error_after_any_part_of_the_preamble_and_after_content() {
         ),
         ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"error\"}]}\n\n", ErrorClass::ServerError),
         (
+            "data: {\"choices\":[{\"delta\":{\"content\":\"\"},\"finish_reason\":\"insufficient_system_resource\"}]}\n\n",
+            ErrorClass::Overloaded,
+        ),
+        ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"network_error\"}]}\n\n", ErrorClass::ServerError),
+        ("data: {\"choices\":[{\"text\":\"\",\"finish_reason\":\"abort\"}]}\n\n", ErrorClass::ServerError),
+        (
+            "data: {\"choices\":[{\"delta\":{},\"finish_reason\":null}],\"x_groq\":{\"id\":\"req_1\",\"error\":\"over capacity\"}}\n\n",
+            ErrorClass::ServerError,
+        ),
+        (
+            "data: {\"choices\":[],\"x_groq\":{\"id\":\"req_1\",\"error\":{\"code\":\"rate_limit_exceeded\",\"message\":\"x\"}}}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        ("event: thread.run.expired\ndata: {\"object\":\"thread.run\",\"last_error\":null}\n\n", ErrorClass::TimedOut),
+        (
+            "event: conversation.response.error\ndata: {\"type\":\"conversation.response.error\",\"message\":\"x\",\"code\":429}\n\n",
+            ErrorClass::RateLimited,
+        ),
+        (
             "data: {\"object\":\"error\",\"message\":\"x\",\"type\":\"InternalServerError\",\"param\":null,\"code\":503}\n\n",
             ErrorClass::Overloaded,
         ),
@@ -223,6 +242,11 @@ fn what_content_is() {
         (r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"A"}}]}}]}"#, true),
         (r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true}]}}]}"#, true),
         (r#"{"usageMetadata":{"promptTokenCount":1}}"#, false),
+        (r#"{"type":"response.output_item.added","item":{"type":"mcp_list_tools","tools":[]}}"#, false),
+        (r#"{"type":"response.mcp_list_tools.in_progress","item_id":"mcpl_1"}"#, false),
+        (r#"{"type":"response.mcp_list_tools.completed","item_id":"mcpl_1"}"#, true),
+        (r#"{"type":"conversation.response.started","conversation_id":"conv_1"}"#, false),
+        (r#"{"type":"message.output.delta","content":"a"}"#, true),
         (r#"{"type":"message-start","id":"x"}"#, false),
         (r#"{"type":"content-delta","delta":{"message":{"content":{"text":"a"}}}}"#, true),
         (r#"{"message":{"content":"a"}}"#, true),
@@ -260,6 +284,116 @@ fn s1_3_streams_that_end_without_content() {
         state.push(stream.as_bytes());
         assert_eq!(state.finish(), end, "{stream}");
     }
+}
+
+/// A model that ended by itself with nothing at all has given no answer; where its vendor counts some output, it has.
+#[test]
+fn s1_4_a_stream_of_silence_is_no_answer_like_the_same_whole_answer() {
+    use Progress::{Ended, Failed, Preamble};
+    let empty = StreamEnd::Failed(ErrorClass::EmptyAnswer);
+    let failed = Failed(ErrorClass::EmptyAnswer);
+    let chat = |reason: &str, output: &str| {
+        let usage = if output.is_empty() {
+            String::new()
+        } else {
+            format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":5,\"completion_tokens\":{output}}}}}\n\n")
+        };
+        let reason = format!("data: {{\"choices\":[{{\"delta\":{{}},\"finish_reason\":\"{reason}\"}}]}}\n\n");
+        [reason, usage, "data: [DONE]\n\n".to_owned()]
+    };
+    let anthropic = |reason: &str, usage: &str| {
+        let start = "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5}}}\n\n".to_owned();
+        let delta =
+            format!("data: {{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"{reason}\"}}{usage}}}\n\n");
+        [start, delta, "data: {\"type\":\"message_stop\"}\n\n".to_owned()]
+    };
+    let gemini = |reason: &str, usage: &str| {
+        let chunk = format!("data: {{\"candidates\":[{{\"finishReason\":\"{reason}\"}}]{usage}}}\n\n");
+        ["data: {\"candidates\":[{\"content\":{\"role\":\"model\"}}]}\n\n".to_owned(), chunk, String::new()]
+    };
+    for (events, before, progress, end) in [
+        // OpenAI's form has counts only where they are asked for.
+        (chat("stop", "0"), Preamble, failed, empty),
+        (chat("stop", ""), Preamble, Ended, StreamEnd::Complete),
+        (chat("stop", "3"), Preamble, Ended, StreamEnd::Complete),
+        (chat("length", "0"), Ended, Ended, StreamEnd::Complete),
+        (anthropic("end_turn", ",\"usage\":{\"output_tokens\":0}"), Preamble, failed, empty),
+        (anthropic("end_turn", ""), Preamble, failed, empty),
+        (anthropic("end_turn", ",\"usage\":{\"output_tokens\":2}"), Preamble, Ended, StreamEnd::Complete),
+        (anthropic("refusal", ""), Ended, Ended, StreamEnd::Complete),
+        (gemini("STOP", ""), Preamble, Preamble, empty),
+        (gemini("STOP", ",\"usageMetadata\":{\"promptTokenCount\":5}"), Preamble, Preamble, empty),
+        (gemini("STOP", ",\"usageMetadata\":{\"candidatesTokenCount\":2}"), Preamble, Preamble, StreamEnd::Complete),
+        (gemini("MAX_TOKENS", ""), Ended, Ended, StreamEnd::Complete),
+        // A whole answer with an empty part is one, too.
+        (
+            [
+                "data: {\"type\":\"content_block_start\",\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n"
+                    .to_owned(),
+                anthropic("end_turn", "")[1].clone(),
+                String::new(),
+            ],
+            Ended,
+            Ended,
+            StreamEnd::Complete,
+        ),
+        (
+            [
+                "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\",\"thoughtSignature\":\"x\"}]}}]}\n\n"
+                    .to_owned(),
+                gemini("STOP", "")[1].clone(),
+                String::new(),
+            ],
+            Ended,
+            Ended,
+            StreamEnd::Complete,
+        ),
+    ] {
+        let mut state = StreamState::new(Protocol::Generic);
+        let came: Vec<_> = events.iter().map(|event| state.push(event.as_bytes())).collect();
+        let at_reason = came[1];
+        assert_eq!((at_reason, came[2], state.finish()), (before, progress, end), "{events:?}");
+    }
+}
+
+#[test]
+fn s1_3_the_run_of_a_thread_ends_and_its_steps_do_not() {
+    let event = |name: &str| {
+        format!("event: {name}\ndata: {{\"object\":\"x\",\"last_error\":{{\"code\":\"server_error\"}}}}\n\n")
+    };
+    let of = |names: &[&str]| {
+        let mut state = StreamState::new(Protocol::Generic);
+        names.iter().for_each(|name| _ = state.push(event(name).as_bytes()));
+        (state.progress(), state.has_ended(), state.error())
+    };
+    let step = ["thread.run.created", "thread.run.step.created", "thread.run.step.completed"];
+    assert_eq!(of(&step), (Progress::Preamble, false, None));
+    assert_eq!(of(&["thread.run.step.failed"]), (Progress::Preamble, false, None), "the run says what comes of that");
+    assert_eq!(of(&["thread.message.delta"]), (Progress::Content, false, None));
+    assert_eq!(of(&["thread.message.completed", "thread.run.completed"]), (Progress::Content, true, None));
+    assert_eq!(of(&["thread.run.requires_action"]), (Progress::Content, true, None));
+    assert_eq!(of(&["thread.run.incomplete"]), (Progress::Ended, true, None));
+    assert_eq!(of(&["thread.message.delta", "thread.run.failed"]).2, Some(ErrorClass::ServerError));
+}
+
+#[test]
+fn s1_3_a_conversation_of_mistrals_begins_and_ends() {
+    let started = "event: conversation.response.started\ndata: {\"type\":\"conversation.response.started\",\"conversation_id\":\"conv_1\"}\n\n";
+    let delta = "event: message.output.delta\ndata: {\"type\":\"message.output.delta\",\"content\":\"a\"}\n\n";
+    let done = "event: conversation.response.done\ndata: {\"type\":\"conversation.response.done\",\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
+    for (events, end) in [
+        (vec![started, delta, done], StreamEnd::Complete),
+        (vec![started, delta], StreamEnd::Truncated),
+        (vec![started, done], StreamEnd::Failed(ErrorClass::EmptyAnswer)),
+        (vec![started], StreamEnd::Failed(ErrorClass::BrokenAnswer)),
+    ] {
+        let mut state = StreamState::new(Protocol::Generic);
+        events.iter().for_each(|event| _ = state.push(event.as_bytes()));
+        assert_eq!(state.finish(), end, "{events:?}");
+    }
+    let mut state = StreamState::new(Protocol::Generic);
+    state.push([started, delta, done].concat().as_bytes());
+    assert_eq!(state.usage(), Ok(Some(Usage { input_uncached: 3, output: 1, ..Usage::default() })));
 }
 
 #[test]

@@ -163,6 +163,11 @@ impl TokenCounts {
         self.seen
     }
 
+    /// The output, as the vendor counts it so far; Gemini leaves reasoning out.
+    pub(crate) const fn stated_output(&self) -> Option<u64> {
+        self.output
+    }
+
     /// Reads the usage wherever it stands in an answer or in the data of an event.
     pub(crate) fn read_top(&mut self, answer: RawJson<'_>) {
         answer.for_each_field(|name, value| self.top_field(name, value));
