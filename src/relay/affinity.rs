@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::admission::subpath;
 use super::request_view::RequestView;
-use llm::affinity::is_kept;
+use llm::affinity::{is_kept, is_reasoning};
 use types::router::RouterPath;
 
 /// How many ids are known of each kind, those that this replica learnt and those that others did; the oldest goes first. With
@@ -179,13 +179,30 @@ impl Affinity {
     }
 }
 
+/// Where it is noted what the answer to a call shows to be kept by its target.
+#[derive(Debug, Clone)]
+pub(super) struct MakerNotes {
+    affinity: Affinity,
+    ingress: RouterPath,
+    /// The target keeps the answer: else only what it alone can read is noted.
+    is_stored: bool,
+}
+
+impl MakerNotes {
+    /// These ids were shown by an answer of this target.
+    pub(super) fn note(&self, ids: impl IntoIterator<Item = impl AsRef<str>>, target: &RouterPath) {
+        let noted = ids.into_iter().filter(|id| self.is_stored || is_reasoning(id.as_ref()));
+        self.affinity.learn(&self.ingress, noted, target);
+    }
+}
+
 /// What affinity is to one call. By default nothing.
 #[derive(Debug, Default)]
 pub(super) struct CallAffinity {
     /// The target that made what the request names.
     preferred: Option<RouterPath>,
-    /// Where it is noted, below which ingress, what the answer shows to be kept.
-    teaches: Option<(Affinity, RouterPath)>,
+    /// Where it is noted what the answer shows to be kept.
+    notes: Option<MakerNotes>,
 }
 
 impl CallAffinity {
@@ -199,8 +216,10 @@ impl CallAffinity {
     ) -> Self {
         let path = subpath(head, ingress);
         let preferred = if affinity.is_empty() { None } else { affinity.maker(ingress, view.ids(path, body)) };
-        let is_taught = is_kept(path) && head.method != Method::DELETE && !view.is_not_stored();
-        Self { preferred, teaches: is_taught.then(|| (affinity.clone(), ingress.clone())) }
+        let is_noted = is_kept(path) && head.method != Method::DELETE;
+        let notes =
+            || MakerNotes { affinity: affinity.clone(), ingress: ingress.clone(), is_stored: !view.is_not_stored() };
+        Self { preferred, notes: is_noted.then(notes) }
     }
 
     pub(super) const fn preferred(&self) -> Option<&RouterPath> {
@@ -208,8 +227,8 @@ impl CallAffinity {
     }
 
     /// Where to note what an answer shows, if that is to be noted.
-    pub(super) const fn teaches(&self) -> Option<&(Affinity, RouterPath)> {
-        self.teaches.as_ref()
+    pub(super) const fn notes(&self) -> Option<&MakerNotes> {
+        self.notes.as_ref()
     }
 }
 
@@ -240,6 +259,17 @@ mod tests {
         assert_eq!(affinity.maker(&path("/other/"), ["resp_1"]), None);
         affinity.learn(&pool, ["resp_1"], &b);
         assert_eq!(affinity.maker(&pool, ["resp_1"]), Some(b), "the newest answer counts");
+    }
+
+    #[test]
+    fn s1_9_of_what_is_not_stored_only_reasoning_is_noted() {
+        for (is_stored, known) in [(true, true), (false, false)] {
+            let (affinity, pool, a) = (Affinity::default(), path("/llm/"), path("/llm/a/"));
+            let notes = MakerNotes { affinity: affinity.clone(), ingress: pool.clone(), is_stored };
+            notes.note(["resp_1", "rs_1", "msg_1"], &a);
+            assert_eq!(affinity.maker(&pool, ["rs_1"]), Some(a), "it is encrypted for its maker");
+            assert_eq!(affinity.maker(&pool, ["resp_1", "msg_1"]).is_some(), known);
+        }
     }
 
     #[test]

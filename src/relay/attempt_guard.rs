@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::HeaderMap;
 
-use super::affinity::{Affinity, CallAffinity};
+use super::affinity::{CallAffinity, MakerNotes};
 use super::hold::UpstreamAnswer;
 use super::metrics;
 use super::record::{Record, RecordEnd, RecordedAnswer};
@@ -43,7 +43,7 @@ pub(super) struct AttemptGuard {
     pub(super) digest: Option<PayloadDigest>,
     reported: bool,
     /// Where it is to be noted what its answer shows to be made.
-    maker: Option<(Affinity, RouterPath)>,
+    notes: Option<MakerNotes>,
 }
 
 /// How an attempt ended.
@@ -114,7 +114,7 @@ impl AttemptGuard {
             neutral: None,
             digest: None,
             reported: false,
-            maker: None,
+            notes: None,
         }
     }
 
@@ -146,20 +146,20 @@ impl AttemptGuard {
 
     /// Notes the ids that a good answer shows to be kept by its target, now and as more of a stream comes.
     pub(super) fn teach(&mut self, call: &CallAffinity, answer: &mut UpstreamAnswer) {
-        let Some((affinity, ingress)) = call.teaches().filter(|_| answer.head.status.is_success()) else { return };
+        let Some(notes) = call.notes().filter(|_| answer.head.status.is_success()) else { return };
         match &mut answer.stream {
             Some(stream) => {
-                self.maker = Some((affinity.clone(), ingress.clone()));
+                self.notes = Some(notes.clone());
                 self.note_ids(stream);
             }
-            None => affinity.learn(ingress, ids_of_answer(&answer.start()), &self.router),
+            None => notes.note(ids_of_answer(&answer.start()), &self.router),
         }
     }
 
     /// Notes the ids that a stream has shown since.
     pub(super) fn note_ids(&self, stream: &mut StreamState) {
-        if let Some((affinity, ingress)) = &self.maker {
-            affinity.learn(ingress, stream.take_ids(), &self.router);
+        if let Some(notes) = &self.notes {
+            notes.note(stream.take_ids(), &self.router);
         }
     }
 

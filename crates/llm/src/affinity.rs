@@ -2,15 +2,15 @@
 //!
 //! A response, a thread, a file or a batch is known only to the account and region that made it: a request that names one has
 //! to go there again. Sources: OpenAI's API reference (responses, conversations, assistants, files, batches, uploads, vector
-//! stores, fine-tuning, videos, containers) and Anthropic's (files, message batches), whose objects carry their id at the top
-//! as `id`.
+//! stores, fine-tuning, videos, containers), Anthropic's (files, message batches, containers of code execution), Mistral's
+//! (conversations) and Gemini's (interactions), whose objects carry their id at the top as `id` or under its name.
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 
 use crate::json::{Cursor, RawJson};
-use crate::provider::without_query;
+use crate::provider::{Operation, without_query};
 use crate::request_view::{Field, RequestView};
 
 /// The longest id that is looked at, in bytes. Those of the vendors have some 60, with routing information some 250.
@@ -23,7 +23,7 @@ const MAX_FIELDS: usize = 1_024;
 const MAX_VALUE_BYTES: usize = 8 << 10;
 
 /// The segments of paths behind which an id stands, and below which things are made.
-const COLLECTIONS: [&str; 12] = [
+const COLLECTIONS: [&str; 13] = [
     "responses",
     "conversations",
     "threads",
@@ -36,10 +36,11 @@ const COLLECTIONS: [&str; 12] = [
     "videos",
     "containers",
     "evals",
+    "interactions",
 ];
 
 /// The fields at the top of an answer that hold an id.
-const ANSWER_FIELDS: [&str; 8] = [
+const ANSWER_FIELDS: [&str; 10] = [
     "id",
     "thread_id",
     "assistant_id",
@@ -48,13 +49,22 @@ const ANSWER_FIELDS: [&str; 8] = [
     "error_file_id",
     "vector_store_id",
     "result_file_id",
+    "conversation_id",
+    "container_id",
 ];
 /// The fields at the top of an answer that hold an object with an id.
-const ANSWER_OBJECTS: [&str; 2] = ["conversation", "file"];
+const ANSWER_OBJECTS: [&str; 3] = ["container", "conversation", "file"];
 
-/// Whether a path leads to things that targets keep. It may have a query.
+/// Whether a path leads to things that targets keep: by itself, or the containers of Anthropic's Messages. It may have a query.
 pub fn is_kept(path: &str) -> bool {
     segments(path).any(|segment| COLLECTIONS.contains(&segment))
+        || Operation::of_whole_path(path) == Operation::Messages
+}
+
+/// Whether an id is that of an item of reasoning, which only its maker can read also where it does not keep the response
+/// (`"store": false`, with `encrypted_content`). assumed: all of OpenAI's and Azure's begin so.
+pub fn is_reasoning(id: &str) -> bool {
+    id.starts_with("rs_")
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
@@ -80,8 +90,12 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
         Some(Field::Json(value)) => Some(value),
         _ => None,
     };
-    if let Some(conversation) = json("conversation") {
-        add_value(&mut ids, conversation.field("id").unwrap_or(conversation));
+    for name in ["conversation", "container"] {
+        json(name).into_iter().for_each(|value| add_value(&mut ids, value.field("id").unwrap_or(value)));
+    }
+    if let Some(tools) = json("tools") {
+        // Those of OpenAI's code interpreter; one that is to be made is an object.
+        tools.for_each(|tool| tool.field("container").into_iter().for_each(|value| add_value(&mut ids, value)));
     }
     if segments(path).any(|segment| segment == "responses")
         && let Some(input) = json("input")
@@ -116,10 +130,10 @@ fn add_reference<'a>(ids: &mut Vec<Cow<'a, str>>, item: RawJson<'a>) {
 
 /// The ids that a whole answer shows to be kept where it comes from, or the beginning of one: that of the object itself, those that
 /// it refers to at its top, and those of the items that a response has made. A list shows none: it may be one of many pages, and of
-/// things of others.
+/// things of others. Of a message of Anthropic's only the container is kept.
 pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
-    let (mut ids, mut items) = (Vec::new(), Vec::new());
-    let (mut is_list, mut is_response) = (false, false);
+    let (mut own, mut ids, mut items) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut is_list, mut is_response, mut is_message, mut has_model) = (false, false, false, false);
     // Where it breaks off, the fields before have been read.
     let _ = Cursor::new(body).fields(|name, value| {
         let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
@@ -127,23 +141,35 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
             let object = value.raw()?;
             is_list |= object.is_text("list");
             is_response |= object.is_text("response");
+        } else if name == "type" {
+            is_message = value.raw()?.is_text("message");
+        } else if name == "model" {
+            has_model = true;
         } else if name == "output" && value.peek() == Some(b'[') {
             // Where it breaks off, the items before have been read.
             return value.elements(|item| {
-                item.raw()?.field("id").into_iter().for_each(|id| add_value(&mut items, id));
+                let item = item.raw()?;
+                for id in ["id", "container_id"].into_iter().filter_map(|name| item.field(name)) {
+                    add_value(&mut items, id);
+                }
                 Ok(())
             });
         } else if ANSWER_FIELDS.contains(&name) {
-            add_value(&mut ids, value.raw()?);
+            add_value(if name == "id" { &mut own } else { &mut ids }, value.raw()?);
         } else if ANSWER_OBJECTS.contains(&name) {
             value.raw()?.field("id").into_iter().for_each(|value| add_value(&mut ids, value));
         }
         Ok(())
     });
-    if is_response {
-        items.into_iter().for_each(|id| add(&mut ids, id));
+    if is_list {
+        return Vec::new();
     }
-    if is_list { Vec::new() } else { ids }
+    // An item of a response names no model.
+    if is_message && has_model {
+        return ids;
+    }
+    ids.into_iter().chain(items.into_iter().filter(|_| is_response)).for_each(|id| add(&mut own, id));
+    own
 }
 
 /// Adds the values of all fields whose name ends in `_id` or `_ids`. Within a text a quote has a backslash before it, so what a

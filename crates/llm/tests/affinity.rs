@@ -58,6 +58,23 @@ fn s1_9_the_ids_that_a_request_names() {
         ),
         ("v1/responses", r#"{"input": "{\"type\": \"item_reference\", \"id\": \"msg_1\"}"}"#, &[]),
         ("v1/embeddings", r#"{"input": [{"id": "msg_1"}]}"#, &[]),
+        ("v1/messages", r#"{"container": "container_1", "messages": []}"#, &["container_1"]),
+        (
+            "v1/messages",
+            r#"{"container": {"id": "container_1", "skills": [{"skill_id": "pptx"}]}}"#,
+            &["container_1", "pptx"],
+        ),
+        ("v1/messages", r#"{"container": {"skills": []}}"#, &[]),
+        ("v1/responses", r#"{"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}"#, &["cntr_1"]),
+        ("v1/responses", r#"{"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}"#, &[]),
+        (
+            "v1/responses",
+            r#"{"input": [{"type": "code_interpreter_call", "id": "ci_1", "container_id": "cntr_1"}]}"#,
+            &["cntr_1"],
+        ),
+        ("v1/conversations/conv_1", r#"{"inputs": "hi"}"#, &["conv_1"]),
+        ("v1beta/interactions", r#"{"previous_interaction_id": "int_1"}"#, &["int_1"]),
+        ("v1beta/interactions/int_1", "", &["int_1"]),
         // A text is a text, and so is a value that is spelt like a name.
         ("v1/responses", r#"{"input": "say \"file_id\": \"file-9\""}"#, &[]),
         ("v1/responses", r#"{"type": "file_id", "x": "file-9"}"#, &[]),
@@ -97,6 +114,18 @@ fn s1_9_the_ids_that_an_answer_shows() {
         ),
         (r#"{"id": "x", "output": [{"id": "y"}]}"#, &["x"]),
         (r#"{"id": "resp_1", "object": "response", "output": [{"id": "msg_1"}, {"id": "m"#, &["resp_1", "msg_1"]),
+        (
+            r#"{"model": "m", "id": "msg_1", "type": "message", "container": {"id": "container_1"}, "stop_reason": "end_turn"}"#,
+            &["container_1"],
+        ),
+        (r#"{"model": "m", "id": "msg_1", "type": "message", "content": []}"#, &[]),
+        (r#"{"id": "msgbatch_1", "type": "message_batch"}"#, &["msgbatch_1"]),
+        (
+            r#"{"id": "resp_1", "object": "response", "output": [{"id": "ci_1", "container_id": "cntr_1"}]}"#,
+            &["resp_1", "ci_1", "cntr_1"],
+        ),
+        (r#"{"object": "conversation.response", "conversation_id": "conv_1", "outputs": []}"#, &["conv_1"]),
+        (r#"{"id": "int_1", "object": "interaction", "status": "completed"}"#, &["int_1"]),
         // The beginning of a long one.
         (r#"{"id": "resp_1", "object": "response", "output": [{"te"#, &["resp_1"]),
         (r#"{"id": "resp_"#, &[]),
@@ -116,8 +145,14 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
     let run =
         "event: thread.run.created\ndata: {\"id\":\"run_1\",\"object\":\"thread.run\",\"thread_id\":\"thread_1\"}\n\n";
     let chat = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"resp_1\"}}]}\n\n";
+    let call = "data: {\"type\":\"response.output_item.added\",\"item\":{\"id\":\"ci_1\",\"type\":\"code_interpreter_call\",\"container_id\":\"cntr_1\"}}\n\n";
+    let anthropic = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\"}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"container\":{\"id\":\"container_1\"}}}\n\n";
+    let mistral = "data: {\"type\":\"conversation.response.started\",\"conversation_id\":\"conv_1\"}\n\n";
     for (events, ids) in [
-        (created.to_owned(), &["resp_1", "conv_1"][..]),
+        (call.to_owned(), &["ci_1", "cntr_1"][..]),
+        (anthropic.to_owned(), &["container_1"]),
+        (mistral.to_owned(), &["conv_1"]),
+        (created.to_owned(), &["resp_1", "conv_1"]),
         (created.repeat(2), &["resp_1", "conv_1"]),
         (format!("{created}{item}"), &["resp_1", "conv_1", "msg_1"]),
         (format!("{thread}{run}"), &["thread_1", "run_1"]),
@@ -132,10 +167,18 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
 
 #[test]
 fn s1_9_the_paths_below_which_things_are_kept() {
-    for path in ["v1/responses", "openai/responses?api-version=1", "v1/threads/t/messages", "files", "v1/batches/b"] {
+    for path in [
+        "v1/responses",
+        "openai/responses?api-version=1",
+        "v1/threads/t/messages",
+        "files",
+        "v1/batches/b",
+        "v1/messages",
+        "v1beta/interactions",
+    ] {
         assert!(is_kept(path), "{path}");
     }
-    for path in ["v1/chat/completions", "v1/messages", "v1/embeddings", "v1/models", "", "x?a=/files/"] {
+    for path in ["v1/chat/completions", "v1/embeddings", "v1/models", "", "x?a=/files/"] {
         assert!(!is_kept(path), "{path}");
     }
 }
