@@ -1,6 +1,6 @@
 //! When to come back to a target, from the headers and the body of its answer, and what is left of its rate limits.
 //!
-//! The target's own word comes first: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
+//! The target's own word comes first, if it is above 0: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
 //! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`).
 //! Only where none of these is given is an empty bucket used, which says when it will be *full* again, and no client needs to
 //! wait for: so at most `MAX_REFILL`.
@@ -103,7 +103,9 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
     let is_stated = stated.iter().any(Option::is_some);
     let body = if headers.is_compressed() { &[] } else { body };
     let own_word = stated.into_iter().flatten().flatten().next();
-    match own_word.or_else(|| in_body(body, now)).or_else(|| window(headers, now)) {
+    // That it may be called again at once may be a proxy's word, which does not know what the body says.
+    let longer = own_word.filter(|wait| !wait.is_zero());
+    match longer.or_else(|| in_body(body, now)).or(own_word).or_else(|| window(headers, now)) {
         Some(wait) => Some(RetryAfter::Stated(wait)),
         None if is_stated => Some(RetryAfter::Unreadable),
         None => refill(headers, now),
@@ -196,7 +198,7 @@ fn moment(text: &str) -> Option<Timestamp> {
 
 /// "Please try again in 6m0s", "Please retry after 12 seconds", "Please retry in 34.07s", "wait 5 seconds".
 fn in_sentence(message: &str) -> Option<Duration> {
-    const LEADS: [&str; 9] = [
+    const LEADS: [&str; 11] = [
         "try again in ",
         "try again after ",
         "retry after ",
@@ -205,6 +207,8 @@ fn in_sentence(message: &str) -> Option<Duration> {
         "wait ",
         "reset in ",
         "resets in ",
+        "reset after ",
+        "resets after ",
         "available in ",
     ];
     let lower = message.to_ascii_lowercase();

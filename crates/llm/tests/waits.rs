@@ -185,6 +185,11 @@ fn s1_7_what_bodies_say() {
         (said("Rate limit exceeded. Limit resets at: 1994-11-06 08:50:07 UTC"), stated(30_000)),
         (said("Your quota will reset at 1994-11-06T08:50:07.5Z."), stated(30_500)),
         (said("Please retry after 1994-11-06T08:50:07+00:00, or pay"), stated(30_000)),
+        (
+            said("You have exhausted your capacity on this model. Your quota will reset after 2h26m26s."),
+            stated(8_786_000),
+        ),
+        (said("The limit resets after 90 seconds."), stated(90_000)),
         (said("Please retry at noon"), None),
         (json!({"error": {"message": "x", "retryAfter": 4}}), stated(4_000)),
         (json!({"message": "x", "retry_after_seconds": 4.5}), stated(4_500)),
@@ -221,6 +226,9 @@ fn s1_7_the_most_trusted_word_that_can_be_read_counts() {
     assert_eq!(with(&[("Retry-After", "9"), ("Retry-After-Ms", "20")], &body), stated(20));
     assert_eq!(with(&[("Retry-After", "9"), ("Retry-After-Ms", "-1")], &body), stated(9_000));
     assert_eq!(with(&[("Retry-After", "x")], &body), stated(4_000));
+    assert_eq!(with(&[("Retry-After", "0")], &body), stated(4_000), "at once hides no wait");
+    assert_eq!(with(&[("Retry-After", "0")], ""), stated(0));
+    assert_eq!(with(&[("Retry-After", "9")], &body), stated(9_000));
     assert_eq!(with(&[("Retry-After", "x")], ""), Some(RetryAfter::Unreadable));
     assert_eq!(with(&[], &body), stated(4_000));
     assert_eq!(with(&[], ""), refill(30_000));
