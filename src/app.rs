@@ -126,7 +126,7 @@ fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLim
             descriptors,
             connections = room.connections,
             calls = room.calls,
-            "the relay takes fewer connections and calls, because the process may have few open files: raise its hard limit"
+            "the relay's limits are lowered: the hard limit of open files (RLIMIT_NOFILE) is too low for its calls and connections"
         );
     }
     config.relay.proxy.log();
@@ -178,7 +178,7 @@ async fn serve(
     }
     let was_ready = bus.is_none_or(|(_, link)| link.reason().is_none());
     stopping.send_replace(true);
-    tracing::info!("stopping: no new requests, answering those that are here");
+    tracing::info!("stopping: accepting no new requests, finishing those in progress");
     let answering = async {
         if was_ready && tokio::time::timeout(SHUTDOWN_TIMEOUT, work).await.is_err() {
             tracing::warn!("stopped before every answer was written");

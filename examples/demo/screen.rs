@@ -169,7 +169,7 @@ impl Screen {
         let line = match &change.to {
             RouterState::OnProbation => self.paint(
                 GREEN,
-                &format!("        router {router} is on probation: one call at a time until one succeeds"),
+                &format!("        router {router} is on probation: only probes until one succeeds"),
             ),
             RouterState::Enabled => self.paint(GREEN, &format!("        router {router} enabled again")),
             RouterState::Disabled { until, cause } => {

@@ -1,7 +1,7 @@
 //! `BROKER_CALLS`: every call as one JSON line in a file, rotated by size.
 //!
 //! A thread of its own writes from a queue: no call waits for a disk. Calls that do not fit into the queue or cannot be written
-//! are dropped and counted; that is logged once, and again when writing succeeds. The file and its older generations (`PATH.1`
+//! are dropped and counted; that is logged once, and again when writing succeeds. The file and its older files (`PATH.1`
 //! to `PATH.3`) are readable by their owner only, and together never larger than the setting.
 //!
 //! Other programs, such as logrotate, may move, remove or empty the file at any time: before each batch of lines the writer
@@ -23,7 +23,7 @@ use super::content::CallContent;
 use super::{CallSink, FinishedCall, KeptCall};
 use crate::system::queue::{Bounds, Queued, WorkQueue};
 
-/// The file and its older generations.
+/// The file and its older files.
 const MAX_FILES: u64 = 4;
 /// The default limit of all files together, in bytes.
 pub const DEFAULT_BYTES: u64 = 256 << 20;

@@ -49,7 +49,7 @@ pub struct Settings {
     pub recent_bytes: usize,
     /// The file of all calls: `BROKER_CALLS`.
     pub file: Option<file::Settings>,
-    /// A request header whose value is a trace id, besides the well-known ones; in small letters: `BROKER_TRACE_HEADER`.
+    /// A request header whose value is a trace id, besides the well-known ones; in lower case: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
 }
 
@@ -143,7 +143,7 @@ impl Calls {
         self.file.get().map(|file| file.counts())
     }
 
-    /// The configured header of trace ids, in small letters.
+    /// The configured header of trace ids, in lower case.
     pub fn trace_header(&self) -> &str {
         self.trace_header.get().map_or(DEFAULT_HEADER, String::as_str)
     }

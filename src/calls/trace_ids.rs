@@ -22,7 +22,7 @@ pub struct TraceIds {
 }
 
 impl TraceIds {
-    /// The ids in the headers of a request. `value` finds a header by its name in small letters; `configured` is one more.
+    /// The ids in the headers of a request. `value` finds a header by its name in lower case; `configured` is one more.
     pub fn from_headers<'a>(configured: &str, value: impl Fn(&str) -> Option<&'a [u8]>) -> Self {
         let mut found = Self::default();
         let mut names = vec![DEFAULT_HEADER, PORTKEY];
@@ -37,7 +37,7 @@ impl TraceIds {
         found
     }
 
-    /// The name of a header that [`Self::from_headers`] looks for, in small letters; `None` of any other.
+    /// The name of a header that [`Self::from_headers`] looks for, in lower case; `None` of any other.
     pub fn header<'a>(configured: &'a str, name: &str) -> Option<&'a str> {
         [DEFAULT_HEADER, PORTKEY, TRACEPARENT, configured].into_iter().find(|known| known.eq_ignore_ascii_case(name))
     }

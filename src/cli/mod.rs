@@ -106,8 +106,9 @@ pub enum Command {
 fn settings_of(command: &str) -> Option<&'static [&'static str]> {
     match command {
         "run" | "config" => None,
-        "health" => Some(&["broker_http"]),
-        "explain" | "check" => Some(&["broker_config"]),
+        "health" => Some(&["broker_http", "broker_tls_cert"]),
+        "explain" => Some(&["broker_config"]),
+        "check" => Some(&["broker_config", "broker_mode", "broker_subject", "broker_logger_subject"]),
         _ => Some(&[]),
     }
 }

@@ -50,7 +50,7 @@ impl Resolver {
         settings
     }
 
-    /// The configured header of trace ids, in small letters.
+    /// The configured header of trace ids, in lower case.
     pub(super) fn trace_header(&mut self) -> String {
         let Some(written) = self.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header) else {
             return calls::DEFAULT_HEADER.to_owned();

@@ -65,7 +65,7 @@ pub struct Operator {
     /// The bus.
     pub nats: nats::Settings,
     pub token: Option<Token>,
-    /// A header of trace ids besides the well-known ones, in small letters: `BROKER_TRACE_HEADER`.
+    /// A header of trace ids besides the well-known ones, in lower case: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
 }
 

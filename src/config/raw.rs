@@ -79,7 +79,7 @@ pub struct RawSettings {
     /// balance, or observe: change no route, and log the route that would have been chosen [default: balance]
     #[arg(long, global = true, value_name = "MODE")]
     pub(super) broker_mode: Option<String>,
-    /// Address for probes, metrics and the API, or off [default: 127.0.0.1:5381]
+    /// Address of the page, probes, metrics and the API, or off [default: 127.0.0.1:5381]
     #[arg(long, global = true, value_name = "ADDRESS")]
     pub(super) broker_http: Option<String>,
     /// Address of the relay, such as 0.0.0.0:5390, or off [default: off]
@@ -101,7 +101,8 @@ pub struct RawSettings {
     /// none]
     #[arg(long, global = true, value_name = "ORIGINS")]
     pub(super) broker_cors: Option<String>,
-    /// Timeout in seconds for a relay client to send its request body, and to read each part of the response [default: 60]
+    /// Seconds that a client of the relay may take for each 256 KB of its request body, and to read each part of the response
+    /// [default: 60]
     #[arg(long, global = true, value_name = "SECONDS")]
     pub(super) broker_relay_patience: Option<String>,
     /// Seconds that the relay's calls in progress get to finish at shutdown [default: 25]
@@ -124,7 +125,7 @@ pub struct RawSettings {
     /// File to which every finished call is written, one JSON line each [default: none]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) broker_calls: Option<String>,
-    /// Largest size of that file and its older generations together, in MB [default: 256]
+    /// Largest size of that file and its older files together, in MB [default: 256]
     #[arg(long, global = true, value_name = "MB")]
     pub(super) broker_calls_size: Option<String>,
     /// Memory for recent calls, which the API, the page and `broker why` show, in MB [default: 16]

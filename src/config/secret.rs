@@ -5,7 +5,7 @@
 
 /// Keys of a target below which nothing is shown.
 pub(super) const SENT: [&str; 3] = ["headers", "query", "remove_headers"];
-/// Parts of the names of secrets, in small letters and without separators of words.
+/// Parts of the names of secrets, in lower case and without separators of words.
 const NAMES: [&str; 12] = [
     "accesskey",
     "apikey",
@@ -20,7 +20,7 @@ const NAMES: [&str; 12] = [
     "token",
     "virtualkey",
 ];
-/// Prefixes of the vendors' keys, in small letters.
+/// Prefixes of the vendors' keys, in lower case.
 const KEY_PREFIXES: [&str; 18] = [
     "sk-",
     "sk_",

@@ -107,6 +107,6 @@ fn asked(policy: &Policy) -> Vec<&Field> {
         Policy::Conditional { conditions, .. } => {
             conditions.iter().flat_map(|condition| condition.query.fields()).collect()
         }
-        _ => Vec::new(),
+        Policy::LoadBalance | Policy::Fallback | Policy::RoundRobin | Policy::LeastBusy | Policy::Fastest => Vec::new(),
     }
 }

@@ -55,7 +55,7 @@ fn apply_to_form(memory: &BodyMemory, form_type: &str, body: &Bytes, patch: &Pat
             reserved.hold(bytes).map(Some)
         }
         Err(error) => {
-            tracing::debug!("a form goes on unchanged: {error}");
+            tracing::debug!("a form is forwarded unchanged: {error}");
             Ok(None)
         }
     }

@@ -32,7 +32,7 @@ const MAX_AGE_SECONDS: u16 = 600;
 pub enum AllowedOrigins {
     /// All.
     Any,
-    /// These: scheme, host and port as browsers write them, in small letters.
+    /// These: scheme, host and port as browsers write them, in lower case.
     These(Vec<String>),
 }
 

@@ -1,7 +1,7 @@
 //! The one list of header and query fields by which clients prove who they are. Such a field of a client stays here unless the
 //! target has `forward_credentials`, and no log entry shows its value.
 //!
-//! Names are compared by their letters and digits alone, in small letters: `API_Key`, `api-key` and `apiKey` are one name.
+//! Names are compared by their letters and digits alone, in lower case: `API_Key`, `api-key` and `apiKey` are one name.
 
 use std::borrow::Cow;
 

@@ -39,10 +39,10 @@ pub enum HeaderFault {
     #[error("is not the name of a header")]
     Name,
     /// It belongs to the connection.
-    #[error("is said by the relay itself")]
+    #[error("is set by the relay itself")]
     Ours,
     /// A line end or the like.
-    #[error("has a value that no header can have")]
+    #[error("has a value that is not valid in a header")]
     Value,
 }
 

@@ -175,7 +175,7 @@ fn accept(
     match checked {
         Ok(()) => Ok(Response::from_parts(head, body)),
         Err(fault) => {
-            tracing::debug!(status = head.status.as_u16(), "an answer is refused: it {fault}");
+            tracing::debug!(status = head.status.as_u16(), "a target's response is not usable HTTP: it {fault}");
             Err(TransportFailure::Protocol)
         }
     }

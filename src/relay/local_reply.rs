@@ -130,15 +130,15 @@ impl LocalReply {
                     .to_owned()
             }
             Self::TooLarge(most) => format!("The request is larger than {} MB.", most >> 20),
-            Self::TooSlow => "The request's body did not come in time.".to_owned(),
-            Self::Incomplete => "The request's body broke off.".to_owned(),
-            Self::Busy => "The broker has as many calls in progress as it takes: come again.".to_owned(),
+            Self::TooSlow => "The request body was not received in time.".to_owned(),
+            Self::Incomplete => "The request body ended early.".to_owned(),
+            Self::Busy => "The broker has reached its limit of concurrent calls: retry after the time in Retry-After.".to_owned(),
             Self::Exhausted => {
-                "The broker has no descriptors, memory or ports left to call a target with: come again.".to_owned()
+                "The broker has no descriptors, memory or ports left to call a target: retry after the time in Retry-After.".to_owned()
             }
             Self::TooManyWrongTokens(fault) => fault.to_string(),
             Self::UnknownModel(asked, models) => {
-                format!("The model `{}` does not exist here. There are: {}.", shortened(asked), listed(models))
+                format!("The model `{}` is not served here. Available models: {}.", shortened(asked), listed(models))
             }
             Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
@@ -251,7 +251,7 @@ pub(super) fn incomplete_error(asked: &Parts, head: &mut response::Parts) -> Byt
     let status = head.status;
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let message = format!("The target answered {}, and its answer did not come to its end.", status.as_u16());
+    let message = format!("The target answered {}, and its response was incomplete.", status.as_u16());
     error_body(asked, status, ("broker_error", "incomplete_error"), &message, None)
 }
 

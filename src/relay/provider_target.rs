@@ -88,7 +88,7 @@ pub(super) enum NotSentReason {
     #[error("there is no memory for another body")]
     NoMemory,
     /// An address or a header that cannot be sent.
-    #[error("its address cannot be made")]
+    #[error("no valid address results from its settings and the path")]
     Address,
 }
 
@@ -100,7 +100,7 @@ impl NotSentReason {
             Self::Incapable(lack) => lack.words(),
             Self::NoKey => "there is no key for it",
             Self::NoMemory => "there is no memory for its body",
-            Self::Address => "its address cannot be made",
+            Self::Address => "no valid address results from its settings and the path",
         }
     }
 }

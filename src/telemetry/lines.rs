@@ -17,7 +17,7 @@ pub fn log_event(change: &BrokerEvent) {
         ),
         BrokerEvent::AllDisabled { ingress, uses_disabled: false } => tracing::error!(
             %ingress,
-            "all routers disabled: until one is back, the gateway serves these calls by the own endpoint of {ingress}, the last resort; those of the relay wait for it or get 503"
+            "all routers disabled: calls through the gateway go to the own endpoint of {ingress} until one is back; calls of the relay wait for one, or get 429 or 503"
         ),
         BrokerEvent::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         BrokerEvent::Advisory(notice) => log_notice(notice),
@@ -34,7 +34,7 @@ fn log_transition(transition: &Transition) {
     match state {
         HealthState::Serving => tracing::info!(%router, epoch, "router enabled"),
         HealthState::Probing { .. } => {
-            tracing::info!(%router, epoch, "router on probation: one request at a time until one succeeds");
+            tracing::info!(%router, epoch, "router on probation: only probes until one succeeds");
         }
         HealthState::Cooling { until, cause } => {
             let cause = cause.to_string(); // a text, so that it is quoted

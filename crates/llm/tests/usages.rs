@@ -242,7 +242,7 @@ fn hostile_usage_is_unknown() {
         }
     }
     let error = InvalidUsage::Number("prompt_tokens").to_string();
-    assert_eq!(error, "prompt_tokens is no whole number from 0 to 1000000000");
+    assert_eq!(error, "prompt_tokens is not a whole number from 0 to 1000000000");
 }
 
 #[test]

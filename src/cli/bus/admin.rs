@@ -114,7 +114,7 @@ impl AdminSubcommand {
         let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
         asked.clone().command(action, String::new(), Clock::start().now()).map_err(fault)?;
         if operator.token.is_none() {
-            bail!("needs the brokers' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
+            bail!("needs the operators' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
         }
         run(async {
             let client = connect(operator).await?;

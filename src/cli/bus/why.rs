@@ -27,7 +27,7 @@ pub struct WhyArgs {
     /// trace
     #[arg(value_name = "ID")]
     pub id: String,
-    /// Search this file, which BROKER_CALLS wrote, and its older generations, instead of asking brokers
+    /// Search this file, which BROKER_CALLS wrote, and its older files, instead of asking brokers
     #[arg(long, value_name = "FILE")]
     pub calls: Option<PathBuf>,
 }

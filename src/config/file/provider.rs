@@ -167,7 +167,7 @@ impl Keys<'_, '_> {
         match (api_key, aws, account) {
             (Some(key), ..) if HeaderValue::from_str(&key).is_err() || key.is_empty() => {
                 let item = self.target.get("api_key")?;
-                reader.missing(&item, "has a value that no header can have");
+                reader.missing(&item, "has a value that is not valid in a header");
                 None
             }
             (Some(key), ..) => Some(TargetKey::Text(key)),

@@ -117,7 +117,7 @@ function listen() {
     if (!decisions && !calls) return;
     skipped += decisions + calls;
     $("sampled").hidden = false;
-    $("sampled").textContent = `More happens than can be shown: ${skipped} decisions and calls were left out of this list.`;
+    $("sampled").textContent = `Too many events to show all: ${skipped} decisions and calls were left out.`;
   });
 }
 

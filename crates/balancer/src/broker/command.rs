@@ -59,10 +59,10 @@ pub enum CommandError {
     #[error("{0} is in no pool")]
     UnknownRouter(RouterPath),
     /// No such pool.
-    #[error("{0} is no ingress of a pool")]
+    #[error("{0} is not the ingress of a pool")]
     UnknownPool(RouterPath),
     /// A router that is not in that pool.
-    #[error("{1} does not stand in the pool of {0}")]
+    #[error("{1} is not in the pool of {0}")]
     NotInPool(RouterPath, RouterPath),
     /// As many weights as an operator may set (1,024) are overridden already.
     #[error("1024 weights differ from the file's already: write them there")]

@@ -36,7 +36,7 @@ impl RequestInputs {
                 conditions.iter().flat_map(|condition| condition.query.fields()).for_each(|field| self.look_at(field));
                 self.conditions.push(Arc::clone(conditions));
             }
-            _ => {}
+            Policy::LoadBalance | Policy::Fallback | Policy::RoundRobin | Policy::LeastBusy | Policy::Fastest => {}
         }
     }
 

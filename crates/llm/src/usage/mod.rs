@@ -64,7 +64,7 @@ impl Usage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUsage {
     /// A number that is none, negative, fractional or too large.
-    #[error("{0} is no whole number from 0 to {MAX_TOKENS}")]
+    #[error("{0} is not a whole number from 0 to {MAX_TOKENS}")]
     Number(&'static str),
     /// A usage without the tokens of the input.
     #[error("the usage has no number of input tokens")]

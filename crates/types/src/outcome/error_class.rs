@@ -43,22 +43,22 @@ use ErrorClass::{
     QuotaExhausted, RateLimited, ServerError, TimedOut, Unreachable, Unsupported,
 };
 
-/// The names that settings, metrics and log entries use. They are an interface: never change one.
-const NAMES: [(ErrorClass, &str); 14] = [
-    (RateLimited, "rate_limited"),
-    (Overloaded, "overloaded"),
-    (QuotaExhausted, "quota_exhausted"),
-    (KeyRefused, "key_refused"),
-    (NotFound, "not_found"),
-    (ContextTooLong, "context_too_long"),
-    (ContentFiltered, "content_filtered"),
-    (InvalidRequest, "invalid_request"),
-    (ServerError, "server_error"),
-    (BrokenAnswer, "broken_answer"),
-    (EmptyAnswer, "empty_answer"),
-    (TimedOut, "timed_out"),
-    (Unreachable, "unreachable"),
-    (Unsupported, "unsupported"),
+/// All classes, in the order of the documents' table.
+const ALL: [ErrorClass; 14] = [
+    RateLimited,
+    Overloaded,
+    QuotaExhausted,
+    KeyRefused,
+    NotFound,
+    ContextTooLong,
+    ContentFiltered,
+    InvalidRequest,
+    ServerError,
+    BrokenAnswer,
+    EmptyAnswer,
+    TimedOut,
+    Unreachable,
+    Unsupported,
 ];
 
 /// An unknown name of a class.
@@ -72,12 +72,27 @@ pub struct UnknownErrorClass {
 impl ErrorClass {
     /// All classes, in the order of the table.
     pub fn all() -> impl Iterator<Item = Self> {
-        NAMES.into_iter().map(|(class, _)| class)
+        ALL.into_iter()
     }
 
-    /// The name that settings, metrics and log entries use.
-    pub fn name(self) -> &'static str {
-        NAMES.iter().find(|(class, _)| *class == self).map_or("unknown", |(_, name)| name)
+    /// The name that settings, metrics and log entries use. It is an interface: never change one.
+    pub const fn name(self) -> &'static str {
+        match self {
+            RateLimited => "rate_limited",
+            Overloaded => "overloaded",
+            QuotaExhausted => "quota_exhausted",
+            KeyRefused => "key_refused",
+            NotFound => "not_found",
+            ContextTooLong => "context_too_long",
+            ContentFiltered => "content_filtered",
+            InvalidRequest => "invalid_request",
+            ServerError => "server_error",
+            BrokenAnswer => "broken_answer",
+            EmptyAnswer => "empty_answer",
+            TimedOut => "timed_out",
+            Unreachable => "unreachable",
+            Unsupported => "unsupported",
+        }
     }
 
     /// Whether the request is at fault, so that the answer must never count against a target.
@@ -113,7 +128,7 @@ impl FromStr for ErrorClass {
     type Err = UnknownErrorClass;
 
     fn from_str(name: &str) -> Result<Self, UnknownErrorClass> {
-        let known = NAMES.iter().find(|(_, known)| *known == name).map(|(class, _)| *class);
+        let known = ErrorClass::all().find(|class| class.name() == name);
         known.ok_or_else(|| UnknownErrorClass { name: name.to_owned() })
     }
 }

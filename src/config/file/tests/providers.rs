@@ -103,7 +103,7 @@ fn s1_faults_of_providers_say_what_would_be_right_and_show_no_secret() {
         (r#""provider": "anthropic""#, "needs a key"),
         (r#""provider": "gemini""#, "needs a key"),
         (r#""provider": "openai", "api_key": "${KEYS}""#, "needs the variable KEYS"),
-        (r#""provider": "openai", "api_key": "${ODD}""#, "has a value that no header can have"),
+        (r#""provider": "openai", "api_key": "${ODD}""#, "has a value that is not valid in a header"),
         (r#""provider": "openai", "api_keys": "${KEY}""#, "did you mean api_key?"),
         (r#""provider": "azure", "api_key": "${KEY}""#, "needs `resource`"),
         (r#""provider": "azure", "resource": "a/b", "api_key": "${KEY}""#, "resource must have letters, digits"),

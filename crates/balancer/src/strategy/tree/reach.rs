@@ -32,7 +32,12 @@ impl Tree {
             Policy::Conditional { conditions, default } => {
                 Some(conditional::match_condition(conditions, *default, request).0)
             }
-            _ => None,
+            Policy::LoadBalance
+            | Policy::Fallback
+            | Policy::RoundRobin
+            | Policy::LeastBusy
+            | Policy::Fastest
+            | Policy::Sticky(_) => None,
         };
         let uses_weights = branch.policy.uses_weights();
         let children = (0_u16..).zip(&branch.children).map(|(place, child)| (place, *child));
@@ -76,7 +81,12 @@ impl Tree {
                 let whole = default.is_some() && eligible.count() == branch.children.len();
                 whole && eligible.iter().all(|child| self.serves_all(child, serves))
             }
-            _ => eligible.iter().any(|child| self.serves_all(child, serves)),
+            Policy::LoadBalance
+            | Policy::Fallback
+            | Policy::RoundRobin
+            | Policy::LeastBusy
+            | Policy::Fastest
+            | Policy::Sticky(_) => eligible.iter().any(|child| self.serves_all(child, serves)),
         }
     }
 }

@@ -213,7 +213,7 @@ fn max_tokens(draft: &Draft<'_, '_>) -> Result<u64, TranslateError> {
     for name in ["max_completion_tokens", "max_tokens"] {
         if let Some(value) = draft.fields.get(name) {
             let number = value.unsigned().filter(|number| *number > 0);
-            return number.ok_or_else(|| invalid(name, "it is no whole number from 1"));
+            return number.ok_or_else(|| invalid(name, "it is not a whole number from 1"));
         }
     }
     Ok(draft.options.default_max_tokens.max(1))
