@@ -19,7 +19,7 @@ use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
 use crate::server::{
-    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, Heads, LingerFlag, Observed, ResetFlag, ServerTls,
+    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, Heads, LingerFlag, Observed, ResetFlag, SelfWakes, ServerTls,
 };
 
 /// The head of a request must come within this time, counted from its first byte, and before it a TLS handshake.
@@ -48,7 +48,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
         };
         let connection =
             serve_connection(Arc::clone(&relay), stream, tls.clone(), stop.clone(), graceful.watcher(), slot);
-        tasks.spawn(connection);
+        tasks.spawn(SelfWakes::new(connection));
         while tasks.try_join_next().is_some() {}
     }
     drop(listener);

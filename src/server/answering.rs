@@ -18,13 +18,13 @@ pub struct AnsweringGuard(Arc<Shared>);
 struct Shared {
     /// An answer is written completely, and not yet handed to the system.
     written: AtomicBool,
-    /// An [`Awaits`].
+    /// An [`AwaitedInput`].
     awaits: AtomicU8,
 }
 
 /// What a connection awaits of its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaits {
+pub(super) enum AwaitedInput {
     /// The head of its first request, or the rest of a head that has begun.
     Head = 0,
     /// Nothing: a request is being answered.
@@ -42,12 +42,12 @@ pub struct GuardedBody<B> {
 
 /// Reports to the slot of one connection; clones are for the service and for the observer of the stream.
 #[derive(Debug, Clone)]
-pub struct Heads {
+pub struct SlotReporter {
     slot: Arc<ConnectionSlot>,
     shared: Arc<Shared>,
 }
 
-impl Heads {
+impl SlotReporter {
     pub fn for_slot(slot: Arc<ConnectionSlot>) -> Self {
         Self { slot, shared: Arc::default() }
     }
@@ -55,28 +55,28 @@ impl Heads {
     /// The head of a request is complete.
     pub fn begin(&self) -> AnsweringGuard {
         self.shared.written.store(false, Ordering::Relaxed);
-        self.shared.set(Awaits::Nothing);
+        self.shared.set(AwaitedInput::Nothing);
         self.slot.mark_answering();
         AnsweringGuard(Arc::clone(&self.shared))
     }
 
     /// What the connection awaits.
-    pub(super) fn awaits(&self) -> Awaits {
+    pub(super) fn awaits(&self) -> AwaitedInput {
         match self.shared.awaits.load(Ordering::Relaxed) {
-            0 => Awaits::Head,
-            1 => Awaits::Nothing,
-            _ => Awaits::Next,
+            0 => AwaitedInput::Head,
+            1 => AwaitedInput::Nothing,
+            _ => AwaitedInput::Next,
         }
     }
 
     /// The first byte of the next head came.
     pub(super) fn begins_head(&self) {
-        self.shared.set(Awaits::Head);
+        self.shared.set(AwaitedInput::Head);
     }
 }
 
 impl Shared {
-    fn set(&self, awaits: Awaits) {
+    fn set(&self, awaits: AwaitedInput) {
         self.awaits.store(awaits as u8, Ordering::Relaxed);
     }
 }
@@ -91,7 +91,7 @@ impl AnsweringGuard {
 impl Drop for AnsweringGuard {
     fn drop(&mut self) {
         self.0.written.store(true, Ordering::Relaxed);
-        self.0.set(Awaits::Next);
+        self.0.set(AwaitedInput::Next);
     }
 }
 
@@ -115,7 +115,7 @@ impl<B: Body + Unpin> Body for GuardedBody<B> {
     }
 }
 
-impl StreamObserver for Heads {
+impl StreamObserver for SlotReporter {
     fn on_flushed(&mut self) {
         if self.shared.written.swap(false, Ordering::Relaxed) {
             self.slot.mark_idle();

@@ -10,24 +10,24 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::answering::{Awaits, Heads};
+use super::answering::{AwaitedInput, SlotReporter};
 
 /// A client's connection that ends where its server waits for too long.
 #[derive(Debug)]
 pub struct HeadTimeout<S> {
     stream: S,
-    heads: Heads,
+    heads: SlotReporter,
     /// For a head.
     head: Duration,
     /// For the first byte of the next one.
     idle: Duration,
     timer: Pin<Box<Sleep>>,
     /// What the timer runs for.
-    timed: Option<Awaits>,
+    timed: Option<AwaitedInput>,
 }
 
 impl<S> HeadTimeout<S> {
-    pub fn new(stream: S, heads: Heads, head: Duration, idle: Duration) -> Self {
+    pub fn new(stream: S, heads: SlotReporter, head: Duration, idle: Duration) -> Self {
         Self { stream, heads, head, idle, timer: Box::pin(sleep(head)), timed: None }
     }
 
@@ -35,12 +35,12 @@ impl<S> HeadTimeout<S> {
     fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let awaits = self.heads.awaits();
         let limit = match awaits {
-            Awaits::Nothing => {
+            AwaitedInput::Nothing => {
                 self.timed = None;
                 return Poll::Pending;
             }
-            Awaits::Head => self.head,
-            Awaits::Next => self.idle,
+            AwaitedInput::Head => self.head,
+            AwaitedInput::Next => self.idle,
         };
         if self.timed != Some(awaits) {
             self.timed = Some(awaits);
@@ -48,7 +48,7 @@ impl<S> HeadTimeout<S> {
         }
         match self.timer.as_mut().poll(context) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(()) if awaits == Awaits::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(()) if awaits == AwaitedInput::Head => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             // As if the client had closed it.
             Poll::Ready(()) => Poll::Ready(Ok(())),
         }
@@ -66,7 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for HeadTimeout<S> {
         if read.is_pending() {
             return self.wait(context);
         }
-        if buffer.filled().len() > before && self.heads.awaits() == Awaits::Next {
+        if buffer.filled().len() > before && self.heads.awaits() == AwaitedInput::Next {
             self.heads.begins_head();
             self.timed = None;
         }
@@ -109,8 +109,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn connection() -> (HeadTimeout<DuplexStream>, Heads, DuplexStream) {
-        let heads = Heads::for_slot(ConnectionSlots::new(1).take().unwrap());
+    fn connection() -> (HeadTimeout<DuplexStream>, SlotReporter, DuplexStream) {
+        let heads = SlotReporter::for_slot(ConnectionSlots::new(1).take().unwrap());
         let (near, far) = duplex(64);
         (HeadTimeout::new(near, heads.clone(), 30 * SECOND, 650 * SECOND), heads, far)
     }

@@ -5,6 +5,7 @@ mod answering;
 mod connection_slots;
 mod head_timeout;
 mod observed;
+mod self_wakes;
 mod socket;
 mod tls;
 
@@ -12,5 +13,6 @@ pub use answering::{AnsweringGuard, GuardedBody, Heads};
 pub use connection_slots::{ConnectionSlot, ConnectionSlots, Wait};
 pub use head_timeout::HeadTimeout;
 pub use observed::{Observed, StreamObserver};
+pub use self_wakes::SelfWakes;
 pub use socket::{ClientSocket, LingerFlag, ResetFlag};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};
