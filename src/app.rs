@@ -55,13 +55,13 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// It cannot start: the bus rejects the credentials, or an address cannot be bound.
 pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let descriptors = descriptors::raise_limit();
-    let room = config.relay.room.within(descriptors::for_clients(descriptors));
+    let limits = config.relay.limits.within(descriptors::for_clients(descriptors));
     let clock = Clock::start();
     let broker = Broker::new(config.broker.clone());
     let replica = replica_id::random();
-    let signature = ReplicaIdentity::new(&replica, broker.settings().fingerprint(), config.mode);
-    log_start(&config, &signature, room, descriptors);
-    let broker = SharedBroker::new(broker, signature, clock, telemetry::log_event);
+    let identity = ReplicaIdentity::new(&replica, broker.settings().fingerprint(), config.mode);
+    log_start(&config, &identity, limits, descriptors);
+    let broker = SharedBroker::new(broker, identity, clock, telemetry::log_event);
     begin_calls(&broker, &config)?;
     let decisions = ConnectionStatus::new("decisions", clock);
     let logs = ConnectionStatus::new("logs", clock);
@@ -77,13 +77,13 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (log, entries) = mpsc::channel(MAX_PENDING_ENTRIES);
     let token = config.access.token.clone();
     let wrong_tokens = WrongTokenLimiter::new(broker.clone());
-    let relay = relay::Settings { room, ..config.relay };
+    let relay = relay::Settings { limits, ..config.relay };
     let relay =
         RelayTask::start(&relay, config.tls.clone(), &broker, &replica, (token.clone(), wrong_tokens.clone()), log)?;
     let (stopping, stopped) = watch::channel(false);
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
-    let beside = BackgroundTasks {
+    let background = BackgroundTasks {
         settings: config.nats.clone(),
         broker: broker.clone(),
         // Without a bus there is no connection whose state matters; the relay listens before HTTP does.
@@ -101,7 +101,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     };
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
-    let _beside = thread.spawn(move || beside.run(failed)).context("cannot start a thread")?;
+    let _background = thread.spawn(move || background.run(failed)).context("cannot start a thread")?;
     let bus = config.bus.then_some((&config.nats, &decisions));
     if bus.is_none() {
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
@@ -113,19 +113,19 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
 }
 
 /// Logs the start, whether the relay's limits are lower than in the settings, and through which proxy it calls.
-fn log_start(config: &Config, signature: &ReplicaIdentity, room: relay::RelayLimits, descriptors: u64) {
+fn log_start(config: &Config, identity: &ReplicaIdentity, limits: relay::RelayLimits, descriptors: u64) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        replica = signature.replica(),
-        config = signature.config(),
+        replica = identity.replica(),
+        config = identity.config(),
         mode = %config.mode,
         "broker starts"
     );
-    if config.relay.listen.is_some() && room != config.relay.room {
+    if config.relay.listen.is_some() && limits != config.relay.limits {
         tracing::warn!(
             descriptors,
-            connections = room.connections,
-            calls = room.calls,
+            connections = limits.connections,
+            calls = limits.calls,
             "the relay's limits are lowered: the hard limit of open files (RLIMIT_NOFILE) is too low for its calls and connections"
         );
     }

@@ -13,16 +13,16 @@ fn stamp<'a>(pool: &'a PoolDescription, route: &Route, reason: &'a RouteReason<'
         pool: pool.ingress(),
         router: pool.path(route.router())?,
         probability: route.chosen.p,
-        probe: route.kind.is_test(),
+        probe: route.kind.decides_recovery(),
         reason,
     })
 }
 
 /// The answer to a request for which a router was chosen.
-pub fn answer(signature: &ReplicaIdentity, pool: &PoolDescription, route: &Route) -> RouteReply {
+pub fn answer(identity: &ReplicaIdentity, pool: &PoolDescription, route: &Route) -> RouteReply {
     let reason = pool.reason(route);
     let Some(stamp) = stamp(pool, route, &reason) else { return RouteReply::default() };
-    reply::route(signature, &stamp, pool.patch(route))
+    reply::route(identity, &stamp, pool.patch(route))
 }
 
 /// A stamp in the form of the gateway's log, and what it says. Clones share its text.
@@ -41,11 +41,11 @@ pub struct WrittenStamp {
 }
 
 /// The stamp of a decision.
-pub fn written(signature: &ReplicaIdentity, pool: &PoolDescription, route: &Route) -> WrittenStamp {
+pub fn written(identity: &ReplicaIdentity, pool: &PoolDescription, route: &Route) -> WrittenStamp {
     let reason = pool.reason(route);
     let Some(stamp) = stamp(pool, route, &reason) else { return WrittenStamp::default() };
     let mut bytes = Vec::with_capacity(MAX_STAMP_BYTES);
-    let StampPlaces { id, why } = stamp::write(&mut bytes, signature, &stamp);
+    let StampPlaces { id, why } = stamp::write(&mut bytes, identity, &stamp);
     let bytes = Bytes::from(bytes);
     let Stamp { probability, probe, .. } = stamp;
     WrittenStamp { id: bytes.slice(id), why: bytes.slice(why), bytes, probability, probe }
@@ -66,12 +66,12 @@ mod tests {
     use crate::fixtures::broker;
 
     fn answer(broker: &mut Broker, ingress: &str, mode: OperatingMode) -> Value {
-        let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
+        let identity = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), mode);
         let mut rng = SmallRng::seed_from_u64(3);
         let decision = broker.select(&ingress, BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(route) = decision else { panic!("no router") };
         let pool = broker.description(route.pool).unwrap();
-        serde_json::from_slice(&super::answer(&signature, pool, &route).complete(None).0).unwrap()
+        serde_json::from_slice(&super::answer(&identity, pool, &route).complete(None).0).unwrap()
     }
 
     #[test]
@@ -102,13 +102,13 @@ mod tests {
         let long = |letter: &str| format!("/{}/", letter.repeat(MAX_PATH_BYTES - 2));
         let (ingress, router) = (long("i"), long("r"));
         let mut broker = broker(&ingress, &[&router]);
-        let signature = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
+        let identity = ReplicaIdentity::new("abcdefghjkmn", broker.settings().fingerprint(), OperatingMode::Balance);
         let mut rng = SmallRng::seed_from_u64(3);
         let decision = broker.select(&ingress.as_str(), BrokerTime::from_nanos(1), &mut rng);
         let Decision::Route(mut route) = decision else { panic!("nothing offered") };
         route.number = u64::MAX;
         let WrittenStamp { bytes: stamp, why, .. } =
-            written(&signature, broker.description(route.pool).unwrap(), &route);
+            written(&identity, broker.description(route.pool).unwrap(), &route);
         assert!(!stamp.is_empty() && stamp.len() <= MAX_STAMP_BYTES, "{} bytes", stamp.len());
         let read: Value = serde_json::from_slice(&stamp).unwrap();
         assert_eq!((read["router"].as_str(), read["pool"].as_str()), (Some(router.as_str()), Some(ingress.as_str())));

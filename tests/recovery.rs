@@ -54,7 +54,7 @@ async fn a_rate_limit_that_says_two_seconds_costs_two_and_not_ten_minutes() {
 }
 
 #[tokio::test]
-async fn told_to_ignore_it_the_broker_keeps_to_the_disabled_time() {
+async fn with_retry_after_ignore_the_broker_keeps_to_the_disabled_time() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let routers = format!("{GPT4},{GPT35}");
     let broker = Setup::on(&bus).set("BROKER_ROUTERS", routers).set("BROKER_RETRY_AFTER", "ignore").ready().await;
@@ -65,7 +65,7 @@ async fn told_to_ignore_it_the_broker_keeps_to_the_disabled_time() {
 }
 
 #[tokio::test]
-async fn after_its_time_one_request_proves_it_while_fifty_are_under_way() {
+async fn after_its_time_one_request_proves_it_while_fifty_are_in_flight() {
     for rows in [two_rows, one_row] {
         let (bus, llms) = (Bus::start().await, Llms::start().await);
         let routers = format!("{GPT4},{GPT35}");

@@ -72,7 +72,7 @@ async fn every_fault_of_one_start_is_listed_with_its_place_its_value_and_what_wo
 }
 
 #[tokio::test]
-async fn numbers_that_are_none_are_refused() {
+async fn invalid_numbers_are_rejected() {
     for bad in ["-1", "NaN", "inf", "-inf", "1e400", "10m", "1,5", "1e300", " ", "0x10"] {
         for setup in [Setup::bare().set("DISABLED_TIME", bad), Setup::bare().arguments(&["--disabled-time", bad])] {
             let ended = setup.set("NATS_TOKEN", TOKEN).ended().await;

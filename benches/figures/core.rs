@@ -89,10 +89,10 @@ pub(crate) fn choose_and_commit(
 }
 
 /// The answer to a request, with its stamp; empty if no router was chosen.
-pub(crate) fn write_answer(signature: &ReplicaIdentity, broker: &Broker, decision: &Decision) -> Vec<u8> {
+pub(crate) fn write_answer(identity: &ReplicaIdentity, broker: &Broker, decision: &Decision) -> Vec<u8> {
     let Decision::Route(route) = decision else { return Vec::new() };
     let pool = broker.description(route.pool);
-    pool.map(|pool| stamping::answer(signature, pool, route).complete(None).0).unwrap_or_default()
+    pool.map(|pool| stamping::answer(identity, pool, route).complete(None).0).unwrap_or_default()
 }
 
 fn path(text: &str) -> Result<RouterPath> {
@@ -236,20 +236,20 @@ fn decide(effort: Effort, routers: u16) -> Result<f64> {
 
 fn write(effort: Effort, routers: u16) -> Result<f64> {
     let (mut broker, mut rng) = (broker(routers)?, SmallRng::seed_from_u64(1));
-    let signature =
+    let identity =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     let now = BrokerTime::from_nanos(1);
     Ok(nanos(effort, || {
         let (decision, _) = choose_and_commit(&mut broker, &black_box(INGRESS), black_box(now), &mut rng);
-        write_answer(&signature, &broker, &decision)
+        write_answer(&identity, &broker, &decision)
     }))
 }
 
 fn answer(effort: Effort) -> Result<f64> {
     let broker = broker(3)?;
-    let signature =
+    let identity =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
-    let handle = SharedBroker::new(broker, signature, Clock::start(), telemetry::log_event);
+    let handle = SharedBroker::new(broker, identity, Clock::start(), telemetry::log_event);
     Ok(nanos(effort, || {
         let message = Message::read(black_box(QUESTION));
         message.and_then(|message| message.request()).map(|request| handle.route(&request))

@@ -74,10 +74,10 @@ fn decide(effort: Effort, routers: u16, size: usize) -> Result<f64> {
     let message = Message::read(message.as_bytes())?;
     let request = message.request()?;
     ensure!(request.body().is_some(), "the message has no body");
-    let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
+    let identity = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
     let broker = Broker::new(settings);
     let ingresses = Arc::clone(broker.ingresses());
-    let mut state = SharedState::new(broker, signature, SmallRng::seed_from_u64(1));
+    let mut state = SharedState::new(broker, identity, SmallRng::seed_from_u64(1));
     let read = ingresses.read(&request);
     // As after a while: the table of calls in flight has had all its memory once.
     for _ in 0..IN_FLIGHT_CAPACITY {

@@ -107,20 +107,20 @@ fn fastest(times: u64) -> Result<()> {
 
 fn decision_written(times: u64) -> Result<()> {
     let (mut broker, mut rng) = (broker(3)?, SmallRng::seed_from_u64(1));
-    let signature =
+    let identity =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
     for number in 0..times {
         let (decision, _) = choose_and_commit(&mut broker, &black_box(INGRESS), moment(number), &mut rng);
-        black_box(write_answer(&signature, &broker, &decision));
+        black_box(write_answer(&identity, &broker, &decision));
     }
     Ok(())
 }
 
 fn answer(times: u64) -> Result<()> {
     let broker = broker(3)?;
-    let signature =
+    let identity =
         ReplicaIdentity::new("abcdefgh", broker.settings().fingerprint(), types::mode::OperatingMode::Balance);
-    let handle = SharedBroker::new(broker, signature, Clock::start(), telemetry::log_event);
+    let handle = SharedBroker::new(broker, identity, Clock::start(), telemetry::log_event);
     for _ in 0..times {
         let message = Message::read(black_box(QUESTION))?;
         black_box(handle.route(&message.request()?));

@@ -167,10 +167,9 @@ impl Screen {
     fn change(&self, change: &Change) -> io::Result<()> {
         let router = &change.router;
         let line = match &change.to {
-            RouterState::OnProbation => self.paint(
-                GREEN,
-                &format!("        router {router} is on probation: only probes until one succeeds"),
-            ),
+            RouterState::OnProbation => {
+                self.paint(GREEN, &format!("        router {router} is on probation: only probes until one succeeds"))
+            }
             RouterState::Enabled => self.paint(GREEN, &format!("        router {router} enabled again")),
             RouterState::Disabled { until, cause } => {
                 let left_out = Duration::try_from(until.duration_since(change.at)).unwrap_or_default();

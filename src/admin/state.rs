@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::message::{RouterMessage, VERSION, known, known_of};
 use super::{AdminCommand, Nonces};
 use balancer::broker::{
-    Command, ImportedState, OperatorCommand, PublicState, Snapshot, TakenOverOrder, TakenOverRouter,
+    Command, ImportedOverride, ImportedRouter, ImportedState, OperatorCommand, PublicState, Snapshot,
 };
 use types::mode::OperatingMode;
 use types::outcome::Cause;
@@ -196,7 +196,7 @@ impl ReplicaState {
     pub fn takeover(&self, now: BrokerTime, proved: bool) -> ImportedState {
         let router = |out: &EjectedRouter| {
             let until = out.seconds_left.map(|left| after(now, left));
-            TakenOverRouter { router: out.router.clone(), until, cause: out.cause }
+            ImportedRouter { router: out.router.clone(), until, cause: out.cause }
         };
         let order = |one: &ActiveOverride| {
             let router = one.router.clone();
@@ -206,7 +206,7 @@ impl ReplicaState {
             };
             let until = one.seconds_left.map(|left| after(now, left));
             let given = OperatorCommand { command, until, by: one.by.clone(), reason: one.reason.clone() };
-            TakenOverOrder { given, since: before(now, one.seconds_ago) }
+            ImportedOverride { given, since: before(now, one.seconds_ago) }
         };
         let routers = self.routers.iter().take(MAX_ROUTERS).map(router).collect();
         let orders = self.overrides.iter().filter(|_| proved).take(MAX_ROUTERS).map(order).collect();

@@ -10,13 +10,13 @@
 pub mod content;
 pub mod context;
 pub mod cost;
+pub mod describe;
 pub mod file;
 mod filter;
 pub mod from_log;
 mod histograms;
 mod recent;
 mod record;
-pub mod story;
 mod totals;
 mod trace_ids;
 

@@ -64,7 +64,11 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
         Decision::Route(route) => describe(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::UnknownIngress) => {
             let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
-            bail!("{}: not an ingress of a pool: the gateway serves it without the broker. Ingresses: {}", asked.path, known.join(", "))
+            bail!(
+                "{}: not an ingress of a pool: the gateway serves it without the broker. Ingresses: {}",
+                asked.path,
+                known.join(", ")
+            )
         }
         pass @ Decision::Pass(Pass::AllDisabled(_) | Pass::NoMatchingTarget(..)) => {
             writeln!(text, "{}", broker.explain(&pass))

@@ -35,7 +35,7 @@ impl Resolver {
             gateway,
             authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
             rules,
-            room: self.limits(),
+            limits: self.limits(),
             cors: self.cors(),
         }
     }
@@ -52,25 +52,25 @@ impl Resolver {
     }
 
     fn limits(&mut self) -> relay::RelayLimits {
-        let mut room = relay::RelayLimits::default();
+        let mut limits = relay::RelayLimits::default();
         if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, ("calls", 1..=100_000)) {
-            room.calls = calls as usize;
-            room.connections = room.calls * 2;
+            limits.calls = calls as usize;
+            limits.connections = limits.calls * 2;
         }
         if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
-            room.body = (mb as usize) << 20;
+            limits.body = (mb as usize) << 20;
             // Otherwise the largest body would always get 503.
-            room.bodies = room.bodies.max(relay::RelayLimits::for_one_body(room.body));
+            limits.bodies = limits.bodies.max(relay::RelayLimits::for_one_body(limits.body));
         }
         if let Some(seconds) =
             self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, ("seconds", 1..=3_600))
         {
-            room.patience = Duration::from_secs(seconds.into());
+            limits.client_io_timeout = Duration::from_secs(seconds.into());
         }
         if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, ("seconds", 0..=3_600)) {
-            room.grace = Duration::from_secs(seconds.into());
+            limits.grace = Duration::from_secs(seconds.into());
         }
-        room
+        limits
     }
 
     /// A whole number of these in this range.

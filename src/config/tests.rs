@@ -97,12 +97,12 @@ fn what_is_written_counts() {
 
 #[test]
 fn what_the_relay_may_hold_is_never_less_than_one_body_needs() {
-    let room = |variables: &[(&str, &str)]| config(variables).relay.room;
-    assert_eq!(room(&[]), relay::RelayLimits::default());
-    let small = room(&[("BROKER_RELAY_BODY", "1"), ("BROKER_RELAY_PATIENCE", "7"), ("BROKER_RELAY_CALLS", "3")]);
-    assert_eq!((small.body, small.bodies, small.patience), (1 << 20, 512 << 20, Duration::from_secs(7)));
+    let limits = |variables: &[(&str, &str)]| config(variables).relay.limits;
+    assert_eq!(limits(&[]), relay::RelayLimits::default());
+    let small = limits(&[("BROKER_RELAY_BODY", "1"), ("BROKER_RELAY_PATIENCE", "7"), ("BROKER_RELAY_CALLS", "3")]);
+    assert_eq!((small.body, small.bodies, small.client_io_timeout), (1 << 20, 512 << 20, Duration::from_secs(7)));
     assert_eq!((small.calls, small.connections), (3, 6));
-    let large = room(&[("BROKER_RELAY_BODY", "1024")]);
+    let large = limits(&[("BROKER_RELAY_BODY", "1024")]);
     assert_eq!((large.body, large.bodies), (1 << 30, (2 << 30) + (1 << 20)));
     for (name, bad, right) in [
         ("BROKER_RELAY_BODY", "0", "MB, from 1 to 1024"),
@@ -163,7 +163,7 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
-fn minutes_that_are_none() {
+fn invalid_minutes() {
     for bad in ["", " ", "abc", "-1", "-0.5", "nan", "NaN", "inf", "-inf", "1e300", "10m", "1,5"] {
         let resolved = resolve_with(&[("DISABLED_TIME", bad)], &[]);
         assert_eq!(resolved.config.is_ok(), bad.is_empty(), "{bad:?}");

@@ -55,15 +55,15 @@ pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
 }
 
 pub(super) async fn config(State(sources): State<HttpState>) -> Response {
-    let signature = sources.broker.signature();
-    let mode = signature.mode().to_string();
-    let shown = ConfigStatus::new(signature.config(), &mode, sources.bus, &sources.broker.settings());
+    let identity = sources.broker.identity();
+    let mode = identity.mode().to_string();
+    let shown = ConfigStatus::new(identity.config(), &mode, sources.bus, &sources.broker.settings());
     document(StatusCode::OK, &shown)
 }
 
 /// Recent events, the newest last: decisions of this replica, finished calls, changes.
 pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
-    let replica = sources.broker.signature();
+    let replica = sources.broker.identity();
     let calls = sources.broker.calls().recent(|recent| recent.newest(0, CAPACITY).1);
     let calls: Vec<CallRecord> = calls.iter().map(KeptCall::record).collect();
     let last = json!({

@@ -37,13 +37,13 @@ const MAX_LAG_POLLS: usize = 16;
 /// The source of all streams; clones share it.
 #[derive(Debug, Clone)]
 pub struct Feed {
-    beats: broadcast::Sender<Bytes>,
+    updates: broadcast::Sender<Bytes>,
     room: Arc<Semaphore>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { beats: broadcast::Sender::new(MAX_LAG_POLLS), room: Arc::new(Semaphore::new(MAX_STREAMS)) }
+        Self { updates: broadcast::Sender::new(MAX_LAG_POLLS), room: Arc::new(Semaphore::new(MAX_STREAMS)) }
     }
 }
 
@@ -59,18 +59,18 @@ impl Feed {
     /// A stream for one more listener, which begins with `hello`; `None` if [`MAX_STREAMS`] are open.
     fn listen(&self, hello: &serde_json::Value) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
         let place = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        let beats = self.beats.subscribe();
+        let updates = self.updates.subscribe();
         let mut first = "retry: 1000\n".to_owned();
         event(&mut first, "hello", hello);
         // The permit is released when the stream is dropped, with the connection or by us.
-        let start = (Some(Bytes::from(first)), beats, place);
-        Some(stream::unfold(start, |(first, mut beats, place)| async move {
+        let start = (Some(Bytes::from(first)), updates, place);
+        Some(stream::unfold(start, |(first, mut updates, place)| async move {
             let bytes = match first {
                 Some(hello) => hello,
                 // Too slow, or closed: the stream ends, and a browser reconnects by itself.
-                None => beats.recv().await.ok()?,
+                None => updates.recv().await.ok()?,
             };
-            Some((Ok(bytes), (None, beats, place)))
+            Some((Ok(bytes), (None, updates, place)))
         }))
     }
 
@@ -81,7 +81,7 @@ impl Feed {
         let (mut cursor, mut silent) = (Cursor::default(), 0);
         loop {
             beat.tick().await;
-            if self.beats.receiver_count() == 0 {
+            if self.updates.receiver_count() == 0 {
                 cursor = Cursor::now(broker);
                 continue;
             }
@@ -93,7 +93,7 @@ impl Feed {
             }
             if !text.is_empty() {
                 // Fails if the last listener has just disconnected.
-                let _ = self.beats.send(text.into());
+                let _ = self.updates.send(text.into());
             }
         }
     }
@@ -142,7 +142,7 @@ fn event(text: &mut String, name: &str, data: &impl Serialize) {
 }
 
 pub(super) async fn events(State(sources): State<HttpState>) -> Response {
-    let hello = json!({"replica": sources.broker.signature().replica(), "version": env!("CARGO_PKG_VERSION")});
+    let hello = json!({"replica": sources.broker.identity().replica(), "version": env!("CARGO_PKG_VERSION")});
     match sources.feed.listen(&hello) {
         Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
         None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many event streams: 16 are open"),
@@ -171,7 +171,7 @@ mod tests {
         let mut quick = pin!(feed.listen(&json!({})).unwrap());
         assert!(quick.next().now_or_never().flatten().is_some(), "hello");
         for beat in 0..=MAX_LAG_POLLS {
-            feed.beats.send(Bytes::from(beat.to_string())).unwrap();
+            feed.updates.send(Bytes::from(beat.to_string())).unwrap();
             assert_eq!(quick.next().now_or_never().unwrap(), Some(Ok(Bytes::from(beat.to_string()))));
         }
         assert!(slow.next().now_or_never().flatten().is_some(), "hello is its own");
@@ -180,8 +180,8 @@ mod tests {
 
     #[test]
     fn every_change_of_an_interval_is_sent_and_those_that_are_gone_are_counted() {
-        let signature = ReplicaIdentity::new("abcdefgh", String::new(), OperatingMode::Balance);
-        let broker = SharedBroker::new(fixtures::broker("/in/", &["/a/", "/b/"]), signature, Clock::start(), |_| ());
+        let identity = ReplicaIdentity::new("abcdefgh", String::new(), OperatingMode::Balance);
+        let broker = SharedBroker::new(fixtures::broker("/in/", &["/a/", "/b/"]), identity, Clock::start(), |_| ());
         let mut cursor = Cursor::now(&broker);
         for (changes, kept) in [(1, 1), (3 * MAX_COPIED, 3 * MAX_COPIED), (CAPACITY + 7, CAPACITY)] {
             for number in 0..changes {

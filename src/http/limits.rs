@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
-use crate::server::{self, ConnectionSlot, ConnectionSlots, Heads, Observed, ServerTls, Wait};
+use crate::server::{self, ConnectionSlot, ConnectionSlots, Observed, ServerTls, SlotReporter, Wait};
 use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are open, the one that is idle for longest is closed for a new one.
@@ -104,7 +104,7 @@ async fn connection(stream: TcpStream, tls: Option<ServerTls>, slot: Arc<Connect
         Ok(stream) => stream,
         Err(error) => return tracing::trace!(%error, "a TLS handshake failed"),
     };
-    let (heads, routes) = (Heads::for_slot(Arc::clone(&slot)), TowerToHyperService::new(routes));
+    let (heads, routes) = (SlotReporter::for_slot(Arc::clone(&slot)), TowerToHyperService::new(routes));
     let stream = Observed::new(stream, heads.clone());
     let service = service_fn(move |request| {
         let (guard, answering) = (heads.begin(), routes.call(request));

@@ -19,7 +19,7 @@ pub(super) enum ProcessorPlacement<'a> {
     OnlyAsync(&'a Processor),
     Missing {
         /// There may be one: a variable is unset here.
-        unsure: bool,
+        undecided: bool,
     },
 }
 
@@ -30,7 +30,7 @@ pub(super) fn asked<'a>(rows: &'a Rows, subject: &str) -> ProcessorPlacement<'a>
         _ if !sync.is_empty() => ProcessorPlacement::Sync(sync),
         Some((_, one)) => ProcessorPlacement::OnlyAsync(one),
         None => ProcessorPlacement::Missing {
-            unsure: rows.unsure || rows.all().any(|(_, one)| one.subject.value().is_none()),
+            undecided: rows.undecided || rows.all().any(|(_, one)| one.subject.value().is_none()),
         },
     }
 }
@@ -58,7 +58,7 @@ impl<'a> Linter<'a> {
             None => {
                 let reason = "whether it is a modifier decides what it can write";
                 let finding = Finding::error("chain-unsure", &first.place, reason, "write true or false");
-                self.find([finding.unsure()]);
+                self.find([finding.undecided()]);
             }
         }
         for rows in [&config.request, &config.response] {
@@ -80,10 +80,10 @@ impl<'a> Linter<'a> {
                 let reason = format!("is async: it is asked after the call has been answered, so {effect}");
                 self.find([Finding::error(rule, &one.place, reason, "write \"async\": false")]);
             }
-            ProcessorPlacement::Missing { unsure } => {
+            ProcessorPlacement::Missing { undecided } => {
                 let reason = format!("no request processor sends requests to {subject}: {effect}");
                 let finding = Finding::error(rule, &rows.place, reason, fix);
-                self.find([if unsure { finding.unsure() } else { finding }]);
+                self.find([if undecided { finding.undecided() } else { finding }]);
             }
         }
         None
@@ -91,9 +91,9 @@ impl<'a> Linter<'a> {
 
     /// The checks for both processors of the chain.
     fn member(&mut self, one: &Processor) {
-        let unsure = one.is_async.is_none().then_some(None);
+        let undecided = one.is_async.is_none().then_some(None);
         let finding = Finding::error("chain-unsure", &one.place, "is async", "write \"async\": false");
-        self.find(unsure.and_then(|wrong| finding.when(wrong)));
+        self.find(undecided.and_then(|wrong| finding.when(wrong)));
     }
 
     fn observes(&self) -> bool {

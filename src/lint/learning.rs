@@ -67,10 +67,10 @@ impl Linter<'_> {
                 self.find([Finding::warning("outcome-missing", &one.place, reason, "write \"async\": false")]);
                 self.outcome_fields(one);
             }
-            ProcessorPlacement::Missing { unsure } => {
+            ProcessorPlacement::Missing { undecided } => {
                 let reason = format!("no response processor reports outcomes to {subject}: {late}");
                 let finding = Finding::warning("outcome-missing", &rows.place, reason, fix);
-                self.find([if unsure { finding.unsure() } else { finding }]);
+                self.find([if undecided { finding.undecided() } else { finding }]);
             }
         }
         for (_, one) in

@@ -2,7 +2,7 @@
 //!
 //! Pure: two values in, findings out. Each finding has a place, a reason and a fix, and shows no expanded value, because the
 //! configuration is read as written. What depends on a variable that is unset here is neither correct nor an error: its severity
-//! is [`Severity::CannotSay`].
+//! is [`Severity::Undecided`].
 
 mod chain;
 mod fields;
@@ -32,7 +32,7 @@ pub enum Severity {
     /// It does not work.
     Error,
     /// It depends on a variable that is unset here.
-    CannotSay,
+    Undecided,
     /// It works, but not as expected.
     Warning,
 }
@@ -88,24 +88,24 @@ impl Finding {
         Self::new(Severity::Warning, rule, place, reason, fix)
     }
 
-    /// The finding where `wrong`; as [`Severity::CannotSay`] where unknown.
+    /// The finding where `wrong`; as [`Severity::Undecided`] where unknown.
     fn when(self, wrong: Option<bool>) -> Option<Self> {
         match wrong {
             Some(false) => None,
             Some(true) => Some(self),
-            None => Some(self.unsure()),
+            None => Some(self.undecided()),
         }
     }
 
-    fn unsure(self) -> Self {
+    fn undecided(self) -> Self {
         let reason = format!("{} (perhaps: it depends on a variable that is unset here)", self.reason);
-        Self { severity: Severity::CannotSay, reason, ..self }
+        Self { severity: Severity::Undecided, reason, ..self }
     }
 
     /// A fault of the gateway's reader.
     fn fault(rule: &'static str, fault: &Fault, effect: &str, fix: &str) -> Self {
         let finding = Self::error(rule, &fault.place, format!("{}: {effect}", fault.problem), fix);
-        if fault.sure { finding } else { finding.unsure() }
+        if fault.sure { finding } else { finding.undecided() }
     }
 }
 
@@ -138,11 +138,11 @@ pub fn check(plan: LintInput<'_>, config: &GlConfig, strict: bool) -> Vec<Findin
         check.rewrites();
     }
     let mut findings = check.findings;
-    for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::CannotSay) {
+    for finding in findings.iter_mut().filter(|finding| finding.severity == Severity::Undecided) {
         let variables = config.unset_at(&finding.place).join(" and ");
         finding.fix = format!("set {variables}, or give a file with the values: --env-file FILE; then check again");
     }
-    for finding in findings.iter_mut().filter(|finding| strict && finding.severity == Severity::CannotSay) {
+    for finding in findings.iter_mut().filter(|finding| strict && finding.severity == Severity::Undecided) {
         finding.severity = Severity::Error;
     }
     findings.sort_by_key(|finding| finding.severity);

@@ -41,7 +41,7 @@ pub fn json(findings: &[Finding], settings: &BrokerSettings) -> String {
     let report = Report {
         ok: is_ok(findings),
         errors: count(findings, Severity::Error),
-        cannot_say: count(findings, Severity::CannotSay),
+        cannot_say: count(findings, Severity::Undecided),
         warnings: count(findings, Severity::Warning),
         findings,
         pools: pools.collect(),
@@ -56,7 +56,7 @@ pub fn json(findings: &[Finding], settings: &BrokerSettings) -> String {
 pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
     let mut out = String::new();
     for (severity, title) in
-        [(Severity::Error, "errors"), (Severity::CannotSay, "undecided"), (Severity::Warning, "warnings")]
+        [(Severity::Error, "errors"), (Severity::Undecided, "undecided"), (Severity::Warning, "warnings")]
     {
         let some: Vec<_> = findings.iter().filter(|finding| finding.severity == severity).collect();
         if some.is_empty() {
@@ -72,7 +72,7 @@ pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
     for pool in &settings.pools {
         let _ = writeln!(out, "{}", render(pool));
     }
-    let (errors, unsure) = (count(findings, Severity::Error), count(findings, Severity::CannotSay));
+    let (errors, undecided) = (count(findings, Severity::Error), count(findings, Severity::Undecided));
     let warnings = count(findings, Severity::Warning);
     let errors = match errors {
         0 => "no errors".to_owned(),
@@ -80,6 +80,6 @@ pub fn text(findings: &[Finding], settings: &BrokerSettings) -> String {
         _ => format!("{errors} errors"),
     };
     let plural = if warnings == 1 { "" } else { "s" };
-    let _ = writeln!(out, "{errors}, {unsure} undecided, {warnings} warning{plural}");
+    let _ = writeln!(out, "{errors}, {undecided} undecided, {warnings} warning{plural}");
     out
 }

@@ -27,10 +27,10 @@ pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
             None => dropped = Some(router),
         }
     }
-    let unsure = config.routers_unsure || config.routers.iter().any(|router| router.path.value().is_none());
+    let undecided = config.routers_unsure || config.routers.iter().any(|router| router.path.value().is_none());
     match dropped {
         Some(router) => Found::Dropped(router),
-        None if unsure => Found::Unsure,
+        None if undecided => Found::Unsure,
         None => Found::Missing,
     }
 }
@@ -64,7 +64,7 @@ impl Linter<'_> {
         match find(self.config, ingress) {
             Found::Usable(_) => {}
             Found::Missing => self.find([missing]),
-            Found::Unsure => self.find([missing.unsure()]),
+            Found::Unsure => self.find([missing.undecided()]),
             Found::Dropped(router) => {
                 let effect = format!("the gateway silently drops the ingress {ingress}; {lost}");
                 self.find(dropped("ingress-dropped", router, &effect));
@@ -90,7 +90,7 @@ impl Linter<'_> {
         match find(self.config, path) {
             Found::Usable(_) => {}
             Found::Missing => self.find([missing]),
-            Found::Unsure => self.find([missing.unsure()]),
+            Found::Unsure => self.find([missing.undecided()]),
             Found::Dropped(router) => {
                 let effect = format!("the gateway silently drops the router {path}; {lost}");
                 self.find(dropped("router-dropped", router, &effect));

@@ -70,7 +70,7 @@ fn short(findings: &[Finding]) -> Vec<(Severity, &'static str)> {
     findings.iter().map(|finding| (finding.severity, finding.rule)).collect()
 }
 
-use Severity::{CannotSay, Error, Warning};
+use Severity::{Error, Undecided, Warning};
 
 #[test]
 fn the_shipped_file_is_fine_with_the_default_pool() {
@@ -93,7 +93,7 @@ const WHOLE: &[Case] = &[
     (&[("\"BROKER01\"", "\"broker\"")], &[(Error, "file-refused")]),
     (&[("\"log_level\": \"INFO\",", "\"log_level\"")], &[(Error, "file-refused")]),
     (&[("\"ingress\": { \"headers\": {} },", "")], &[(Error, "file-crashes")]),
-    (&[("\"INFO\"", "\"${LEVEL}\"")], &[(CannotSay, "file-refused"), (Warning, "variable-unset")]),
+    (&[("\"INFO\"", "\"${LEVEL}\"")], &[(Undecided, "file-refused"), (Warning, "variable-unset")]),
 ];
 
 const CHAIN: &[Case] = &[
@@ -117,7 +117,7 @@ const CHAIN: &[Case] = &[
     (&[("[\"gl_path\"]", "[\"gl_path\", \"outbound_payload\"]")], &[(Warning, "payload-unneeded")]),
     (
         &[("\"coburn.gl.broker\"", "\"${SUBJECT}\"")],
-        &[(CannotSay, "chain-missing"), (CannotSay, "file-refused"), (Warning, "variable-unset")],
+        &[(Undecided, "chain-missing"), (Undecided, "file-refused"), (Warning, "variable-unset")],
     ),
 ];
 
@@ -296,7 +296,7 @@ const PLANTED: &[Planted] = &[
 ];
 
 #[test]
-fn modes_that_count_calls_under_way_need_the_stamp_in_the_log() {
+fn policies_that_count_calls_in_flight_need_the_stamp_in_the_log() {
     let hidden = edited(SHIPPED, &[("[], \"fields_exclude\": [] }", "[], \"fields_exclude\": [\"broker\"] }")]);
     for mode in ["fastest", "least_busy"] {
         let learns = pool(&format!(r#"{{"mode": "{mode}"}}"#), "");
@@ -346,7 +346,7 @@ fn a_flag_that_is_unknown_here_is_not_guessed() {
     for flag in ["\"modifier\": ", "\"async\": "] {
         let text = edited(SHIPPED, &[(&format!("{flag}false"), &format!("{flag}\"${{FLAG}}\""))]);
         let findings = short(&found(&default_pool(), &text, false));
-        assert!(findings.contains(&(CannotSay, "chain-unsure")), "{flag}: {findings:?}");
+        assert!(findings.contains(&(Undecided, "chain-unsure")), "{flag}: {findings:?}");
     }
 }
 
@@ -423,12 +423,12 @@ fn what_is_undecided_is_an_error_only_where_that_is_asked() {
     let findings = check(plan(&settings), &nothing_set, false);
     assert!(report::is_ok(&findings));
     assert_eq!(findings.iter().filter(|finding| finding.rule == "variable-unset").count(), 2);
-    let unsure: Vec<_> = findings.iter().filter(|finding| finding.severity == CannotSay).collect();
-    assert!(unsure.iter().all(|finding| finding.reason.ends_with(UNSET)), "{unsure:#?}");
-    let rules: Vec<_> = unsure.iter().map(|finding| finding.rule).collect();
+    let undecided: Vec<_> = findings.iter().filter(|finding| finding.severity == Undecided).collect();
+    assert!(undecided.iter().all(|finding| finding.reason.ends_with(UNSET)), "{undecided:#?}");
+    let rules: Vec<_> = undecided.iter().map(|finding| finding.rule).collect();
     assert_eq!(rules, ["file-refused", "ingress-dropped", "router-dropped", "router-dropped"]);
     for (finding, variable) in
-        unsure.iter().zip(["NATS_TOKEN", "AISERVICE_API_BASE", "AISERVICE_API_BASE", "AISERVICE_API_BASE"])
+        undecided.iter().zip(["NATS_TOKEN", "AISERVICE_API_BASE", "AISERVICE_API_BASE", "AISERVICE_API_BASE"])
     {
         assert!(finding.fix.starts_with(&format!("set {variable}, or")), "{finding:#?}");
     }

@@ -68,7 +68,7 @@ pub struct Start {
 /// # Errors
 /// The connection is closed.
 pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start) -> Result<(), async_nats::Error> {
-    let replica = admin.broker.signature().replica().to_owned();
+    let replica = admin.broker.identity().replica().to_owned();
     let service = admin.service(&client, &replica).await?;
     let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), &replica);
     let mut endpoints = Vec::new();
@@ -88,8 +88,8 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
             Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
             ask = asks.next() => match ask {
                 // Delays only the answer to a wrong signature, and no other request.
-                Some((word, ask)) if admin.is_guess(word, &ask) => {
-                    refusing.push(admin.refuse_guess(&client, word, ask, &replica));
+                Some((word, ask)) if admin.has_wrong_token(word, &ask) => {
+                    refusing.push(admin.reject_wrong_token(&client, word, ask, &replica));
                 }
                 Some((word, ask)) => admin.respond(&client, word, &ask, &replica).await,
                 None => return Ok(()),
@@ -111,11 +111,11 @@ impl AdminEndpoints<'_> {
         let builder = builder.description("chooses routers for the gecholog LLM gateway, and learns which fail");
         let builder = builder.metadata([("replica".to_owned(), replica.to_owned())].into());
         let builder = builder.stats_handler(move |_, _| {
-            let signature = broker.signature();
+            let identity = broker.identity();
             json!({
-                "replica": signature.replica(),
-                "mode": signature.mode().to_string(),
-                "config": signature.config(),
+                "replica": identity.replica(),
+                "mode": identity.mode().to_string(),
+                "config": identity.config(),
                 "decisions": broker.decisions(),
             })
         });
@@ -156,9 +156,9 @@ impl AdminEndpoints<'_> {
     }
 
     fn config(&self) -> Answer {
-        let signature = self.broker.signature();
-        let mode = signature.mode().to_string();
-        document(&ConfigStatus::new(signature.config(), &mode, self.settings.show(), &self.broker.settings()))
+        let identity = self.broker.identity();
+        let mode = identity.mode().to_string();
+        document(&ConfigStatus::new(identity.config(), &mode, self.settings.show(), &self.broker.settings()))
     }
 
     /// A page of finished calls, as in `/api/v1/calls`.
@@ -180,7 +180,7 @@ impl AdminEndpoints<'_> {
     fn explain(&self, body: &[u8]) -> Answer {
         let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
         let request = message.request().map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
-        document(&json!({"replica": self.broker.signature().replica(), "explanation": self.broker.explain(&request)}))
+        document(&json!({"replica": self.broker.identity().replica(), "explanation": self.broker.explain(&request)}))
     }
 
     fn execute(&self, action: AdminAction, ask: &Request) -> Answer {
@@ -199,17 +199,17 @@ impl AdminEndpoints<'_> {
     }
 
     /// Whether a command is signed with another token.
-    fn is_guess(&self, word: &str, ask: &Request) -> bool {
+    fn has_wrong_token(&self, word: &str, ask: &Request) -> bool {
         let message = &ask.message;
-        let signature = AdminAction::from_word(word).and_then(|_| peers::signature(message.headers.as_ref()));
-        let checked = self.token.zip(signature);
+        let identity = AdminAction::from_word(word).and_then(|_| peers::signature(message.headers.as_ref()));
+        let checked = self.token.zip(identity);
         let checked =
             checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.broker.now()));
         checked == Some(Err(AuthError::Wrong))
     }
 
     /// Answers a command that is signed with another token: after a delay, or that there are too many of them.
-    async fn refuse_guess(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
+    async fn reject_wrong_token(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
         match self.wrong_tokens.delay("bus").await {
             Ok(()) => self.respond(client, word, &ask, replica).await,
             Err(fault) => {

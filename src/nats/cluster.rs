@@ -27,14 +27,14 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 pub async fn serve_requests(
     client: Client,
     settings: &Settings,
-    (link, name, capacity): (&ConnectionStatus, &str, usize),
+    (connection, name, capacity): (&ConnectionStatus, &str, usize),
     broker: SharedBroker,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), SubscribeError> {
     let mut ending = JoinSet::new();
     let mut client = client;
     let mut requests = subscribe(client.clone(), settings).await?;
-    link.set(ConnectionState::Ready);
+    connection.set(ConnectionState::Ready);
     loop {
         let (leave, leaving) = watch::channel(false);
         let learns = requests.learns();
@@ -42,9 +42,9 @@ pub async fn serve_requests(
         let moved = tokio::select! {
             () = &mut serving => return Ok(()),
             _ = stop.changed() => None,
-            moved = connect_elsewhere((&client, &learns), settings, link, name, capacity) => Some(moved),
-            never = refresh(&client, settings, link) => match never {},
-            never = link.confirm_reconnects(&client) => match never {},
+            moved = connect_elsewhere((&client, &learns), settings, connection, name, capacity) => Some(moved),
+            never = refresh(&client, settings, connection) => match never {},
+            never = connection.confirm_reconnects(&client) => match never {},
         };
         let _ = leave.send(true);
         ending.spawn(serving);
@@ -63,21 +63,21 @@ pub async fn serve_requests(
 async fn connect_elsewhere(
     (client, learns): (&Client, &Learns),
     settings: &Settings,
-    link: &ConnectionStatus,
+    connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
 ) -> (Client, Requests) {
-    link.lame_duck().await;
+    connection.lame_duck().await;
     loop {
-        if let Ok((number, options)) = options(settings, link, name, capacity).await
+        if let Ok((number, options)) = options(settings, connection, name, capacity).await
             && let Ok(client) = options.connect(known(client, settings).await).await
         {
             // From now on every outcome arrives over both connections.
             learns.set(false);
             if let Ok(requests) = subscribe(client.clone(), settings).await {
-                link.make_current(number);
-                link.set(ConnectionState::Ready);
-                tracing::info!(connection = link.name(), "moved to another server of the bus");
+                connection.make_current(number);
+                connection.set(ConnectionState::Ready);
+                tracing::info!(connection = connection.name(), "moved to another server of the bus");
                 return (client, requests);
             }
             learns.set(true);
@@ -88,12 +88,16 @@ async fn connect_elsewhere(
 
 /// Keeps a connection in a cluster: reports when it is back, updates its servers, and moves it when the server announces its
 /// shutdown. Messages that arrive in the milliseconds of the move are lost: nothing is learnt from those log entries.
-pub async fn follow_cluster(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
+pub async fn follow_cluster(
+    client: &Client,
+    settings: &Settings,
+    connection: &ConnectionStatus,
+) -> std::convert::Infallible {
     let moving = async {
         loop {
-            link.lame_duck().await;
+            connection.lame_duck().await;
             // Only if another server can be reached: otherwise the connection is kept until it ends.
-            while link.reason().is_none() {
+            while connection.reason().is_none() {
                 if let Some(servers) = discover(client, settings).await {
                     use_servers(client, &servers).await;
                     let _ = client.force_reconnect().await;
@@ -104,14 +108,14 @@ pub async fn follow_cluster(client: &Client, settings: &Settings, link: &Connect
         }
     };
     tokio::select! {
-        never = refresh(client, settings, link) => never,
-        never = link.confirm_reconnects(client) => never,
+        never = refresh(client, settings, connection) => never,
+        never = connection.confirm_reconnects(client) => never,
         never = moving => never,
     }
 }
 
 /// Updates the library's list of servers at an interval, and logs it when it changes.
-async fn refresh(client: &Client, settings: &Settings, link: &ConnectionStatus) -> std::convert::Infallible {
+async fn refresh(client: &Client, settings: &Settings, connection: &ConnectionStatus) -> std::convert::Infallible {
     let mut last = settings.servers.clone();
     loop {
         sleep(REFRESH_INTERVAL).await;
@@ -120,7 +124,7 @@ async fn refresh(client: &Client, settings: &Settings, link: &ConnectionStatus) 
         // Compared with the last list that was logged, not with the library's: that may have learnt of a server by itself.
         if !is_same_set(&last, &servers) {
             let shown: Vec<_> = servers.iter().map(|server| format!("{}:{}", server.host(), server.port())).collect();
-            tracing::info!(connection = link.name(), "servers of the bus: {}", shown.join(", "));
+            tracing::info!(connection = connection.name(), "servers of the bus: {}", shown.join(", "));
             last = servers;
         }
     }

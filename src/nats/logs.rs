@@ -30,12 +30,12 @@ const BATCH_DELAY: Duration = Duration::from_millis(1);
 pub async fn learn_from_logs(
     client: Client,
     settings: &Settings,
-    link: &ConnectionStatus,
+    connection: &ConnectionStatus,
     broker: &SharedBroker,
 ) -> Result<(), SubscribeError> {
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
     sync_with_server(&client).await;
-    link.set(ConnectionState::Ready);
+    connection.set(ConnectionState::Ready);
     // Without tokio's cooperative budget: everything from one read of the connection (some megabytes) is processed at once, so
     // that a burst of thousands of small entries is not dropped, and large ones do not pile up.
     unconstrained(read(entries, broker, &settings.processor)).await;
@@ -115,7 +115,7 @@ fn record(logged: &LoggedCall<'_>, broker: &SharedBroker) {
         let counts = record.replica.as_deref().is_none_or(|replica| replica == broker.replica());
         if counts {
             // The record contains the plausible usage only.
-            let _ = broker.counts().believed_usage(logged.usage);
+            let _ = broker.counts().valid_usage(logged.usage);
         }
         let content = (counts && calls.wants_content()).then(|| from_log::content(logged));
         calls.finished(record, content, counts);
@@ -135,7 +135,7 @@ fn log_ignored(why: IgnoreReason, total: u64) {
 
 /// Counts a call that no broker balanced, of any ingress: an entry that names our processor is about an ingress that has it.
 fn count_bypass(broker: &SharedBroker, why: Bypass) {
-    if let Some(total) = broker.counts().unbalanced.count(why, broker.now()) {
+    if let Some(total) = broker.counts().bypassed.count(why, broker.now()) {
         tracing::warn!(total, "a call was not balanced: {why}");
     }
 }

@@ -118,20 +118,20 @@ pub enum ConnectError {
 /// Retrying would not help.
 pub async fn connect(
     settings: &Settings,
-    link: &ConnectionStatus,
+    connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
 ) -> Result<Client, ConnectError> {
     loop {
-        let (number, options) = options(settings, link, name, capacity).await?;
+        let (number, options) = options(settings, connection, name, capacity).await?;
         match options.connect(settings.servers.clone()).await {
             Ok(client) => {
-                link.make_current(number);
-                link.set(ConnectionState::Connected);
+                connection.make_current(number);
+                connection.set(ConnectionState::Connected);
                 return Ok(client);
             }
             Err(error) if is_refusal(error.kind()) => return Err(ConnectError::Refused(settings.shown())),
-            Err(error) => link.set(ConnectionState::Away(format!("{} ({})", settings.shown(), error.kind()))),
+            Err(error) => connection.set(ConnectionState::Away(format!("{} ({})", settings.shown(), error.kind()))),
         }
         tokio::time::sleep(retry_delay()).await;
     }
@@ -148,11 +148,11 @@ fn retry_delay() -> Duration {
 
 async fn options(
     settings: &Settings,
-    link: &ConnectionStatus,
+    connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
 ) -> Result<(u64, ConnectOptions), ConnectError> {
-    let (number, events) = (link.number(), link.clone());
+    let (number, events) = (connection.number(), connection.clone());
     let options = basic_options(settings, name).await?;
     let options = options
         .ping_interval(PING_INTERVAL)

@@ -63,13 +63,13 @@ pub(super) async fn read(
     (head, mut body): (&Parts, Incoming),
     within: Duration,
 ) -> Result<Bytes, LocalReply> {
-    let most = relay.room.body;
+    let most = relay.limits.body;
     if body.size_hint().lower() > most as u64 {
         return Err(LocalReply::TooLarge(most));
     }
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let end = Instant::now() + within;
-    let next_by = || end.min(Instant::now() + relay.room.patience);
+    let next_by = || end.min(Instant::now() + relay.limits.client_io_timeout);
     // A byte now and then is no progress.
     let (mut by, mut step) = (next_by(), STEP_BYTES);
     let mut buffer = relay.bodies.buffer(announced.unwrap_or(most));

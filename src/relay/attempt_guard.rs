@@ -83,12 +83,12 @@ impl AttemptEnd {
     }
 
     /// Without a good answer. The status is the one that gateways answer with then.
-    pub(super) const fn broken(breakage: TransportFailure) -> Self {
-        let status = match breakage {
+    pub(super) const fn broken(failure: TransportFailure) -> Self {
+        let status = match failure {
             TransportFailure::ConnectTimeout | TransportFailure::FirstByteTimeout => 504,
             _ => 502,
         };
-        Self { broken: Some(breakage), ..Self::with(status) }
+        Self { broken: Some(failure), ..Self::with(status) }
     }
 }
 
@@ -198,9 +198,9 @@ impl AttemptGuard {
         let error_class = end.broken.map_or(end.error_class, TransportFailure::error_class);
         metrics::attempt(&self.broker, end.broken.map_or(Ok(end.status), Err), error_class);
         let record = self.record.take();
-        if let (Some(_), Some(breakage)) = (&record, end.broken) {
+        if let (Some(_), Some(failure)) = (&record, end.broken) {
             // Its entry says so too, as the gateway's would.
-            end.status = AttemptEnd::broken(breakage).status;
+            end.status = AttemptEnd::broken(failure).status;
         }
         // What is estimated here was estimated when the call was sent.
         let usage = end.usage.filter(|usage| !usage.estimated);
@@ -215,7 +215,7 @@ impl AttemptGuard {
             },
             details: CallDetails {
                 // A disabled one that is tried because there is nothing else finds out too.
-                probe: self.route.kind.is_test(),
+                probe: self.route.kind.decides_recovery(),
                 error_class,
                 missing: end.missing,
                 latency: Some(self.time()),

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const UNIT_BYTES: usize = 1 << 10;
 /// Each buffer of a body that grows is this many times as large as the one before. A larger factor would let a client take more
 /// memory than it has sent bytes for.
-const GROWTH: usize = 2;
+const GROWTH_FACTOR: usize = 2;
 /// The smallest buffer for a body that is not known to be shorter, in bytes.
 const FIRST_BYTES: usize = 4 << 10;
 
@@ -105,8 +105,8 @@ impl BodyBuffer {
             return Err(NoMemory);
         }
         let mut capacity = self.most;
-        while capacity / GROWTH >= needed.max(FIRST_BYTES) {
-            capacity /= GROWTH;
+        while capacity / GROWTH_FACTOR >= needed.max(FIRST_BYTES) {
+            capacity /= GROWTH_FACTOR;
         }
         let counted = self.memory.count(capacity)?;
         let mut larger = Vec::with_capacity(capacity);
@@ -157,7 +157,7 @@ mod tests {
         let mut body = memory.buffer(20 << 20);
         assert_eq!(used(&memory, ALL), 0, "nothing has come");
         body.push(b"{").unwrap();
-        assert!(used(&memory, ALL) <= GROWTH * FIRST_BYTES, "{}", used(&memory, ALL));
+        assert!(used(&memory, ALL) <= GROWTH_FACTOR * FIRST_BYTES, "{}", used(&memory, ALL));
         body.push(&vec![b'x'; (20 << 20) - 1]).unwrap();
         assert_eq!((body.bytes.capacity(), used(&memory, ALL)), (20 << 20, 20 << 20));
         assert_eq!(body.push(b"x"), Err(NoMemory), "longer than it can be");
@@ -214,7 +214,7 @@ mod tests {
                     capacity = body.bytes.capacity();
                 }
                 prop_assert_eq!(used(&memory, ALL), capacity.div_ceil(UNIT_BYTES) * UNIT_BYTES);
-                prop_assert!(capacity <= (GROWTH * (body.len() + 1)).max(GROWTH * (FIRST_BYTES + 1)).min(whole + spare));
+                prop_assert!(capacity <= (GROWTH_FACTOR * (body.len() + 1)).max(GROWTH_FACTOR * (FIRST_BYTES + 1)).min(whole + spare));
             }
             prop_assert!(moved <= 2 * whole, "{} of {}", moved, whole);
             prop_assert_eq!(body.freeze(), expected);

@@ -88,9 +88,9 @@ pub(crate) struct ConnectTimeout(Arc<AtomicU64>);
 
 impl ConnectTimeout {
     pub(crate) fn new(time: Duration) -> Self {
-        let patience = Self(Arc::default());
-        patience.set(time);
-        patience
+        let connect_timeout = Self(Arc::default());
+        connect_timeout.set(time);
+        connect_timeout
     }
 
     pub(super) fn set(&self, time: Duration) {
@@ -111,7 +111,7 @@ impl ConnectTimeout {
 pub(crate) fn build(
     authorities: Option<&Path>,
     proxy: Proxy,
-    patience: ConnectTimeout,
+    connect_timeout: ConnectTimeout,
 ) -> Result<Clients, ClientError> {
     let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
         .with_safe_default_protocol_versions()?
@@ -126,8 +126,9 @@ pub(crate) fn build(
     http.set_tcp_user_timeout(Some(UNCONFIRMED_TIMEOUT));
     http.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-    let https = https.wrap_connector(ProxyConnector { tcp: TcpConnector { http, timeout: patience.clone() }, proxy });
-    let connector = Connector(Arc::new(ConnectorParts { https, patience }));
+    let https =
+        https.wrap_connector(ProxyConnector { tcp: TcpConnector { http, timeout: connect_timeout.clone() }, proxy });
+    let connector = Connector(Arc::new(ConnectorParts { https, connect_timeout }));
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     // A request of which no byte was written is sent again over another connection (`retry_canceled_requests`, the default).
     builder
@@ -167,7 +168,7 @@ pub(crate) struct Connector(Arc<ConnectorParts>);
 #[derive(Debug)]
 struct ConnectorParts {
     https: HttpsConnector<ProxyConnector<TcpConnector>>,
-    patience: ConnectTimeout,
+    connect_timeout: ConnectTimeout,
 }
 
 /// Connects to one of the addresses of a name: one after the other, each for an equal part of the time, so that an address
@@ -214,8 +215,8 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let ConnectorParts { https, patience } = &*self.0;
-        let connecting = tokio::time::timeout(patience.get(), https.clone().call(uri));
+        let ConnectorParts { https, connect_timeout } = &*self.0;
+        let connecting = tokio::time::timeout(connect_timeout.get(), https.clone().call(uri));
         Box::pin(async move {
             connecting
                 .await

@@ -33,7 +33,7 @@ const MAX_RETRIES: u64 = 20;
 const KEYS: [&str; 8] =
     ["strategy", "targets", "weight", "name", "virtual_key", "provider", "override_params", "retry"];
 /// The beginnings of keys that say where a vendor is, or who calls it.
-const OF_VENDORS: [&str; 11] = [
+const VENDOR_KEYS: [&str; 11] = [
     "api_key",
     "custom_host",
     "url",
@@ -179,7 +179,7 @@ impl Reading<'_> {
     fn check_keys(&mut self, item: &Map<String, Value>, path: &str) {
         for key in item.keys().filter(|key| !KEYS.contains(&key.as_str())) {
             let key: String = key.chars().take(40).collect();
-            if OF_VENDORS.iter().any(|known| key.starts_with(known)) {
+            if VENDOR_KEYS.iter().any(|known| key.starts_with(known)) {
                 let problem = "is not taken from clients: addresses and keys are those of the pools file; name one of \
                                its targets by virtual_key or provider";
                 self.fault(path, &key, problem);

@@ -142,7 +142,7 @@ impl DirectUpstream {
     pub(super) fn apply_headers(&self, mut headers: HeaderMap) -> HeaderMap {
         let is_of_client = |name: &str| is_credential(name) || selects_account(name);
         let stays = |name: &&HeaderName| {
-            headers::is_of_way_here(name, self.forwards) || (!self.forwards && is_of_client(name.as_str()))
+            headers::is_forwarding_header(name, self.forwards) || (!self.forwards && is_of_client(name.as_str()))
         };
         let stay: Vec<_> = headers.keys().filter(stays).cloned().collect();
         stay.iter().for_each(|name| drop(headers.remove(name)));

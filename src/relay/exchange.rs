@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{self, Client};
 use super::framing;
 use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
-use super::tracked::{Progress, Usage};
+use super::tracked::{ConnectionActivity, RequestProgress};
 use super::upstream_body::UpstreamBody;
 use super::upstream_request::Translation;
 use types::outcome::TransportFailure;
@@ -98,7 +98,7 @@ async fn send(
         let connection = connection.connection_metadata();
         match sent {
             Ok(response) => {
-                if let Some(usage) = response.extensions().get::<Usage>() {
+                if let Some(usage) = response.extensions().get::<ConnectionActivity>() {
                     usage.answered();
                     let crossed = at.is_none_or(|written| written.elapsed() < CROSSED_WITHIN);
                     if usage.is_reused() && crossed && ends_idle_connection(&response) {
@@ -110,7 +110,7 @@ async fn send(
             Err(error) => match failure(&error, connection.as_ref()) {
                 // The pool has one connection less: this ends.
                 None => tracing::trace!("a kept connection was closed before the request was written"),
-                Some(breakage) => return Err(breakage),
+                Some(failure) => return Err(failure),
             },
         }
     }
@@ -148,7 +148,7 @@ fn last_written(connection: &CaptureConnection) -> Instant {
     if let Some(connection) = connection.connection_metadata().as_ref() {
         connection.get_extras(&mut extras);
     }
-    extras.get::<Usage>().map_or_else(Instant::now, Usage::last_written)
+    extras.get::<ConnectionActivity>().map_or_else(Instant::now, ConnectionActivity::last_written)
 }
 
 /// Whether an answer may be to no request: a server says so before it closes a connection that was idle for too long, and the
@@ -196,11 +196,11 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Tran
     if let Some(connection) = connection {
         connection.get_extras(&mut extras);
     }
-    match extras.get::<Usage>().map_or(Progress::Begun, Usage::progress) {
-        Progress::Unwritten => None,
-        Progress::Unanswered => Some(TransportFailure::Stale),
-        Progress::Begun if client::is_invalid_http(error) => Some(TransportFailure::Protocol),
-        Progress::Begun => Some(TransportFailure::ConnectionClosed),
+    match extras.get::<ConnectionActivity>().map_or(RequestProgress::Begun, ConnectionActivity::progress) {
+        RequestProgress::Unwritten => None,
+        RequestProgress::Unanswered => Some(TransportFailure::Stale),
+        RequestProgress::Begun if client::is_invalid_http(error) => Some(TransportFailure::Protocol),
+        RequestProgress::Begun => Some(TransportFailure::ConnectionClosed),
     }
 }
 

@@ -14,7 +14,7 @@ use super::heads::LengthLines;
 
 /// Why the head of an answer is refused; reads after "the answer".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
+pub(super) enum FramingError {
     /// `101 Switching Protocols`: no request of the relay asks for it.
     #[error("switches to another protocol, which was not asked for")]
     Upgrade,
@@ -39,24 +39,26 @@ pub(super) enum Fault {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn check(head: &Parts) -> Result<(), Fault> {
+pub(super) fn check(head: &Parts) -> Result<(), FramingError> {
     let Parts { status, headers, .. } = head;
     if *status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Fault::Upgrade);
+        return Err(FramingError::Upgrade);
     }
     // RFC 9110, section 15: such an answer counts as a server error, and no client is to get it.
     if status.as_u16() >= 600 {
-        return Err(Fault::Status);
+        return Err(FramingError::Status);
     }
     if head_bytes(headers) > MAX_HEAD_BYTES {
-        return Err(Fault::TooLarge);
+        return Err(FramingError::TooLarge);
     }
     match (headers.contains_key(CONTENT_LENGTH), headers.contains_key(TRANSFER_ENCODING)) {
         (false, false) => Ok(()),
-        (true, true) => Err(Fault::TwoLengths),
-        (true, false) => only(headers, &CONTENT_LENGTH).filter(|value| is_number(value)).map(drop).ok_or(Fault::Length),
+        (true, true) => Err(FramingError::TwoLengths),
+        (true, false) => {
+            only(headers, &CONTENT_LENGTH).filter(|value| is_number(value)).map(drop).ok_or(FramingError::Length)
+        }
         (false, true) if is_chunked(headers) => Ok(()),
-        (false, true) => Err(Fault::Encoding),
+        (false, true) => Err(FramingError::Encoding),
     }
 }
 
@@ -141,24 +143,24 @@ mod tests {
             (vec![(LENGTH, "18446744073709551615")], Ok(())),
             (vec![(ENCODING, "chunked")], Ok(())),
             (vec![(ENCODING, "Chunked")], Ok(())),
-            (vec![(LENGTH, "2"), (ENCODING, "chunked")], Err(Fault::TwoLengths)),
-            (vec![(ENCODING, "identity"), (LENGTH, "2")], Err(Fault::TwoLengths)),
-            (vec![(LENGTH, "7, 7")], Err(Fault::Length)),
-            (vec![(LENGTH, "7"), (LENGTH, "7")], Err(Fault::Length)),
-            (vec![(LENGTH, "7"), (LENGTH, "8")], Err(Fault::Length)),
-            (vec![(LENGTH, "")], Err(Fault::Length)),
-            (vec![(LENGTH, "+7")], Err(Fault::Length)),
-            (vec![(LENGTH, "-1")], Err(Fault::Length)),
-            (vec![(LENGTH, "0x7")], Err(Fault::Length)),
-            (vec![(LENGTH, "7 7")], Err(Fault::Length)),
-            (vec![(LENGTH, "18446744073709551616")], Err(Fault::Length)),
-            (vec![(ENCODING, "gzip")], Err(Fault::Encoding)),
-            (vec![(ENCODING, "gzip, chunked")], Err(Fault::Encoding)),
-            (vec![(ENCODING, "gzip"), (ENCODING, "chunked")], Err(Fault::Encoding)),
-            (vec![(ENCODING, "chunked"), (ENCODING, "chunked")], Err(Fault::Encoding)),
-            (vec![(ENCODING, "chunked, identity")], Err(Fault::Encoding)),
-            (vec![(ENCODING, "xchunked")], Err(Fault::Encoding)),
-            (vec![(ENCODING, "")], Err(Fault::Encoding)),
+            (vec![(LENGTH, "2"), (ENCODING, "chunked")], Err(FramingError::TwoLengths)),
+            (vec![(ENCODING, "identity"), (LENGTH, "2")], Err(FramingError::TwoLengths)),
+            (vec![(LENGTH, "7, 7")], Err(FramingError::Length)),
+            (vec![(LENGTH, "7"), (LENGTH, "7")], Err(FramingError::Length)),
+            (vec![(LENGTH, "7"), (LENGTH, "8")], Err(FramingError::Length)),
+            (vec![(LENGTH, "")], Err(FramingError::Length)),
+            (vec![(LENGTH, "+7")], Err(FramingError::Length)),
+            (vec![(LENGTH, "-1")], Err(FramingError::Length)),
+            (vec![(LENGTH, "0x7")], Err(FramingError::Length)),
+            (vec![(LENGTH, "7 7")], Err(FramingError::Length)),
+            (vec![(LENGTH, "18446744073709551616")], Err(FramingError::Length)),
+            (vec![(ENCODING, "gzip")], Err(FramingError::Encoding)),
+            (vec![(ENCODING, "gzip, chunked")], Err(FramingError::Encoding)),
+            (vec![(ENCODING, "gzip"), (ENCODING, "chunked")], Err(FramingError::Encoding)),
+            (vec![(ENCODING, "chunked"), (ENCODING, "chunked")], Err(FramingError::Encoding)),
+            (vec![(ENCODING, "chunked, identity")], Err(FramingError::Encoding)),
+            (vec![(ENCODING, "xchunked")], Err(FramingError::Encoding)),
+            (vec![(ENCODING, "")], Err(FramingError::Encoding)),
         ] {
             for status in [200, 204, 304, 503] {
                 assert_eq!(check(&head(status, &headers)), expected, "{status} {headers:?}");
@@ -210,14 +212,14 @@ mod tests {
 
     #[test]
     fn no_other_protocol_and_no_endless_head() {
-        assert_eq!(check(&head(101, &[("upgrade", "websocket")])), Err(Fault::Upgrade));
+        assert_eq!(check(&head(101, &[("upgrade", "websocket")])), Err(FramingError::Upgrade));
         assert_eq!(check(&head(599, &[])), Ok(()));
         for status in [600, 999] {
-            assert_eq!(check(&head(status, &[])), Err(Fault::Status));
+            assert_eq!(check(&head(status, &[])), Err(FramingError::Status));
         }
         let value = "x".repeat(MAX_HEAD_BYTES - 5);
         assert_eq!(check(&head(200, &[("x", &value)])), Ok(()));
         let value = "x".repeat(MAX_HEAD_BYTES - 4);
-        assert_eq!(check(&head(200, &[("x", &value)])), Err(Fault::TooLarge));
+        assert_eq!(check(&head(200, &[("x", &value)])), Err(FramingError::TooLarge));
     }
 }

@@ -57,12 +57,12 @@ const TRACE_CONTEXT: [HeaderName; 3] =
 
 /// What a browser says of the page that asks, by the beginning of the name: Anthropic and Ollama refuse requests that have it, and
 /// the relay has decided already who may ask ([`super::cors`]).
-const OF_PAGES: [&str; 2] = ["sec-", "access-control-"];
+const BROWSER_PREFIXES: [&str; 2] = ["sec-", "access-control-"];
 /// The same, whole names.
-const OF_PAGE: [HeaderName; 2] = [header::ORIGIN, header::REFERER];
+const BROWSER_HEADERS: [HeaderName; 2] = [header::ORIGIN, header::REFERER];
 
 /// What the servers before the relay say of a request's way to it, which is not that of a request to a vendor.
-const OF_WAY: [HeaderName; 6] = [
+const FORWARDING_HEADERS: [HeaderName; 6] = [
     header::FORWARDED,
     header::VIA,
     HeaderName::from_static("cdn-loop"),
@@ -71,28 +71,29 @@ const OF_WAY: [HeaderName; 6] = [
     HeaderName::from_static("x-real-ip"),
 ];
 /// The same, by the beginning of the name.
-const OF_WAYS: [&str; 2] = ["cf-", "x-forwarded-"];
+const FORWARDING_PREFIXES: [&str; 2] = ["cf-", "x-forwarded-"];
 /// What a client says to Cloudflare's AI gateway, which may be a target, begins like what Cloudflare's edge says.
-const OF_AI_GATEWAY: &str = "cf-aig-";
+const AI_GATEWAY_PREFIX: &str = "cf-aig-";
 
 /// What a client proves itself by to Cloudflare's edge before a target, and to Google, whose keys may be for certain pages.
-const OF_CLIENTS_KEY: [&str; 4] = ["cf-access-client-id", "cf-access-client-secret", "cf-access-token", "referer"];
+const CLIENT_CREDENTIAL_HEADERS: [&str; 4] =
+    ["cf-access-client-id", "cf-access-client-secret", "cf-access-token", "referer"];
 
 /// Whether a header speaks of a client's page or of its way here, and so goes to no target with an address; `forwards`: but for what
 /// belongs to the client's own key.
-pub(super) fn is_of_way_here(name: &HeaderName, forwards: bool) -> bool {
+pub(super) fn is_forwarding_header(name: &HeaderName, forwards: bool) -> bool {
     let text = name.as_str();
-    if forwards && OF_CLIENTS_KEY.contains(&text) {
+    if forwards && CLIENT_CREDENTIAL_HEADERS.contains(&text) {
         return false;
     }
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| text.starts_with(beginning));
     // Few headers begin with one of these letters.
     match text.as_bytes().first() {
         Some(b'a' | b'c' | b'f' | b'o' | b'r' | b's' | b't' | b'v' | b'x') => {
-            OF_PAGE.contains(name)
-                || OF_WAY.contains(name)
-                || begins(&OF_PAGES)
-                || (begins(&OF_WAYS) && !text.starts_with(OF_AI_GATEWAY))
+            BROWSER_HEADERS.contains(name)
+                || FORWARDING_HEADERS.contains(name)
+                || begins(&BROWSER_PREFIXES)
+                || (begins(&FORWARDING_PREFIXES) && !text.starts_with(AI_GATEWAY_PREFIX))
         }
         _ => false,
     }
@@ -186,16 +187,16 @@ mod tests {
             "True-Client-IP",
             "Via",
         ] {
-            assert!(is_of_way_here(&name.parse().unwrap(), false), "{name}");
+            assert!(is_forwarding_header(&name.parse().unwrap(), false), "{name}");
         }
         for name in ["HTTP-Referer", "cf-aig-metadata", "Accept", "Security", "X-Title", "anthropic-beta", "cf"] {
-            assert!(!is_of_way_here(&name.parse().unwrap(), false), "{name}");
+            assert!(!is_forwarding_header(&name.parse().unwrap(), false), "{name}");
         }
         for name in ["Referer", "CF-Access-Client-Id", "CF-Access-Client-Secret", "cf-access-token"] {
-            let kept = [true, false].map(|forwards| !is_of_way_here(&name.parse().unwrap(), forwards));
+            let kept = [true, false].map(|forwards| !is_forwarding_header(&name.parse().unwrap(), forwards));
             assert_eq!(kept, [true, false], "{name}");
         }
-        assert!(is_of_way_here(&"cf-access-jwt-assertion".parse().unwrap(), true));
+        assert!(is_forwarding_header(&"cf-access-jwt-assertion".parse().unwrap(), true));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use types::outcome::{ErrorClass, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
 
 /// The status of an error that came with a good one: what it says of a wait counts as in any error.
-const AN_ERROR: u16 = 500;
+const ERROR_STATUS: u16 = 500;
 
 /// What an attempt came to.
 pub(super) struct Judgement {
@@ -42,25 +42,25 @@ pub(super) fn judge_attempt<'n>(
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
-        Err(FailedAttempt { failure: breakage, error, .. }) => {
-            let result = AttemptResult::Broken(breakage);
-            if matches!(breakage, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
-                guard.end_without_blame(breakage.as_str());
+        Err(FailedAttempt { failure, error, .. }) => {
+            let result = AttemptResult::Broken(failure);
+            if matches!(failure, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
+                guard.end_without_blame(failure.as_str());
                 return Judgement { result, retry_after: None, answer: None };
             }
             let retry_after = error.and_then(|error| {
                 let (headers, said) = *error;
                 let (headers, said) = decoded(answer_headers(&headers), &said);
-                gateway::retry_after(AN_ERROR, &headers, &said, received(guard.now()))
+                gateway::retry_after(ERROR_STATUS, &headers, &said, received(guard.now()))
             });
-            let unreached = matches!(breakage, TransportFailure::Connect | TransportFailure::ConnectTimeout);
+            let unreached = matches!(failure, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
-                guard.end_without_blame(metrics::GATEWAY_AWAY);
-            } else if breakage == TransportFailure::Stale {
-                guard.end_without_blame(breakage.as_str());
+                guard.end_without_blame(metrics::GATEWAY_UNREACHABLE);
+            } else if failure == TransportFailure::Stale {
+                guard.end_without_blame(failure.as_str());
             } else {
-                guard.finish(AttemptEnd { retry_after, ..AttemptEnd::broken(breakage) });
+                guard.finish(AttemptEnd { retry_after, ..AttemptEnd::broken(failure) });
             }
             Judgement { result, retry_after, answer: None }
         }

@@ -71,9 +71,9 @@ pub(super) enum LocalReply {
     ClientConfig(Vec<String>),
     /// No target could be sent this request.
     NotSentReason(NotSentReason),
-    /// Every target was tried in vain, or none was left. With the story.
+    /// Every target was tried in vain, or none was left. With a summary of the attempts.
     AllTargetsUnavailable(String),
-    /// Every target is asked too often. With the story.
+    /// Every target is asked too often. With a summary of the attempts.
     AllTargetsRateLimited(String),
 }
 
@@ -143,7 +143,7 @@ impl LocalReply {
             Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSentReason(reason) => format!("No target of this pool takes the request: {reason}."),
-            Self::AllTargetsUnavailable(story) | Self::AllTargetsRateLimited(story) => format!("No target could serve this request: {story}."),
+            Self::AllTargetsUnavailable(summary) | Self::AllTargetsRateLimited(summary) => format!("No target could serve this request: {summary}."),
         }
     }
 

@@ -17,19 +17,19 @@ const ANSWERED: &str = "answered";
 /// The client was gone before there was an answer.
 const CLIENT_GONE: &str = "client_gone";
 /// The gateway could not be reached, and so no router either.
-pub(super) const GATEWAY_AWAY: &str = "gateway_unreachable";
+pub(super) const GATEWAY_UNREACHABLE: &str = "gateway_unreachable";
 
 /// All kinds begin at zero.
 pub(super) fn begin(relay: &Relay) {
     let counts = &relay.broker.counts().relayed;
-    counts.begin(Arc::clone(&relay.calls), relay.room.calls);
+    counts.begin(Arc::clone(&relay.calls), relay.limits.calls);
     counts.calls.preregister(LocalReply::codes().chain([ANSWERED, CLIENT_GONE]));
     let answered = [200, 300, 400, 429, 500].map(answered);
     counts.attempts.preregister(
         answered
             .into_iter()
             .chain(TransportFailure::ALL.map(TransportFailure::as_str))
-            .chain([CLIENT_GONE, GATEWAY_AWAY]),
+            .chain([CLIENT_GONE, GATEWAY_UNREACHABLE]),
     );
     counts.errors.preregister(ErrorClass::all().map(ErrorClass::name));
     counts.given_up.preregister(GiveUp::ALL_STR);

@@ -100,7 +100,7 @@ pub struct Settings {
     /// What may change while it runs.
     pub rules: RelayRules,
     /// What the process may hold.
-    pub room: RelayLimits,
+    pub limits: RelayLimits,
     /// Pages of which origins may call it: `BROKER_CORS`. None by default.
     pub cors: Option<AllowedOrigins>,
 }
@@ -113,9 +113,9 @@ pub struct RelayRules {
     /// The time limits where a pool says nothing else.
     pub times: TimeLimits,
     /// The time limits of the targets of each pool, by its ingress.
-    pub pools: BTreeMap<RouterPath, PoolTimes>,
+    pub pools: BTreeMap<RouterPath, PoolRelaySettings>,
     /// What all calls may spend on attempts beyond the first.
-    pub spending: RetryBudgetSettings,
+    pub retry_budget: RetryBudgetSettings,
     /// Targets that are called without the gateway, by the paths that stand for them in the pools.
     pub direct: BTreeMap<RouterPath, Arc<DirectUpstream>>,
     /// What the tokens of targets cost, where the file says so; of calls through the gateway too.
@@ -124,7 +124,7 @@ pub struct RelayRules {
 
 /// What holds for one pool: time limits, and affinity.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PoolTimes {
+pub struct PoolRelaySettings {
     /// Those of the pool itself.
     pub times: TimeLimits,
     /// Those of its targets.
@@ -176,7 +176,7 @@ pub struct RelayLimits {
     pub connections: usize,
     /// For each 256 KB of a request's body, and between two parts of an answer that a client reads: `BROKER_RELAY_PATIENCE`.
     /// Default 60 s.
-    pub patience: Duration,
+    pub client_io_timeout: Duration,
     /// How long calls in progress may still take when the process ends: `BROKER_RELAY_GRACE`. Default 25 s, within
     /// Kubernetes' 30.
     pub grace: Duration,
@@ -199,7 +199,7 @@ impl Default for RelayLimits {
             bodies: 512 << 20,
             calls: 2_048,
             connections: 4_096,
-            patience: Duration::from_secs(60),
+            client_io_timeout: Duration::from_secs(60),
             grace: Duration::from_secs(25),
         }
     }
@@ -217,10 +217,10 @@ impl RelayLimits {
 pub struct Relay {
     broker: SharedBroker,
     clients: Clients,
-    patience: ConnectTimeout,
+    connect_timeout: ConnectTimeout,
     gateway: Base,
     rules: ArcSwap<RulesInForce>,
-    room: RelayLimits,
+    limits: RelayLimits,
     cors: Option<AllowedOrigins>,
     /// Who may read traces.
     token: Option<Token>,
@@ -265,25 +265,25 @@ impl Relay {
         (token, wrong_tokens): (Option<Token>, WrongTokenLimiter),
         log: mpsc::Sender<Vec<u8>>,
     ) -> Result<Self, ClientError> {
-        let Settings { gateway, authorities, proxy, rules, room, cors, .. } = settings;
-        let patience = ConnectTimeout::new(rules.times.connect);
-        let clients = client::build(authorities.as_deref(), proxy.clone(), patience.clone())?;
+        let Settings { gateway, authorities, proxy, rules, limits, cors, .. } = settings;
+        let connect_timeout = ConnectTimeout::new(rules.times.connect);
+        let clients = client::build(authorities.as_deref(), proxy.clone(), connect_timeout.clone())?;
         let relay = Self {
             entries: Arc::new(Entries::new(log, broker.clone())),
             broker,
             keys: KeyClient(clients.pooled.clone()),
             clients,
-            patience,
+            connect_timeout,
             gateway: gateway.clone(),
             rules: ArcSwap::from_pointee(RulesInForce { now: Arc::new(rules.clone()), before: Arc::default() }),
-            room: *room,
+            limits: *limits,
             cors: cors.clone(),
             token,
             wrong_tokens,
-            budget: Mutex::new(RetryBudget::new(rules.spending)),
+            budget: Mutex::new(RetryBudget::new(rules.retry_budget)),
             sessions: Sessions::new(replica),
-            calls: Arc::new(Semaphore::new(room.calls)),
-            bodies: BodyMemory::new(room.bodies),
+            calls: Arc::new(Semaphore::new(limits.calls)),
+            bodies: BodyMemory::new(limits.bodies),
             affinity: Affinity::default(),
             usage_refusals: UsageRefusals::default(),
             stopping: watch::Sender::default(),
@@ -305,8 +305,8 @@ impl Relay {
 
     /// Puts other rules in force. Calls in progress keep their limits.
     pub fn configure(&self, rules: RelayRules) {
-        self.budget().allow(rules.spending);
-        self.patience.set(rules.times.connect);
+        self.budget().allow(rules.retry_budget);
+        self.connect_timeout.set(rules.times.connect);
         self.usage_refusals.forget();
         let before = Arc::clone(&self.rules.load().now);
         self.rules.store(Arc::new(RulesInForce { now: Arc::new(rules), before }));

@@ -82,7 +82,7 @@ impl Upstream {
             None => self.tail.usage(request_bytes),
         };
         let of_call = || self.call.as_ref().map(RunningCall::counts);
-        self.guard.as_ref().map(AttemptGuard::counts).or_else(of_call)?.believed_usage(used)
+        self.guard.as_ref().map(AttemptGuard::counts).or_else(of_call)?.valid_usage(used)
     }
 
     /// Its body has ended as HTTP has it. The events may say otherwise: then the failure that cuts it off.

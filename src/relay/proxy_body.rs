@@ -159,13 +159,13 @@ impl ProxyBody {
     /// Ends it. A stream of events says why.
     fn cut(
         &mut self,
-        (breakage, reason): (TransportFailure, Option<&'static str>),
+        (failure, reason): (TransportFailure, Option<&'static str>),
         context: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         self.cut = Some(CutState::Writing);
         let event = self.rest.take().and_then(|mut rest| {
-            rest.report(Some(breakage), reason);
-            rest.stream.as_deref().and_then(|stream| broken_event(stream, breakage))
+            rest.report(Some(failure), reason);
+            rest.stream.as_deref().and_then(|stream| broken_event(stream, failure))
         });
         if let Some(event) = event {
             self.ended();

@@ -8,7 +8,7 @@ use super::credentials::{folded, is_credential, selects_account};
 /// What stands in a query as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A name is decoded at most this often; a name that is still encoded then does not go on.
-const DECODINGS: usize = 4;
+const MAX_DECODINGS: usize = 4;
 
 /// The fields that a target's settings say.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -55,11 +55,11 @@ impl OwnQuery {
     }
 }
 
-/// The name of a client's field as names are compared; `None` if it is encoded more than [`DECODINGS`] times over. An index in
+/// The name of a client's field as names are compared; `None` if it is encoded more than [`MAX_DECODINGS`] times over. An index in
 /// brackets is not part of it: some servers read `a[]` and `a[0]` as `a`.
 fn name(field: &str) -> Option<String> {
     let mut name = field.split('=').next().unwrap_or_default().to_owned();
-    for _ in 0..=DECODINGS {
+    for _ in 0..=MAX_DECODINGS {
         let decoded = percent_decode_str(&name).decode_utf8_lossy();
         if decoded == name {
             let indexed = name.split('[').next().filter(|before| !before.is_empty()).unwrap_or(&name);

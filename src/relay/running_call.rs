@@ -165,7 +165,7 @@ impl RunningCall {
         priced_by: Option<&'static str>,
     ) {
         let Some(begun) = &mut self.begun else { return };
-        end.usage = self.broker.counts().believed_usage(answer.usage(begun.request_bytes));
+        end.usage = self.broker.counts().valid_usage(answer.usage(begun.request_bytes));
         begun.record.usage = end.usage;
         begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());

@@ -19,7 +19,8 @@ use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
 use crate::server::{
-    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, Heads, LingerFlag, Observed, ResetFlag, SelfWakes, ServerTls,
+    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, LingerFlag, Observed, ResetFlag, SelfWakes,
+    ServerTls, SlotReporter,
 };
 
 /// The head of a request must come within this time, counted from its first byte, and before it a TLS handshake.
@@ -33,7 +34,7 @@ const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 /// Serves until the relay is stopped, then lets the calls in progress finish within the grace, and cuts the rest.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>) {
     let mut stop = relay.stopping.subscribe();
-    let slots = ConnectionSlots::new(relay.room.connections);
+    let slots = ConnectionSlots::new(relay.limits.connections);
     let graceful = GracefulShutdown::new();
     let mut tasks = JoinSet::new();
     loop {
@@ -53,7 +54,7 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
     }
     drop(listener);
     let left = graceful.count();
-    if tokio::time::timeout(relay.room.grace, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(relay.limits.grace, graceful.shutdown()).await.is_err() {
         tracing::warn!(connections = left, "the relay's grace period is over: calls in progress are cut off");
     }
 }
@@ -98,7 +99,7 @@ async fn serve_connection(
     // What a client that does not read does not take would else be held for it for ever.
     let (reset, linger) = (ResetFlag::default(), LingerFlag::default());
     let mut stream = TimeoutStream::new(ClientSocket::new(stream, reset.clone(), linger.clone()));
-    stream.set_write_timeout(Some(relay.room.patience));
+    stream.set_write_timeout(Some(relay.limits.client_io_timeout));
     let watch = LengthLineCounter::default();
     let handshake = server::handshake(tls.as_ref(), stream, &slot, HEAD_TIMEOUT);
     let stream = tokio::select! {
@@ -108,7 +109,7 @@ async fn serve_connection(
             Err(error) => return tracing::debug!(%error, "a client's TLS handshake failed"),
         },
     };
-    let heads = Heads::for_slot(Arc::clone(&slot));
+    let heads = SlotReporter::for_slot(Arc::clone(&slot));
     let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
     let stream = HeadTimeout::new(stream, heads.clone(), HEAD_TIMEOUT, IDLE_TIMEOUT);
     let service = service_fn(move |mut request: Request<Incoming>| {

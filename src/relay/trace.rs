@@ -133,9 +133,9 @@ impl FinishedAttempt {
     fn summary(&self) -> String {
         match self.ended {
             Some(AttemptResult::Answered { status, .. }) => format!("answered {status}"),
-            Some(AttemptResult::Broken(breakage)) => match self.reason {
-                Some(reason) => format!("{breakage}: {reason}"),
-                None => breakage.to_string(),
+            Some(AttemptResult::Broken(failure)) => match self.reason {
+                Some(reason) => format!("{failure}: {reason}"),
+                None => failure.to_string(),
             },
             None => match &self.not_sent {
                 Some(reason) => format!("was passed over: {}", short(reason)),
@@ -164,7 +164,7 @@ impl fmt::Display for FinishedAttempts {
 }
 
 /// Whether a trace is asked for with a token that is not the operators'.
-pub(super) fn is_guess(headers: &HeaderMap, token: Option<&Token>) -> bool {
+pub(super) fn has_wrong_token(headers: &HeaderMap, token: Option<&Token>) -> bool {
     let given = || headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
     headers.contains_key(EXPLAIN) && token.zip(given()).is_some_and(|(token, given)| !token.matches(given))
 }

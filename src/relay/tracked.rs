@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 /// What a connection has carried. Clones are about the same connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Usage(Arc<Flags>);
+pub(super) struct ConnectionActivity(Arc<Flags>);
 
 #[derive(Debug)]
 struct Flags {
@@ -43,7 +43,7 @@ impl Default for Flags {
 
 /// How far a request came on a connection that broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(super) enum RequestProgress {
     /// No byte of it was written.
     Unwritten,
     /// The connection had carried an answer before, and no byte of this one came.
@@ -52,7 +52,7 @@ pub(super) enum Progress {
     Begun,
 }
 
-impl Usage {
+impl ConnectionActivity {
     /// The head of an answer has come.
     pub(super) fn answered(&self) {
         self.0.answered.store(true, Relaxed);
@@ -64,12 +64,12 @@ impl Usage {
     }
 
     /// How far the request in progress has come.
-    pub(super) fn progress(&self) -> Progress {
+    pub(super) fn progress(&self) -> RequestProgress {
         let Flags { answered, reused, heard, .. } = &*self.0;
         match (answered.load(Relaxed), reused.load(Relaxed), heard.load(Relaxed)) {
-            (true, ..) => Progress::Unwritten,
-            (false, true, false) => Progress::Unanswered,
-            (false, ..) => Progress::Begun,
+            (true, ..) => RequestProgress::Unwritten,
+            (false, true, false) => RequestProgress::Unanswered,
+            (false, ..) => RequestProgress::Begun,
         }
     }
 
@@ -98,12 +98,12 @@ impl Usage {
 #[derive(Debug)]
 pub(crate) struct TrackedConnection {
     stream: TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>,
-    usage: Usage,
+    usage: ConnectionActivity,
 }
 
 impl TrackedConnection {
     pub(super) fn new(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
-        Self { stream: TokioIo::new(stream), usage: Usage::default() }
+        Self { stream: TokioIo::new(stream), usage: ConnectionActivity::default() }
     }
 
     /// Notes what was written of `bytes` bytes. A server may answer early (413) and close: its answer is then still to be read,
@@ -183,22 +183,26 @@ mod tests {
 
     #[test]
     fn only_a_reused_connection_without_a_byte_of_an_answer_is_unanswered() {
-        let usage = Usage::default();
+        let usage = ConnectionActivity::default();
         usage.wrote();
-        assert_eq!(usage.progress(), Progress::Begun, "a new connection");
+        assert_eq!(usage.progress(), RequestProgress::Begun, "a new connection");
         usage.read();
         usage.answered();
         usage.read();
-        assert_eq!(usage.progress(), Progress::Unwritten, "nothing of the second request was written");
+        assert_eq!(usage.progress(), RequestProgress::Unwritten, "nothing of the second request was written");
         usage.wrote();
-        assert_eq!(usage.progress(), Progress::Unanswered);
+        assert_eq!(usage.progress(), RequestProgress::Unanswered);
         usage.wrote();
-        assert_eq!(usage.progress(), Progress::Unanswered, "in several parts");
+        assert_eq!(usage.progress(), RequestProgress::Unanswered, "in several parts");
         usage.read();
         usage.wrote();
-        assert_eq!(usage.progress(), Progress::Begun, "a part of an answer came before all of the request was written");
+        assert_eq!(
+            usage.progress(),
+            RequestProgress::Begun,
+            "a part of an answer came before all of the request was written"
+        );
         usage.answered();
         usage.wrote();
-        assert_eq!(usage.progress(), Progress::Unanswered, "the third request");
+        assert_eq!(usage.progress(), RequestProgress::Unanswered, "the third request");
     }
 }

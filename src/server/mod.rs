@@ -9,7 +9,7 @@ mod self_wakes;
 mod socket;
 mod tls;
 
-pub use answering::{AnsweringGuard, GuardedBody, Heads};
+pub use answering::{AnsweringGuard, GuardedBody, SlotReporter};
 pub use connection_slots::{ConnectionSlot, ConnectionSlots, Wait};
 pub use head_timeout::HeadTimeout;
 pub use observed::{Observed, StreamObserver};

@@ -30,7 +30,7 @@ impl SharedBroker {
         let RoutedRequest { decision, changes, explanation } = routed;
         let pool = decision.pool().and_then(|pool| published.ingresses.description(pool));
         let answer = match (&decision, pool) {
-            (Decision::Route(route), Some(pool)) => stamping::answer(&published.signature, pool, route),
+            (Decision::Route(route), Some(pool)) => stamping::answer(&published.identity, pool, route),
             // Nothing, which the gateway takes for "go on without".
             _ => RouteReply::default(),
         };
@@ -130,8 +130,8 @@ mod tests {
     }
 
     fn broker(settings: BrokerSettings) -> SharedBroker {
-        let signature = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
-        SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ())
+        let identity = ReplicaIdentity::new("abcdefgh", settings.fingerprint(), OperatingMode::Balance);
+        SharedBroker::new(Broker::new(settings), identity, Clock::start(), |_| ())
     }
 
     fn of_two() -> BrokerSettings {

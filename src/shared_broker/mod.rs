@@ -71,10 +71,10 @@ impl fmt::Debug for SharedBroker {
 
 impl SharedBroker {
     /// `on_event` is called for each event, never under the lock.
-    pub fn new(broker: Broker, signature: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
+    pub fn new(broker: Broker, identity: ReplicaIdentity, clock: Clock, on_event: fn(&BrokerEvent)) -> Self {
         let rng = SmallRng::from_rng(&mut rand::rng());
-        let replica = signature.replica().to_owned();
-        let state = SharedState::new(broker, signature, rng);
+        let replica = identity.replica().to_owned();
+        let state = SharedState::new(broker, identity, rng);
         let published = ArcSwap::new(state.published());
         let state = OwnCacheLines(Mutex::new(state));
         let started = clock.now();
@@ -131,8 +131,8 @@ impl SharedBroker {
     }
 
     /// The replica's id, the hash of its settings and its mode.
-    pub fn signature(&self) -> ReplicaIdentity {
-        self.0.published.load().signature.clone()
+    pub fn identity(&self) -> ReplicaIdentity {
+        self.0.published.load().identity.clone()
     }
 
     /// The settings in force.
@@ -215,7 +215,7 @@ impl SharedBroker {
         let applied = self.change(|state| {
             if let CallObservation::Log { entry, decision } = &mut observation {
                 // Only decisions of this replica are in flight here; its identity distinguishes them.
-                *decision = entry.stamp_id.and_then(|id| state.signature.decision_number(id));
+                *decision = entry.stamp_id.and_then(|id| state.identity.decision_number(id));
             }
             state.broker.apply(BrokerInput::Observed(&observation), now)
         });
@@ -237,8 +237,8 @@ impl SharedBroker {
         let now = self.now();
         let mut config = String::new();
         self.change(|state| {
-            state.signature = state.signature.with_config(settings.fingerprint());
-            config = state.signature.config().to_owned();
+            state.identity = state.identity.with_config(settings.fingerprint());
+            config = state.identity.config().to_owned();
             state.broker.apply(BrokerInput::Configured(settings), now)
         });
         self.know_models();

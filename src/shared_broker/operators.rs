@@ -10,11 +10,11 @@ use types::transition::BrokerEvent;
 
 impl SharedState {
     fn execute(&mut self, command: &AdminCommand, now: BrokerTime) -> (AdminResult, Applied) {
-        let replica = self.signature.replica().to_owned();
+        let replica = self.identity.replica().to_owned();
         let given = match command {
             AdminCommand::Mode { mode, .. } => {
-                self.signature = self.signature.with_mode(*mode);
-                self.mode_order = Some((command.clone(), now));
+                self.identity = self.identity.with_mode(*mode);
+                self.mode_command = Some((command.clone(), now));
                 let done = Some(format!("mode is {mode}"));
                 return (AdminResult { replica, done, ..AdminResult::default() }, Applied::default());
             }
@@ -65,22 +65,22 @@ impl SharedBroker {
         if !proved {
             return;
         }
-        let ordered = known.mode_command.as_ref().map(|ordered| ordered.command(now));
+        let commanded = known.mode_command.as_ref().map(|commanded| commanded.command(now));
         let (taken, complete_since) = known.accepted_nonces.moments(now);
         self.nonces().take_over(taken, complete_since);
         // A command that this replica got since then is newer.
-        if let Some(ordered) = ordered.filter(|_| self.lock().mode_order.is_none()) {
-            self.execute(&ordered.0);
-            self.lock().mode_order = Some(ordered);
+        if let Some(commanded) = commanded.filter(|_| self.lock().mode_command.is_none()) {
+            self.execute(&commanded.0);
+            self.lock().mode_command = Some(commanded);
         }
     }
 
     /// The state that a replica that starts takes over from this one.
     pub fn state(&self) -> ReplicaState {
-        let (snapshot, signature) = (self.snapshot(), self.signature());
-        let ordered = self.lock().mode_order.clone();
+        let (snapshot, identity) = (self.snapshot(), self.identity());
+        let commanded = self.lock().mode_command.clone();
         let taken = AcceptedNonces::from_nonces(&self.nonces(), snapshot.at);
-        ReplicaState::from_snapshot((signature.replica(), signature.mode()), ordered.as_ref(), taken, &snapshot)
+        ReplicaState::from_snapshot((identity.replica(), identity.mode()), commanded.as_ref(), taken, &snapshot)
     }
 
     /// The signed messages that were accepted.

@@ -21,10 +21,10 @@ use types::transition::BrokerEvent;
 #[derive(Debug)]
 pub struct SharedState {
     pub(super) broker: Broker,
-    pub(super) signature: ReplicaIdentity,
+    pub(super) identity: ReplicaIdentity,
     pub(super) rng: SmallRng,
     /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
-    pub(super) mode_order: Option<(AdminCommand, BrokerTime)>,
+    pub(super) mode_command: Option<(AdminCommand, BrokerTime)>,
 }
 
 /// The next step of a request that may be sent more than once.
@@ -95,7 +95,7 @@ impl Chosen {
         };
         let patch = pool.patch(&route).cloned().unwrap_or_default();
         let retry_on = pool.retry_on(&route).cloned();
-        let stamp = stamping::written(&published.signature, pool, &route);
+        let stamp = stamping::written(&published.identity, pool, &route);
         Ok(Box::new(PlannedAttempt { router, patch, retry_on, counts_tokens, stamp, route }))
     }
 }
@@ -114,16 +114,16 @@ pub struct RoutedRequest {
 pub(super) struct Published {
     /// By which requests are read before the lock is taken, and decisions described after it was released.
     pub(super) ingresses: Arc<Ingresses>,
-    pub(super) signature: ReplicaIdentity,
+    pub(super) identity: ReplicaIdentity,
 }
 
 impl SharedState {
-    pub fn new(broker: Broker, signature: ReplicaIdentity, rng: SmallRng) -> Self {
-        Self { broker, signature, rng, mode_order: None }
+    pub fn new(broker: Broker, identity: ReplicaIdentity, rng: SmallRng) -> Self {
+        Self { broker, identity, rng, mode_command: None }
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
-        Arc::new(Published { ingresses: Arc::clone(self.broker.ingresses()), signature: self.signature.clone() })
+        Arc::new(Published { ingresses: Arc::clone(self.broker.ingresses()), identity: self.identity.clone() })
     }
 
     /// Chooses a router for a request of the gateway and counts it. `explains`: also says why, which is slow, and holds only as

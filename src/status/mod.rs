@@ -44,16 +44,16 @@ pub struct Status {
 
 impl Status {
     pub fn from_broker(broker: &SharedBroker, connections: Vec<Connection>) -> Self {
-        let signature = broker.signature();
+        let identity = broker.identity();
         let mut snapshot = broker.snapshot();
         // Without a bus there is no gateway that asks.
         let has_bus = !connections.is_empty();
         snapshot.pools.iter_mut().for_each(|pool| pool.relayed |= !has_bus);
         Self {
-            replica: signature.replica().to_owned(),
+            replica: identity.replica().to_owned(),
             version: env!("CARGO_PKG_VERSION"),
-            mode: signature.mode().to_string(),
-            config: signature.config().to_owned(),
+            mode: identity.mode().to_string(),
+            config: identity.config().to_owned(),
             started: broker.started(),
             connections,
             broker: snapshot,
@@ -78,8 +78,8 @@ mod tests {
         {
             let mut settings = fixtures::settings("/in/", &["/a/"]);
             settings.relayed = relayed.then(|| fixtures::path("/in/")).into_iter().collect();
-            let signature = ReplicaIdentity::new("abcdefgh", String::new(), OperatingMode::Balance);
-            let broker = SharedBroker::new(Broker::new(settings), signature, Clock::start(), |_| ());
+            let identity = ReplicaIdentity::new("abcdefgh", String::new(), OperatingMode::Balance);
+            let broker = SharedBroker::new(Broker::new(settings), identity, Clock::start(), |_| ());
             let status = Status::from_broker(&broker, connections);
             assert_eq!(status.broker.pools[0].relayed, expected, "{relayed}, {:?}", status.connections);
         }

@@ -58,7 +58,7 @@ pub struct Counts {
     /// Log entries that cannot be parsed.
     pub malformed_logs: Counter<Malformed>,
     /// Calls that no broker balanced.
-    pub unbalanced: Counter<Bypass>,
+    pub bypassed: Counter<Bypass>,
     /// Log entries that had no effect.
     pub ignored_logs: Counter<IgnoreReason>,
     /// Log entries without a field that learning needs, by the first such field.
@@ -85,7 +85,7 @@ impl Default for Counts {
             ignored_messages: Counter::with_kinds(IgnoreReason::ALL),
             degradations: Counter::with_kinds(Degradation::ALL),
             malformed_logs: Counter::with_kinds(Malformed::ALL),
-            unbalanced: Counter::with_kinds(Bypass::ALL),
+            bypassed: Counter::with_kinds(Bypass::ALL),
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
             incomplete_logs: Counter::with_kinds(log_entry::NEEDED),
             exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
@@ -116,7 +116,7 @@ impl Counts {
 
     /// The usage of an answer, called once per answer. An implausible one (negative, huge, text, or without its input) is
     /// counted, and becomes unknown.
-    pub fn believed_usage(&self, usage: Result<Option<Usage>, InvalidUsage>) -> Option<Usage> {
+    pub fn valid_usage(&self, usage: Result<Option<Usage>, InvalidUsage>) -> Option<Usage> {
         usage.unwrap_or_else(|_| {
             self.invalid_usage.fetch_add(1, Ordering::Relaxed);
             None

@@ -20,7 +20,7 @@ pub fn log_event(change: &BrokerEvent) {
             "all routers disabled: calls through the gateway go to the own endpoint of {ingress} until one is back; calls of the relay wait for one, or get 429 or 503"
         ),
         BrokerEvent::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
-        BrokerEvent::Advisory(notice) => log_notice(notice),
+        BrokerEvent::Advisory(advisory) => log_advisory(advisory),
         BrokerEvent::OperatorAction(OperatorAction { router: about, action, until, by, reason, .. }) => {
             let until = until.map(|until| until.to_string());
             let what = action.to_string(); // a text, so that it is quoted
@@ -43,8 +43,8 @@ fn log_transition(transition: &Transition) {
     }
 }
 
-fn log_notice(notice: &Advisory) {
-    match notice {
+fn log_advisory(advisory: &Advisory) {
+    match advisory {
         Advisory::RefusesCredentials(router, status) => tracing::warn!(
             %router,
             status,

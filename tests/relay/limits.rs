@@ -304,7 +304,7 @@ async fn connections_are_kept_for_the_next_call() {
 }
 
 #[tokio::test]
-async fn at_the_end_calls_under_way_are_finished_and_no_new_ones_taken() {
+async fn at_the_end_calls_in_flight_are_finished_and_no_new_ones_taken() {
     let go = std::sync::Arc::new(tokio::sync::Notify::new());
     let mut act = vec![Move::Await(std::sync::Arc::clone(&go))];
     act.extend(good());

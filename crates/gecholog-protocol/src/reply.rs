@@ -80,11 +80,11 @@ impl RouteReply {
 
 /// The reply to a request: the router for the one-row configuration, the stamp for the two-row one, and for both the target's
 /// changes to the body. The gateway uses the fields that its configuration lets the broker write.
-pub fn route(signature: &ReplicaIdentity, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>>) -> RouteReply {
+pub fn route(identity: &ReplicaIdentity, stamp: &Stamp<'_>, patch: Option<&Arc<Patch>>) -> RouteReply {
     let mut change = None;
     let mut out = Vec::with_capacity(stamp::MAX_STAMP_BYTES + 128);
     out.push(b'{');
-    if signature.mode() == OperatingMode::Balance {
+    if identity.mode() == OperatingMode::Balance {
         push_path(&mut out, stamp.router.as_str());
         out.push(b',');
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
@@ -96,7 +96,7 @@ pub fn route(signature: &ReplicaIdentity, stamp: &Stamp<'_>, patch: Option<&Arc<
     }
     out.extend_from_slice(b"\"broker\":");
     let start = out.len();
-    stamp::write(&mut out, signature, stamp);
+    stamp::write(&mut out, identity, stamp);
     let stamp = start..out.len();
     out.push(b'}');
     RouteReply { bytes: out, stamp, change }

@@ -97,24 +97,24 @@ pub struct StampPlaces {
 ///
 /// Written without a serializer, because this is half of the cost of a reply: everything in it is plain ASCII without characters
 /// that JSON escapes.
-pub fn write(out: &mut Vec<u8>, signature: &ReplicaIdentity, stamp: &Stamp<'_>) -> StampPlaces {
+pub fn write(out: &mut Vec<u8>, identity: &ReplicaIdentity, stamp: &Stamp<'_>) -> StampPlaces {
     let start = out.len();
     out.extend_from_slice(b"{\"id\":\"");
     let id = out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
-    push(&signature.replica);
+    push(&identity.replica);
     push("-");
     push(Hexadecimal::from_number(stamp.number).as_str());
     let id = id..out.len();
     let mut push = |text: &str| out.extend_from_slice(text.as_bytes());
     push("\",\"replica\":\"");
-    push(&signature.replica);
+    push(&identity.replica);
     push("\",\"pool\":\"");
     push(stamp.pool.as_str());
-    push(if signature.mode == OperatingMode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
+    push(if identity.mode == OperatingMode::Observe { "\",\"would\":\"" } else { "\",\"router\":\"" });
     push(stamp.router.as_str());
     push("\",\"config\":\"");
-    push(&signature.config);
+    push(&identity.config);
     push("\",");
     if let Some(p) = stamp.probability {
         push("\"p\":");

@@ -12,8 +12,8 @@ pub(crate) const MAX_FRAME_BYTES: usize = 16 << 20;
 /// Longer headers are refused; AWS's own limit.
 pub(crate) const MAX_HEADER_BYTES: usize = 128 << 10;
 
-const PRELUDE: usize = 12;
-const CHECKSUM: usize = 4;
+const PRELUDE_BYTES: usize = 12;
+const CHECKSUM_BYTES: usize = 4;
 
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -68,12 +68,12 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// The frame that these bytes are; they have the length that their prelude says.
     fn read(bytes: &'a [u8], headers: usize) -> Result<Self, FrameError> {
-        let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(FrameError::Lengths)?;
+        let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(FrameError::Lengths)?;
         if crc32fast::hash(checked) != u32::from_be_bytes(*checksum) {
             return Err(FrameError::Checksum);
         }
         let (headers, payload) =
-            checked.get(PRELUDE..).and_then(|rest| rest.split_at_checked(headers)).ok_or(FrameError::Lengths)?;
+            checked.get(PRELUDE_BYTES..).and_then(|rest| rest.split_at_checked(headers)).ok_or(FrameError::Lengths)?;
         let mut rest = headers;
         while !rest.is_empty() {
             take_header(&mut rest).ok_or(FrameError::Headers)?;
@@ -145,7 +145,7 @@ struct Prelude {
 impl Prelude {
     /// `None` as long as the bytes of a prelude are not all there.
     fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
-        let Some(prelude) = bytes.first_chunk::<PRELUDE>() else { return Ok(None) };
+        let Some(prelude) = bytes.first_chunk::<PRELUDE_BYTES>() else { return Ok(None) };
         let [a, b, c, d, e, f, g, h, checksum @ ..] = *prelude;
         // A length is only believed when the checksum says that it was sent.
         if crc32fast::hash(&[a, b, c, d, e, f, g, h]) != u32::from_be_bytes(checksum) {
@@ -156,7 +156,7 @@ impl Prelude {
         if frame > MAX_FRAME_BYTES || headers > MAX_HEADER_BYTES {
             return Err(FrameError::TooLarge);
         }
-        if frame < PRELUDE + headers + CHECKSUM {
+        if frame < PRELUDE_BYTES + headers + CHECKSUM_BYTES {
             return Err(FrameError::Lengths);
         }
         Ok(Some(Self { frame, headers }))
@@ -202,7 +202,7 @@ impl Parser {
                 }
             }
             // First what the prelude lacks, then what the frame lacks: never a byte of the next one.
-            let wanted = Prelude::read(&self.partial)?.map_or(PRELUDE, |prelude| prelude.frame);
+            let wanted = Prelude::read(&self.partial)?.map_or(PRELUDE_BYTES, |prelude| prelude.frame);
             let (more, rest) = bytes.split_at(bytes.len().min(wanted - self.partial.len()));
             self.partial.extend_from_slice(more);
             bytes = rest;
@@ -258,7 +258,7 @@ pub(crate) mod tests {
                 HeaderValue::Uuid(value) => written.extend([&[9][..], value].concat()),
             }
         }
-        let length = (PRELUDE + written.len() + payload.len() + CHECKSUM) as u32;
+        let length = (PRELUDE_BYTES + written.len() + payload.len() + CHECKSUM_BYTES) as u32;
         let mut frame = [length.to_be_bytes(), (written.len() as u32).to_be_bytes()].concat();
         frame.extend(crc32fast::hash(&frame).to_be_bytes());
         frame.extend(written);
@@ -329,8 +329,8 @@ pub(crate) mod tests {
         prelude.extend(crc32fast::hash(&prelude).to_be_bytes());
         assert_eq!(read([&prelude[..]]).1, Err(FrameError::Lengths));
         let mut unknown = frame(&[("a", HeaderValue::Bool(true))], b"");
-        unknown[PRELUDE + 2] = 10;
-        let end = unknown.len() - CHECKSUM;
+        unknown[PRELUDE_BYTES + 2] = 10;
+        let end = unknown.len() - CHECKSUM_BYTES;
         let checksum = crc32fast::hash(&unknown[..end]);
         unknown[end..].copy_from_slice(&checksum.to_be_bytes());
         assert_eq!(read([&unknown[..]]).1, Err(FrameError::Headers));

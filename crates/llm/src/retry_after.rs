@@ -30,7 +30,7 @@ const EPOCH_SECONDS: f64 = 1e9;
 /// Numbers from here on are a moment in milliseconds since 1970: as seconds it would be the year 5138.
 const EPOCH_MILLISECONDS: f64 = 1e11;
 /// The places of `x-ratelimit-reset` and `ratelimit-reset` among the buckets: windows, which open at their reset and not before.
-const WINDOWS: std::ops::Range<usize> = 9..11;
+const WINDOW_BUCKETS: std::ops::Range<usize> = 9..11;
 /// Which buckets count requests, and which tokens.
 const REQUESTS: [usize; 5] = [0, 2, 7, 9, 10];
 const TOKENS: [usize; 6] = [1, 3, 4, 5, 6, 8];
@@ -129,7 +129,7 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
 
 /// The reset of a window that is used up, or that says nothing else.
 fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
-    let windows = headers.buckets.get(WINDOWS)?.iter();
+    let windows = headers.buckets.get(WINDOW_BUCKETS)?.iter();
     let used_up = windows.filter(|[_, remaining, _]| remaining.is_none_or(is_zero));
     used_up.filter_map(|[_, _, reset]| time((*reset)?, now)).max()
 }
@@ -137,7 +137,8 @@ fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
 /// The longest time to the full refill of the buckets that are empty. A limit of 0 is none; a reset whose remaining amount
 /// is not given counts only where no bucket is known to be empty.
 fn refill(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<RetryAfter> {
-    let buckets = || headers.buckets.iter().take(WINDOWS.start).filter(|[limit, _, _]| !limit.is_some_and(is_zero));
+    let buckets =
+        || headers.buckets.iter().take(WINDOW_BUCKETS.start).filter(|[limit, _, _]| !limit.is_some_and(is_zero));
     let empty: Vec<_> = buckets().filter(|[_, remaining, _]| remaining.is_some_and(is_zero)).collect();
     let unknown = || buckets().filter(|[_, remaining, _]| remaining.is_none()).collect();
     let empty = if empty.is_empty() { unknown() } else { empty };

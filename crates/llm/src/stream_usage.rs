@@ -10,7 +10,7 @@ use memchr::memmem::{self, Finder};
 
 use crate::json::{Cursor, RawJson, unescaped_name};
 
-const WISH: &str = r#"{"include_usage":true}"#;
+const INCLUDE_USAGE: &str = r#"{"include_usage":true}"#;
 const USAGE_NAME: &[u8] = b"\"usage\"";
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE_NAME));
 /// The event with the usage is some hundred bytes; what is larger is no such event and goes on without being held.
@@ -37,10 +37,10 @@ pub fn add_include_usage(body: &[u8]) -> Option<Vec<u8>> {
     read.ok().filter(|()| cursor.is_at_end())?;
     let stream = stream.filter(|stream| stream.is_true())?;
     let Some(options) = options else {
-        return Some(replaced(body, end_of(body, stream), 0, &format!(r#","stream_options":{WISH}"#)));
+        return Some(replaced(body, end_of(body, stream), 0, &format!(r#","stream_options":{INCLUDE_USAGE}"#)));
     };
     if options.is_null() {
-        return Some(replaced(body, start_of(body, options), options.bytes().len(), WISH));
+        return Some(replaced(body, start_of(body, options), options.bytes().len(), INCLUDE_USAGE));
     }
     if !options.is_object() {
         return None;

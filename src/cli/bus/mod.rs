@@ -42,17 +42,17 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 
 /// Connects to the bus.
 async fn connect(operator: &Operator) -> anyhow::Result<Client> {
-    let link = ConnectionStatus::new(LINK, Clock::start());
-    let connected = nats::connect(&operator.nats, &link, "gecholog-broker command", 4_096);
+    let connection = ConnectionStatus::new(LINK, Clock::start());
+    let connected = nats::connect(&operator.nats, &connection, "gecholog-broker command", 4_096);
     match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
         Ok(client) => Ok(client?),
-        Err(_) => bail!("{}; {WHAT_TO_DO}", absence(&link)),
+        Err(_) => bail!("{}; {WHAT_TO_DO}", absence(&connection)),
     }
 }
 
 /// Why the bus does not answer, without the name of the connection: there is only one here.
-fn absence(link: &ConnectionStatus) -> String {
-    let reason = link.reason().unwrap_or_else(|| "the bus does not answer".to_owned());
+fn absence(connection: &ConnectionStatus) -> String {
+    let reason = connection.reason().unwrap_or_else(|| "the bus does not answer".to_owned());
     reason.strip_prefix(LINK).and_then(|reason| reason.strip_prefix(": ")).unwrap_or(&reason).to_owned()
 }
 

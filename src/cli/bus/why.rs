@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::super::{BadArgument, health};
 use super::{clean, connect, run};
-use crate::calls::{CallQuery, CallRecord, CallsPage, VERSION, file, story};
+use crate::calls::{CallQuery, CallRecord, CallsPage, VERSION, describe, file};
 use crate::config::Operator;
 use crate::nats::peers;
 
@@ -104,7 +104,7 @@ impl WhyArgs {
         if calls.is_empty() {
             bail!("no call {} {place}", clean(&self.id));
         }
-        let mut text = calls.iter().take(MAX_SHOWN).map(story::describe).collect::<Vec<_>>().join("\n");
+        let mut text = calls.iter().take(MAX_SHOWN).map(describe::describe).collect::<Vec<_>>().join("\n");
         // Texts of a file, or of another program on the bus, may contain anything.
         text.retain(|letter| letter == '\n' || !letter.is_control());
         if let Some(more) = calls.len().checked_sub(MAX_SHOWN).filter(|more| *more > 0) {

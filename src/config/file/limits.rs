@@ -10,11 +10,11 @@ use balancer::retry::{Backoff, RetryBudgetSettings, RetryLimits, TimeLimits};
 
 /// The limits as written, with defaults for those that are absent.
 pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLimits, TimeLimits, RetryBudgetSettings) {
-    let (mut limits, mut spending) = (RetryLimits::default(), RetryBudgetSettings::default());
+    let (mut limits, mut retry_budget) = (RetryLimits::default(), RetryBudgetSettings::default());
     let mut times = TimeLimits::default();
-    let Some(item) = item else { return (limits, times, spending) };
+    let Some(item) = item else { return (limits, times, retry_budget) };
     if !reader.object::<schema::Relay>(&item, "{\"attempts\": 4, \"timeout\": \"60s\"}") {
-        return (limits, times, spending);
+        return (limits, times, retry_budget);
     }
     if let Some(attempts) = item.get("attempts").and_then(|item| count(reader, &item)) {
         limits.attempts = attempts;
@@ -25,9 +25,9 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>) -> (RetryLim
         backoff(reader, &item, &mut limits.backoff);
     }
     if let Some(item) = item.get("retry_budget") {
-        budget(reader, &item, &mut spending);
+        budget(reader, &item, &mut retry_budget);
     }
-    (limits, times, spending)
+    (limits, times, retry_budget)
 }
 
 /// The time limits below a pool, a branch or a target that may set some of them.
@@ -80,18 +80,18 @@ fn backoff(reader: &mut Reader<'_>, item: &Item<'_>, backoff: &mut Backoff) {
     }
 }
 
-fn budget(reader: &mut Reader<'_>, item: &Item<'_>, spending: &mut RetryBudgetSettings) {
+fn budget(reader: &mut Reader<'_>, item: &Item<'_>, retry_budget: &mut RetryBudgetSettings) {
     if !reader.object::<schema::RetryBudget>(item, "{\"ratio\": 0.2, \"per_second\": 10}") {
         return;
     }
     if let Some(ratio) = item.get("ratio").and_then(|item| reader.amount(&item, "a number such as 0.2")) {
-        spending.ratio = ratio;
+        retry_budget.ratio = ratio;
     }
     if let Some(item) = item.get("per_second") {
         let wanted = "a whole number such as 10, at most 1000000";
         let amount = reader.amount(&item, wanted);
         match amount.filter(|amount| amount.fract() == 0.0 && *amount <= 1e6) {
-            Some(amount) => spending.per_second = amount as u32,
+            Some(amount) => retry_budget.per_second = amount as u32,
             None if amount.is_some() => reader.fault(&item, format!("must be {wanted}")),
             None => {}
         }

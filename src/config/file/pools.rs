@@ -13,7 +13,7 @@ use super::health::{self, HealthOverrides, RouterOverrides};
 use super::reader::{Item, Location, Reader};
 use super::variables::Variables;
 use super::{HealthDefaults, MAX_DEPTH, MAX_TARGETS, budget, limits, patch, price, provider, schema, strategy};
-use crate::relay::{PoolTimes, RelayRules};
+use crate::relay::{PoolRelaySettings, RelayRules};
 use balancer::broker::{BrokerSettings, PoolSettings, WhenAllDisabled};
 use balancer::retry::TimeLimits;
 use balancer::strategy::{Policy, Target, TargetKind};
@@ -48,7 +48,7 @@ struct Pools {
     /// The settings of each target with a url.
     direct_health: BTreeMap<RouterPath, (HealthOverrides, bool)>,
     /// The time limits of each pool.
-    times: BTreeMap<RouterPath, PoolTimes>,
+    times: BTreeMap<RouterPath, PoolRelaySettings>,
     directs: Directs,
     prices: price::TargetPrices,
     /// The ingresses that only the relay serves.
@@ -73,7 +73,7 @@ pub(super) fn read(
     let health = HealthOverrides::default().below(reader, file.get("health"));
     let direct_defaults = health.direct_settings(&defaults.direct);
     let defaults = health.settings(&defaults.routers);
-    let (limits, times, spending) = limits::read(reader, file.get("relay"));
+    let (limits, times, retry_budget) = limits::read(reader, file.get("relay"));
     let mut pools = Pools { directs: Directs::new(variables), ..Pools::default() };
     let mut settings = BrokerSettings::default();
     match file.get("pools") {
@@ -105,7 +105,10 @@ pub(super) fn read(
     settings.defaults = defaults;
     let direct = pools.directs.into_found();
     settings.relayed = pools.relayed.into_iter().chain(direct.keys().cloned()).collect();
-    (settings, RelayRules { limits, times, pools: pools.times, spending, direct, prices: pools.prices.into_found() })
+    (
+        settings,
+        RelayRules { limits, times, pools: pools.times, retry_budget, direct, prices: pools.prices.into_found() },
+    )
 }
 
 impl Pools {
@@ -128,7 +131,7 @@ impl Pools {
             }
         };
         if let Some(ingress) = &ingress {
-            self.times.insert(ingress.clone(), PoolTimes { times, ..PoolTimes::default() });
+            self.times.insert(ingress.clone(), PoolRelaySettings { times, ..PoolRelaySettings::default() });
         }
         let when_all_disabled = when_all_disabled(reader, item);
         let passes = when_all_disabled == Some(Some(WhenAllDisabled::Pass));

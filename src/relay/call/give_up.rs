@@ -60,11 +60,11 @@ impl Call<'_> {
             return LocalReply::NotSentReason(reason);
         }
         let explanation = explanation.filter(|_| attempts.is_empty());
-        let story = explanation.unwrap_or_else(|| format!("{attempts} ({why})"));
+        let summary = explanation.unwrap_or_else(|| format!("{attempts} ({why})"));
         let all_limited = matches!(why, GiveUp::NoTarget(Unavailability { rate_limited: true, .. }));
         match all_limited || attempts.ended_rate_limited() {
-            true => LocalReply::AllTargetsRateLimited(story),
-            false => LocalReply::AllTargetsUnavailable(story),
+            true => LocalReply::AllTargetsRateLimited(summary),
+            false => LocalReply::AllTargetsUnavailable(summary),
         }
     }
 }

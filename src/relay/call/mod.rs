@@ -113,7 +113,7 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
 
 /// The answer, with the trace of the call for those who may see it.
 async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBody> {
-    if trace::is_guess(&head.headers, relay.token.as_ref())
+    if trace::has_wrong_token(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.wrong_tokens.delay("relay").await
     {
         return LocalReply::TooManyWrongTokens(fault).response(head);

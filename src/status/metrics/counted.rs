@@ -14,7 +14,7 @@ type Kinds = Vec<(&'static str, u64)>;
 
 #[derive(Debug)]
 pub(super) struct Counted {
-    unbalanced: Kinds,
+    bypassed: Kinds,
     incomplete_logs: Kinds,
     messages: Vec<(&'static str, &'static str, u64)>,
     reloads: Kinds,
@@ -49,7 +49,7 @@ impl Counted {
             dropped_entries: relayed.entries.all().map(|(_, count)| count).sum(),
         });
         Self {
-            unbalanced: sorted(counts.unbalanced.all().map(|(kind, count)| (kind.as_str(), count))),
+            bypassed: sorted(counts.bypassed.all().map(|(kind, count)| (kind.as_str(), count))),
             incomplete_logs: sorted(counts.incomplete_logs.all()),
             messages: counts.all(),
             reloads: sorted(counts.reloads().map(|(kind, count)| (kind.word(), count))),
@@ -71,7 +71,7 @@ impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let encoder = &mut encoder;
         let help = "Calls that no broker balanced, as reported by the gateway's log";
-        kinds(encoder, "calls_unbalanced", help, "reason", &self.unbalanced)?;
+        kinds(encoder, "calls_unbalanced", help, "reason", &self.bypassed)?;
         let help = "Messages and log entries that were malformed, ignored or incomplete";
         let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
         for (what, kind, count) in &self.messages {

@@ -84,7 +84,7 @@ pub enum RouteKind {
 
 impl RouteKind {
     /// Whether how the call ends decides whether the router serves again.
-    pub const fn is_test(self) -> bool {
+    pub const fn decides_recovery(self) -> bool {
         matches!(self, Self::Probe | Self::Panic)
     }
 

@@ -68,12 +68,12 @@ impl Broker {
     }
 
     /// A call with this replica's stamp is over, even if nothing else is learned from it. Returns it as it was sent.
-    pub(super) fn end_call(&mut self, report: &CallObservation<'_>) -> Option<Call> {
-        let number = report.decision()?;
+    pub(super) fn end_call(&mut self, observation: &CallObservation<'_>) -> Option<Call> {
+        let number = observation.decision()?;
         if let Some(loads) = &mut self.loads {
             loads.stamp_seen();
         }
-        let log_follows = matches!(report, CallObservation::Attempt(attempt) if self.log_adds(attempt));
+        let log_follows = matches!(observation, CallObservation::Attempt(attempt) if self.log_adds(attempt));
         if log_follows { self.in_flight.answered(number) } else { self.in_flight.finish(number) }
     }
 

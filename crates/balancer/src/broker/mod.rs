@@ -41,7 +41,7 @@ use std::time::Duration;
 use rand::Rng;
 use rustc_hash::FxHashMap;
 
-pub use crate::in_flight::CAPACITY as IN_FLIGHT_CAPACITY;
+pub use crate::in_flight::MAX_CALLS as IN_FLIGHT_CAPACITY;
 pub use attempt_history::{AttemptHistory, NextTarget};
 pub use canonical::Values;
 pub use client_pools::ClientTree;
@@ -58,7 +58,7 @@ pub use router_stats::RouterStats;
 pub use selection_counts::{PassCounts, SelectionReason};
 pub use settings::{BrokerSettings, PoolSettings, RouterSettings};
 pub use snapshot::{PoolStatus, PublicState, RouterStatus, Snapshot, SnapshotBasis};
-pub use takeover::{ImportedState, TakenOverOrder, TakenOverRouter};
+pub use takeover::{ImportedOverride, ImportedRouter, ImportedState};
 pub use unavailability::Unavailability;
 
 use crate::health::{Health, HealthEffect, HealthSettings, TickEffect};
@@ -233,7 +233,7 @@ impl Broker {
     fn write(&mut self, event: BrokerInput<'_>, now: BrokerTime, applied: &mut Applied) {
         match event {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
-            BrokerInput::Observed(report) => {
+            BrokerInput::Observed(observation) => {
                 self.advance_load_clock(now);
                 if self.nothing_due_before <= now {
                     self.tick(now);
@@ -241,7 +241,7 @@ impl Broker {
                 } else {
                     self.expire_unpaired(now);
                 }
-                if let Err(why) = self.learn(report, now, &mut applied.outcome) {
+                if let Err(why) = self.learn(observation, now, &mut applied.outcome) {
                     *applied = Applied { ignored: Some(why), ..Applied::default() };
                 }
             }

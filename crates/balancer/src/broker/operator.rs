@@ -46,7 +46,7 @@ pub(super) struct Operator {
     /// Shared, so that a status is derived from it without the broker.
     weights: Arc<Vec<Weight>>,
     /// Routers about which this replica has had an order of its own: what others knew before is older.
-    ordered: FxHashSet<RouterId>,
+    commanded: FxHashSet<RouterId>,
     /// When the first of them ends.
     next_deadline: Option<BrokerTime>,
     /// The pools' trees have to be built anew.
@@ -98,11 +98,11 @@ impl Operator {
 
     /// Remembers that there was an order about this router.
     pub(super) fn note_order(&mut self, router: RouterId) {
-        self.ordered.insert(router);
+        self.commanded.insert(router);
     }
 
-    pub(super) fn has_ordered(&self, router: RouterId) -> bool {
-        self.ordered.contains(&router)
+    pub(super) fn has_command(&self, router: RouterId) -> bool {
+        self.commanded.contains(&router)
     }
 
     pub(super) const fn next_deadline(&self) -> Option<BrokerTime> {

@@ -117,14 +117,14 @@ pub(super) enum Match {
 
 /// What is known of the calls of one key.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Known {
+struct KeyRecord {
     unpaired: Option<Unpaired>,
     /// When a call began whose log was seen, with or without its message; nearly always there is one.
     logged: Option<GatewayTime>,
     others_logged: Option<Box<FxHashSet<GatewayTime>>>,
 }
 
-impl Known {
+impl KeyRecord {
     /// Remembers a log; false if it was seen before.
     fn add_log(&mut self, started: GatewayTime) -> bool {
         if self.logged == Some(started) {
@@ -189,7 +189,7 @@ impl Known {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct OutcomeDedup {
     /// Each key stands in the queue as well.
-    by_call: FxHashMap<Key, Known>,
+    by_call: FxHashMap<Key, KeyRecord>,
     queue: VecDeque<(BrokerTime, KeyDeadline)>,
     /// Messages that wait: where there are none, as without an outcome processor, no log has to look for its own.
     messages: usize,
@@ -227,7 +227,7 @@ impl OutcomeDedup {
 
     /// Removes the log that came before this message; true if there was one, so the message has nothing to add.
     pub(super) fn take_earlier_log(&mut self, key: Key) -> bool {
-        let waits = |known: &Known| matches!(known.unpaired, Some(Unpaired::Logs(_)));
+        let waits = |known: &KeyRecord| matches!(known.unpaired, Some(Unpaired::Logs(_)));
         let waits = self.by_call.get(&key).is_some_and(waits);
         if waits {
             self.leave(key, None, BrokerTime::MAX);

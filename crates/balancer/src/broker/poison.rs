@@ -104,13 +104,13 @@ impl Suspect {
 
 /// What is known about a failed request.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Finding {
+pub(super) enum PoisonCheck {
     /// Nothing that would excuse the router.
     Nothing,
     /// This router has failed it before, and nothing has answered it since.
     Repeated,
     /// It was found at fault before.
-    Known,
+    AlreadyBlamed,
     /// It is at fault, as known from now on. With all who refused it.
     Blamed(SmallVec<[RequestFailure; 2]>),
 }
@@ -127,7 +127,7 @@ impl Suspects {
         outcome: &Outcome,
         well: impl Fn(RouterId) -> SuccessStart,
         now: BrokerTime,
-    ) -> Finding {
+    ) -> PoisonCheck {
         let failure = RequestFailure { router: outcome.router, at: now, stopped: outcome.stopped, tripped: None };
         self.forget(now);
         let Some(place) = self.0.iter().position(|suspect| suspect.payload == payload) else {
@@ -135,21 +135,21 @@ impl Suspects {
                 self.0.pop_front();
             }
             self.0.push_back(Suspect { payload, failures: SmallVec::from_slice(&[failure]), blame: Blame::Open });
-            return Finding::Nothing;
+            return PoisonCheck::Nothing;
         };
-        let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
+        let Some(known) = self.0.get_mut(place) else { return PoisonCheck::Nothing };
         match known.blame {
-            Blame::Request => return Finding::Known,
-            Blame::Outage => return Finding::Nothing,
-            Blame::Open if known.has_failed_on(failure.router) => return Finding::Repeated,
+            Blame::Request => return PoisonCheck::AlreadyBlamed,
+            Blame::Outage => return PoisonCheck::Nothing,
+            Blame::Open if known.has_failed_on(failure.router) => return PoisonCheck::Repeated,
             Blame::Open if known.failures.len() < MAX_FAILURES_PER_REQUEST => known.failures.push(failure),
-            Blame::Open => return Finding::Nothing,
+            Blame::Open => return PoisonCheck::Nothing,
         }
         if self.mark_outage(place, now) {
-            return Finding::Nothing;
+            return PoisonCheck::Nothing;
         }
-        let Some(known) = self.0.get_mut(place) else { return Finding::Nothing };
-        if known.blame_request(well) { Finding::Blamed(known.failures.clone()) } else { Finding::Nothing }
+        let Some(known) = self.0.get_mut(place) else { return PoisonCheck::Nothing };
+        if known.blame_request(well) { PoisonCheck::Blamed(known.failures.clone()) } else { PoisonCheck::Nothing }
     }
 
     /// Whether this request and another one show an outage; neither is blamed then.
@@ -223,15 +223,20 @@ impl Broker {
 
     /// Whether a failed request is itself at fault, or says nothing new (the `poison` setting). When the fault is found
     /// out, the ejections that it caused are undone.
-    pub(super) fn is_at_fault(&mut self, report: &CallObservation<'_>, outcome: &Outcome, now: BrokerTime) -> bool {
+    pub(super) fn is_at_fault(
+        &mut self,
+        observation: &CallObservation<'_>,
+        outcome: &Outcome,
+        now: BrokerTime,
+    ) -> bool {
         // A success only clears requests that failed, or shows that they are at fault.
         if outcome.class == Class::Success && self.suspects.len() == 0 {
             return false;
         }
-        let Some(length) = payload_length(report).filter(|_| self.detects_poison(outcome.router)) else {
+        let Some(length) = payload_length(observation).filter(|_| self.detects_poison(outcome.router)) else {
             return false;
         };
-        let digest = || digest(report);
+        let digest = || digest(observation);
         match outcome.class {
             Class::Success => {
                 for failures in self.suspects.succeeded(length, digest, outcome) {
@@ -255,11 +260,11 @@ impl Broker {
                     stats.map(start).unwrap_or_default()
                 };
                 match self.suspects.failed(payload, outcome, well, now) {
-                    Finding::Nothing => false,
+                    PoisonCheck::Nothing => false,
                     // Only the relay itself sends one request to one target again.
-                    Finding::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
-                    Finding::Known => true,
-                    Finding::Blamed(failures) => {
+                    PoisonCheck::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
+                    PoisonCheck::AlreadyBlamed => true,
+                    PoisonCheck::Blamed(failures) => {
                         self.undo_trips(&failures, now);
                         true
                     }
@@ -298,21 +303,21 @@ impl Broker {
     /// Remembers which ejection a request caused, in case it turns out to be at fault.
     pub(super) fn remember_trip(
         &mut self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         router: RouterId,
         health_change: Option<HealthChange>,
     ) {
         if let Some(HealthChange { effect: HealthEffect::Tripped, epoch }) = health_change
             && self.detects_poison(router)
-            && let Some(payload) = digest(report)
+            && let Some(payload) = digest(observation)
         {
             self.suspects.tripped(payload, router, epoch);
         }
     }
 }
 
-fn payload_length(report: &CallObservation<'_>) -> Option<usize> {
-    match report {
+fn payload_length(observation: &CallObservation<'_>) -> Option<usize> {
+    match observation {
         CallObservation::Message(_) | CallObservation::OneRow(_) => None,
         CallObservation::Log { entry, .. } => entry.payload.map(<[u8]>::len),
         CallObservation::Attempt(attempt) => attempt.payload_digest.map(|digest| digest.length),
@@ -320,8 +325,8 @@ fn payload_length(report: &CallObservation<'_>) -> Option<usize> {
 }
 
 /// The relay's own digest, or one at constant cost of a log's payload: this runs under the lock.
-fn digest(report: &CallObservation<'_>) -> Option<PayloadDigest> {
-    match report {
+fn digest(observation: &CallObservation<'_>) -> Option<PayloadDigest> {
+    match observation {
         CallObservation::Message(_) | CallObservation::OneRow(_) => None,
         CallObservation::Log { entry, .. } => entry.payload.map(PayloadDigest::from_ends),
         CallObservation::Attempt(attempt) => attempt.payload_digest,
@@ -380,7 +385,7 @@ mod tests {
         router: RouterId,
         well: SuccessStart,
         second: u64,
-    ) -> Finding {
+    ) -> PoisonCheck {
         suspects.failed(payload, &failure(router, second), |_| well, at(second))
     }
 
@@ -392,21 +397,21 @@ mod tests {
     fn s1_6_what_two_fail_of_whom_one_is_well_is_the_requests_fault() {
         for well in [started(3), sent(3)] {
             let mut suspects = Suspects::default();
-            assert_eq!(fail(&mut suspects, bad(), A, SuccessStart::default(), 0), Finding::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), A, SuccessStart::default(), 0), PoisonCheck::Nothing);
             suspects.tripped(bad(), A, 3);
-            assert_eq!(fail(&mut suspects, bad(), A, well, 2), Finding::Repeated, "the same router again");
-            let Finding::Blamed(failures) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
+            assert_eq!(fail(&mut suspects, bad(), A, well, 2), PoisonCheck::Repeated, "the same router again");
+            let PoisonCheck::Blamed(failures) = fail(&mut suspects, bad(), B, well, 4) else { panic!("{well:?}") };
             let trips: Vec<_> = failures.iter().map(|failure| (failure.router, failure.tripped)).collect();
             assert_eq!(trips, [(A, Some(3)), (B, None)]);
-            assert_eq!(fail(&mut suspects, bad(), B, SuccessStart::default(), 5), Finding::Known);
+            assert_eq!(fail(&mut suspects, bad(), B, SuccessStart::default(), 5), PoisonCheck::AlreadyBlamed);
         }
     }
 
     #[test]
-    fn s1_6_a_later_good_answer_to_another_request_convicts_too() {
+    fn s1_6_a_later_good_answer_to_another_request_blames_the_request_too() {
         let mut suspects = Suspects::default();
         for (router, second) in [(A, 0), (B, 1)] {
-            assert_eq!(fail(&mut suspects, bad(), router, SuccessStart::default(), second), Finding::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), router, SuccessStart::default(), second), PoisonCheck::Nothing);
         }
         let good = |router, second| Outcome { class: Class::Success, ..failure(router, second) };
         let blamed = |suspects: &mut Suspects, outcome| suspects.succeeded(1, || Some(other(1)), &outcome).len();
@@ -429,7 +434,7 @@ mod tests {
             let blamed = suspects.succeeded(1, || Some(other(2)), &good).len();
             assert_eq!(blamed, if outage { 0 } else { 2 }, "{gap} s apart");
             let again = fail(&mut suspects, bad(), A, dead, 31);
-            assert_eq!(again, if outage { Finding::Nothing } else { Finding::Known }, "{gap} s apart");
+            assert_eq!(again, if outage { PoisonCheck::Nothing } else { PoisonCheck::AlreadyBlamed }, "{gap} s apart");
         }
     }
 
@@ -437,13 +442,13 @@ mod tests {
     fn two_dead_routers_blame_no_request() {
         for well in [SuccessStart::default(), started(9), started(10), sent(9)] {
             let mut suspects = Suspects::default();
-            assert_eq!(fail(&mut suspects, bad(), A, SuccessStart::default(), 10), Finding::Nothing);
-            assert_eq!(fail(&mut suspects, bad(), B, well, 11), Finding::Nothing, "answered well at {well:?}");
+            assert_eq!(fail(&mut suspects, bad(), A, SuccessStart::default(), 10), PoisonCheck::Nothing);
+            assert_eq!(fail(&mut suspects, bad(), B, well, 11), PoisonCheck::Nothing, "answered well at {well:?}");
         }
     }
 
     #[test]
-    fn a_success_acquits() {
+    fn a_success_clears_the_request() {
         let mut suspects = Suspects::default();
         fail(&mut suspects, bad(), A, SuccessStart::default(), 0);
         let good = Outcome { class: Class::Success, ..failure(B, 1) };
@@ -459,7 +464,7 @@ mod tests {
     fn nothing_is_remembered_for_longer_than_a_minute_nor_beyond_the_capacity() {
         let mut suspects = Suspects::default();
         fail(&mut suspects, bad(), A, SuccessStart::default(), 0);
-        assert_eq!(fail(&mut suspects, bad(), B, started(1), 60), Finding::Nothing, "a minute later");
+        assert_eq!(fail(&mut suspects, bad(), B, started(1), 60), PoisonCheck::Nothing, "a minute later");
         for n in 0..1_000_u32 {
             fail(&mut suspects, PayloadDigest::from_bytes(&n.to_be_bytes()), A, SuccessStart::default(), 61);
         }

@@ -105,15 +105,15 @@ impl Broker {
     /// was; without one, only a call of a client that named the router itself is certainly not this replica's.
     pub(super) fn learn_usage(
         &mut self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         outcome: &Outcome,
         sent: Option<Call>,
         now: BrokerTime,
     ) {
         let Some(limits) = &mut self.limits else { return };
-        let CallDetails { total_tokens: used, quota, .. } = *report.details();
-        let remaining = if report.is_of_clients_key() { RateLimitHeaders::default() } else { quota };
-        let foreign = match report {
+        let CallDetails { total_tokens: used, quota, .. } = *observation.details();
+        let remaining = if observation.is_of_clients_key() { RateLimitHeaders::default() } else { quota };
+        let foreign = match observation {
             CallObservation::Log { entry, decision } => match entry.stamp_id {
                 Some(_) => decision.is_none(),
                 None => entry.ingress.is_some() && entry.ingress == entry.answer.served_path,

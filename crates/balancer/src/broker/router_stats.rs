@@ -10,11 +10,11 @@ use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
 
 /// Consecutive 401 or 403 answers that raise an advisory.
-const REFUSALS: u32 = 10;
+const REFUSALS_BEFORE_ADVISORY: u32 = 10;
 /// Answers, all of them 404, that raise an advisory.
-const NOT_FOUNDS: u64 = 3;
+const NOT_FOUNDS_BEFORE_ADVISORY: u64 = 3;
 /// Consecutive failed returns that raise an advisory.
-const FAILED_RETURNS: u32 = 3;
+const FAILED_RETURNS_BEFORE_ADVISORY: u32 = 3;
 /// Counters of one router. They only rise.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RouterStats {
@@ -100,27 +100,33 @@ impl Broker {
     /// Raises an advisory when a router fails right after each return.
     pub(super) fn advise(&mut self, id: RouterId) {
         let Some(router) = self.routers.get(id) else { return };
-        if router.health().failed_returns() == FAILED_RETURNS {
-            self.effects.push(BrokerEvent::Advisory(Advisory::KeepsFailing(router.path.clone(), FAILED_RETURNS)));
+        if router.health().failed_returns() == FAILED_RETURNS_BEFORE_ADVISORY {
+            self.effects.push(BrokerEvent::Advisory(Advisory::KeepsFailing(
+                router.path.clone(),
+                FAILED_RETURNS_BEFORE_ADVISORY,
+            )));
         }
     }
 
     /// Raises advisories for conditions that do not resolve by waiting, once each.
-    pub(super) fn notice(&mut self, id: RouterId, status: u16) {
+    pub(super) fn advise_on_status(&mut self, id: RouterId, status: u16) {
         let Some(Router { path, stats, .. }) = self.routers.get(id) else { return };
-        let notice = if stats.refusals >= REFUSALS && !stats.refusals_reported {
+        let advisory = if stats.refusals >= REFUSALS_BEFORE_ADVISORY && !stats.refusals_reported {
             let works_elsewhere = self.last_success.is_some() && self.last_success >= stats.refused_since;
             works_elsewhere.then(|| Advisory::RefusesCredentials(path.clone(), status))
-        } else if stats.not_founds >= NOT_FOUNDS && stats.not_founds == stats.answers() && !stats.not_found_reported {
+        } else if stats.not_founds >= NOT_FOUNDS_BEFORE_ADVISORY
+            && stats.not_founds == stats.answers()
+            && !stats.not_found_reported
+        {
             Some(Advisory::OnlyNotFound(path.clone()))
         } else {
             None
         };
-        let (Some(notice), Some(stats)) = (notice, self.routers.stats(id)) else { return };
-        match notice {
+        let (Some(advisory), Some(stats)) = (advisory, self.routers.stats(id)) else { return };
+        match advisory {
             Advisory::RefusesCredentials(..) => stats.refusals_reported = true,
             _ => stats.not_found_reported = true,
         }
-        self.effects.push(BrokerEvent::Advisory(notice));
+        self.effects.push(BrokerEvent::Advisory(advisory));
     }
 }

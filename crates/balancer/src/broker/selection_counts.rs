@@ -13,7 +13,7 @@ pub enum SelectionReason {
     /// Drawn by weight.
     Random,
     /// Round robin.
-    Turn,
+    RoundRobin,
     /// The first in order.
     First,
     /// The better of two.
@@ -40,7 +40,7 @@ impl SelectionReason {
     /// Every reason; the index is its discriminant.
     pub const ALL: [Self; 12] = [
         Self::Random,
-        Self::Turn,
+        Self::RoundRobin,
         Self::First,
         Self::TwoChoices,
         Self::Sticky,
@@ -57,7 +57,7 @@ impl SelectionReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Random => "random",
-            Self::Turn => "round_robin",
+            Self::RoundRobin => "round_robin",
             Self::First => "first",
             Self::TwoChoices => "two_choices",
             Self::Sticky => "sticky",
@@ -79,7 +79,7 @@ impl SelectionReason {
             (RouteKind::Panic, _) => Self::Panic,
             (RouteKind::Normal, Some(step)) => match step.reason {
                 PickReason::Random => Self::Random,
-                PickReason::Turn => Self::Turn,
+                PickReason::RoundRobin => Self::RoundRobin,
                 PickReason::First => Self::First,
                 PickReason::TwoChoices => Self::TwoChoices,
                 PickReason::Sticky => Self::Sticky,

@@ -14,16 +14,16 @@ use types::time::BrokerTime;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ImportedState {
     /// Routers that do not simply serve.
-    pub routers: Vec<TakenOverRouter>,
+    pub routers: Vec<ImportedRouter>,
     /// Operators' orders that still hold.
-    pub orders: Vec<TakenOverOrder>,
+    pub orders: Vec<ImportedOverride>,
     /// All of it comes from replicas that proved that they hold the operators' token.
     pub proved: bool,
 }
 
 /// A router that another replica knows to be out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenOverRouter {
+pub struct ImportedRouter {
     /// Its path.
     pub router: RouterPath,
     /// Until when; none: it is on probation.
@@ -34,7 +34,7 @@ pub struct TakenOverRouter {
 
 /// An order that another replica has carried out.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TakenOverOrder {
+pub struct ImportedOverride {
     /// The order.
     pub given: OperatorCommand,
     /// When it was given.
@@ -45,13 +45,13 @@ impl Broker {
     /// Takes over what is not known here already. A router about which an operator has given an order to this replica is left
     /// as it is: what the others knew is older.
     pub(super) fn import_states(&mut self, takeover: &ImportedState, now: BrokerTime) {
-        for TakenOverRouter { router, until, cause } in &takeover.routers {
-            let Some(id) = self.router_at(router.as_str()).filter(|id| !self.operator.has_ordered(*id)) else {
+        for ImportedRouter { router, until, cause } in &takeover.routers {
+            let Some(id) = self.router_at(router.as_str()).filter(|id| !self.operator.has_command(*id)) else {
                 continue;
             };
             self.change_health(id, now, |health, settings| {
-                let ordered = takeover.proved && *cause == Cause::Operator;
-                if settings.disabled_time.is_zero() && !ordered {
+                let commanded = takeover.proved && *cause == Cause::Operator;
+                if settings.disabled_time.is_zero() && !commanded {
                     return HealthEffect::None;
                 }
                 let longest = now.after(settings.longest_cooldown());
@@ -59,9 +59,9 @@ impl Broker {
                 health.import_state(until, *cause, now)
             });
         }
-        for TakenOverOrder { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {
+        for ImportedOverride { given, since } in takeover.orders.iter().filter(|_| takeover.proved) {
             let known = self.router_at(given.command.router().as_str());
-            if known.is_some_and(|id| !self.operator.has_ordered(id)) {
+            if known.is_some_and(|id| !self.operator.has_command(id)) {
                 self.carry_out(given, *since, now);
             }
         }

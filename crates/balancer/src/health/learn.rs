@@ -105,7 +105,7 @@ impl Health {
             return self.on_neutral(outcome.evidence);
         }
         if self.is_ejected() && outcome.evidence.is_probe() {
-            return self.on_failed_test(outcome, upstream_wait, now);
+            return self.on_failed_probe(outcome, upstream_wait, now);
         }
         let rate_limited = upstream_wait.is_some() && outcome.class == Class::RateLimited;
         let at_once =
@@ -128,7 +128,7 @@ impl Health {
 
     /// A call failed that was sent because nothing else was left. That it failed is no news; that the upstream asks for a wait
     /// is.
-    fn on_failed_test(&mut self, outcome: &Outcome, upstream_wait: Option<Duration>, now: BrokerTime) -> HealthEffect {
+    fn on_failed_probe(&mut self, outcome: &Outcome, upstream_wait: Option<Duration>, now: BrokerTime) -> HealthEffect {
         let released = self.on_neutral(outcome.evidence);
         let (Some(until), Some(upstream_wait)) = (self.until(), upstream_wait.filter(|_| names_wait(outcome))) else {
             return released;

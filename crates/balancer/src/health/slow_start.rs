@@ -6,13 +6,13 @@ use super::settings::HealthSettings;
 use types::time::BrokerTime;
 
 /// The number of steps; the first one is a tenth, as in Envoy's slow start.
-const STEPS: u32 = 10;
+const SLOW_START_STEPS: u32 = 10;
 
 /// A slow start in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlowStart {
     since: BrokerTime,
-    /// The current step, from 1; over after [`STEPS`].
+    /// The current step, from 1; over after [`SLOW_START_STEPS`].
     step: u32,
 }
 
@@ -24,7 +24,7 @@ impl SlowStart {
 
     /// The factor on the router's weight.
     pub(super) fn share(self) -> f64 {
-        f64::from(self.step) / f64::from(STEPS)
+        f64::from(self.step) / f64::from(SLOW_START_STEPS)
     }
 
     /// When the next step begins.
@@ -35,12 +35,12 @@ impl SlowStart {
     /// The state at `now`; `None` when it is over.
     pub(super) fn advance(self, settings: &HealthSettings, now: BrokerTime) -> Option<Self> {
         let steps = now.since(self.since).as_nanos() / length(settings).as_nanos();
-        let step = u32::try_from(steps).unwrap_or(STEPS).saturating_add(1);
-        (step <= STEPS).then_some(Self { step, ..self })
+        let step = u32::try_from(steps).unwrap_or(SLOW_START_STEPS).saturating_add(1);
+        (step <= SLOW_START_STEPS).then_some(Self { step, ..self })
     }
 }
 
 /// The length of a step, at least one millisecond.
 fn length(settings: &HealthSettings) -> Duration {
-    (settings.slow_start / STEPS).max(Duration::from_millis(1))
+    (settings.slow_start / SLOW_START_STEPS).max(Duration::from_millis(1))
 }

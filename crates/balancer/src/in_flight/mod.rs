@@ -22,11 +22,11 @@ pub(crate) const MAX_CALL_DURATION: Duration = Duration::from_secs(200);
 
 /// Calls kept at most, each for calls through the gateway and for attempts of the relay; 48 bytes each. Beyond 300 a second
 /// without a log, the oldest are removed early, as if they had timed out.
-pub const CAPACITY: usize = 65_536;
+pub const MAX_CALLS: usize = 65_536;
 
 /// The table grows by copying only up to here, and then at once to its capacity: it grows under the broker's lock, and to copy
 /// half of the capacity takes some hundred times as long as a decision.
-const FEW: usize = 1_024;
+const FEW_CALLS: usize = 1_024;
 
 /// One call in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,8 +74,8 @@ impl InFlight {
             self.first = number;
         }
         let entry = Entry { call, over: false };
-        if self.calls.len() == self.calls.capacity() && self.calls.len() >= FEW {
-            self.calls.reserve_exact(CAPACITY - self.calls.len());
+        if self.calls.len() == self.calls.capacity() && self.calls.len() >= FEW_CALLS {
+            self.calls.reserve_exact(MAX_CALLS - self.calls.len());
         }
         match number.cmp(&self.first.wrapping_add(self.calls.len() as u64)) {
             Ordering::Equal => self.calls.push_back(Some(entry)),
@@ -87,13 +87,13 @@ impl InFlight {
 
     /// The next call that has to make room for this one.
     pub(crate) fn evict(&mut self, number: u64) -> Option<(u64, Call)> {
-        let full = !self.calls.is_empty() && number.wrapping_sub(self.first) >= CAPACITY as u64;
+        let full = !self.calls.is_empty() && number.wrapping_sub(self.first) >= MAX_CALLS as u64;
         if full && number > self.first { self.pop_first() } else { None }
     }
 
     /// The relay sent an attempt and will report its end. Beyond the capacity it is not kept.
     pub(crate) fn start_attempt(&mut self, number: u64, call: Call) {
-        if self.attempts.len() < CAPACITY && self.attempts.insert(number, call).is_none() {
+        if self.attempts.len() < MAX_CALLS && self.attempts.insert(number, call).is_none() {
             self.routers.get_or_grow(call.router).running += 1;
         }
     }
@@ -178,7 +178,7 @@ impl InFlight {
         for router in running.chain(self.attempts.values().map(|call| call.router)) {
             *counts.get_or_grow(router) += 1;
         }
-        let bounded = self.calls.len() <= CAPACITY && self.attempts.len() <= CAPACITY;
+        let bounded = self.calls.len() <= MAX_CALLS && self.attempts.len() <= MAX_CALLS;
         bounded && counts.into_iter().eq(self.routers.values().map(|counts| counts.running))
     }
 
@@ -205,7 +205,7 @@ impl InFlight {
         let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else {
             return false;
         };
-        if place >= CAPACITY {
+        if place >= MAX_CALLS {
             return false;
         }
         if place > self.calls.len() {

@@ -102,7 +102,7 @@ fn s1_5_attempts_of_the_relay_never_expire_and_keep_the_places_of_other_calls() 
 #[test]
 fn it_is_bounded_and_the_oldest_make_room() {
     let mut calls = InFlight::default();
-    let more = CAPACITY as u64 + 10;
+    let more = MAX_CALLS as u64 + 10;
     let mut evicted = Vec::new();
     for number in 0..more {
         evicted.extend(calls.evict(number).map(|(number, _)| number));
@@ -112,7 +112,7 @@ fn it_is_bounded_and_the_oldest_make_room() {
     assert!(calls.is_consistent());
     calls.finish(more - 1);
     calls.finish(3);
-    assert_eq!((calls.running(A), calls.timed_out(A)), (Some(CAPACITY as u32 - 1), Some(10)));
+    assert_eq!((calls.running(A), calls.timed_out(A)), (Some(MAX_CALLS as u32 - 1), Some(10)));
     while calls.evict(1 << 40).is_some() {}
     calls.start(1 << 40, call(B, START));
     assert_eq!((calls.pending(A), calls.pending(B), calls.calls.len()), (0, 1, 1), "far ahead");

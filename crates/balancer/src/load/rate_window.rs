@@ -6,7 +6,7 @@
 /// A minute, and the current second.
 const SLOTS: usize = 61;
 /// The same in seconds.
-const SPAN: u64 = SLOTS as u64;
+const WINDOW_SECONDS: u64 = SLOTS as u64;
 
 /// Requests and tokens of one second; saturating.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ impl RateWindow {
     /// The sum of the minute that ends in this second.
     pub(super) fn used(&self, second: u64) -> Sum {
         let gone = second.saturating_sub(self.newest);
-        if gone >= SPAN {
+        if gone >= WINDOW_SECONDS {
             return Sum::default();
         }
         (1..=gone).fold(self.total, |sum, step| sum.minus(self.slots[place(self.newest + step)]))
@@ -62,7 +62,7 @@ impl RateWindow {
     /// Changes the slot of a second, unless it is older than a minute.
     pub(super) fn change(&mut self, second: u64, change: impl FnOnce(&mut Slot)) {
         self.go_on_to(second);
-        if self.newest - second >= SPAN {
+        if self.newest - second >= WINDOW_SECONDS {
             return;
         }
         let slot = &mut self.slots[place(second)];
@@ -78,7 +78,7 @@ impl RateWindow {
 
     /// Empties the slots between the latest second and this one.
     fn go_on_to(&mut self, second: u64) {
-        let gone = second.saturating_sub(self.newest).min(SPAN);
+        let gone = second.saturating_sub(self.newest).min(WINDOW_SECONDS);
         for step in 0..gone {
             let slot = std::mem::take(&mut self.slots[place(second - step)]);
             self.total = self.total.minus(slot);
@@ -88,5 +88,5 @@ impl RateWindow {
 }
 
 const fn place(second: u64) -> usize {
-    (second % SPAN) as usize
+    (second % WINDOW_SECONDS) as usize
 }

@@ -6,14 +6,14 @@ use super::RetryBudgetSettings;
 use types::time::BrokerTime;
 
 /// The window, in seconds.
-const WINDOW: usize = 10;
-const SECOND: u64 = 1_000_000_000;
+const WINDOW_SECONDS: usize = 10;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Requests and retries of the last seconds, and the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryBudget {
-    spending: RetryBudgetSettings,
-    seconds: [Second; WINDOW],
+    retry_budget: RetryBudgetSettings,
+    seconds: [Second; WINDOW_SECONDS],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -26,13 +26,13 @@ struct Second {
 
 impl RetryBudget {
     /// With nothing spent.
-    pub const fn new(spending: RetryBudgetSettings) -> Self {
-        Self { spending, seconds: [Second { number: 0, requests: 0, retries: 0 }; WINDOW] }
+    pub const fn new(retry_budget: RetryBudgetSettings) -> Self {
+        Self { retry_budget, seconds: [Second { number: 0, requests: 0, retries: 0 }; WINDOW_SECONDS] }
     }
 
     /// Replaces the settings; what is spent stays.
-    pub fn allow(&mut self, spending: RetryBudgetSettings) {
-        self.spending = spending;
+    pub fn allow(&mut self, retry_budget: RetryBudgetSettings) {
+        self.retry_budget = retry_budget;
     }
 
     /// A request was sent for the first time.
@@ -44,13 +44,13 @@ impl RetryBudget {
 
     /// Whether a retry is within the budget.
     pub(crate) fn has_budget(&self, now: BrokerTime) -> bool {
-        let this = now.as_nanos() / SECOND;
-        let recent = self.seconds.iter().filter(|second| second.number + WINDOW as u64 > this);
+        let this = now.as_nanos() / NANOS_PER_SECOND;
+        let recent = self.seconds.iter().filter(|second| second.number + WINDOW_SECONDS as u64 > this);
         let (requests, retries) = recent.fold((0_u64, 0_u64), |(requests, retries), second| {
             (requests + u64::from(second.requests), retries + u64::from(second.retries))
         });
-        let reserve = f64::from(self.spending.per_second) * WINDOW as f64;
-        retries as f64 + 1.0 <= reserve + requests as f64 * self.spending.ratio
+        let reserve = f64::from(self.retry_budget.per_second) * WINDOW_SECONDS as f64;
+        retries as f64 + 1.0 <= reserve + requests as f64 * self.retry_budget.ratio
     }
 
     /// Counts a retry if it is within the budget; returns whether it is.
@@ -78,13 +78,13 @@ impl RetryBudget {
 
     /// The second of this time, if it is still remembered.
     fn counted_in(&mut self, counted: BrokerTime) -> Option<&mut Second> {
-        let number = counted.as_nanos() / SECOND;
+        let number = counted.as_nanos() / NANOS_PER_SECOND;
         self.seconds.iter_mut().find(|second| second.number == number)
     }
 
     fn second(&mut self, now: BrokerTime) -> Option<&mut Second> {
-        let number = now.as_nanos() / SECOND;
-        let second = self.seconds.get_mut((number % WINDOW as u64) as usize)?;
+        let number = now.as_nanos() / NANOS_PER_SECOND;
+        let second = self.seconds.get_mut((number % WINDOW_SECONDS as u64) as usize)?;
         if second.number != number {
             *second = Second { number, ..Second::default() };
         }

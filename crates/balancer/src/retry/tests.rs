@@ -186,13 +186,13 @@ impl Harness {
             retry_after: wait.map(RetryAfter::Delay),
             transport_failure: broken,
             sent_at: Some(began),
-            probe: route.kind.is_test(),
+            probe: route.kind.decides_recovery(),
             decision: Some(route.number),
             ..Report::empty(Source::Attempt)
         };
         report.apply(&mut self.broker, self.now);
         let ended = match broken {
-            Some(breakage) => AttemptResult::Broken(breakage),
+            Some(failure) => AttemptResult::Broken(failure),
             None => AttemptResult::Answered {
                 status: answer.status,
                 error_class: ErrorClass::of_status(answer.status),

@@ -12,7 +12,7 @@ use crate::load::Load;
 
 /// How often another child is drawn in place of one that is warming up. This many draws in a row find only such
 /// children where there are hardly any others.
-const REDRAWS: usize = 3;
+const MAX_REDRAWS: usize = 3;
 
 pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> Option<Pick> {
     let first = faster(choices, drawn, rng)?;
@@ -20,7 +20,7 @@ pub(super) fn next<R: Rng>(choices: Choices<'_>, drawn: &[u16], rng: &mut R) -> 
         return Some(p2c::pick(first));
     }
     let mut passed: SmallVec<[u16; 8]> = drawn.iter().copied().chain([first.child]).collect();
-    for _ in 0..REDRAWS {
+    for _ in 0..MAX_REDRAWS {
         let Some(next) = faster(choices, &passed, rng) else { break };
         if !choices.load.is_warming_up(next) {
             return Some(p2c::pick(next));

@@ -90,7 +90,7 @@ pub enum PickReason {
     /// Drawn by weight.
     Random,
     /// Round robin.
-    Turn,
+    RoundRobin,
     /// The better of two drawn children.
     TwoChoices,
     /// The first eligible one in order.

@@ -8,7 +8,7 @@ pub(super) fn next(eligible: &Eligible, drawn: &[u16]) -> Option<Pick> {
     let ahead = untried(eligible, drawn).reduce(|best, entry| {
         if entry.current_weight + entry.weight > best.current_weight + best.weight { entry } else { best }
     })?;
-    Some(ahead.pick(None, PickReason::Turn))
+    Some(ahead.pick(None, PickReason::RoundRobin))
 }
 
 /// Commits a choice among the children that took part in it.

@@ -93,7 +93,7 @@ pub struct Headers {
     /// Its place in the file, also where it is absent.
     pub place: String,
     names: Vec<Text>,
-    unsure: bool,
+    undecided: bool,
 }
 
 impl Headers {
@@ -102,8 +102,8 @@ impl Headers {
         if self.names.iter().any(|name| name.is(header) == Some(true)) {
             return Some(true);
         }
-        let unsure = self.unsure || self.names.iter().any(|name| name.value().is_none());
-        (!unsure).then_some(false)
+        let undecided = self.undecided || self.names.iter().any(|name| name.value().is_none());
+        (!undecided).then_some(false)
     }
 }
 
@@ -220,7 +220,7 @@ fn headers(list: &Node<'_>) -> Headers {
     }
     let names = list.texts();
     processors::unique(list, names.iter(), "has the same header twice");
-    Headers { place: list.location(), names, unsure: list.is_unset() }
+    Headers { place: list.location(), names, undecided: list.is_unset() }
 }
 
 /// Checks only the types: whether the certificates exist can be seen only where the gateway runs.

@@ -11,7 +11,7 @@ pub struct Rows {
     /// The rows, as written.
     pub rows: Vec<Vec<Processor>>,
     /// There may be more, because a variable is unset here.
-    pub unsure: bool,
+    pub undecided: bool,
 }
 
 impl Rows {
@@ -47,7 +47,7 @@ pub struct Processor {
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     names: Vec<Text>,
-    unsure: bool,
+    undecided: bool,
 }
 
 impl Fields {
@@ -56,8 +56,8 @@ impl Fields {
         if self.names.iter().any(|name| name.is(field) == Some(true)) {
             return Some(true);
         }
-        let unsure = self.unsure || self.names.iter().any(|name| name.value().is_none());
-        (!unsure).then_some(false)
+        let undecided = self.undecided || self.names.iter().any(|name| name.value().is_none());
+        (!undecided).then_some(false)
     }
 }
 
@@ -73,7 +73,7 @@ pub struct Filter {
 impl Filter {
     /// Whether a field passes; absent if unknown.
     pub fn passes(&self, field: &str) -> Option<bool> {
-        let everything = self.include.names.is_empty() && !self.include.unsure;
+        let everything = self.include.names.is_empty() && !self.include.undecided;
         let included = if everything { Some(true) } else { self.include.has(field) };
         match (included, self.exclude.has(field)) {
             (Some(false), _) | (_, Some(true)) => Some(false),
@@ -86,14 +86,14 @@ impl Filter {
 pub(super) fn read(side: &Node<'_>) -> Rows {
     let list = side.field("processors");
     let rows = list.list();
-    let unsure = list.is_unset() || rows.iter().any(Node::is_unset);
+    let undecided = list.is_unset() || rows.iter().any(Node::is_unset);
     let rows = rows.iter().map(|row| {
         let members: Vec<Processor> = row.list().iter().map(processor).collect();
         unique(row, members.iter().map(|one| &one.name), "has the same name twice in one row");
         unique(row, members.iter().map(|one| &one.subject), "has the same service_bus_topic twice in one row");
         members
     });
-    Rows { rows: rows.collect(), place: list.location(), unsure }
+    Rows { rows: rows.collect(), place: list.location(), undecided }
 }
 
 /// Requires that no two texts are the same; unknown ones are ignored.
@@ -132,5 +132,5 @@ fn fields(list: &Node<'_>) -> Fields {
     }
     let names = list.texts();
     unique(list, names.iter(), "has the same field twice");
-    Fields { names, unsure: list.is_unset() }
+    Fields { names, undecided: list.is_unset() }
 }

@@ -29,7 +29,7 @@ impl Evidence {
     /// The number of this replica's decision that sent the call as a probe.
     pub const fn probe_decision(self) -> Option<u64> {
         match self {
-            Self::Probe(permit) | Self::Local { probe_decision: permit, .. } => permit,
+            Self::Probe(decision) | Self::Local { probe_decision: decision, .. } => decision,
             Self::Provisional | Self::Passive => None,
         }
     }

@@ -174,7 +174,7 @@ impl fmt::Display for Cause {
         match self {
             Self::Answered(status) => write!(f, "answered {status}"),
             Self::Unreachable(status) => write!(f, "unreachable (the gateway says {status})"),
-            Self::Transport(breakage) => breakage.fmt(f),
+            Self::Transport(failure) => failure.fmt(f),
             Self::LowSuccessRate(status) => write!(f, "fails too often (last {status})"),
             Self::RateLimitExhausted => f.write_str("its rate limit is used up"),
             Self::KeyRefused => f.write_str("refuses our key or account"),

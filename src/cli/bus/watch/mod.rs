@@ -24,7 +24,7 @@ use crate::config::Operator;
 use crate::nats;
 use call::{Call, ingress, status};
 use records::{LoggedEntries, LoggedEntry};
-use sessions::{Sessions, Shown};
+use sessions::{OutputLine, Sessions};
 use types::router::RouterPath;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -110,11 +110,11 @@ impl WatchArgs {
     }
 }
 
-fn take(logged: LoggedEntry, sessions: &mut Sessions, clock: &Clock) -> Vec<Shown> {
+fn take(logged: LoggedEntry, sessions: &mut Sessions, clock: &Clock) -> Vec<OutputLine> {
     sessions.take(Call::from_entry(&logged.entry, logged.wanted).with(logged.used), clock.now())
 }
 
-fn print(shown: &[Shown]) -> std::io::Result<()> {
+fn print(shown: &[OutputLine]) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     shown.iter().filter(|shown| shown.is_wanted()).try_for_each(|shown| write!(out, "{shown}"))?;
     out.flush()

@@ -31,7 +31,7 @@ const MAX_ATTEMPTS: usize = 16;
 
 /// What is to be shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum OutputLine {
     /// A call; with the number of the attempt, if others of the same call were shown before.
     One(Box<Call>, Option<u32>),
     /// The attempts of a call, each with its number, in their order; and the number of the last that was shown before.
@@ -68,9 +68,9 @@ impl Sessions {
     }
 
     /// Adds a finished call.
-    pub(super) fn take(&mut self, call: Call, now: BrokerTime) -> Vec<Shown> {
+    pub(super) fn take(&mut self, call: Call, now: BrokerTime) -> Vec<OutputLine> {
         let Some((session, number)) = transaction::in_session(&call.transaction) else {
-            return vec![Shown::One(Box::new(call), None)];
+            return vec![OutputLine::One(Box::new(call), None)];
         };
         let session = session.to_owned();
         let mut shown = self.room_for(&session);
@@ -87,7 +87,7 @@ impl Sessions {
     }
 
     /// Drops the oldest session, if there are [`MAX_SESSIONS`].
-    fn room_for(&mut self, session: &str) -> Vec<Shown> {
+    fn room_for(&mut self, session: &str) -> Vec<OutputLine> {
         if self.known.contains_key(session) {
             return Vec::new();
         }
@@ -103,16 +103,16 @@ impl Sessions {
     }
 
     /// The calls whose time to be held is over.
-    pub(super) fn late(&mut self, now: BrokerTime) -> Vec<Shown> {
+    pub(super) fn late(&mut self, now: BrokerTime) -> Vec<OutputLine> {
         self.release(|session| session.by <= now)
     }
 
     /// All held calls.
-    pub(super) fn rest(&mut self) -> Vec<Shown> {
+    pub(super) fn rest(&mut self) -> Vec<OutputLine> {
         self.release(|_| true)
     }
 
-    fn release(&mut self, ripe: impl Fn(&Session) -> bool) -> Vec<Shown> {
+    fn release(&mut self, ripe: impl Fn(&Session) -> bool) -> Vec<OutputLine> {
         let mut shown = Vec::new();
         for name in &self.order {
             if let Some(session) = self.known.get_mut(name).filter(|session| ripe(session)) {
@@ -124,18 +124,18 @@ impl Sessions {
 }
 
 impl Session {
-    fn take(&mut self, number: u32, call: Call, hold: bool, now: BrokerTime) -> Vec<Shown> {
+    fn take(&mut self, number: u32, call: Call, hold: bool, now: BrokerTime) -> Vec<OutputLine> {
         self.client |= number == 0;
         if self.client {
             let mut shown = self.release();
-            shown.push(Shown::One(Box::new(call), None));
+            shown.push(OutputLine::One(Box::new(call), None));
             return shown;
         }
         self.first |= number == 1;
         if !hold {
             let follows = self.first && self.any;
             self.any = true;
-            return vec![Shown::One(Box::new(call), follows.then_some(number))];
+            return vec![OutputLine::One(Box::new(call), follows.then_some(number))];
         }
         self.held.push((number, call));
         self.held.sort_by_key(|(number, _)| *number);
@@ -157,22 +157,22 @@ impl Session {
         whole && self.held.last().is_some_and(|(_, call)| call.ends_its_call())
     }
 
-    fn release(&mut self) -> Vec<Shown> {
+    fn release(&mut self) -> Vec<OutputLine> {
         let held = std::mem::take(&mut self.held);
         // Earlier calls were not seen: a client's session that began before this command.
         self.client |= !self.first;
         let alone = held.len() == 1 && self.shown == 0;
         if self.client || alone {
             self.shown = held.last().map_or(self.shown, |(number, _)| *number);
-            return held.into_iter().map(|(_, call)| Shown::One(Box::new(call), None)).collect();
+            return held.into_iter().map(|(_, call)| OutputLine::One(Box::new(call), None)).collect();
         }
         let Some((last, _)) = held.last() else { return Vec::new() };
         let before = std::mem::replace(&mut self.shown, *last);
-        vec![Shown::Group(held, before)]
+        vec![OutputLine::Group(held, before)]
     }
 }
 
-impl Shown {
+impl OutputLine {
     /// Whether any of it passed the filters.
     pub(super) fn is_wanted(&self) -> bool {
         match self {
@@ -183,7 +183,7 @@ impl Shown {
 }
 
 /// One line for a call. For a group, one line for the call and, indented below it, one for each attempt.
-impl std::fmt::Display for Shown {
+impl std::fmt::Display for OutputLine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (attempts, before) = match self {
             Self::One(call, attempt) => return writeln!(f, "{}", call.line(*attempt)),
@@ -235,12 +235,12 @@ mod tests {
     }
 
     /// What is shown, shortly: `A1` is a call, `A2'` one that follows others, `[A1 A2]` a group, `+` the rest of one.
-    fn summary(shown: &[Shown]) -> String {
+    fn summary(shown: &[OutputLine]) -> String {
         let name = |call: &Call| call.transaction.replace("_1_1_", "");
-        let one = |shown: &Shown| match shown {
-            Shown::One(call, None) => name(call),
-            Shown::One(call, Some(_)) => name(call) + "'",
-            Shown::Group(attempts, before) => {
+        let one = |shown: &OutputLine| match shown {
+            OutputLine::One(call, None) => name(call),
+            OutputLine::One(call, Some(_)) => name(call) + "'",
+            OutputLine::Group(attempts, before) => {
                 let names: Vec<_> = attempts.iter().map(|(_, call)| name(call)).collect();
                 format!("{}[{}]", if *before > 0 { "+" } else { "" }, names.join(" "))
             }
@@ -325,7 +325,7 @@ mod tests {
             assert_eq!(summary(&sessions.take(call("A", number, 503), at(0))), "");
         }
         let shown = sessions.take(call("A", MAX_ATTEMPTS as u32, 503), at(0));
-        assert!(matches!(&shown[..], [Shown::Group(attempts, 0)] if attempts.len() == MAX_ATTEMPTS), "{shown:?}");
+        assert!(matches!(&shown[..], [OutputLine::Group(attempts, 0)] if attempts.len() == MAX_ATTEMPTS), "{shown:?}");
         assert_eq!(sessions.rest().len(), MAX_SESSIONS - 1);
         assert_eq!(sessions.rest(), []);
     }
@@ -337,8 +337,8 @@ mod tests {
             \x20   1  /in/1/  503  7 ms  -  the first\n\
             \x20   2  /in/2/  429  7 ms  -  the first\n\
             \x20   3  /in/3/  200  7 ms  -  the first\n";
-        assert_eq!(Shown::Group(attempts.clone(), 0).to_string(), text);
-        let rest = Shown::Group(attempts[2..].to_vec(), 2).to_string();
+        assert_eq!(OutputLine::Group(attempts.clone(), 0).to_string(), text);
+        let rest = OutputLine::Group(attempts[2..].to_vec(), 2).to_string();
         assert!(rest.lines().next().unwrap().ends_with("3 attempts, 2 of them shown before"), "{rest}");
     }
 
@@ -346,8 +346,8 @@ mod tests {
     fn a_group_is_wanted_if_one_of_its_attempts_is() {
         let mut attempts = vec![(1, call("A", 1, 503)), (2, call("A", 2, 200))];
         attempts[0].1.wanted = false;
-        assert!(Shown::Group(attempts.clone(), 0).is_wanted());
+        assert!(OutputLine::Group(attempts.clone(), 0).is_wanted());
         attempts[1].1.wanted = false;
-        assert!(!Shown::Group(attempts, 0).is_wanted());
+        assert!(!OutputLine::Group(attempts, 0).is_wanted());
     }
 }

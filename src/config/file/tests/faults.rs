@@ -43,7 +43,7 @@ fn each(table: &[(String, &str, &str)]) {
 }
 
 #[test]
-fn files_that_are_none() {
+fn invalid_files() {
     each(&[
         (String::new(), "broker.json: ", "is empty; it must contain"),
         (" // nothing\n".to_owned(), "broker.json: ", "is empty"),

@@ -86,7 +86,7 @@ fn limits() {
     assert_eq!((rules.times.connect, rules.times.first_byte), (Duration::from_secs(1), Some(Duration::from_secs(2))));
     assert_eq!((rules.times.idle, rules.limits.backoff.base), (Duration::from_secs(3), Duration::from_millis(10)));
     assert_eq!(rules.times.hold, Duration::from_secs(4));
-    assert_eq!((rules.spending.ratio, rules.spending.per_second), (0.5, 3));
+    assert_eq!((rules.retry_budget.ratio, rules.retry_budget.per_second), (0.5, 3));
     let defaults = load(&targets(r#"{"router": "/a/"}"#)).unwrap().1;
     let TimeLimits { connect, first_byte, idle, timeout, hold } = defaults.times;
     assert_eq!([connect, idle, timeout, hold].map(|time| time.as_secs()), [5, 120, 600, 10]);
@@ -94,7 +94,7 @@ fn limits() {
     assert_eq!((defaults.limits.attempts, defaults.limits.timeout), (4, timeout));
     let bounds = defaults.limits.backoff;
     assert_eq!((bounds.base, bounds.cap), (Duration::from_millis(500), Duration::from_secs(8)));
-    assert_eq!((defaults.spending.ratio, defaults.spending.per_second), (0.2, 10));
+    assert_eq!((defaults.retry_budget.ratio, defaults.retry_budget.per_second), (0.2, 10));
     assert_eq!(
         [true, false].map(|stream| defaults.times.first_byte_of(stream)),
         [Some(Duration::from_secs(120)), None]

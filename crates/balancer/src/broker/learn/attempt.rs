@@ -12,7 +12,7 @@ impl Broker {
     /// only adds what the relay does not know; one that came first has counted already, and only lacks the probe slot.
     pub(super) fn learn_attempt(
         &mut self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         attempt: &Attempt<'_>,
         outcome: &Outcome,
         call: Option<Call>,
@@ -27,10 +27,10 @@ impl Broker {
             return;
         }
         if !self.log_adds(attempt) {
-            self.learn_usage(report, outcome, call, now);
+            self.learn_usage(observation, outcome, call, now);
         }
         // The log cannot know better whether this was old news.
-        let at_fault = self.is_at_fault(report, outcome, now);
+        let at_fault = self.is_at_fault(observation, outcome, now);
         let class = if at_fault { Class::Neutral } else { outcome.class };
         // Without tokens the time of a good answer waits for the log, which may have both: speeds are compared by token.
         let latency =
@@ -40,7 +40,7 @@ impl Broker {
         if outcome.latency.is_some() {
             self.learn_speed(&outcome, now);
         }
-        self.remember_trip(report, outcome.router, health_change);
+        self.remember_trip(observation, outcome.router, health_change);
         if let Some(HealthChange { effect: effect @ HealthEffect::None, .. }) = &mut health_change {
             *effect = HealthEffect::Counted;
         }

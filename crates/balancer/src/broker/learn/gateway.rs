@@ -40,8 +40,10 @@ fn from_upstream(processor_generated: bool, path: Option<&str>) -> Result<(), Ig
 
 impl Broker {
     /// Nothing is learnt from an entry without the fields that matter. Advised once.
-    pub(super) fn refuse_filtered(&mut self, report: &CallObservation<'_>) -> Result<(), IgnoreReason> {
-        let CallObservation::Log { entry: LogEntry { filtered: Some(field), .. }, .. } = *report else { return Ok(()) };
+    pub(super) fn refuse_filtered(&mut self, observation: &CallObservation<'_>) -> Result<(), IgnoreReason> {
+        let CallObservation::Log { entry: LogEntry { filtered: Some(field), .. }, .. } = *observation else {
+            return Ok(());
+        };
         if !self.filter_reported {
             self.filter_reported = true;
             self.effects.push(BrokerEvent::Advisory(Advisory::LogFiltered(field)));
@@ -55,8 +57,8 @@ impl Broker {
     }
 
     /// Whether the gateway gave up before the answer was complete: not if a relay made the call and left the entry.
-    pub(super) fn is_cut_off(&self, report: &CallObservation<'_>, router: RouterId) -> bool {
-        let CallObservation::Log { entry, .. } = report else { return false };
+    pub(super) fn is_cut_off(&self, observation: &CallObservation<'_>, router: RouterId) -> bool {
+        let CallObservation::Log { entry, .. } = observation else { return false };
         entry.details.latency.is_some_and(|latency| latency >= MAX_CALL_DURATION) && !self.routers.is_relayed(router)
     }
 
@@ -64,13 +66,13 @@ impl Broker {
     /// stamp named one that was not requested, row 2 failed.
     pub(super) fn interpret_fallback(
         &self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         status: u16,
         now: BrokerTime,
     ) -> Result<Outcome, IgnoreReason> {
-        let CallObservation::Log { entry, .. } = report else { return Err(IgnoreReason::UnknownRouter) };
+        let CallObservation::Log { entry, .. } = observation else { return Err(IgnoreReason::UnknownRouter) };
         if let Some(router) = entry.routed_path.and_then(|path| self.router_at(path)) {
-            let outcome = self.outcome(report, router, status, now);
+            let outcome = self.outcome(observation, router, status, now);
             return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
         }
         Err(if entry.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })

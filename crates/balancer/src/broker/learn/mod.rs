@@ -34,14 +34,14 @@ impl Broker {
     /// Why there was nothing to learn.
     pub(super) fn learn(
         &mut self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         now: BrokerTime,
         outcome: &mut Option<Outcome>,
     ) -> Result<(), IgnoreReason> {
-        let call = self.end_call(report);
-        let result = self.learn_from(report, call, now, outcome);
+        let call = self.end_call(observation);
+        let result = self.learn_from(observation, call, now, outcome);
         // Whatever it showed, a call that is over holds no probe slot.
-        if let Some((number, call)) = report.decision().zip(call.filter(|call| call.probe))
+        if let Some((number, call)) = observation.decision().zip(call.filter(|call| call.probe))
             && !self.in_flight.contains(number)
         {
             self.release_probe(call.router, number);
@@ -52,16 +52,16 @@ impl Broker {
     #[inline]
     fn learn_from(
         &mut self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         call: Option<Call>,
         now: BrokerTime,
         learnt: &mut Option<Outcome>,
     ) -> Result<(), IgnoreReason> {
-        self.refuse_filtered(report)?;
-        let interpreted = self.interpret(report, now);
-        self.release(report, call, interpreted.as_ref().ok());
+        self.refuse_filtered(observation)?;
+        let interpreted = self.interpret(observation, now);
+        self.release(observation, call, interpreted.as_ref().ok());
         let outcome = &*learnt.insert(interpreted?);
-        match *report {
+        match *observation {
             CallObservation::Message(message) => {
                 let serves = self.is_in_service(outcome.router);
                 let waits = message.headers_missing && self.honors_hints(outcome);
@@ -72,23 +72,23 @@ impl Broker {
                 let acts = outcome.class.is_failure() || !self.is_in_service(outcome.router);
                 self.learn_message(message, outcome, acts, now);
             }
-            CallObservation::Log { entry, .. } => self.learn_log(report, entry, outcome, call, now)?,
-            CallObservation::Attempt(attempt) => self.learn_attempt(report, attempt, outcome, call, now),
+            CallObservation::Log { entry, .. } => self.learn_log(observation, entry, outcome, call, now)?,
+            CallObservation::Attempt(attempt) => self.learn_attempt(observation, attempt, outcome, call, now),
         }
         Ok(())
     }
 
     /// A probe of ours that another router served, or none, says nothing: the next request may find out.
-    fn release(&mut self, report: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
-        let (Some(decision), Some(call)) = (report.decision(), call) else { return };
+    fn release(&mut self, observation: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
+        let (Some(decision), Some(call)) = (observation.decision(), call) else { return };
         if call.probe && outcome.is_none_or(|outcome| outcome.router != call.router) {
             self.release_probe(call.router, decision);
         }
     }
 
     /// How much an observation may decide about this router.
-    fn evidence(&self, report: &CallObservation<'_>, router: RouterId) -> Evidence {
-        match *report {
+    fn evidence(&self, observation: &CallObservation<'_>, router: RouterId) -> Evidence {
+        match *observation {
             CallObservation::Attempt(attempt) => Evidence::Local {
                 sent_at: attempt.sent_at,
                 probe_decision: Some(attempt.decision).filter(|_| attempt.details.probe),
@@ -136,9 +136,9 @@ impl Broker {
     }
 
     /// Which router an observation is about and what it says.
-    fn interpret(&self, report: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
-        let answer = report.answer();
-        let status = match report {
+    fn interpret(&self, observation: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
+        let answer = observation.answer();
+        let status = match observation {
             CallObservation::Message(message) | CallObservation::OneRow(message) => {
                 gateway::status_of_message(message)?
             }
@@ -146,18 +146,19 @@ impl Broker {
             CallObservation::Attempt(_) => answer.status.ok_or(IgnoreReason::NoStatus)?,
         };
         match answer.served_path.and_then(|path| self.path_roles.get(path)).copied() {
-            Some(PathRole::Router(router)) => Ok(self.outcome(report, router, status, now)),
-            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(report, status, now),
+            Some(PathRole::Router(router)) => Ok(self.outcome(observation, router, status, now)),
+            Some(PathRole::Ingress(_) | PathRole::Relayed(_)) => self.interpret_fallback(observation, status, now),
             None => Err(IgnoreReason::UnknownRouter),
         }
     }
 
-    fn outcome(&self, report: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
-        let facts = report.facts();
+    fn outcome(&self, observation: &CallObservation<'_>, router: RouterId, status: u16, now: BrokerTime) -> Outcome {
+        let facts = observation.facts();
         let CallFacts { answer, details, started, stopped, .. } = facts;
         let known = self.routers.get(router);
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
-        let (class, cause) = judgement::classify(settings, &facts, status, now, || self.is_cut_off(report, router));
+        let (class, cause) =
+            judgement::classify(settings, &facts, status, now, || self.is_cut_off(observation, router));
         let class = match class {
             // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
             Class::Success | Class::Refused if !facts.is_generation => Class::Neutral,
@@ -179,7 +180,7 @@ impl Broker {
             class,
             status,
             cause,
-            evidence: self.evidence(report, router),
+            evidence: self.evidence(observation, router),
             jitter_seed,
             // When one client's quota is refilled says nothing about the others'.
             retry_after: answer.retry_after.filter(|said| !clients_quota(*said)),
@@ -212,14 +213,14 @@ impl Broker {
     /// A log is final: it counts, unless its message has counted; then it only adds what the message lacked.
     fn learn_log(
         &mut self,
-        report: &CallObservation<'_>,
+        observation: &CallObservation<'_>,
         entry: &LogEntry<'_>,
         outcome: &Outcome,
         call: Option<Call>,
         now: BrokerTime,
     ) -> Result<(), IgnoreReason> {
         // The relay's own, which comes back where a connection has moved to another server of the bus meanwhile.
-        if report.decision().is_some() && self.routers.is_relayed(outcome.router) {
+        if observation.decision().is_some() && self.routers.is_relayed(outcome.router) {
             return Err(IgnoreReason::Duplicate);
         }
         let key = Key::new(entry.answer.transaction, outcome.router, outcome.status);
@@ -235,7 +236,7 @@ impl Broker {
             _ => None,
         };
         let by_relay = reported.is_some();
-        let at_fault = !by_relay && self.is_at_fault(report, outcome, now);
+        let at_fault = !by_relay && self.is_at_fault(observation, outcome, now);
         let knows_speed = reported.is_some_and(|reported| reported.latency.is_some());
         let knows_tokens = reported.is_some_and(|reported| reported.completion_tokens.is_some());
         let rest;
@@ -260,12 +261,12 @@ impl Broker {
             Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now),
         };
         if !by_relay {
-            self.remember_trip(report, outcome.router, health_change);
+            self.remember_trip(observation, outcome.router, health_change);
         }
         if !knows_speed {
             self.learn_speed(outcome, now);
         }
-        self.learn_usage(report, outcome, call, now);
+        self.learn_usage(observation, outcome, call, now);
         Ok(())
     }
 
@@ -281,7 +282,7 @@ impl Broker {
         let health_change = self.apply_to_health(id, outcome, now);
         // Only these statuses change what is noticed.
         if matches!(outcome.status, 401 | 403 | 404) {
-            self.notice(id, outcome.status);
+            self.advise_on_status(id, outcome.status);
         }
         health_change
     }

@@ -77,7 +77,7 @@ proptest! {
                     let Some(route) = any(&running, which) else { continue };
                     let (served, id) = (router(usize::from(route.router().0)), format!("A_1_1_{step}"));
                     let source = if route.relayed { Source::Attempt } else { source };
-                    let probe = route.kind.is_test();
+                    let probe = route.kind.decides_recovery();
                     let report = Report {
                         source,
                         decision: Some(route.number),

@@ -167,7 +167,7 @@ impl Play<'_> {
             RouteKind::Panic => assert_eq!(self.harness.out().len(), 4, "a disabled one, though another serves"),
             _ => assert!(!self.harness.out().contains(&chosen), "a disabled router was chosen"),
         }
-        if route.kind.is_test() {
+        if route.kind.decides_recovery() {
             self.probe = Some((route.number, chosen));
         }
     }

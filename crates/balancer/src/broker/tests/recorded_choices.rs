@@ -138,7 +138,7 @@ fn play(seed: u64) -> String {
                 let report = Report {
                     source,
                     decision: Some(route.number),
-                    probe: route.kind.is_test(),
+                    probe: route.kind.decides_recovery(),
                     stamped_path: Some(&served),
                     sent_at: route.relayed.then(|| at(millis)),
                     latency,

@@ -266,7 +266,7 @@ fn with<'a>(text: &'a str, report: Report<'a>) -> Report<'a> {
 }
 
 #[test]
-fn an_acquitted_router_is_as_it_was() {
+fn an_undone_trip_leaves_no_trace() {
     let mut harness = in_force(set(3, health::HealthSettings { poison: true, ..documented() }));
     harness.learn(&with("bad", call(R[0], 500, "A", 0, 5)), at(6));
     harness.learn(&with("good", call(R[1], 200, "G", 10, 15)), at(16));

@@ -11,8 +11,8 @@ fn seconds(seconds: u64) -> BrokerTime {
     at(seconds * 1_000)
 }
 
-fn out(place: usize, until: Option<BrokerTime>) -> TakenOverRouter {
-    TakenOverRouter { router: path(&router(place)), until, cause: Cause::Answered(500) }
+fn out(place: usize, until: Option<BrokerTime>) -> ImportedRouter {
+    ImportedRouter { router: path(&router(place)), until, cause: Cause::Answered(500) }
 }
 
 fn given(command: Command, until: Option<BrokerTime>) -> OperatorCommand {
@@ -68,7 +68,7 @@ fn a_router_that_is_taken_over_on_probation_gets_one_call_and_returns_by_it() {
 #[test]
 fn what_is_not_proved_lasts_no_longer_than_the_routers_own_cooldown_and_gives_no_order() {
     let far = seconds(30 * 86_400);
-    let drain = TakenOverOrder { given: given(Command::Drain(path(&router(1))), None), since: START };
+    let drain = ImportedOverride { given: given(Command::Drain(path(&router(1))), None), since: START };
     for (proved, until, drained) in [(false, seconds(COOLDOWN), false), (true, far, true)] {
         let mut harness = Harness::new(3);
         let routers = vec![out(0, Some(far))];
@@ -86,7 +86,7 @@ fn a_router_that_is_never_taken_out_is_not_taken_over_as_out_unless_an_operator_
         let mut settings = settings(2);
         settings.defaults.health.disabled_time = Duration::ZERO;
         let mut harness = Harness::of(settings);
-        let routers = vec![TakenOverRouter { cause, ..out(0, Some(seconds(100))) }];
+        let routers = vec![ImportedRouter { cause, ..out(0, Some(seconds(100))) }];
         import_states(&mut harness, &ImportedState { routers, proved, ..ImportedState::default() }, START);
         assert_eq!(calls(&mut harness, 2, START)[0] > 0, gets_calls, "{cause}, proved: {proved}");
     }
@@ -96,7 +96,7 @@ fn a_router_that_is_never_taken_out_is_not_taken_over_as_out_unless_an_operator_
 fn what_this_replica_learnt_or_was_ordered_meanwhile_is_newer() {
     let everything = ImportedState {
         routers: (0..3).map(|place| out(place, Some(seconds(60)))).collect(),
-        orders: vec![TakenOverOrder { given: given(Command::Drain(path(&router(3))), None), since: START }],
+        orders: vec![ImportedOverride { given: given(Command::Drain(path(&router(3))), None), since: START }],
         proved: true,
     };
     let mut harness = Harness::new(5);
@@ -139,10 +139,10 @@ fn a_router_that_an_operator_enabled_is_taken_out_by_its_next_failure() {
 fn many_orders_are_taken_over_in_one_step() {
     const MANY: usize = 600;
     let mut harness = Harness::new(MANY);
-    let drain = |place| TakenOverOrder { given: given(Command::Drain(path(&router(place))), None), since: START };
+    let drain = |place| ImportedOverride { given: given(Command::Drain(path(&router(place))), None), since: START };
     let weigh = |place| {
         let (pool, router) = (path(INGRESS), path(&router(place)));
-        TakenOverOrder { given: given(Command::SetWeight { pool, router, weight: Some(0.0) }, None), since: START }
+        ImportedOverride { given: given(Command::SetWeight { pool, router, weight: Some(0.0) }, None), since: START }
     };
     let orders = (0..MANY - 300).map(drain).chain((MANY - 300..MANY - 1).map(weigh)).collect();
     let routers = (0..MANY - 1).map(|place| out(place, Some(seconds(60)))).collect();
@@ -211,7 +211,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
             if let Decision::Route(route) = &decision {
                 assert_may_be_chosen(broker, route, now);
                 *last = Some(route.clone());
-                if route.kind.is_test() {
+                if route.kind.decides_recovery() {
                     play.probe = Some((route.number, broker.path(route.router()).unwrap().to_string()));
                 }
             }
@@ -237,7 +237,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
         Happening::Candidates(command, until) => order(&mut play.harness, command.clone(), after(until), now),
         Happening::TakeOver(routers, orders, proved) => {
             let routers = routers.iter().map(|(place, until)| out(*place, after(until))).collect();
-            let order = |(command, until): &(Command, Option<u64>)| TakenOverOrder {
+            let order = |(command, until): &(Command, Option<u64>)| ImportedOverride {
                 given: given(command.clone(), after(until)),
                 since: now,
             };

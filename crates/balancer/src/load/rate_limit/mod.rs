@@ -232,22 +232,22 @@ impl Account {
 
     /// Logs arrive in any order: of this replica's calls the report on the latest one counts. Others can only lower
     /// the quota.
-    fn reconcile(&mut self, said: RateLimitHeaders, then: Option<Sum>, now: BrokerTime) {
+    fn reconcile(&mut self, reported: RateLimitHeaders, then: Option<Sum>, now: BrokerTime) {
         let taken = self.taken;
-        reconcile(&mut self.requests, said.requests, then.map(|then| then.requests), taken.requests, now);
-        reconcile(&mut self.tokens, said.tokens, then.map(|then| then.tokens), taken.tokens, now);
+        reconcile(&mut self.requests, reported.requests, then.map(|then| then.requests), taken.requests, now);
+        reconcile(&mut self.tokens, reported.tokens, then.map(|then| then.tokens), taken.tokens, now);
     }
 }
 
 /// Logs come in any order: of words on calls of ours the one on the latest call counts. Others only ever leave less.
 fn reconcile(
     quota: &mut Option<ReportedQuota>,
-    said: Option<QuotaRemaining>,
+    reported: Option<QuotaRemaining>,
     then: Option<u64>,
     taken: u64,
     now: BrokerTime,
 ) {
-    let Some(QuotaRemaining { amount, reset }) = said else { return };
+    let Some(QuotaRemaining { amount, reset }) = reported else { return };
     let new = ReportedQuota { amount, taken: then.unwrap_or(taken), until: now.after(reset) };
     let better = |old: &ReportedQuota| match then {
         Some(then) => old.taken > then,

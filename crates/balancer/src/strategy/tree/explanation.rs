@@ -59,7 +59,7 @@ impl Explanation<'_> {
         let of = *of;
         match (reason, policy) {
             (PickReason::Random, _) => served(f, "random", serving, of),
-            (PickReason::Turn, _) => served(f, "in turn", serving, of),
+            (PickReason::RoundRobin, _) => served(f, "in turn", serving, of),
             (PickReason::TwoChoices, Policy::Fastest) => served(f, "the faster of two", serving, of),
             (PickReason::TwoChoices, _) => served(f, "the less busy of two", serving, of),
             (PickReason::First, _) => served(f, "first in order", serving, of),
