@@ -175,9 +175,9 @@ async fn a_request_that_is_refused_without_the_field_too_says_nothing_about_the_
     assert!(target.last().body.contains("include_usage"), "{}", target.last().body);
 }
 
-/// Ollama's own API streams lines of JSON; Bedrock counts in headers what a model's answer does not.
+/// Ollama's own API streams lines of JSON; Bedrock counts in headers what a model's answer does not; some servers name no type.
 #[tokio::test]
-async fn what_ollama_and_models_at_bedrock_count_is_recorded() {
+async fn what_is_counted_in_other_forms_than_json_is_recorded() {
     let lines = |size: usize| {
         let line = json!({"model": "llama3.2", "message": {"role": "assistant", "content": "hello"}, "done": false})
             .to_string();
@@ -187,11 +187,13 @@ async fn what_ollama_and_models_at_bedrock_count_is_recorded() {
     let headers = [("X-Amzn-Bedrock-Input-Token-Count", "12"), ("X-Amzn-Bedrock-Output-Token-Count", "5")];
     let mistral = |size: usize| json!({"outputs": [{"text": "x".repeat(size), "stop_reason": "stop"}]}).to_string();
     let ndjson = [("Content-Type", "application/x-ndjson")];
+    let untyped = format!(r#"{{"choices":[{{"message":{{"content":"hello"}}}}],{USAGE}}}"#);
     for (what, path, act) in [
         ("a short stream", "/llm/api/chat", answer(200, &ndjson, &lines(2))),
         ("a long stream", "/llm/api/chat", answer(200, &ndjson, &lines(5_000))),
         ("a short answer", "/llm/model/mistral/invoke", answer(200, &headers, &mistral(10))),
         ("a long answer", "/llm/model/mistral/invoke", answer(200, &headers, &mistral(300_000))),
+        ("an answer without the type of JSON", CHAT, answer(200, &[("Content-Type", "text/plain")], &untyped)),
     ] {
         let vendor = Scripted::start(act).await;
         let relay = Harness::of(&pools(&[(&vendor, priced())])).await;
