@@ -190,7 +190,7 @@ mod tests {
                 broker.execute(&AdminCommand::Broker(OperatorCommand { command, until: None, by, reason }));
             }
             let text = cursor.read(&broker);
-            let skipped = format!("\"changes\":{}}}", changes - kept);
+            let skipped = format!("\"changes\":{}", changes - kept);
             assert_eq!(text.matches("event: change\n").count(), kept, "{changes}");
             assert_eq!(text.contains("event: skipped\n") && text.contains(&skipped), changes > kept, "{changes}");
             assert_eq!(cursor.read(&broker), "", "all of them once");

@@ -220,6 +220,8 @@ async fn s1_7_calls_that_wait_are_sent_when_an_early_probe_succeeds() {
     a.called(refusals.len()).await;
     let since = Instant::now();
     refusals.iter().for_each(|refusal| refusal.notify_one());
+    // Before that, one more call is no probe, and its success would wake nobody.
+    harness.broker.until(&["router disabled", "/llm/a/"]).await;
     soon("an early probe", async { while harness.call().await.status != 200 {} }).await;
     for call in calls {
         is_served(call, since, "/llm/a/").await;
