@@ -79,7 +79,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let wrong_tokens = WrongTokenLimiter::new(broker.clone());
     let relay = relay::Settings { limits, ..config.relay };
     let relay =
-        RelayTask::start(&relay, config.tls.clone(), &broker, &replica, (token.clone(), wrong_tokens.clone()), log)?;
+        RelayTask::start(&relay, config.tls.clone(), &broker, &replica, token.clone(), wrong_tokens.clone(), log)?;
     let (stopping, stopped) = watch::channel(false);
     let (started, begun) = oneshot::channel();
     let (listening, heard) = oneshot::channel();
@@ -102,12 +102,17 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _background = thread.spawn(move || background.run(failed)).context("cannot start a thread")?;
-    let bus = config.bus.then_some((&config.nats, &decisions));
+    let bus = config.bus.then_some(Bus {
+        settings: &config.nats,
+        connection: &decisions,
+        token: token.as_ref(),
+        logs_heard: heard,
+        taken_over: started,
+    });
     if bus.is_none() {
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
-    let stop = (stop, stopping);
-    let ended = runtime.block_on(serve(bus, broker.clone(), (token.as_ref(), heard, started), failure, relay, stop));
+    let ended = runtime.block_on(serve(bus, broker.clone(), failure, relay, stop, stopping));
     broker.calls().end();
     ended
 }
@@ -145,29 +150,42 @@ fn begin_calls(broker: &SharedBroker, config: &Config) -> anyhow::Result<()> {
     broker.calls().begin(&config.calls, traces.into_iter().collect()).context("cannot start a thread")
 }
 
+/// The bus over which the gateway requests decisions.
+struct Bus<'a> {
+    settings: &'a nats::Settings,
+    connection: &'a ConnectionStatus,
+    /// Proves to other replicas that their state may be taken over.
+    token: Option<&'a Token>,
+    /// The other connection hears the gateway's log.
+    logs_heard: oneshot::Receiver<()>,
+    /// The state of the other replicas is here, so this one may be asked for its own.
+    taken_over: oneshot::Sender<()>,
+}
+
 /// Makes decisions until the end. Without a bus there are only those of the relay.
 async fn serve(
-    bus: Option<(&nats::Settings, &ConnectionStatus)>,
+    bus: Option<Bus<'_>>,
     broker: SharedBroker,
-    (token, heard, started): (Option<&Token>, oneshot::Receiver<()>, oneshot::Sender<()>),
     failure: oneshot::Receiver<anyhow::Error>,
     relay: Option<RelayTask>,
-    (stop, stopping): (impl Future<Output = ()>, watch::Sender<bool>),
+    stop: impl Future<Output = ()>,
+    stopping: watch::Sender<bool>,
 ) -> anyhow::Result<()> {
     let mut stopped = stopping.subscribe();
+    let connection = bus.as_ref().map(|bus| bus.connection);
     let work = async {
-        let Some((settings, link)) = bus else {
+        let Some(Bus { settings, connection, token, logs_heard, taken_over }) = bus else {
             // The sender cannot be gone before the end.
             let _ = stopped.wait_for(|stopped| *stopped).await;
             return Ok(());
         };
-        let client = nats::connect(settings, link, DECISIONS, MAX_PENDING_REQUESTS).await?;
+        let client = nats::connect(settings, connection, DECISIONS, MAX_PENDING_REQUESTS).await?;
         // Times out only if the other connection has trouble, which that one logs.
-        let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, heard).await;
+        let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, logs_heard).await;
         nats::take_over(&client, settings, &broker, token).await;
         // From here on other replicas may ask for the state. The receiver is gone only when the process ends.
-        let _ = started.send(());
-        nats::serve_requests(client, settings, (link, DECISIONS, MAX_PENDING_REQUESTS), broker, stopped).await?;
+        let _ = taken_over.send(());
+        nats::serve_requests(client, settings, connection, DECISIONS, MAX_PENDING_REQUESTS, broker, stopped).await?;
         anyhow::Ok(())
     };
     tokio::pin!(work);
@@ -176,7 +194,7 @@ async fn serve(
         Ok(error) = failure => return Err(error),
         () = stop => {}
     }
-    let was_ready = bus.is_none_or(|(_, link)| link.reason().is_none());
+    let was_ready = connection.is_none_or(|connection| connection.reason().is_none());
     stopping.send_replace(true);
     tracing::info!("stopping: accepting no new requests, finishing those in progress");
     let answering = async {
@@ -218,11 +236,12 @@ impl RelayTask {
         tls: Option<ServerTls>,
         broker: &SharedBroker,
         replica: &str,
-        token: (Option<Token>, WrongTokenLimiter),
+        token: Option<Token>,
+        wrong_tokens: WrongTokenLimiter,
         log: mpsc::Sender<Vec<u8>>,
     ) -> anyhow::Result<Option<Self>> {
         let Some(address) = settings.listen else { return Ok(None) };
-        let relay = Arc::new(Relay::new(settings, broker.clone(), replica, token, log)?);
+        let relay = Arc::new(Relay::new(settings, broker.clone(), replica, token, wrong_tokens, log)?);
         let runtime = runtime::Builder::new_multi_thread()
             .thread_name("relay")
             .thread_keep_alive(LOOKUP_THREAD_KEEP_ALIVE)

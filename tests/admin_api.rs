@@ -132,7 +132,7 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
         ("/api/v1/routers/%2Fazure%2Fdud%2F/drain", "{", 400, "not understood"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/drain", r#"{"for":"-5m"}"#, 400, "-5m"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/disable", "", 400, "needs \"for\""),
-        ("/api/v1/pools/%2Fx%2F/weight", r#"{"router":"/azure/dud/","weight":1}"#, 404, "no ingress"),
+        ("/api/v1/pools/%2Fx%2F/weight", r#"{"router":"/azure/dud/","weight":1}"#, 404, "not the ingress"),
         ("/api/v1/routers/%2Fazure%2Fdud%2F/drain", huge.as_str(), 413, "4096"),
     ] {
         let (status, answer) = post(&broker, path, Some(ADMIN), body).await;

@@ -94,7 +94,8 @@ impl ReplicaState {
     /// The state of a replica, of its id and mode, the command that set this mode and when that was given (if it was by command),
     /// and the nonces that it accepted.
     pub fn from_snapshot(
-        (replica, mode): (&str, OperatingMode),
+        replica: &str,
+        mode: OperatingMode,
         commanded: Option<&(AdminCommand, BrokerTime)>,
         accepted_nonces: AcceptedNonces,
         broker: &Snapshot,

@@ -23,7 +23,7 @@ const MAX_WHY_BYTES: usize = 300;
 /// of `BROKER_TRACE_HEADER`.
 pub fn record(logged: &LoggedCall<'_>, configured: &str, book: &PriceBook, now: BrokerTime) -> Option<CallRecord> {
     let stamp = logged.stamp();
-    (!is_attempt(logged, &stamp)).then(|| record_of(logged, stamp, (configured, Some(book)), now))
+    (!is_attempt(logged, &stamp)).then(|| record_of(logged, stamp, configured, Some(book), now))
 }
 
 /// Prompt and answer of a call, from its entry.
@@ -36,13 +36,14 @@ pub fn content(logged: &LoggedCall<'_>) -> CallContent {
 
 /// The same for any entry, also for one of a relay's attempt. Without prices the cost is unknown.
 pub fn any_record(logged: &LoggedCall<'_>, configured: &str, book: Option<&PriceBook>, now: BrokerTime) -> CallRecord {
-    record_of(logged, logged.stamp(), (configured, book), now)
+    record_of(logged, logged.stamp(), configured, book, now)
 }
 
 fn record_of(
     logged: &LoggedCall<'_>,
     mut stamp: LoggedStamp,
-    (configured, book): (&str, Option<&PriceBook>),
+    configured: &str,
+    book: Option<&PriceBook>,
     now: BrokerTime,
 ) -> CallRecord {
     let LogEntry { answer, session, ingress, started, stopped, .. } = logged.entry;

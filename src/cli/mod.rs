@@ -108,7 +108,7 @@ fn settings_of(command: &str) -> Option<&'static [&'static str]> {
         "run" | "config" => None,
         "health" => Some(&["broker_http", "broker_tls_cert"]),
         "explain" => Some(&["broker_config"]),
-        "check" => Some(&["broker_config", "broker_mode", "broker_subject", "broker_logger_subject"]),
+        "check" => Some(&["broker_config", "broker_mode"]),
         _ => Some(&[]),
     }
 }

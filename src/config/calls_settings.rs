@@ -30,11 +30,11 @@ pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, 
 impl Resolver {
     pub(super) fn calls(&mut self) -> calls::Settings {
         let mut settings = calls::Settings { trace_header: self.trace_header(), ..calls::Settings::default() };
-        let recent = self.whole("BROKER_RECENT_CALLS", |raw| &raw.broker_recent_calls, ("MB", 1..=4_096));
+        let recent = self.whole("BROKER_RECENT_CALLS", |raw| &raw.broker_recent_calls, "MB", 1..=4_096);
         if let Some(mb) = recent {
             settings.recent_bytes = (mb as usize) << 20;
         }
-        let size = self.whole("BROKER_CALLS_SIZE", |raw| &raw.broker_calls_size, ("MB", 1..=1_048_576));
+        let size = self.whole("BROKER_CALLS_SIZE", |raw| &raw.broker_calls_size, "MB", 1..=1_048_576);
         let bytes = size.map_or(file::DEFAULT_BYTES, |mb| u64::from(mb) << 20);
         let written = self.get("BROKER_CALLS", |raw| &raw.broker_calls);
         if let Some(written) = &written

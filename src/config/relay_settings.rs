@@ -53,21 +53,21 @@ impl Resolver {
 
     fn limits(&mut self) -> relay::RelayLimits {
         let mut limits = relay::RelayLimits::default();
-        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, ("calls", 1..=100_000)) {
+        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, "calls", 1..=100_000) {
             limits.calls = calls as usize;
             limits.connections = limits.calls * 2;
         }
-        if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, ("MB", 1..=1_024)) {
+        if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, "MB", 1..=1_024) {
             limits.body = (mb as usize) << 20;
             // Otherwise the largest body would always get 503.
             limits.bodies = limits.bodies.max(relay::RelayLimits::for_one_body(limits.body));
         }
         if let Some(seconds) =
-            self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, ("seconds", 1..=3_600))
+            self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, "seconds", 1..=3_600)
         {
             limits.client_io_timeout = Duration::from_secs(seconds.into());
         }
-        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, ("seconds", 0..=3_600)) {
+        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, "seconds", 0..=3_600) {
             limits.grace = Duration::from_secs(seconds.into());
         }
         limits
@@ -78,7 +78,8 @@ impl Resolver {
         &mut self,
         name: &str,
         field: impl Fn(&RawSettings) -> &Option<String>,
-        (unit, range): (&str, RangeInclusive<u32>),
+        unit: &str,
+        range: RangeInclusive<u32>,
     ) -> Option<u32> {
         let written = self.get(name, field)?;
         let number = written.value.trim().parse().ok().filter(|number| range.contains(number));

@@ -31,7 +31,8 @@ impl Resolver {
         let timeout = self.whole(
             "OTEL_EXPORTER_OTLP_TIMEOUT",
             |raw| &raw.otel_exporter_otlp_timeout,
-            ("milliseconds", 1..=600_000),
+            "milliseconds",
+            1..=600_000,
         );
         let trusts_clients =
             self.one_of("BROKER_TRACE_SAMPLED", |raw| &raw.broker_trace_sampled, &[("ignore", false), ("trust", true)]);

@@ -27,7 +27,9 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 pub async fn serve_requests(
     client: Client,
     settings: &Settings,
-    (connection, name, capacity): (&ConnectionStatus, &str, usize),
+    connection: &ConnectionStatus,
+    name: &str,
+    capacity: usize,
     broker: SharedBroker,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), SubscribeError> {
@@ -42,7 +44,7 @@ pub async fn serve_requests(
         let moved = tokio::select! {
             () = &mut serving => return Ok(()),
             _ = stop.changed() => None,
-            moved = connect_elsewhere((&client, &learns), settings, connection, name, capacity) => Some(moved),
+            moved = connect_elsewhere(&client, &learns, settings, connection, name, capacity) => Some(moved),
             never = refresh(&client, settings, connection) => match never {},
             never = connection.confirm_reconnects(&client) => match never {},
         };
@@ -61,7 +63,8 @@ pub async fn serve_requests(
 
 /// Waits until the server of this connection announces its shutdown, then subscribes at another one.
 async fn connect_elsewhere(
-    (client, learns): (&Client, &Learns),
+    client: &Client,
+    learns: &Learns,
     settings: &Settings,
     connection: &ConnectionStatus,
     name: &str,

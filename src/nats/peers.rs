@@ -149,7 +149,8 @@ pub async fn send_command(
     settings: &Settings,
     token: Option<&Token>,
     who: &str,
-    (action, asked): (AdminAction, &AdminRequest),
+    action: AdminAction,
+    asked: &AdminRequest,
     now: BrokerTime,
 ) -> Result<Vec<AdminResult>, PeerError> {
     let subject = subject(settings, action.as_str());
@@ -262,7 +263,7 @@ impl Peers {
         let now = self.broker.now();
         let mut all = vec![self.broker.execute(own)];
         if let Some(client) = self.client.get().filter(|client| client.connection_state() == Connected::Connected) {
-            let given = send_command(client, &self.settings, self.token.as_ref(), who, (action, asked), now).await;
+            let given = send_command(client, &self.settings, self.token.as_ref(), who, action, asked, now).await;
             all.extend(given.unwrap_or_default());
         }
         all

@@ -60,7 +60,8 @@ const STEP_BYTES: usize = 256 << 10;
 /// The whole body: every attempt needs it. `within`: no body may take longer, however steadily it comes.
 pub(super) async fn read(
     relay: &Relay,
-    (head, mut body): (&Parts, Incoming),
+    head: &Parts,
+    mut body: Incoming,
     within: Duration,
 ) -> Result<Bytes, LocalReply> {
     let most = relay.limits.body;

@@ -71,7 +71,8 @@ impl AttemptTimeouts {
 pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
-    (expected, translation): (ExpectedAnswer, Option<&Translation>),
+    expected: ExpectedAnswer,
+    translation: Option<&Translation>,
     times: AttemptTimeouts,
 ) -> Result<UpstreamAnswer, FailedAttempt> {
     let (response, sent) = send(client, request, &times).await?;

@@ -31,14 +31,15 @@ pub(super) struct Judgement {
 /// What an attempt came to, in the words of the plan and of health. One that failed is reported here. `clients_account`: the client
 /// chose an account of a key that is not its own.
 pub(super) fn judge_attempt<'n>(
-    (target, clients_account): (&Target<'_>, bool),
+    target: &Target<'_>,
+    clients_account: bool,
     result: Result<UpstreamAnswer, FailedAttempt>,
     naming: impl FnOnce() -> Naming<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
     match result {
         Ok(answer) => {
-            let (end, result) = ending(&answer, (target, clients_account), naming, guard.now());
+            let (end, result) = ending(&answer, target, clients_account, naming, guard.now());
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
@@ -74,7 +75,8 @@ fn received(now: BrokerTime) -> Option<Timestamp> {
 /// What an answer says, to health and to the plan.
 fn ending<'n>(
     answer: &UpstreamAnswer,
-    (target, clients_account): (&Target<'_>, bool),
+    target: &Target<'_>,
+    clients_account: bool,
     naming: impl FnOnce() -> Naming<'n>,
     now: BrokerTime,
 ) -> (AttemptEnd, AttemptResult) {

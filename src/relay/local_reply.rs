@@ -208,7 +208,7 @@ impl LocalReply {
     /// The answer, in the form that the client's errors have by its request.
     pub(super) fn response(&self, asked: &Parts) -> Response<ProxyBody> {
         let (status, code) = self.code();
-        let body = error_body(asked, status, (self.kind(), code), &self.message(), self.param());
+        let body = error_body(asked, status, self.kind(), code, &self.message(), self.param());
         let mut response = Response::new(ProxyBody::buffered([body]));
         *response.status_mut() = status;
         response.extensions_mut().insert(ReplyCode(code));
@@ -231,13 +231,7 @@ impl LocalReply {
 }
 
 /// An error of ours in the form that the client's errors have by its request.
-fn error_body(
-    asked: &Parts,
-    status: StatusCode,
-    (kind, code): (&str, &str),
-    message: &str,
-    param: Option<&str>,
-) -> Bytes {
+fn error_body(asked: &Parts, status: StatusCode, kind: &str, code: &str, message: &str, param: Option<&str>) -> Bytes {
     let error = if speaks_anthropic(asked) {
         let error = json!({"type": anthropic_kind(status), "message": message, "code": code});
         json!({"type": "error", "error": error})
@@ -253,7 +247,7 @@ pub(super) fn incomplete_error(asked: &Parts, head: &mut response::Parts) -> Byt
     head.headers.remove(header::CONTENT_ENCODING);
     head.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let message = format!("The target answered {}, and its response was incomplete.", status.as_u16());
-    error_body(asked, status, ("broker_error", "incomplete_error"), &message, None)
+    error_body(asked, status, "broker_error", "incomplete_error", &message, None)
 }
 
 /// Whether a client knows errors in Anthropic's form. The header comes with all of Anthropic's calls, so it decides where the

@@ -262,7 +262,8 @@ impl Relay {
         settings: &Settings,
         broker: SharedBroker,
         replica: &str,
-        (token, wrong_tokens): (Option<Token>, WrongTokenLimiter),
+        token: Option<Token>,
+        wrong_tokens: WrongTokenLimiter,
         log: mpsc::Sender<Vec<u8>>,
     ) -> Result<Self, ClientError> {
         let Settings { gateway, authorities, proxy, rules, limits, cors, .. } = settings;

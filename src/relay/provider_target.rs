@@ -143,7 +143,8 @@ impl ProviderTarget {
     /// It does not go there.
     pub(super) fn prepare<'b>(
         &self,
-        (operation, path): (Operation, &'b str),
+        operation: Operation,
+        path: &'b str,
         headers: &'b HeaderMap,
         body: &'b [u8],
         table: &PriceTable,
@@ -201,7 +202,8 @@ impl ProviderTarget {
         uri: &Uri,
         method: &str,
         headers: &mut HeaderMap,
-        (fetch, now): (&F, impl Fn() -> Timestamp + Clone + Send + 'static),
+        fetch: &F,
+        now: impl Fn() -> Timestamp + Clone + Send + 'static,
     ) -> Result<(), NotSentReason> {
         // To those who are sent a translation they mean nothing, and Bedrock has them in the body.
         let is_in_body = prepared.endpoint.protocol == TargetProtocol::Messages(Envelope::Bedrock);

@@ -70,7 +70,8 @@ impl ProxyBody {
     pub(super) fn streaming(
         held: Vec<Bytes>,
         mut body: UpstreamBody,
-        (idle, first_event_by): (Duration, Option<Instant>),
+        idle: Duration,
+        first_event_by: Option<Instant>,
         stream: Option<Box<StreamState>>,
         guard: Option<AttemptGuard>,
         end: AttemptEnd,
@@ -150,7 +151,7 @@ impl ProxyBody {
         let Some(rest) = self.rest.as_mut() else { return Poll::Ready(None) };
         let last = rest.last_shown();
         if let Some(failure) = rest.finish() {
-            return self.cut((failure, None), context);
+            return self.cut(failure, None, context);
         }
         self.ended();
         Poll::Ready(last.map(|part| Ok(Frame::data(part))))
@@ -159,7 +160,8 @@ impl ProxyBody {
     /// Ends it. A stream of events says why.
     fn cut(
         &mut self,
-        (failure, reason): (TransportFailure, Option<&'static str>),
+        failure: TransportFailure,
+        reason: Option<&'static str>,
         context: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         self.cut = Some(CutState::Writing);
@@ -222,9 +224,12 @@ impl Body for ProxyBody {
                     this.held.extend([part].into_iter().filter(|part| !part.is_empty()));
                     return Poll::Ready(Some(Ok(Frame::data(line))));
                 }
-                Some(Poll::Ready(Some(Err(error)))) => return this.cut(error.failure(true), context),
+                Some(Poll::Ready(Some(Err(error)))) => {
+                    let (failure, reason) = error.failure(true);
+                    return this.cut(failure, reason, context);
+                }
                 Some(Poll::Ready(None)) => return this.ends(context),
-                None => return this.cut((TransportFailure::Stalled, None), context),
+                None => return this.cut(TransportFailure::Stalled, None, context),
                 Some(Poll::Pending) => return Poll::Pending,
             }
         }

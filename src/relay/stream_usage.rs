@@ -42,7 +42,8 @@ impl UsageRefusals {
 /// a target with nothing but a `url` is sent the client's bytes until the user says something that needs more.
 pub(super) fn is_needed(
     broker: &SharedBroker,
-    (router, direct): (&RouterPath, &DirectUpstream),
+    router: &RouterPath,
+    direct: &DirectUpstream,
     counts_tokens: bool,
     body: &[u8],
 ) -> bool {

@@ -87,8 +87,7 @@ async fn answered_as((protocol, grows): (Protocol, bool), script: Script, first_
     let passed_on = seconds();
     let UpstreamAnswer { held, rest, stream, first_event_by, .. } = answer;
     let Some(rest) = rest else { return Ended::Whole(passed_on) };
-    let limits = (times.idle, first_event_by);
-    let mut body = ProxyBody::streaming(held, rest, limits, stream, None, AttemptEnd::with(200));
+    let mut body = ProxyBody::streaming(held, rest, times.idle, first_event_by, stream, None, AttemptEnd::with(200));
     let mut text = String::new();
     loop {
         match body.frame().await {

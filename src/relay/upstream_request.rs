@@ -115,7 +115,7 @@ impl UpstreamRequest {
     ) -> Result<Self, NotSentReason> {
         let book = broker.prices().book();
         let operation = Operation::from_path(method.as_str(), onward.subpath);
-        let mut prepared = provider.prepare((operation, onward.subpath), onward.headers, body, book.table())?;
+        let mut prepared = provider.prepare(operation, onward.subpath, onward.headers, body, book.table())?;
         if let Some(lost) = prepared.dropped.content().filter(|_| keeps_content) {
             return Err(NotSentReason::Incapable(MissingCapability::Form(lost)));
         }
@@ -128,7 +128,7 @@ impl UpstreamRequest {
         let mut headers = target.headers(onward);
         let clock = broker.clone();
         let now = move || timestamp(clock.now());
-        provider.sign(&prepared, &uri, method.as_str(), &mut headers, (keys, now.clone())).await?;
+        provider.sign(&prepared, &uri, method.as_str(), &mut headers, keys, now.clone()).await?;
         direct.set_own_headers(&mut headers);
         let body = match prepared.body {
             Cow::Borrowed(_) => body.clone(),

@@ -80,7 +80,7 @@ impl SharedBroker {
         let (snapshot, identity) = (self.snapshot(), self.identity());
         let commanded = self.lock().mode_command.clone();
         let taken = AcceptedNonces::from_nonces(&self.nonces(), snapshot.at);
-        ReplicaState::from_snapshot((identity.replica(), identity.mode()), commanded.as_ref(), taken, &snapshot)
+        ReplicaState::from_snapshot(identity.replica(), identity.mode(), commanded.as_ref(), taken, &snapshot)
     }
 
     /// The signed messages that were accepted.

@@ -2,6 +2,7 @@
 //!
 //! Tokens and cost are attributes of the attempt whose answer the client got, and of no other span: backends add them up.
 
+use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,7 +79,7 @@ fn spans_of(record: &CallRecord) -> Vec<SpanData> {
     let answered = answered(record);
     let attempts = record.numbered_attempts().enumerate();
     let attempts =
-        attempts.map(|(place, (number, attempt))| call.attempt((place, number), attempt, answered == Some(place)));
+        attempts.map(|(place, (number, attempt))| call.attempt(place, number, attempt, answered == Some(place)));
     std::iter::once(call.server()).chain(attempts).collect()
 }
 
@@ -93,6 +94,12 @@ struct Call<'a> {
     trace: TraceId,
     /// The attributes of every span.
     common: Vec<KeyValue>,
+}
+
+/// A span and the one that it belongs to.
+struct SpanIds {
+    span: u64,
+    parent: SpanId,
 }
 
 impl Call<'_> {
@@ -113,13 +120,12 @@ impl Call<'_> {
         attributes.extend(record.status.map(|status| KeyValue::new(HTTP_STATUS, i64::from(status))));
         let is_fault = is_failure(record.class) && record.status.is_none_or(|status| status >= 500);
         let status = self.outcome(&mut attributes, record.class, is_fault, "ERROR");
-        let start = self.start();
-        let span = hashed(2, &record.id);
-        self.span((span, parent), (SpanKind::Server, trace_name(record)), (start, end_of(record)), attributes, status)
+        let ids = SpanIds { span: hashed(2, &record.id), parent };
+        self.span(ids, SpanKind::Server, trace_name(record), self.start()..end_of(record), attributes, status)
     }
 
     /// `number`: the attempt's number among those that were made.
-    fn attempt(&self, (place, number): (usize, Option<u32>), attempt: &CallAttempt, answers: bool) -> SpanData {
+    fn attempt(&self, place: usize, number: Option<u32>, attempt: &CallAttempt, answers: bool) -> SpanData {
         let record = self.record;
         let start = attempt.context.sent.map_or(self.start(), wall);
         let end = start + millis(attempt.ms);
@@ -152,17 +158,17 @@ impl Call<'_> {
         }
         let level = if record.class == CallClass::Success { "WARNING" } else { "ERROR" };
         let status = self.outcome(&mut attributes, attempt.class, is_failure(attempt.class), level);
-        let ids = (
-            hashed(3, &format!("{}/{}", record.id, u64::from(record.attempts_left_out) + place as u64 + 1)),
-            SpanId::from(hashed(2, &record.id)),
-        );
+        let ids = SpanIds {
+            span: hashed(3, &format!("{}/{}", record.id, u64::from(record.attempts_left_out) + place as u64 + 1)),
+            parent: SpanId::from(hashed(2, &record.id)),
+        };
         let model = record.sent_model.as_deref().or(record.model.as_deref());
         let name = match (record.context.operation, model) {
             (Some(operation), Some(model)) => format!("{operation} {model}"),
             (Some(operation), None) => operation.to_owned(),
             (None, _) => attempt.router.clone(),
         };
-        self.span(ids, (SpanKind::Client, name), (start, end), attributes, status)
+        self.span(ids, SpanKind::Client, name, start..end, attributes, status)
     }
 
     /// The operation and the model, if anything is generated.
@@ -196,9 +202,10 @@ impl Call<'_> {
 
     fn span(
         &self,
-        (span, parent): (u64, SpanId),
-        (span_kind, name): (SpanKind, String),
-        (start_time, end_time): (SystemTime, SystemTime),
+        SpanIds { span, parent }: SpanIds,
+        span_kind: SpanKind,
+        name: String,
+        Range { start: start_time, end: end_time }: Range<SystemTime>,
         attributes: Vec<KeyValue>,
         status: Status,
     ) -> SpanData {

@@ -106,8 +106,8 @@ impl<'a> ErrorBody<'a> {
             }
             // Groq.
             b"x_groq" => value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) }),
-            b"base_resp" => self.coded(value, ("status_code", "status_msg"), vendor_codes::minimax),
-            b"header" => self.coded(value, ("code", "message"), vendor_codes::spark),
+            b"base_resp" => self.coded(value, "status_code", "status_msg", vendor_codes::minimax),
+            b"header" => self.coded(value, "code", "message", vendor_codes::spark),
             b"Response" => self.tencent(value),
             b"sid" => {
                 is_spark = true;
@@ -146,7 +146,8 @@ impl<'a> ErrorBody<'a> {
     fn coded(
         &mut self,
         object: &mut Cursor<'a>,
-        (code, text): (&str, &str),
+        code: &str,
+        text: &str,
         class: impl Fn(u64) -> ErrorClass,
     ) -> Result<(), SyntaxError> {
         let object = object.raw()?;

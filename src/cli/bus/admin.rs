@@ -120,11 +120,11 @@ impl AdminSubcommand {
             let client = connect(operator).await?;
             let who = "the command line";
             let now = Clock::start().now();
-            let given = (action, &asked);
-            let done = peers::send_command(&client, &operator.nats, operator.token.as_ref(), who, given, now).await?;
+            let token = operator.token.as_ref();
+            let done = peers::send_command(&client, &operator.nats, token, who, action, &asked, now).await?;
             print(out, &summary(&done)?)?;
             if let Some(router) = asked.router.as_ref().filter(|_| wait) {
-                wait_until_idle(&client, operator, (action, router), out).await?;
+                wait_until_idle(&client, operator, action, router, out).await?;
             }
             Ok(())
         })
@@ -171,7 +171,8 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
 async fn wait_until_idle(
     client: &async_nats::Client,
     operator: &Operator,
-    (action, router): (AdminAction, &RouterPath),
+    action: AdminAction,
+    router: &RouterPath,
     out: &mut impl Write,
 ) -> anyhow::Result<()> {
     let mut written = None;

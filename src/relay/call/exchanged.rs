@@ -99,7 +99,7 @@ impl<'c> Call<'c> {
         else {
             return false;
         };
-        stream_usage::is_needed(&self.relay.broker, (to.router, direct), to.counts_tokens, to.patched)
+        stream_usage::is_needed(&self.relay.broker, to.router, direct, to.counts_tokens, to.patched)
     }
 
     fn keep_record(&self, to: &Sending<'_>, sent: &UpstreamRequest, guard: &mut AttemptGuard) {
@@ -122,7 +122,7 @@ impl<'c> Call<'c> {
             creates: self.view.is_generation(),
             key: target.key(),
         };
-        let asked = (expected, sent.translation.as_deref());
-        exchange(client, sent.request.clone(), asked, self.times(router)).await
+        let translation = sent.translation.as_deref();
+        exchange(client, sent.request.clone(), expected, translation, self.times(router)).await
     }
 }

@@ -141,14 +141,14 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
     let within = relay.rules().limits_of(&ingress).timeout;
-    let body = match admission::read(relay, (head, body), within).await {
+    let body = match admission::read(relay, head, body, within).await {
         Ok(body) => body,
         Err(own) => return own.response(head),
     };
     let rules = relay.rules();
     let own_head = client_tree.as_ref().map(|_| client_config::without_headers(head));
     let forwarded = own_head.as_ref().unwrap_or(head);
-    let view = RequestView::new(&ingress, (&forwarded.method, forwarded.uri.path()), &forwarded.headers, &body);
+    let view = RequestView::new(&ingress, &forwarded.method, forwarded.uri.path(), &forwarded.headers, &body);
     running.request(&view, head.uri.path(), &body);
     // A client's own tree may set the model itself.
     if client_tree.is_none()
@@ -291,7 +291,7 @@ impl Call<'_> {
         };
         let clients_account = direct.as_deref().is_some_and(|direct| direct.takes_account_of(headers));
         let Judgement { result: ended, retry_after, answer } =
-            judge_attempt((&target, clients_account), result, naming, &mut guard);
+            judge_attempt(&target, clients_account, result, naming, &mut guard);
         self.running.note(FinishedAttempt {
             first_byte,
             reason,
@@ -330,7 +330,7 @@ impl Call<'_> {
         end: AttemptEnd,
     ) -> Response<ProxyBody> {
         let is_cut_error = answer.is_cut_error();
-        let times = (self.rules.times_of(self.ingress, router).idle, answer.first_event_by);
+        let (idle, first_event_by) = (self.rules.times_of(self.ingress, router).idle, answer.first_event_by);
         let UpstreamAnswer { mut head, mut held, rest, stream, translation, hides_usage, broken, .. } = answer;
         headers::strip(&mut head.headers);
         if let Some(direct) = self.relay.direct(router) {
@@ -358,7 +358,7 @@ impl Call<'_> {
         let passing = match (rest, broken) {
             (_, Some(failure)) => ProxyBody::broken(held, stream.as_deref(), failure),
             (None, None) => ProxyBody::buffered(held),
-            (Some(body), None) => ProxyBody::streaming(held, body, times, stream, guard, end),
+            (Some(body), None) => ProxyBody::streaming(held, body, idle, first_event_by, stream, guard, end),
         };
         Response::from_parts(head, if is_event_stream && hides_usage { passing.without_usage() } else { passing })
     }

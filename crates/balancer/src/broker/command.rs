@@ -335,7 +335,7 @@ mod tests {
         for (command, words) in [
             (Command::Drain(path("/x/")), "/x/ is in no pool"),
             (Command::Drain(path("/in/")), "/in/ is in no pool"),
-            (weigh("/x/", "/a/"), "/x/ is no ingress"),
+            (weigh("/x/", "/a/"), "/x/ is not the ingress"),
             (weigh("/in/", "/x/"), "/x/ is in no pool"),
         ] {
             assert_eq!(broker.check(&command).unwrap_err().to_string().split(" of ").next(), Some(words));

@@ -222,7 +222,7 @@ impl Snapshot {
         let derived = pools.map(|((pool, passes), decisions)| {
             let weights = basis.weights.iter().filter(|weight| weight.pool == pool.ingress).cloned().collect();
             let relayed = basis.settings.relayed.contains(&pool.ingress);
-            PoolStatus::new((pool, relayed), weights, &by_path, (passes, decisions))
+            PoolStatus::new(pool, relayed, weights, &by_path, passes, decisions)
         });
         let pools = derived.collect();
         Self { at, not_ours: basis.not_ours, pools, routers }
@@ -231,10 +231,12 @@ impl Snapshot {
 
 impl PoolStatus {
     fn new(
-        (pool, relayed): (&PoolSettings, bool),
+        pool: &PoolSettings,
+        relayed: bool,
         weights: Vec<Weight>,
         routers: &FxHashMap<&RouterPath, &RouterStatus>,
-        (passes, decisions): (PassCounts, Vec<(RouterPath, SelectionReason, u64)>),
+        passes: PassCounts,
+        decisions: Vec<(RouterPath, SelectionReason, u64)>,
     ) -> Self {
         // The same tree as the broker's, whose leaves have numbers of their own.
         let mut leaves: Table<RouterId, (RouterPath, Option<&RouterStatus>)> = Table::default();

@@ -189,7 +189,7 @@ fn priced_in_tier(
     path: &Path<'_>,
 ) -> bool {
     if key != "above" {
-        return priced_kind(document, entries, (tier, 0), key, value, path);
+        return priced_kind(document, entries, tier, 0, key, value, path);
     }
     if !value.is_object() {
         document.fault(value, path, "must be an object such as {\"200000\": {\"input\": 5, \"output\": 15}}");
@@ -206,7 +206,7 @@ fn priced_in_tier(
         prices.for_each_field(|key, value| {
             let key = unescaped_name(key);
             let path = path.below(&key);
-            if !priced_kind(document, entries, (tier, above), &key, value, &path) {
+            if !priced_kind(document, entries, tier, above, &key, value, &path) {
                 document.fault(value, &path, "no such price; there are input, output, cache_read and so on");
             }
         });
@@ -217,7 +217,8 @@ fn priced_in_tier(
 fn priced_kind(
     document: &mut Document<'_>,
     entries: &mut Vec<Entry>,
-    (tier, above): (ServiceTier, u64),
+    tier: ServiceTier,
+    above: u64,
     key: &str,
     value: RawJson<'_>,
     path: &Path<'_>,

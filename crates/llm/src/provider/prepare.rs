@@ -111,7 +111,7 @@ pub fn prepare<'a>(
     };
     let made = match (request.operation, endpoint.protocol) {
         (Operation::Chat, protocol @ (TargetProtocol::Messages(_) | TargetProtocol::Converse)) => {
-            translated((target, facts_of), fields, &model, protocol)?
+            translated(target, facts_of, fields, &model, protocol)?
         }
         (_, TargetProtocol::Messages(envelope)) => messages(request, fields.as_ref(), envelope, &mut endpoint),
         (_, TargetProtocol::Embeddings(family)) => {
@@ -135,13 +135,14 @@ type Made<'a> = (Cow<'a, [u8]>, DroppedList, AnswerForm);
 
 /// A chat in another protocol than the client's. Functions of the old form become tools first.
 fn translated<'a>(
-    (target, facts_of): (&TargetModel<'_>, impl FnOnce(&str) -> ModelFacts),
+    target: &TargetModel<'_>,
+    facts_of: impl FnOnce(&str) -> ModelFacts,
     fields: Option<RequestFields<'_>>,
     model: &str,
     protocol: TargetProtocol,
 ) -> Result<Made<'a>, TranslateError> {
     let translate = |fields: Option<RequestFields<'_>>| match protocol {
-        TargetProtocol::Messages(envelope) => chat_as_messages((target, facts_of(model)), fields, model, envelope),
+        TargetProtocol::Messages(envelope) => chat_as_messages(target, facts_of(model), fields, model, envelope),
         TargetProtocol::Converse | TargetProtocol::OpenAi | TargetProtocol::Embeddings(_) => {
             let made = converse::request_of(fields, target.unsupported)?;
             Ok((Cow::Owned(made.body), made.dropped, AnswerForm::Converse(made.answer)))
@@ -160,7 +161,8 @@ fn translated<'a>(
 }
 
 fn chat_as_messages<'a>(
-    (target, facts): (&TargetModel<'_>, ModelFacts),
+    target: &TargetModel<'_>,
+    facts: ModelFacts,
     fields: Option<RequestFields<'_>>,
     model: &str,
     envelope: Envelope,
