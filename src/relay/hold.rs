@@ -193,7 +193,7 @@ impl UpstreamAnswer {
     ) -> Result<(), TransportFailure> {
         let hold_end = Instant::now() + times.hold;
         let error_end = is_error(self.head.status).then(|| Instant::now() + times.hold.min(ERROR_BODY_WAIT));
-        let (mut length, mut has_come) = (0, false);
+        let (mut length, mut has_come, mut begins_with) = (0, false, None);
         while let Some(rest) = self.rest.as_mut() {
             // Comments that keep a stream alive are no answer yet.
             let has_begun = self.stream.as_ref().map_or(has_come, |stream| stream.has_begun());
@@ -227,6 +227,7 @@ impl UpstreamAnswer {
                 // What is translated may give nothing to pass on yet.
                 has_come = true;
                 length += data.len();
+                begins_with = begins_with.or_else(|| data.iter().find(|byte| !byte.is_ascii_whitespace()).copied());
                 progress = self.stream.as_mut().map_or(progress, |stream| stream.push(&data));
                 held.push(data);
             }
@@ -236,6 +237,7 @@ impl UpstreamAnswer {
             let enough = match until {
                 HoldUntil::FirstByte => length > 0,
                 HoldUntil::Content => progress != Progress::Preamble,
+                HoldUntil::JsonEndOrTime => begins_with.is_some_and(|byte| !matches!(byte, b'{' | b'[')),
                 HoldUntil::EndOrTime | HoldUntil::End => false,
             };
             if enough || length >= MAX_BUFFERED_BYTES {

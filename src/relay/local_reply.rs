@@ -216,9 +216,8 @@ impl LocalReply {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self {
             Self::Method => drop(headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW))),
-            // What follows on this connection may be the rest of the request, or another one; and the rest of a body that is not
-            // read ends it.
-            Self::Host | Self::AmbiguousLength | Self::TooLarge(_) | Self::TooSlow => {
+            // What follows on this connection may be the rest of the request, or another one.
+            Self::Host | Self::AmbiguousLength => {
                 drop(headers.insert(header::CONNECTION, HeaderValue::from_static("close")))
             }
             _ => {}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Version};
@@ -117,11 +118,16 @@ async fn serve_connection(
         request.extensions_mut().insert(watch.lines());
         linger.set(!request.body().is_end_stream());
         request.extensions_mut().insert(linger.clone());
+        let linger = linger.clone();
         let guard = heads.begin();
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {
             let counted = metrics::CallCounter::begin(relay.broker.clone());
-            let response = counted.end(call::serve(&relay, request).await);
+            let mut response = counted.end(call::serve(&relay, request).await);
+            // The rest of a body that was not read ends the connection: a client must not send its next request there.
+            if linger.is_set() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             watch.restart();
             Ok::<_, Infallible>(response.map(|body| guard.guard_body(body.reset_if_broken(reset))))
         }

@@ -22,6 +22,7 @@ use super::upstream_body::UpstreamBody;
 const SECOND: Duration = Duration::from_secs(1);
 const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
 const JSON: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n";
+const UNTYPED: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n";
 const ERROR: &str = "HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\n\r\n";
 const COMMENT: &str = ": still here\n\n";
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
@@ -140,6 +141,10 @@ async fn a_preamble_is_held_for_its_time_and_comments_do_not_put_off_the_first_e
 async fn json_without_a_length_is_held_for_its_time_and_an_error_for_three_seconds() {
     let json = answered(&[(7, JSON), (1, "{\"choices\": [")], None).await;
     assert!(is_cut(&json, (17, 137), &["choices"]), "idle counts from when it is passed on: {json:?}");
+    let held = answered(&[(7, UNTYPED), (1, "{\"choices\": [")], None).await;
+    assert!(is_cut(&held, (17, 137), &["choices"]), "it may be JSON: {held:?}");
+    let text = answered(&[(7, UNTYPED), (1, "Hello, I am"), (2, " a model")], None).await;
+    assert!(is_cut(&text, (8, 130), &["Hello"]), "it is none: {text:?}");
     for script in [&[(7, ERROR), (1, "{\"error\": {\"mess")][..], &[(7, ERROR), (1, " ")], &[(7, ERROR)]] {
         assert_eq!(answered(script, Some(300)).await, Ended::Whole(10), "{script:?}: 3 s from its head");
     }

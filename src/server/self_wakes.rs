@@ -12,11 +12,8 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
-/// Not running: a wake-up goes to the runtime.
-const IDLE: u8 = 0;
-/// Being polled.
+/// The bits of the state: it is being polled, so that a wake-up does not go to the runtime; it was woken since that began.
 const POLLING: u8 = 1;
-/// Being polled, and woken since that began.
 const WOKEN: u8 = 2;
 
 /// How often in a row a future is polled that wakes itself each time; then the runtime may run other tasks.
@@ -51,11 +48,11 @@ impl<F: Future> Future for SelfWakes<F> {
         shared.task.register(cx.waker());
         let mut own = Context::from_waker(waker);
         for _ in 0..MAX_POLLS {
-            shared.state.store(POLLING, Ordering::Release);
+            shared.state.swap(POLLING, Ordering::AcqRel);
             if let Poll::Ready(output) = future.as_mut().poll(&mut own) {
                 return Poll::Ready(output);
             }
-            if shared.state.swap(IDLE, Ordering::AcqRel) == POLLING {
+            if shared.state.swap(0, Ordering::AcqRel) & WOKEN == 0 {
                 return Poll::Pending;
             }
         }
@@ -70,8 +67,8 @@ impl Wake for Shared {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let woken = self.state.compare_exchange(POLLING, WOKEN, Ordering::AcqRel, Ordering::Acquire);
-        if woken == Err(IDLE) {
+        // Always a write, so that the next poll sees what was done before this wake-up.
+        if self.state.fetch_or(WOKEN, Ordering::AcqRel) & POLLING == 0 {
             self.task.wake();
         }
     }

@@ -46,6 +46,10 @@ impl LingerFlag {
     pub fn set(&self, lingers: bool) {
         self.0.store(lingers, Relaxed);
     }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 /// A connection and its flags.
@@ -135,7 +139,7 @@ impl AsyncWrite for ClientSocket {
         let this = &mut *self;
         if this.lingering.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-            if !this.linger.0.load(Relaxed) {
+            if !this.linger.is_set() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -270,7 +270,6 @@ async fn s1_4_the_failure_of_what_is_cancelled_or_asked_after_is_no_failure_of_i
     for (path, body) in [
         ("/llm/v1/responses/resp_1/cancel", failed),
         ("/llm/v1/publishers/google/models/veo-3:fetchPredictOperation", operation),
-        ("/llm/v1/moderations", "{}"),
     ] {
         let (a, b) = (Scripted::start(answer(200, &[], body)).await, Scripted::start(good()).await);
         let harness = Harness::before(&[&a, &b]).await;

@@ -149,6 +149,7 @@ async fn a_client_that_writes_its_whole_request_before_it_reads_gets_the_refusal
         let request = [format!("{line} HTTP/1.1\r\nHost: h\r\n").as_bytes(), &rest].concat();
         let answer = Open::raw(harness.relay, &request).await.closed().await;
         assert!(answer.starts_with("HTTP/1.1 ") && answer.contains(expected), "{line}: {answer:?}");
+        assert!(answer.to_ascii_lowercase().contains("connection: close\r\n"), "{line}: {answer:?}");
     }
 }
 

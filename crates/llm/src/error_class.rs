@@ -97,7 +97,10 @@ fn by_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) ->
 fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) -> Option<ErrorClass> {
     let known = |word| error_words::specific(word).map(|class| (class, error_words::is_permission(word)));
     let known = error.words().chain(amazon).find_map(known);
-    let word = known.map(|(class, _)| class);
+    // Google's, also where nobody has cancelled anything: a client that has is gone, and is told nothing.
+    let is_cancelled =
+        || status.map(u64::from).or(error.number()) == Some(499) && error.words().any(|word| word == "CANCELLED");
+    let word = known.map(|(class, _)| class).or_else(|| is_cancelled().then_some(ServerError));
     let is_denial = match known {
         Some((_, is_permission)) => is_permission,
         None => matches!(status.map(u64::from).or(error.number()), Some(401 | 403)),

@@ -121,8 +121,6 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("UNAUTHENTICATED", KeyRefused),
     ("RESOURCE_EXHAUSTED", RateLimited),
     ("UNAVAILABLE", Overloaded),
-    // Also where nobody has cancelled anything: a client that has is gone, and is told nothing.
-    ("CANCELLED", ServerError),
     // Bedrock.
     ("ServiceQuotaExceededException", QuotaExhausted),
     ("UnrecognizedClientException", KeyRefused),

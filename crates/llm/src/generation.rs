@@ -1,14 +1,13 @@
 //! Which calls ask a vendor to make something: an answer, an image, embeddings. Others read, list, count, keep or delete, and may work
 //! where nothing can be made, or the other way round.
 
-use crate::provider::without_query;
+use crate::provider::{Operation, without_query};
 use crate::request_view::RequestView;
 
 /// Last parts of paths that make nothing, whatever stands before them.
 const OTHERS: &[&str] = &[
     "cancel",
     "models",
-    "moderations",
     // Counts: OpenAI, Anthropic, Google, vLLM, xAI.
     "count_tokens",
     "count-tokens",
@@ -29,18 +28,47 @@ const OTHERS: &[&str] = &[
     "pull",
     "push",
     // vLLM: its caches and adapters.
+    "reset_mm_cache",
     "reset_prefix_cache",
+    "sleep",
+    "wake_up",
     "load_lora_adapter",
     "unload_lora_adapter",
 ];
 
 /// Parts of the paths of what vendors keep, which makes nothing (assumed of a search in a vector store: it is no answer): OpenAI,
 /// Anthropic, Ollama.
-const KEPT: &[&str] = &["assistants", "batches", "blobs", "files", "fine_tuning", "uploads", "vector_stores"];
+const KEPT: &[&str] = &[
+    "assistants",
+    "batchPredictionJobs",
+    "batches",
+    "blobs",
+    "fileSearchStores",
+    "files",
+    "fine_tuning",
+    "uploads",
+    "vector_stores",
+];
 
 /// Parts of the paths by which keys, people and bills are managed, at OpenAI and at proxies: what an ordinary key may not do.
-const MANAGEMENT: &[&str] =
-    &["admin", "api_keys", "billing", "invites", "key", "login", "organization", "organizations", "team", "user"];
+const MANAGEMENT: &[&str] = &[
+    "admin",
+    "api_keys",
+    "auth",
+    "billing",
+    "budget",
+    "config",
+    "credentials",
+    "customer",
+    "invites",
+    "key",
+    "keys",
+    "login",
+    "organization",
+    "organizations",
+    "team",
+    "user",
+];
 
 /// Whether a call asks for something to be made. `path`: below the address of the API; it may have a query. `view`: of the same request.
 pub fn is_generation(method: &str, path: &str, view: &RequestView<'_>) -> bool {
@@ -48,6 +76,10 @@ pub fn is_generation(method: &str, path: &str, view: &RequestView<'_>) -> bool {
         return false;
     }
     let path = without_query(path).trim_matches('/');
+    // Whatever stands before it, as a project whose name is one of the words below.
+    if !matches!(Operation::of_whole_path(path), Operation::Other | Operation::Models) {
+        return true;
+    }
     // The names of deployments are none of these.
     let befores = std::iter::once("").chain(path.split('/'));
     let fixed = path.split('/').zip(befores).filter(|(_, before)| !matches!(*before, "deployments" | "engines"));
@@ -61,6 +93,10 @@ pub fn is_generation(method: &str, path: &str, view: &RequestView<'_>) -> bool {
         return view.field("inputs").is_some();
     }
     let last = path.rsplit(['/', ':']).next().unwrap_or_default();
+    // Vertex names Anthropic's count as a model of its own.
+    if path.contains("/count-tokens:") {
+        return false;
+    }
     let is_ollamas_create = path == "api/create" || path.ends_with("/api/create");
     !OTHERS.contains(&last) && !is_ollamas_create && !has(MANAGEMENT) && !has(KEPT)
 }

@@ -199,6 +199,8 @@ fn moment(text: &str) -> Option<Timestamp> {
 
 /// "Please try again in 6m0s", "Please retry after 12 seconds", "Please retry in 34.07s", "wait 5 seconds".
 fn in_sentence(message: &str) -> Option<Duration> {
+    // Without such a word it may be a connection that was reset.
+    const RESETS: [&str; 4] = ["reset after ", "resets after ", "reset in ", "resets in "];
     const LEADS: [&str; 11] = [
         "try again in ",
         "try again after ",
@@ -214,7 +216,12 @@ fn in_sentence(message: &str) -> Option<Duration> {
     ];
     let lower = message.to_ascii_lowercase();
     LEADS.iter().find_map(|lead| {
-        let mut ends = lower.match_indices(lead).map(|(at, _)| at + lead.len());
+        let is_quotas = |at: usize| {
+            let before = lower.get(..at).unwrap_or_default();
+            !RESETS.contains(lead) || ["quota", "limit", "usage"].iter().any(|word| before.contains(word))
+        };
+        let starts = lower.match_indices(lead).filter(|(at, _)| is_quotas(*at));
+        let mut ends = starts.map(|(at, _)| at + lead.len());
         ends.find_map(|end| {
             let rest = lower.get(end..)?;
             let rest = ["about ", "approximately ", "at least "]

@@ -1516,6 +1516,7 @@ fn s1_1_a_long_context_that_our_plan_does_not_have_and_a_call_that_google_cancel
                 ServerError,
             ),
             (499, json!({"error": {"message": "x"}}), InvalidRequest),
+            (409, json!({"error": {"code": "cancelled", "message": "already cancelled"}}), InvalidRequest),
         ],
     );
 }

@@ -297,16 +297,19 @@ fn s1_1_which_calls_make_something() {
         "openai/deployments/assistants/chat/completions",
         "openai/deployments/user/embeddings",
         "v1/responses/compact",
+        "v1/moderations",
+        "team/a/v1/chat/completions",
+        "batches/v1/messages",
     ] {
         assert!(makes("POST", path, "{}"), "{path}");
         assert!(!makes("GET", path, ""), "{path}");
     }
     for path in [
         "v1/models",
-        "v1/moderations",
         "v1/responses/resp_1/cancel",
         "v1/responses/input_tokens",
         "v1/messages/count_tokens",
+        "publishers/anthropic/models/count-tokens:rawPredict",
         "v1/messages/batches",
         "v1/messages/batches/msgbatch_1/cancel",
         "v1/batches",
@@ -338,6 +341,9 @@ fn s1_1_which_calls_make_something() {
         "reset_prefix_cache",
         "v1/tokenize-text",
         "v1/organization/invites",
+        "api/v1/keys",
+        "v1beta/fileSearchStores",
+        "wake_up",
         "key/generate",
     ] {
         assert!(!makes("POST", path, "{}"), "{path}");

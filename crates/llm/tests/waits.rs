@@ -190,6 +190,7 @@ fn s1_7_what_bodies_say() {
             stated(8_786_000),
         ),
         (said("The limit resets after 90 seconds."), stated(90_000)),
+        (said("upstream connect error: connection reset after 120s"), None),
         (said("Please retry at noon"), None),
         (json!({"error": {"message": "x", "retryAfter": 4}}), stated(4_000)),
         (json!({"message": "x", "retry_after_seconds": 4.5}), stated(4_500)),

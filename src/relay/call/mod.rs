@@ -84,6 +84,8 @@ struct Call<'a> {
     /// Why the first target that was passed over was not sent the request.
     passed_over: Option<NotSentReason>,
     running: &'a mut RunningCall,
+    /// The process stops, and its time is shorter because of that.
+    is_ending: bool,
 }
 
 /// An answer that is worth passing on.
@@ -151,9 +153,8 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let view = RequestView::new(&ingress, &forwarded.method, forwarded.uri.path(), &forwarded.headers, &body);
     running.request(&view, head.uri.path(), &body);
     // A client's own tree may set the model itself.
-    if client_tree.is_none()
-        && let Some(reply) = model::refused(relay, &ingress, forwarded, &view)
-    {
+    let refused = if client_tree.is_none() { model::refused(relay, &ingress, forwarded, &view) } else { None };
+    if let Some(reply) = refused {
         return reply.response(head);
     }
     let affinity =
@@ -185,6 +186,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
         capability_check: CapabilityCheck::On,
         passed_over: None,
         running,
+        is_ending: false,
     };
     call.run().await.map(|passing| passing.with_permits(place))
 }
@@ -224,12 +226,15 @@ impl Call<'_> {
         }
     }
 
-    /// Waits. Where the process stops, the call ends with what is known: a wait can be longer than the grace, which would cut it
+    /// Waits. Where the process stops, a wait that is longer than half of the grace ends the call with what is known: it would be cut
     /// without an answer.
     async fn wait(&mut self, pause: impl Future<Output = ()>) {
         tokio::select! {
             () = pause => {}
-            () = self.relay.stopped() => self.plan.end(self.relay.broker.now()),
+            () = self.relay.stopped(), if !self.is_ending => {
+                self.is_ending = true;
+                self.plan.end_by(self.relay.broker.now().after(self.relay.limits.grace / 2));
+            }
         }
     }
 

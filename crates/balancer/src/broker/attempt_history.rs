@@ -7,6 +7,7 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
+use super::routers::Router;
 use super::unavailability::Unavailability;
 use super::{Broker, LimitVerdict, Pass, Pool, Route, RouteKind, TokenReservation};
 use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, PickStep, Tree};
@@ -168,13 +169,20 @@ impl Broker {
     ) -> Option<Route> {
         let id = self.pool_of(request, history)?;
         let pool = self.pool(id)?;
-        let wanted = |router| !history.has_tried(router) && (request.is_generation() || !self.probes(router));
+        let wanted = |router| !history.has_tried(router) && self.may_test(request, router);
         let leaf = pool.tree().preferred_leaf(preferred, request).filter(|_| wanted(preferred))?;
         let why = smallvec![PickStep { branch: NodeId::ROOT, reason: PickReason::Affinity, serving: 0 }];
         let chosen = Candidate { router: preferred, leaf, p: None, why };
         let mut route = self.route(id, chosen, self.kind(preferred));
         self.apply_rate_limits(pool, &mut route, request, rng, wanted);
         Some(route)
+    }
+
+    /// Whether a router needs no probe, or this call can be one: the success of a call that generates nothing shows nothing but
+    /// where only such calls have failed.
+    fn may_test(&self, request: &impl Request, router: RouterId) -> bool {
+        let of_others = |router: &Router| router.health().failed_without_generation();
+        request.is_generation() || !self.probes(router) || self.routers.get(router).is_some_and(of_others)
     }
 
     /// The pool whose tree is chosen over.
@@ -192,8 +200,7 @@ impl Broker {
         }
         let known = (pool.tree(), self.context());
         let before = pool.has_rate_limits().then(|| history.cursor.clone());
-        // A call that makes nothing is no probe: its success would show nothing.
-        let usable = |router| request.is_generation() || !self.probes(router);
+        let usable = |router| self.may_test(request, router);
         if let Some(chosen) = history.next_untried(known, request, rng, usable) {
             let kind = self.kind(chosen.router);
             let mut route = self.route(id, chosen, kind);

@@ -338,6 +338,7 @@ mod tests {
             stopped: None,
             latency: None,
             completion_tokens: None,
+            is_generation: true,
         };
         PendingOutcome { outcome, at: BrokerTime::from_nanos(0), counted: false, health_change: None }
     }

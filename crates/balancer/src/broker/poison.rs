@@ -359,6 +359,7 @@ mod tests {
             stopped: gateway(second),
             latency: None,
             completion_tokens: None,
+            is_generation: true,
         }
     }
 

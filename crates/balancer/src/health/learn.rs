@@ -72,6 +72,7 @@ impl Health {
             return HealthEffect::Counted;
         }
         (self.consecutive_failures, self.failed_returns, self.pauses, self.recovered) = (0, 0, 0, true);
+        self.failed_without_generation = false;
         if self.is_in_service() {
             return HealthEffect::Counted;
         }
@@ -104,6 +105,8 @@ impl Health {
         if settings.disabled_time.is_zero() {
             return self.on_neutral(outcome.evidence);
         }
+        let is_first = self.consecutive_failures == 0 && self.is_in_service();
+        self.failed_without_generation = !outcome.is_generation && (is_first || self.failed_without_generation);
         if self.is_ejected() && outcome.evidence.is_probe() {
             return self.on_failed_probe(outcome, upstream_wait, now);
         }

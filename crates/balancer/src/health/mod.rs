@@ -99,6 +99,8 @@ pub struct Health {
     trip: Option<Box<Trip>>,
     /// Failures since the last success.
     consecutive_failures: u32,
+    /// All failures since the last success were of calls that generate nothing.
+    failed_without_generation: bool,
     /// Pauses since the last success.
     pauses: u32,
     /// Consecutive returns that ended in another ejection.
@@ -124,6 +126,7 @@ impl Default for Health {
             epoch: 0,
             trip: None,
             consecutive_failures: 0,
+            failed_without_generation: false,
             pauses: 0,
             failed_returns: 0,
             recovered: true,
@@ -184,6 +187,11 @@ impl Health {
             HealthState::Cooling { .. } => false,
             HealthState::Probing { .. } => self.active_probes() < settings.probe.concurrency,
         }
+    }
+
+    /// Whether all failures since the last success were of calls that generate nothing, so that such a call shows that it works again.
+    pub(crate) const fn failed_without_generation(&self) -> bool {
+        self.failed_without_generation
     }
 
     /// Whether it is on probation.

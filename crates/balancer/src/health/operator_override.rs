@@ -51,6 +51,7 @@ impl Health {
         let serves = self.state == HealthState::Serving;
         (self.consecutive_failures, self.failed_returns, self.backoff_step, self.pauses, self.recovered) =
             (0, 0, 0, 0, true);
+        self.failed_without_generation = false;
         self.slow_start = None;
         // No call shows when an override came: to count one straggler is better than to ignore failures from now on.
         self.trip = self.trip.take().filter(|trip| trip.stopped.is_some());

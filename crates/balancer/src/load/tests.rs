@@ -26,6 +26,7 @@ fn outcome(class: Class, millis: Option<u64>, tokens: Option<u64>) -> Outcome {
         stopped: None,
         latency: millis.map(Duration::from_millis),
         completion_tokens: tokens,
+        is_generation: true,
     }
 }
 

@@ -134,9 +134,9 @@ impl RetryPlan {
         self.deadline
     }
 
-    /// The call's time is over now.
-    pub const fn end(&mut self, now: BrokerTime) {
-        self.deadline = now;
+    /// The call's time is over at this moment, if it is not before.
+    pub fn end_by(&mut self, end: BrokerTime) {
+        (self.deadline, self.pauses_end) = (self.deadline.min(end), self.pauses_end.min(end));
     }
 
     /// A target asked not to be called for `wait`; `None` clears that.

@@ -210,6 +210,8 @@ pub struct Outcome {
     pub class: Class,
     /// The status that the class was derived from.
     pub status: u16,
+    /// The call asked for something to be made; see [`Request::is_generation`](crate::request::Request::is_generation).
+    pub is_generation: bool,
     /// The cause of an ejection, if the answer leads to one.
     pub cause: Cause,
     /// How much it may decide about a router on probation.

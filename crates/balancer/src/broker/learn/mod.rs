@@ -159,9 +159,11 @@ impl Broker {
         let settings = known.map_or(&self.settings.defaults, |router| router.settings());
         let (class, cause) =
             judgement::classify(settings, &facts, status, now, || self.is_cut_off(observation, router));
+        let shows_recovery = known.is_some_and(|router| router.health().failed_without_generation());
         let class = match class {
             // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
-            Class::Success | Class::Refused if !facts.is_generation => Class::Neutral,
+            Class::Refused if !facts.is_generation => Class::Neutral,
+            Class::Success if !facts.is_generation && !shows_recovery => Class::Neutral,
             // What is refused may be the request: that shows as much as any failure.
             Class::Refused if facts.leaves_key_open => Class::Failure,
             class => class,
@@ -179,6 +181,7 @@ impl Broker {
             router,
             class,
             status,
+            is_generation: facts.is_generation,
             cause,
             evidence: self.evidence(observation, router),
             jitter_seed,

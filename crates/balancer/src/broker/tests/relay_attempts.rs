@@ -275,6 +275,25 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
     assert_eq!(harness.out(), ["/azure/r0/"]);
 }
 
+/// A pool may be there for nothing but files or batches.
+#[test]
+fn where_only_calls_that_generate_nothing_failed_such_calls_show_that_it_works() {
+    let mut harness = relayed(2, resilient());
+    let answered =
+        |status, generates: bool| move |report| Report { status: Some(status), makes_nothing: !generates, ..report };
+    // Two of three are well, so that the rate of success says nothing against it.
+    for (seconds, status) in (1..13).zip([500, 200, 200].into_iter().cycle()) {
+        ended(&mut harness, 0, seconds, answered(status, false));
+    }
+    assert_eq!(harness.out(), Vec::<String>::new(), "never three in a row");
+    for (seconds, generates) in [(20, true), (22, true)] {
+        ended(&mut harness, 0, seconds, answered(500, generates));
+        ended(&mut harness, 0, seconds + 1, answered(200, false));
+    }
+    ended(&mut harness, 0, 24, answered(500, false));
+    assert_eq!(harness.out(), ["/azure/r0/"], "a list says nothing of what generates");
+}
+
 /// No entry of the gateway's follows, and its own does not count again.
 #[test]
 fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {

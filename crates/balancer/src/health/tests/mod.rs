@@ -37,6 +37,7 @@ fn outcome(class: Class, from: u64, to: u64) -> Outcome {
         stopped: gateway(to),
         latency: None,
         completion_tokens: None,
+        is_generation: true,
     }
 }
 
