@@ -81,8 +81,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let relay =
         RelayTask::start(&relay, config.tls.clone(), &broker, &replica, token.clone(), wrong_tokens.clone(), log)?;
     let (stopping, stopped) = watch::channel(false);
-    let (started, begun) = oneshot::channel();
-    let (listening, heard) = oneshot::channel();
+    let (taken_over, begun) = oneshot::channel();
+    let (listening, logs_heard) = oneshot::channel();
     let background = BackgroundTasks {
         settings: config.nats.clone(),
         broker: broker.clone(),
@@ -102,13 +102,8 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (failed, failure) = oneshot::channel();
     let thread = std::thread::Builder::new().name("beside".to_owned());
     let _background = thread.spawn(move || background.run(failed)).context("cannot start a thread")?;
-    let bus = config.bus.then_some(Bus {
-        settings: &config.nats,
-        connection: &decisions,
-        token: token.as_ref(),
-        logs_heard: heard,
-        taken_over: started,
-    });
+    let bus = Bus { settings: &config.nats, connection: &decisions, token: token.as_ref(), logs_heard, taken_over };
+    let bus = config.bus.then_some(bus);
     if bus.is_none() {
         tracing::info!("no bus (BROKER_BUS=off): only the relay serves calls");
     }
@@ -146,7 +141,6 @@ fn begin_calls(broker: &SharedBroker, config: &Config) -> anyhow::Result<()> {
         Ok(Arc::new(Traces::start(settings.clone(), config.relay.proxy.clone(), counts)?))
     };
     let traces = config.traces.as_ref().map(start).transpose().context("cannot send traces")?;
-    // Further consumers of finished calls are added here.
     broker.calls().begin(&config.calls, traces.into_iter().collect()).context("cannot start a thread")
 }
 

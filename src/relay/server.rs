@@ -54,9 +54,9 @@ pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerT
         while tasks.try_join_next().is_some() {}
     }
     drop(listener);
-    let left = graceful.count();
     if tokio::time::timeout(relay.limits.grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = left, "the relay's grace period is over: calls in progress are cut off");
+        while tasks.try_join_next().is_some() {}
+        tracing::warn!(connections = tasks.len(), "the relay's grace period is over: calls in progress are cut off");
     }
 }
 

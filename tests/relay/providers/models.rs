@@ -76,7 +76,11 @@ async fn s2_where_all_targets_map_models_others_are_404_unless_a_row_lets_them_p
         if let Some(sent) = sent {
             assert_eq!(vendors.of(Kind::Azure).calls().last().unwrap().json()["model"], sent);
         } else {
-            assert!(error(&answer)["message"].as_str().unwrap().contains("Available models: fast."), "{}", answer.text());
+            assert!(
+                error(&answer)["message"].as_str().unwrap().contains("Available models: fast."),
+                "{}",
+                answer.text()
+            );
         }
     }
 }
@@ -122,7 +126,10 @@ async fn s2_a_request_without_a_model_is_400_where_the_targets_only_map_models()
                 (400, &json!("invalid_request_error")),
                 "{path} {body}: {whole}"
             );
-            assert!(said["message"].as_str().unwrap().contains("Available models: fast, good."), "{path} {body}: {whole}");
+            assert!(
+                said["message"].as_str().unwrap().contains("Available models: fast, good."),
+                "{path} {body}: {whole}"
+            );
             assert_eq!(whole["type"] == "error", path.ends_with("messages"), "{path}: {whole}");
             if !path.ends_with("messages") {
                 assert_eq!(said["param"], "model", "{path}: {whole}");
