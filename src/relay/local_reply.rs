@@ -140,7 +140,7 @@ impl LocalReply {
             Self::UnknownModel(asked, models) => {
                 format!("The model `{}` is not served here. Available models: {}.", shortened(asked), listed(models))
             }
-            Self::NoModel(models) => format!("The request names no `model`. There are: {}.", listed(models)),
+            Self::NoModel(models) => format!("The request names no `model`. Available models: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
             Self::NotSentReason(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::AllTargetsUnavailable(summary) | Self::AllTargetsRateLimited(summary) => format!("No target could serve this request: {summary}."),
