@@ -29,6 +29,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection may be idle for so long between two requests. Longer than what is in front keeps connections that it may send the next
 /// request over: nginx and AWS's balancers 60 s, clients in Go 90 s, Google's balancers 600 s. Connection slots bound their number.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(650);
+/// What is idle at the stop may be so for this long: a head that is on its way comes within it.
+const STOP_IDLE_TIME: Duration = Duration::from_secs(2);
 /// Accepting fails when descriptors run out, which no event announces the end of.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
@@ -147,5 +149,16 @@ async fn serve_connection(
             }
         }
         () = slot.evicted() => tracing::debug!("a client's idle connection was closed to make room for a new one"),
+        () = idle_at_stop(&mut stop, &slot) => tracing::debug!("a client's connection without a whole request was closed"),
+    }
+}
+
+/// Ends when the process stops and the connection waits for the rest of a request's head, or throws a refused body away: that must
+/// not delay the end. One whose request is being answered ends by itself.
+async fn idle_at_stop(stop: &mut watch::Receiver<bool>, slot: &ConnectionSlot) {
+    let stops = stop.wait_for(|stops| *stops).await.is_ok();
+    tokio::time::sleep(STOP_IDLE_TIME).await;
+    if !stops || !slot.is_idle() {
+        std::future::pending().await
     }
 }

@@ -244,6 +244,11 @@ impl State {
 }
 
 impl ConnectionSlot {
+    /// Whether no request of the connection is being answered.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.connection.phase(), Phase::Idle(_) | Phase::EvictionRequested(_))
+    }
+
     /// The head of a request is complete: the connection is not evicted from now on.
     pub(super) fn mark_answering(&self) {
         if matches!(self.connection.phase(), Phase::Idle(_) | Phase::EvictionRequested(_))

@@ -328,6 +328,22 @@ async fn at_the_end_calls_in_flight_are_finished_and_no_new_ones_taken() {
 }
 
 #[tokio::test]
+async fn half_a_head_does_not_delay_the_end() {
+    let a = Scripted::start(good()).await;
+    let text = pools(&[super::target("a", &a.url())]);
+    let mut harness = Harness::with(&text, |setup| setup.set("BROKER_RELAY_GRACE", "60")).await;
+    let whole = format!("POST {CHAT} HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{{}}");
+    let mut second = Open::raw(harness.relay, whole.as_bytes()).await;
+    second.until("hello").await;
+    second.again(b"POST /llm/").await;
+    let _first = Open::raw(harness.relay, b"POST /llm/").await;
+    let began = std::time::Instant::now();
+    harness.broker.signal("TERM");
+    assert_eq!(harness.broker.exit().await.code(), Some(0));
+    assert!(began.elapsed() < Duration::from_secs(20), "not after the grace: {:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_kept_connection_that_is_closed_as_the_next_call_comes_is_no_targets_fault() {
     let (a, b) = (Scripted::start(answer_and_hang_up_later(HELLO)).await, Scripted::start(good()).await);
     let harness = Harness::before(&[&a, &b]).await;
