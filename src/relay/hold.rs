@@ -186,14 +186,14 @@ impl UpstreamAnswer {
     /// Reads on until enough is here.
     async fn read(
         &mut self,
-        until: HoldUntil,
+        mut until: HoldUntil,
         times: AttemptTimeouts,
         sent: Option<Instant>,
         held: &mut BufferedParts,
     ) -> Result<(), TransportFailure> {
         let hold_end = Instant::now() + times.hold;
         let error_end = is_error(self.head.status).then(|| Instant::now() + times.hold.min(ERROR_BODY_WAIT));
-        let (mut length, mut has_come, mut begins_with) = (0, false, None);
+        let (mut length, mut has_come) = (0, false);
         while let Some(rest) = self.rest.as_mut() {
             // Comments that keep a stream alive are no answer yet.
             let has_begun = self.stream.as_ref().map_or(has_come, |stream| stream.has_begun());
@@ -227,7 +227,7 @@ impl UpstreamAnswer {
                 // What is translated may give nothing to pass on yet.
                 has_come = true;
                 length += data.len();
-                begins_with = begins_with.or_else(|| data.iter().find(|byte| !byte.is_ascii_whitespace()).copied());
+                until = self.known_by(until, &data);
                 progress = self.stream.as_mut().map_or(progress, |stream| stream.push(&data));
                 held.push(data);
             }
@@ -237,8 +237,7 @@ impl UpstreamAnswer {
             let enough = match until {
                 HoldUntil::FirstByte => length > 0,
                 HoldUntil::Content => progress != Progress::Preamble,
-                HoldUntil::JsonEndOrTime => begins_with.is_some_and(|byte| !matches!(byte, b'{' | b'[')),
-                HoldUntil::EndOrTime | HoldUntil::End => false,
+                HoldUntil::ItsBeginning | HoldUntil::EndOrTime | HoldUntil::End => false,
             };
             if enough || length >= MAX_BUFFERED_BYTES {
                 return Ok(());
@@ -320,6 +319,20 @@ impl UpstreamAnswer {
         let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty();
         let is_broken = is_readable && serde_json::from_slice::<IgnoredAny>(&body).is_err();
         is_broken.then_some(ErrorClass::BrokenAnswer)
+    }
+
+    /// How long an answer that does not say what it is is held, by how it begins: JSON, server-sent events, or a text.
+    fn known_by(&mut self, until: HoldUntil, data: &[u8]) -> HoldUntil {
+        const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+        match (until, data.trim_ascii_start()) {
+            (HoldUntil::ItsBeginning, [b'{' | b'[', ..]) => HoldUntil::EndOrTime,
+            (HoldUntil::ItsBeginning, text) if FIELDS.iter().any(|field| text.starts_with(field)) => {
+                self.stream = Some(Box::new(StreamState::new(self.protocol)));
+                HoldUntil::Content
+            }
+            (HoldUntil::ItsBeginning, [_, ..]) => HoldUntil::FirstByte,
+            (until, _) => until,
+        }
     }
 
     /// Whether what came of it is a part of an error, which cannot be read as one: JSON says itself where it ends.

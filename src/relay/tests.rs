@@ -158,6 +158,9 @@ async fn what_is_wrong_with_a_good_status_in_chunks_is_known_before_it_is_passed
     const UNTYPED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     const TYPED: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     const ERROR: &str = "28\r\n{\"error\": {\"message\": \"x\", \"code\": 429}}\r\n";
+    const TEXT: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+    const COMMENT_CHUNK: &str = "5\r\n: a\n\n\r\n";
+    const EVENT: &str = "30\r\ndata: {\"error\": {\"message\": \"x\", \"code\": 429}}\n\n\r\n";
     const END: &str = "0\r\n\r\n";
     let chat = (Protocol::OpenAiChat, false);
     let gemini = |grows| (Protocol::Gemini, grows);
@@ -165,6 +168,7 @@ async fn what_is_wrong_with_a_good_status_in_chunks_is_known_before_it_is_passed
     for (what, asked, script, expected) in [
         ("a page", chat, &[(7, PAGE)][..], ErrorAnswer(BrokenAnswer)),
         ("without a type", chat, &[(6, UNTYPED), (1, ERROR), (0, END)], ErrorAnswer(RateLimited)),
+        ("a stream that is called a text", chat, &[(6, TEXT), (0, COMMENT_CHUNK), (1, EVENT)], ErrorEvent(RateLimited)),
         ("Gemini, whole", gemini(false), &[(6, TYPED), (1, ERROR), (0, END)], ErrorAnswer(RateLimited)),
         ("Gemini, an array", gemini(true), &[(6, TYPED), (0, "1\r\n[\r\n"), (1, ERROR)], ErrorEvent(RateLimited)),
         ("lines", generic, &[(6, LINES), (0, LINE_BEGINS), (1, LINE_FAILS)], ErrorEvent(ServerError)),
