@@ -176,7 +176,8 @@ async fn a_failure_in_the_message_and_in_the_log_counts_once_and_stragglers_do_n
     let out = broker.until(&line).await;
     let back = broker.until(&["router on probation", "/r/0/"]).await;
     let time = moment(&back) - moment(&out);
-    assert!((1.79..2.2).contains(&time.as_secs_f64()), "{time:?}: none of them extended it");
+    // Lines carry the time at which they were written, on a busy machine a little after what they say happened.
+    assert!((1.5..2.2).contains(&time.as_secs_f64()), "{time:?}: none of them extended it");
     // Very slow ones, which began before it was taken out, end when it is back.
     bus.log(lasting(begin + 3 * second, 60)).await;
     assert_eq!(bus.ask(OUTCOME, lasting(begin + 4 * second, 60).outcome()).await, "");

@@ -185,7 +185,8 @@ async fn stop(broker: &mut Broker, signal: &str) {
     broker.signal(signal);
     assert_eq!(broker.exit().await.code(), Some(0), "{}", broker.text());
     assert_eq!(broker.count(&["stopped before every answer was written"]), 0, "{}", broker.text());
-    assert!(broker.text().ends_with(" INFO stopped\n"), "{}", broker.text());
+    // Another thread may still have logged that its connection to the bus is away.
+    assert_eq!(broker.count(&[" INFO stopped"]), 1, "{}", broker.text());
 }
 
 #[tokio::test]
