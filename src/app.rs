@@ -100,7 +100,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
         entries,
     };
     let (failed, failure) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("beside".to_owned());
+    let thread = std::thread::Builder::new().name("background".to_owned());
     let _background = thread.spawn(move || background.run(failed)).context("cannot start a thread")?;
     let bus = Bus { settings: &config.nats, connection: &decisions, token: token.as_ref(), logs_heard, taken_over };
     let bus = config.bus.then_some(bus);

@@ -100,7 +100,7 @@ pub(super) fn is_forwarding_header(name: &HeaderName, forwards: bool) -> bool {
 }
 
 /// What an answer tells a browser about the origin that it thinks it asked: that of a target, where the relay's is meant.
-const OF_ORIGIN: [HeaderName; 6] = [
+const TARGET_ORIGIN_HEADERS: [HeaderName; 6] = [
     header::ALT_SVC,
     header::STRICT_TRANSPORT_SECURITY,
     HeaderName::from_static("clear-site-data"),
@@ -113,7 +113,7 @@ const OF_ORIGIN: [HeaderName; 6] = [
 /// client's own there.
 pub(super) fn strip_origin(headers: &mut HeaderMap, forwards: bool) {
     let cookies = Some(&header::SET_COOKIE).filter(|_| !forwards);
-    for name in OF_ORIGIN.iter().chain(cookies) {
+    for name in TARGET_ORIGIN_HEADERS.iter().chain(cookies) {
         headers.remove(name);
     }
 }

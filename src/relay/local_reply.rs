@@ -70,7 +70,7 @@ pub(super) enum LocalReply {
     /// What is wrong with the configuration that the client sent along.
     ClientConfig(Vec<String>),
     /// No target could be sent this request.
-    NotSentReason(NotSentReason),
+    NotSent(NotSentReason),
     /// Every target was tried in vain, or none was left. With a summary of the attempts.
     AllTargetsUnavailable(String),
     /// Every target is asked too often. With a summary of the attempts.
@@ -95,7 +95,7 @@ impl LocalReply {
             Self::UnknownModel(..) => (StatusCode::NOT_FOUND, "model_not_found"),
             Self::NoModel(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::ClientConfig(_) => (StatusCode::BAD_REQUEST, "invalid_config"),
-            Self::NotSentReason(reason) => match reason {
+            Self::NotSent(reason) => match reason {
                 NotSentReason::Prepare(PrepareError::Translate(_)) => (StatusCode::BAD_REQUEST, "invalid_request"),
                 NotSentReason::Prepare(PrepareError::Endpoint(
                     EndpointError::InvalidModel | EndpointError::InvalidPath,
@@ -142,7 +142,7 @@ impl LocalReply {
             }
             Self::NoModel(models) => format!("The request names no `model`. Available models: {}.", listed(models)),
             Self::ClientConfig(faults) => format!("x-portkey-config: {}.", faults.join("; ")),
-            Self::NotSentReason(reason) => format!("No target of this pool takes the request: {reason}."),
+            Self::NotSent(reason) => format!("No target of this pool takes the request: {reason}."),
             Self::AllTargetsUnavailable(summary) | Self::AllTargetsRateLimited(summary) => format!("No target could serve this request: {summary}."),
         }
     }
@@ -150,7 +150,7 @@ impl LocalReply {
     /// OpenAI's word for it, where the client is at fault.
     fn kind(&self) -> &'static str {
         let is_clients =
-            matches!(self, Self::NotSentReason(_) | Self::UnknownModel(..) | Self::NoModel(_) | Self::ClientConfig(_))
+            matches!(self, Self::NotSent(_) | Self::UnknownModel(..) | Self::NoModel(_) | Self::ClientConfig(_))
                 && self.code().0.is_client_error();
         if is_clients { "invalid_request_error" } else { "broker_error" }
     }
@@ -158,11 +158,10 @@ impl LocalReply {
     /// The field that is wrong.
     fn param(&self) -> Option<&str> {
         match self {
-            Self::NotSentReason(NotSentReason::Prepare(PrepareError::Translate(TranslateError::Invalid {
-                param,
-                ..
+            Self::NotSent(NotSentReason::Prepare(PrepareError::Translate(TranslateError::Invalid {
+                param, ..
             }))) => Some(param),
-            Self::NotSentReason(NotSentReason::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel)))
+            Self::NotSent(NotSentReason::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel)))
             | Self::UnknownModel(..)
             | Self::NoModel(_) => Some("model"),
             _ => None,
@@ -171,11 +170,10 @@ impl LocalReply {
 
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Busy
-            | Self::Exhausted
-            | Self::TooManyWrongTokens(_)
-            | Self::NotSentReason(NotSentReason::NoMemory) => Some(Duration::from_secs(1)),
-            Self::NotSentReason(NotSentReason::NoKey) => Some(provider_auth::RETRY_AFTER),
+            Self::Busy | Self::Exhausted | Self::TooManyWrongTokens(_) | Self::NotSent(NotSentReason::NoMemory) => {
+                Some(Duration::from_secs(1))
+            }
+            Self::NotSent(NotSentReason::NoKey) => Some(provider_auth::RETRY_AFTER),
             _ => None,
         }
     }
@@ -198,9 +196,9 @@ impl LocalReply {
             Self::UnknownModel(String::new(), Arc::default()),
             Self::NoModel(Arc::default()),
             Self::ClientConfig(Vec::new()),
-            Self::NotSentReason(NotSentReason::NoKey),
-            Self::NotSentReason(NotSentReason::Address),
-            Self::NotSentReason(NotSentReason::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
+            Self::NotSent(NotSentReason::NoKey),
+            Self::NotSent(NotSentReason::Address),
+            Self::NotSent(NotSentReason::Prepare(PrepareError::Endpoint(EndpointError::InvalidModel))),
         ];
         own.into_iter().chain(nobody).map(|own| own.code().1)
     }
@@ -333,9 +331,9 @@ mod tests {
         for (own, status, wait) in [
             (LocalReply::Busy, 503, Some("1")),
             (LocalReply::AllTargetsUnavailable("a".to_owned()), 503, None),
-            (LocalReply::NotSentReason(NotSentReason::NoKey), 503, Some("5")),
-            (LocalReply::NotSentReason(NotSentReason::NoMemory), 503, Some("1")),
-            (LocalReply::NotSentReason(NotSentReason::Address), 404, None),
+            (LocalReply::NotSent(NotSentReason::NoKey), 503, Some("5")),
+            (LocalReply::NotSent(NotSentReason::NoMemory), 503, Some("1")),
+            (LocalReply::NotSent(NotSentReason::Address), 404, None),
             (LocalReply::NoPool, 404, None),
             (LocalReply::Method, 405, None),
             (LocalReply::Upgrade, 501, None),

@@ -134,13 +134,7 @@ async fn serve_connection(
             Ok::<_, Infallible>(response.map(|body| guard.guard_body(body.reset_if_broken(reset))))
         }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service);
+    let connection = http().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
         biased;
         ended = watcher.watch(connection) => {
@@ -151,6 +145,14 @@ async fn serve_connection(
         () = slot.evicted() => tracing::debug!("a client's idle connection was closed to make room for a new one"),
         () = idle_at_stop(&mut stop, &slot) => tracing::debug!("a client's connection without a whole request was closed"),
     }
+}
+
+/// HTTP/1 within the limits of heads. How long a head may take is [`HeadTimeout`]'s.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(None);
+    http.max_buf_size(MAX_HEAD_BYTES).max_header_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
+    http
 }
 
 /// Ends when the process stops and the connection waits for the rest of a request's head, or throws a refused body away: that must

@@ -57,7 +57,7 @@ impl Call<'_> {
         if self.plan.sent() == 0
             && let Some(reason) = self.passed_over.take()
         {
-            return LocalReply::NotSentReason(reason);
+            return LocalReply::NotSent(reason);
         }
         let explanation = explanation.filter(|_| attempts.is_empty());
         let summary = explanation.unwrap_or_else(|| format!("{attempts} ({why})"));
