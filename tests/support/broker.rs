@@ -253,12 +253,13 @@ impl Broker {
         field(&self.until(&["broker starts"]).await, "replica").unwrap()
     }
 
-    /// Its resident memory in kB; `None` on systems without `/proc`.
+    /// Its resident memory in kB without the pages of its program file, of which a debug build has tens of megabytes; `None` on
+    /// systems without `/proc`.
     pub(crate) fn resident(&self) -> Option<u64> {
-        self.memory("VmRSS:")
+        self.memory("RssAnon:")
     }
 
-    /// The peak of its resident memory, in the same way.
+    /// The peak of its resident memory in kB, with those pages.
     pub(crate) fn most_resident(&self) -> Option<u64> {
         self.memory("VmHWM:")
     }
