@@ -8,7 +8,7 @@ use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 use llm::json::{Cursor, RawJson, SyntaxError};
 
 /// The headers of an answer in a message or a log entry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Headers<'a> {
     /// There are no headers: no upstream made this answer.
     pub(super) are_none: bool,

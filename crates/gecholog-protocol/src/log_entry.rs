@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
+use llm::usage;
 use types::outcome::{LogEntry, NamedBy};
 use types::time::GatewayTime;
 
@@ -121,8 +122,9 @@ impl<'a> Parts<'a> {
                     self.details.call = Some(call);
                 }
                 b"broker" => {
-                    self.details.stamp = Some(value.clone().raw()?);
-                    let stamp = stamp::read(value)?;
+                    let mut stamp = stamp::ParsedStamp::default();
+                    let read = |value: &mut Cursor<'a>| stamp::read(value).map(|read| stamp = read);
+                    self.details.stamp = Some(value.raw_with(read)?);
                     (entry.stamped_path, entry.stamp_id, entry.details.probe) = (stamp.router, stamp.id, stamp.probe);
                 }
                 _ => {}
@@ -149,8 +151,9 @@ impl<'a> Parts<'a> {
                     self.headers = headers.fields;
                 }
                 b"inbound_payload" => {
-                    let payload = value.raw()?;
+                    let (payload, usage) = usage::of_value(value)?;
                     (self.payload, self.details.answer) = (payload.bytes(), Some(payload));
+                    self.details.counted = usage.transpose();
                 }
                 b"token_count" => self.details.token_count = Some(value.raw()?),
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,

@@ -44,6 +44,8 @@ pub(super) struct Details<'a> {
     /// `response.inbound_payload` and `response.token_count`
     pub(super) answer: Option<RawJson<'a>>,
     pub(super) token_count: Option<RawJson<'a>>,
+    /// The usage in `response.inbound_payload`, unless that is a text.
+    pub(super) counted: Option<Result<Usage, InvalidUsage>>,
     /// The usage in `response.inbound_headers`.
     pub(super) stated: Option<Result<Usage, InvalidUsage>>,
 }
@@ -161,7 +163,7 @@ impl Details<'_> {
     pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         let Some(answer) = self.answer else { return self.counted_by_gateway(ServiceTier::default()) };
         let Some(text) = answer.text() else {
-            let counted = usage::of_answer(answer.bytes())?;
+            let counted = self.counted.transpose()?;
             return counted.map_or_else(|| self.counted_by_gateway(ServiceTier::default()), |usage| Ok(Some(usage)));
         };
         let request = self.sent.or(self.received).map_or(0, |payload| payload.bytes().len()) as u64;

@@ -42,8 +42,11 @@ const BEDROCK_TOKENS: [&[u8]; 4] = [
     b"x-amzn-bedrock-cache-write-input-token-count",
 ];
 
+/// The values of [`BUCKETS`].
+pub(crate) type Buckets<'a> = [[Option<&'a str>; 3]; BUCKETS.len()];
+
 /// The headers of an answer that matter to this crate. Of a header that stands several times the first value counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AnswerHeaders<'a> {
     /// The type of the body without its parameters.
     media_type: Option<&'a str>,
@@ -52,7 +55,8 @@ pub struct AnswerHeaders<'a> {
     pub(crate) amazon_error: Option<&'a str>,
     pub(crate) stated: [Option<&'a str>; 3],
     bedrock_tokens: [Option<&'a str>; 4],
-    pub(crate) buckets: [[Option<&'a str>; 3]; 11],
+    /// By far the largest part, which many answers do without.
+    buckets: Option<Box<Buckets<'a>>>,
 }
 
 impl<'a> AnswerHeaders<'a> {
@@ -79,7 +83,7 @@ impl<'a> AnswerHeaders<'a> {
             Some(Field::AmazonError) => &mut self.amazon_error,
             Some(Field::BedrockTokens(place)) => &mut self.bedrock_tokens[place],
             Some(Field::Stated(place)) => &mut self.stated[place],
-            Some(Field::Bucket(bucket, place)) => &mut self.buckets[bucket][place],
+            Some(Field::Bucket(bucket, place)) => &mut self.buckets.get_or_insert_default()[bucket][place],
             None => return,
         };
         place.get_or_insert(value);
@@ -88,6 +92,11 @@ impl<'a> AnswerHeaders<'a> {
     /// Whether this header matters, so that a caller need not decode the values of others.
     pub fn wants(name: &[u8]) -> bool {
         Field::named(name).is_some()
+    }
+
+    /// The values of [`BUCKETS`], if there is any.
+    pub(crate) fn buckets(&self) -> Option<&Buckets<'a>> {
+        self.buckets.as_deref()
     }
 
     /// The media type without its parameters, for comparison without regard to case.
@@ -173,7 +182,7 @@ impl<'a> AnswerHeaders<'a> {
 
     /// The headers of the same answer with its body decoded.
     #[must_use]
-    pub const fn decoded(self) -> Self {
+    pub fn decoded(self) -> Self {
         Self { content_encoding: None, ..self }
     }
 
@@ -238,7 +247,7 @@ mod tests {
     fn the_first_value_counts_and_the_rest_is_ignored() {
         let headers = [(&b"Date"[..], " a "), (b"date", "b"), (b"X-Ratelimit-Reset", "1"), (b"server", "nginx")];
         let read = AnswerHeaders::read(headers);
-        assert_eq!((read.date, read.buckets[9]), (Some("a"), [None, None, Some("1")]));
+        assert_eq!((read.date, read.buckets().unwrap()[9]), (Some("a"), [None, None, Some("1")]));
         assert!(AnswerHeaders::wants(b"Retry-After") && !AnswerHeaders::wants(b"server") && !AnswerHeaders::wants(b""));
     }
 

@@ -116,16 +116,16 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The value, whose fields `visit` gets as those of [`Self::fields`]. Moves behind the value.
+    /// The value, behind which `read` moves.
     ///
     /// # Errors
-    /// The value has no end, or `visit` returned an error.
-    pub(crate) fn raw_with_fields(
+    /// The value has no end, or `read` returned an error.
+    pub fn raw_with(
         &mut self,
-        visit: impl FnMut(&'a [u8], &mut Self) -> Result<(), SyntaxError>,
+        read: impl FnOnce(&mut Self) -> Result<(), SyntaxError>,
     ) -> Result<RawJson<'a>, SyntaxError> {
         let start = self.at;
-        self.fields(visit)?;
+        read(self)?;
         Ok(RawJson(self.bytes.get(start..self.at).unwrap_or_default()))
     }
 

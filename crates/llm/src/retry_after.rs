@@ -114,6 +114,7 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
 
 /// What the headers of any answer say about its target's rate limits.
 pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimits {
+    let Some(all) = headers.buckets() else { return RateLimits::default() };
     let now = Received::new(headers, received);
     let remaining = |[limit, remaining, reset]: &[Option<&str>; 3]| {
         let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
@@ -121,7 +122,7 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
         Some(RateLimitHeaders { amount, reset: reset.min(MAX_REFILL) })
     };
     let least = |places: &[usize]| {
-        let buckets = places.iter().filter_map(|place| headers.buckets.get(*place));
+        let buckets = places.iter().filter_map(|place| all.get(*place));
         buckets.filter_map(remaining).min_by_key(|left| left.amount)
     };
     RateLimits { requests: least(&REQUESTS), tokens: least(&TOKENS) }
@@ -129,7 +130,7 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
 
 /// The reset of a window that is used up, or that says nothing else.
 fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
-    let windows = headers.buckets.get(WINDOW_BUCKETS)?.iter();
+    let windows = headers.buckets()?.get(WINDOW_BUCKETS)?.iter();
     let used_up = windows.filter(|[_, remaining, _]| remaining.is_none_or(is_zero));
     used_up.filter_map(|[_, _, reset]| time((*reset)?, now)).max()
 }
@@ -137,8 +138,8 @@ fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
 /// The longest time to the full refill of the buckets that are empty. A limit of 0 is none; a reset whose remaining amount
 /// is not given counts only where no bucket is known to be empty.
 fn refill(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<RetryAfter> {
-    let buckets =
-        || headers.buckets.iter().take(WINDOW_BUCKETS.start).filter(|[limit, _, _]| !limit.is_some_and(is_zero));
+    let all = headers.buckets()?;
+    let buckets = || all.iter().take(WINDOW_BUCKETS.start).filter(|[limit, _, _]| !limit.is_some_and(is_zero));
     let empty: Vec<_> = buckets().filter(|[_, remaining, _]| remaining.is_some_and(is_zero)).collect();
     let unknown = || buckets().filter(|[_, remaining, _]| remaining.is_none()).collect();
     let empty = if empty.is_empty() { unknown() } else { empty };

@@ -9,7 +9,7 @@
 mod bare;
 pub(crate) mod objects;
 
-use crate::json::{Cursor, RawJson};
+use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::prices::ServiceTier;
 
 /// No call uses more tokens of a kind than this.
@@ -82,6 +82,18 @@ pub fn of_answer(body: &[u8]) -> Result<Option<Usage>, InvalidUsage> {
     TokenCounts::of_answer(body).usage()
 }
 
+/// What a whole answer says at which a cursor stands, and the answer itself. Moves behind it.
+///
+/// # Errors
+/// The answer has no end.
+pub fn of_value<'a>(
+    answer: &mut Cursor<'a>,
+) -> Result<(RawJson<'a>, Result<Option<Usage>, InvalidUsage>), SyntaxError> {
+    let mut counts = TokenCounts::default();
+    let raw = answer.raw_with(|answer| counts.read_answer(answer))?;
+    Ok((raw, counts.usage()))
+}
+
 /// What a whole stream of JSON objects says, one a line (Ollama, Cohere), or, where it was not counted to its end, an estimate.
 /// `request_bytes` is the length of the request's body.
 ///
@@ -142,20 +154,23 @@ impl TokenCounts {
     /// Of a whole answer.
     pub(crate) fn of_answer(body: &[u8]) -> Self {
         let mut counts = Self::default();
-        let mut cursor = Cursor::new(body);
         // What breaks off is read as far as it goes.
-        let _ = if cursor.peek() == Some(b'[') {
-            cursor.elements(|element| {
-                counts.read_top(element.raw()?);
-                Ok(())
-            })
-        } else {
-            cursor.fields(|name, value| {
-                counts.top_field(name, value.raw()?);
-                Ok(())
-            })
-        };
+        let _ = counts.read_answer(&mut Cursor::new(body));
         counts
+    }
+
+    /// Reads the usage of a whole answer, and moves behind it.
+    fn read_answer(&mut self, answer: &mut Cursor<'_>) -> Result<(), SyntaxError> {
+        if answer.peek() == Some(b'[') {
+            return answer.elements(|element| {
+                self.read_top(element.raw()?);
+                Ok(())
+            });
+        }
+        answer.fields(|name, value| {
+            self.top_field(name, value.raw()?);
+            Ok(())
+        })
     }
 
     /// Whether the vendor has said anything.

@@ -46,13 +46,15 @@ impl<'a> CallFields<'a> {
                 b"function" => {
                     (read.name, read.arguments) = (None, None);
                     let mut others = Others::default();
-                    let function = value.raw_with_fields(|name, value| {
-                        match &*unescaped_bytes(name) {
-                            b"name" => read.name = Some(value.raw()?),
-                            b"arguments" => read.arguments = Some(value.raw()?),
-                            _ => others.note_unknown(name, value.raw()?),
-                        }
-                        Ok(())
+                    let function = value.raw_with(|object| {
+                        object.fields(|name, value| {
+                            match &*unescaped_bytes(name) {
+                                b"name" => read.name = Some(value.raw()?),
+                                b"arguments" => read.arguments = Some(value.raw()?),
+                                _ => others.note_unknown(name, value.raw()?),
+                            }
+                            Ok(())
+                        })
                     })?;
                     read.function = Some(function);
                     read.others.add("function", &others);

@@ -86,9 +86,11 @@ impl<'a> Definition<'a> {
                 b"parameters" => {
                     let is_typed = &mut self.is_typed;
                     *is_typed = false;
-                    let schema = value.raw_with_fields(|name, _| {
-                        *is_typed |= &*unescaped_bytes(name) == b"type";
-                        Ok(())
+                    let schema = value.raw_with(|object| {
+                        object.fields(|name, _| {
+                            *is_typed |= &*unescaped_bytes(name) == b"type";
+                            Ok(())
+                        })
                     })?;
                     self.parameters = Some(schema).filter(|schema| !schema.is_null());
                 }
