@@ -110,32 +110,7 @@ impl UpstreamAnswer {
         times: AttemptTimeouts,
         sent: Option<Instant>,
     ) -> Result<Self, FailedAttempt> {
-        let headers = answer_headers(&head.headers);
-        if expected.creates
-            && head.status.is_success()
-            && answer::is_page(expected.protocol, head.status.as_u16(), &headers)
-        {
-            return Err(TransportFailure::ErrorAnswer(ErrorClass::BrokenAnswer).into());
-        }
-        let stream = stream_of(head.status, &headers, expected);
-        let until = HoldUntil::for_answer(head.status, &headers, &body, expected, stream.is_some());
-        let body = if stream.is_none() { body.with_tail(Tail::new(&headers)) } else { body };
-        let mut answer = Self {
-            head,
-            protocol: expected.protocol,
-            held: Vec::new(),
-            rest: Some(body).filter(|body| !body.is_end_stream()),
-            stream: stream.map(Box::new),
-            counts: TokenCounts::default(),
-            error_class: None,
-            translation: None,
-            hides_usage: false,
-            broken: None,
-            is_partial_error: false,
-            reason: None,
-            first_event_by: None,
-            first_byte: Instant::now(),
-        };
+        let (mut answer, until) = Self::begin(head, body, expected)?;
         let mut held = BufferedParts::default();
         let mut read = answer.read(until, times, sent, &mut held).await;
         answer.held.extend(held.into_bytes());
@@ -163,6 +138,40 @@ impl UpstreamAnswer {
             }
             Err(failure) => Err(FailedAttempt { failure, reason: answer.reason, error: answer.into_error(failure) }),
         }
+    }
+
+    /// An answer whose head is here, and how much of it to hold back.
+    ///
+    /// # Errors
+    /// Its head shows that it answers nothing.
+    fn begin(head: Parts, body: UpstreamBody, expected: ExpectedAnswer) -> Result<(Self, HoldUntil), FailedAttempt> {
+        let headers = answer_headers(&head.headers);
+        if expected.creates
+            && head.status.is_success()
+            && answer::is_page(expected.protocol, head.status.as_u16(), &headers)
+        {
+            return Err(TransportFailure::ErrorAnswer(ErrorClass::BrokenAnswer).into());
+        }
+        let stream = stream_of(head.status, &headers, expected);
+        let until = HoldUntil::for_answer(head.status, &headers, &body, expected, stream.is_some());
+        let body = if stream.is_none() { body.with_tail(Tail::new(&headers)) } else { body };
+        let answer = Self {
+            head,
+            protocol: expected.protocol,
+            held: Vec::new(),
+            rest: Some(body).filter(|body| !body.is_end_stream()),
+            stream: stream.map(Box::new),
+            counts: TokenCounts::default(),
+            error_class: None,
+            translation: None,
+            hides_usage: false,
+            broken: None,
+            is_partial_error: false,
+            reason: None,
+            first_event_by: None,
+            first_byte: Instant::now(),
+        };
+        Ok((answer, until))
     }
 
     /// The error that a failed answer carries.
