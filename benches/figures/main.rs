@@ -17,6 +17,7 @@ mod machine;
 mod nginx;
 mod process;
 mod relay;
+mod relay_instructions;
 mod repeat;
 mod round_trip;
 mod start;
@@ -71,6 +72,9 @@ enum Role {
     /// Does one operation of the core a given number of times (script/instructions)
     #[command(hide = true)]
     Repeat(repeat::Arguments),
+    /// Counts the instructions of one call of the relay (script/instructions)
+    #[command(hide = true)]
+    RelayInstructions(relay_instructions::Arguments),
 }
 
 /// A part of the table.
@@ -132,6 +136,7 @@ fn main() -> Result<()> {
         Some(Role::Flood(role)) => return flooder::run(role),
         Some(Role::Upstream) => return upstream::run(),
         Some(Role::Repeat(role)) => return repeat::run(&role),
+        Some(Role::RelayInstructions(role)) => return relay_instructions::run(&role),
         None => {}
     }
     let effort = if arguments.quick { QUICK } else { FULL };

@@ -27,7 +27,11 @@ pub(crate) struct Process {
 impl Process {
     /// The broker as it ships, at the bus given. Only what is given here is in its environment.
     pub(crate) fn broker(bus: &NatsServer, settings: &[(&str, &str)]) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+        Self::broker_by(Command::new(env!("CARGO_BIN_EXE_broker")), bus, settings)
+    }
+
+    /// The same, by a command that starts it.
+    pub(crate) fn broker_by(mut command: Command, bus: &NatsServer, settings: &[(&str, &str)]) -> Result<Self> {
         command.env_clear().env("GECHOLOG_HOST", bus.host()).env("BROKER_HTTP", "127.0.0.1:0");
         command.envs(settings.iter().copied());
         Self::start("the broker", command)
@@ -73,6 +77,12 @@ impl Process {
             bail!("{} failed ({status}); it printed:\n{}", self.name, self.output());
         }
         Ok(())
+    }
+
+    /// Asks it to end, and waits for that.
+    pub(crate) fn terminate(&mut self) -> Result<()> {
+        Command::new("kill").arg(self.child.id().to_string()).status().context("cannot run kill")?;
+        self.finish()
     }
 
     /// All that it has printed.

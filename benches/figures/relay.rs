@@ -79,7 +79,7 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
 }
 
 /// One pool with the upstream alone, one whose first target always fails. No target is ever disabled, and retries are free.
-fn pools(upstream: SocketAddr) -> String {
+pub(crate) fn pools(upstream: SocketAddr) -> String {
     let target = |name: &str, path: &str| format!(r#"{{"name": "{name}", "url": "http://{upstream}{path}"}}"#);
     let pool = |ingress: &str, targets: &str| {
         format!(r#"{{"ingress": "{ingress}", "strategy": {{"mode": "fallback"}}, "targets": [{targets}]}}"#)
@@ -118,6 +118,10 @@ impl Hop {
 
     pub(crate) const fn process(&self) -> &Process {
         &self.process
+    }
+
+    pub(crate) const fn process_mut(&mut self) -> &mut Process {
+        &mut self.process
     }
 
     pub(crate) async fn sample(&self, connections: usize, rate: Option<f64>, span: Duration) -> Result<Sample> {
