@@ -133,8 +133,11 @@ pub struct AdminResult {
     pub error: Option<String>,
     /// Ingresses without an available target: the gateway serves its calls by the ingress router's own endpoint; those of the
     /// relay wait, or get 503.
-    #[serde(default, rename = "left_without", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pools_left_empty: Vec<RouterPath>,
+    /// The name of `pools_left_empty` until 0.1, which a replica of that release reads and writes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_without: Vec<RouterPath>,
     /// Calls in flight from this replica to the router; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_flight: Option<u32>,

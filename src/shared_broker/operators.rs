@@ -31,9 +31,10 @@ impl SharedState {
             _ => None,
         });
         let router = given.command.router();
-        let pools_left_empty = self.broker.pools_left_empty(router).into_iter().cloned().collect();
+        let pools_left_empty: Vec<_> = self.broker.pools_left_empty(router).into_iter().cloned().collect();
+        let left_without = pools_left_empty.clone();
         let in_flight = self.broker.in_flight(router);
-        (AdminResult { replica, done, pools_left_empty, in_flight, error: None }, applied)
+        (AdminResult { replica, done, pools_left_empty, left_without, in_flight, error: None }, applied)
     }
 }
 

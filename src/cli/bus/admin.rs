@@ -155,7 +155,8 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
     for (result, replicas) in results {
         let _ = writeln!(text, "{result} on {}", count(replicas, "replica"));
     }
-    for ingress in &first.pools_left_empty {
+    let empty = if first.pools_left_empty.is_empty() { &first.left_without } else { &first.pools_left_empty };
+    for ingress in empty {
         let _ = writeln!(
             text,
             "all other targets of {ingress} are down or drained: the gateway's calls go to the ingress router's own endpoint now; the relay's wait for a target, or get 503"

@@ -431,7 +431,7 @@ async function send(router, action) {
       method: "POST", body: JSON.stringify(body),
       headers: { Authorization: `Bearer ${$("token").value}`, "Content-Type": "application/json" },
     });
-    const without = done.replicas.flatMap((one) => one.left_without || []);
+    const without = done.replicas.flatMap((one) => one.pools_left_empty || one.left_without || []);
     const left = without.length ? ` All other targets of ${[...new Set(without)].join(", ")} are down or drained.` : "";
     const already = done.replicas.some((one) => (one.done || "").includes("(it was")) ? " Nothing changed: it was in that state already." : "";
     const refused = done.replicas.filter((one) => one.error).map((one) => ` Replica ${one.replica} refused: ${one.error}.`).join("");

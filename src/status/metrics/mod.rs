@@ -136,7 +136,7 @@ impl Scrape {
             passed.counter([("pool", ingress), ("reason", "all_disabled")], pool.all_disabled)?;
             passed.counter([("pool", ingress), ("reason", "no_matching_target")], pool.no_matching_target)?;
         }
-        passed.counter([("pool", ""), ("reason", "unknown_ingress")], self.status.broker.not_ours)?;
+        passed.counter([("pool", ""), ("reason", "unknown_ingress")], self.status.broker.unknown_ingress)?;
         let help = "1: at least one target of the pool is available";
         let mut serves = family(encoder, "pool_serves", help, MetricType::Gauge, None)?;
         for pool in &self.status.broker.pools {

@@ -130,7 +130,7 @@ pub struct Broker {
     /// Counts reloads.
     config_generation: u64,
     /// Requests whose path is no pool's ingress.
-    not_ours: u64,
+    unknown_ingress: u64,
     filter_reported: bool,
     /// Until then no deadline passes: one comparison for each decision. Never later than [`Broker::next_deadline`].
     nothing_due_before: BrokerTime,
@@ -159,7 +159,7 @@ impl Broker {
             last_success: None,
             decisions: 0,
             config_generation: 0,
-            not_ours: 0,
+            unknown_ingress: 0,
             filter_reported: false,
             nothing_due_before: BrokerTime::from_nanos(0),
             effects: Vec::new(),

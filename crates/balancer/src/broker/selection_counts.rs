@@ -164,7 +164,7 @@ impl Broker {
     /// A request got no router.
     pub(super) fn count_pass(&mut self, pass: &Pass) {
         match pass {
-            Pass::UnknownIngress => self.not_ours = self.not_ours.wrapping_add(1),
+            Pass::UnknownIngress => self.unknown_ingress = self.unknown_ingress.wrapping_add(1),
             Pass::AllDisabled(pool) | Pass::NoMatchingTarget(pool, _) => {
                 let pool = self.client_pools.base(*pool).unwrap_or(*pool);
                 if let Some(pool) = self.pools.get_mut(pool) {

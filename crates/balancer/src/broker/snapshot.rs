@@ -27,6 +27,8 @@ pub struct Snapshot {
     /// The moment.
     pub at: BrokerTime,
     /// Requests whose path is no pool's ingress.
+    pub unknown_ingress: u64,
+    /// The name of `unknown_ingress` until 0.1, for one release more.
     pub not_ours: u64,
     /// In configured order.
     pub pools: Vec<PoolStatus>,
@@ -184,7 +186,7 @@ pub struct SnapshotBasis {
     settings: Arc<BrokerSettings>,
     weights: Arc<Vec<Weight>>,
     generation: u64,
-    not_ours: u64,
+    unknown_ingress: u64,
     routers: usize,
 }
 
@@ -225,7 +227,8 @@ impl Snapshot {
             PoolStatus::new(pool, relayed, weights, &by_path, passes, decisions)
         });
         let pools = derived.collect();
-        Self { at, not_ours: basis.not_ours, pools, routers }
+        let unknown_ingress = basis.unknown_ingress;
+        Self { at, unknown_ingress, not_ours: unknown_ingress, pools, routers }
     }
 }
 
@@ -288,7 +291,7 @@ impl Broker {
             settings: Arc::clone(&self.settings),
             weights: Arc::clone(self.operator.weights()),
             generation: self.config_generation,
-            not_ours: self.not_ours,
+            unknown_ingress: self.unknown_ingress,
             routers: self.routers.len(),
         }
     }
