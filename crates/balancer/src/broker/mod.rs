@@ -216,9 +216,9 @@ impl Broker {
 
     /// Applies an input. The only writer; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
-        let mut applied = Applied::default();
+        let mut outcome = None;
         let is_call = matches!(event, BrokerInput::Chosen(_) | BrokerInput::Observed(_) | BrokerInput::Abandoned(_));
-        self.write(event, now, &mut applied);
+        let ignored = self.write(event, now, &mut outcome);
         self.refresh();
         self.nothing_due_before = if is_call {
             let due = self.in_flight.next_deadline().unwrap_or(BrokerTime::MAX);
@@ -226,11 +226,16 @@ impl Broker {
         } else {
             self.next_deadline().unwrap_or(BrokerTime::MAX)
         };
-        applied.changes = self.take_changes();
-        applied
+        Applied { changes: self.take_changes(), ignored, outcome }
     }
 
-    fn write(&mut self, event: BrokerInput<'_>, now: BrokerTime, applied: &mut Applied) {
+    /// Writes an input, and an observation's outcome; returns why nothing was learnt from it.
+    fn write(
+        &mut self,
+        event: BrokerInput<'_>,
+        now: BrokerTime,
+        outcome: &mut Option<Outcome>,
+    ) -> Option<IgnoreReason> {
         match event {
             BrokerInput::Chosen(route) => self.count_choice(route, now),
             BrokerInput::Observed(observation) => {
@@ -241,9 +246,11 @@ impl Broker {
                 } else {
                     self.expire_unpaired(now);
                 }
-                if let Err(why) = self.learn(observation, now, &mut applied.outcome) {
-                    *applied = Applied { ignored: Some(why), ..Applied::default() };
+                let learnt = self.learn(observation, now, outcome);
+                if learnt.is_err() {
+                    *outcome = None;
                 }
+                return learnt.err();
             }
             BrokerInput::Abandoned(route) => self.abandon(route),
             BrokerInput::Command(given) => {
@@ -261,6 +268,7 @@ impl Broker {
                 self.readmit_exempt(now);
             }
         }
+        None
     }
 
     /// Releases the probe slot of a decision that ended without evidence about its router.
