@@ -50,10 +50,16 @@ enum HostMatcher {
 
 /// Why a proxy cannot be used; reads after the name of its variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "must be a URL such as http://proxy.example:3128, which may carry user:password@; only http:// proxies can be used"
-)]
-pub struct ProxyFault;
+pub enum ProxyFault {
+    /// Another scheme, or no URL.
+    #[error(
+        "must be a URL such as http://proxy.example:3128, which may carry user:password@; only http:// proxies can be used"
+    )]
+    Address,
+    /// The parser takes the first `@` for the end of the password, and what is behind it for the host.
+    #[error("has more than one @: write an @ of the user or password as %40")]
+    BareAt,
+}
 
 impl Proxy {
     /// These proxies for targets with `https` and `http` addresses; empty: none. `no_proxy` lists hosts, domains with their
@@ -76,9 +82,12 @@ impl Proxy {
     /// It cannot be used.
     pub fn check(address: &str) -> Result<(), ProxyFault> {
         let matcher = Matcher::builder().all(address).build();
-        let found = matcher.intercept(&Uri::from_static("https://target.example/")).ok_or(ProxyFault)?;
+        let found = matcher.intercept(&Uri::from_static("https://target.example/")).ok_or(ProxyFault::Address)?;
+        if found.uri().authority().is_some_and(|to| to.as_str().contains('@')) {
+            return Err(ProxyFault::BareAt);
+        }
         let port_is_valid = found.uri().authority().is_some_and(|to| to.as_str() == to.host() || to.port().is_some());
-        if found.uri().scheme() == Some(&Scheme::HTTP) && port_is_valid { Ok(()) } else { Err(ProxyFault) }
+        if found.uri().scheme() == Some(&Scheme::HTTP) && port_is_valid { Ok(()) } else { Err(ProxyFault::Address) }
     }
 
     /// The proxy for a connection to this address; none: it is made directly.
@@ -96,11 +105,11 @@ impl Proxy {
     pub fn log(&self) {
         let Some(rules) = &self.0 else { return };
         let shown = |target| match rules.matcher.intercept(&Uri::from_static(target)) {
-            Some(proxy) => match (proxy.uri().authority(), proxy.basic_auth()) {
-                (Some(to), Some(_)) => format!("http://***@{to}"),
-                (Some(to), None) => format!("http://{to}"),
-                (None, _) => String::new(),
-            },
+            Some(proxy) => {
+                let user = if proxy.basic_auth().is_some() { "***@" } else { "" };
+                let port = proxy.uri().port().map(|port| format!(":{port}")).unwrap_or_default();
+                format!("http://{user}{}{port}", proxy.uri().host().unwrap_or_default())
+            }
             None => "none".to_owned(),
         };
         tracing::info!(
@@ -359,8 +368,12 @@ mod tests {
         }
         for bad in ["socks5://proxy:1080", "https://proxy:3128", "ftp://proxy", "http://", "a b", "http://proxy:99999"]
         {
-            assert_eq!(Proxy::check(bad), Err(ProxyFault), "{bad}");
+            assert_eq!(Proxy::check(bad), Err(ProxyFault::Address), "{bad}");
         }
+        for bad in ["http://user:p@ss@proxy:3128", "user@example.com:pass@proxy:3128", "http://u:p@@proxy"] {
+            assert_eq!(Proxy::check(bad), Err(ProxyFault::BareAt), "{bad}");
+        }
+        assert!(ProxyFault::BareAt.to_string().contains("%40"));
     }
 
     #[test]
