@@ -1,10 +1,12 @@
 //! Validates the settings. All faults are collected; the first one does not end the validation.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::ServerAddr;
+use percent_encoding::percent_decode_str;
 
 use super::file::{HealthDefaults, PoolsFile};
 use super::names::{self, Unknown};
@@ -296,7 +298,7 @@ impl Resolver {
         server
     }
 
-    /// Removes user, password or token from the URLs, so that they cannot be shown later.
+    /// Removes user, password or token from the URLs, so that they cannot be shown later. There they are percent-encoded.
     fn urls(&mut self, urls: &str, settings: &mut nats::Settings) {
         for (place, part) in urls.split(',').map(str::trim).enumerate() {
             let place = format!("NATS_URL (number {})", place + 1);
@@ -306,7 +308,12 @@ impl Resolver {
                 self.secret_fault(&place, "must be a URL such as nats://host:4222 or tls://host:4222");
                 continue;
             };
-            let (user, password) = (url.username().to_owned(), url.password().map(str::to_owned));
+            let decoded = |part: &str| percent_decode_str(part).decode_utf8().map(Cow::into_owned);
+            let parts = (decoded(url.username()), url.password().map(decoded).transpose());
+            let (Ok(user), Ok(password)) = parts else {
+                self.secret_fault(&place, "has a user, password or token that is not UTF-8 text where %XX is decoded");
+                continue;
+            };
             let cleaned = url.set_username("").and_then(|()| url.set_password(None));
             let server = cleaned.ok().and_then(|()| ServerAddr::from_url(url).ok());
             match server.filter(|server| matches!(server.scheme(), "nats" | "tls")) {

@@ -264,7 +264,19 @@ fn secrets_are_taken_out_of_urls_and_never_shown() {
     let config = self::config(&[("NATS_URL", "nats://me:hush@one")]);
     assert_eq!(config.nats.user, Some(("me".to_owned(), nats::Secret("hush".to_owned()))));
     assert!(!format!("{config:?}").contains("hush"), "{config:?}");
-    for bad in ["http://hush@one", "hush@one", "nats://hush@one,ftp://hush@two", "nats://me:hush@:x"] {
+    let config = self::config(&[("NATS_URL", "nats://m%40e:hu%2Fsh%20%C3%A4^@one")]);
+    assert_eq!(config.nats.user, Some(("m@e".to_owned(), nats::Secret("hu/sh ä^".to_owned()))));
+    let config = self::config(&[("NATS_URL", "nats://hu%3Ash@one")]);
+    assert_eq!(config.nats.token, Some(nats::Secret("hu:sh".to_owned())));
+    let bad_urls = [
+        "http://hush@one",
+        "hush@one",
+        "nats://hush@one,ftp://hush@two",
+        "nats://me:hush@:x",
+        "nats://me:hush%FF@one",
+        "nats://hush%FF@one",
+    ];
+    for bad in bad_urls {
         let faults = faults(&[("NATS_URL", bad)]);
         assert!(!faults.is_empty() && !faults.join("\n").contains("hush"), "{bad}: {faults:?}");
     }
