@@ -291,7 +291,9 @@ fn the_token_comes_from_one_place() {
     let path = file.to_str().unwrap();
     assert_eq!(config(&[("NATS_TOKEN_FILE", path)]).nats.token, Some(nats::Secret("hush".to_owned())));
     let both = faults(&[("NATS_TOKEN_FILE", path), ("NATS_TOKEN", "other")]);
-    std::fs::write(&file, " \n").unwrap();
+    std::fs::write(&file, "\u{feff}hush\r\n").unwrap();
+    assert_eq!(config(&[("NATS_TOKEN_FILE", path)]).nats.token, Some(nats::Secret("hush".to_owned())));
+    std::fs::write(&file, "\u{feff} \n").unwrap();
     let empty = faults(&[("NATS_TOKEN_FILE", path)]);
     std::fs::remove_file(&file).unwrap();
     assert!(both[0].contains("NATS_TOKEN is set too") && !both[0].contains("other"), "{both:?}");

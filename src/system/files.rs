@@ -19,6 +19,8 @@ use tokio::sync::oneshot;
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads that may hang in reading files; while that many do, no further file is read.
 const MAX_HANGING_READS: usize = 4;
+/// Some editors begin each text with it. It is no part of a token, and hides the first line of a PEM file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 static READING: AtomicUsize = AtomicUsize::new(0);
 
@@ -46,7 +48,7 @@ fn size(bytes: u64) -> String {
     if bytes < 1 << 20 { format!("{} KB", bytes >> 10) } else { format!("{} MB", bytes >> 20) }
 }
 
-/// Reads a file of at most `largest` bytes. Blocks the thread for 5 s at most.
+/// Reads a file of at most `largest` bytes, without the byte order mark it may begin with. Blocks the thread for 5 s at most.
 ///
 /// # Errors
 /// Why it was not read.
@@ -120,6 +122,9 @@ fn read_here(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadable> {
     }
     let mut bytes = Vec::new();
     let length = file.take(largest + 1).read_to_end(&mut bytes)?;
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     if length as u64 > largest { Err(Unreadable::TooLarge(largest)) } else { Ok(bytes) }
 }
 
@@ -158,6 +163,8 @@ mod tests {
             read(&path, 4).unwrap_err().to_string(),
             "cannot read the file: it is larger than 0 KB, the most that it may have"
         );
+        std::fs::write(&path, "\u{feff}é\u{feff}").unwrap();
+        assert_eq!(read_text(&path, 8).unwrap(), "é\u{feff}", "without the byte order mark");
         std::fs::remove_file(&path).unwrap();
         assert!(read(&path, 5).unwrap_err().to_string().starts_with("cannot read the file: No such file"));
     }
