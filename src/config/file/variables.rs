@@ -142,7 +142,9 @@ fn content(text: &str) -> Result<String, String> {
 fn paths(text: &[u8]) -> BTreeSet<String> {
     let text = String::from_utf8_lossy(text);
     let named = text.split("${file:").skip(1).filter_map(|behind| behind.split_once('}').map(|(path, _)| path));
-    named.filter(|path| path.starts_with('/')).take(MAX_FILES).map(str::to_owned).collect()
+    // One may be named many times.
+    let named: BTreeSet<_> = named.filter(|path| path.starts_with('/')).collect();
+    named.into_iter().take(MAX_FILES).map(str::to_owned).collect()
 }
 
 impl fmt::Debug for Variables {
@@ -186,7 +188,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("broker-secrets-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let [key, empty, absent] = ["key", "empty", "absent"].map(|name| folder.join(name).display().to_string());
-        std::fs::write(&key, "sk-file\n").unwrap();
+        std::fs::write(&key, "\u{feff}sk-file\n").unwrap();
         std::fs::write(&empty, "\n").unwrap();
         let text = format!("${{file:{key}}} ${{file:{empty}}} ${{file:{absent}}} ${{file:relative}} ${{file:/broken");
         let mut known = variables(&[]);
@@ -206,6 +208,14 @@ mod tests {
         without.read_files(text.as_bytes());
         assert!(without.value(&format!("file:{key}")).unwrap_err().contains("only the operator's own pools file"));
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn s2_a_file_that_is_named_often_counts_once() {
+        let text = "${file:/run/a} ".repeat(2 * MAX_FILES) + "${file:/run/b}";
+        assert_eq!(paths(text.as_bytes()), ["/run/a", "/run/b"].map(str::to_owned).into());
+        let many: String = (0..2 * MAX_FILES).map(|number| format!("${{file:/run/{number}}}")).collect();
+        assert_eq!(paths(many.as_bytes()).len(), MAX_FILES);
     }
 
     #[tokio::test]
