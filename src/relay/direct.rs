@@ -73,6 +73,15 @@ impl DirectUpstream {
         self.provider.as_deref()
     }
 
+    /// Keeps the key that the target before it has fetched, if both have it from the same place.
+    pub(super) fn keep_key_of(&mut self, before: &Self) {
+        if let (Some(provider), Some(before)) = (&mut self.provider, &before.provider)
+            && provider.key == before.key
+        {
+            Arc::make_mut(provider).key.clone_from(&before.key);
+        }
+    }
+
     /// What the settings say in the query.
     pub(super) const fn query(&self) -> &OwnQuery {
         &self.query
@@ -187,7 +196,12 @@ fn header(name: &str) -> Result<HeaderName, HeaderFault> {
 
 #[cfg(test)]
 mod tests {
+    use llm::provider::Provider;
+    use llm::translate::Unsupported;
+
+    use super::super::provider_target::TargetKey;
     use super::*;
+    use crate::provider_auth::{AwsSource, KeySource, Source};
 
     fn direct(url: &str, endpoint: Option<&str>, forwards: bool) -> DirectUpstream {
         DirectUpstream::new(url.parse().unwrap(), endpoint.map(str::to_owned), forwards)
@@ -207,6 +221,39 @@ mod tests {
         assert_eq!(below(&fixed, "anything", None), ("/v1/chat".to_owned(), None));
         let (_, query) = below(&azure, "", Some("api%2Dversion=old&api_key=client"));
         assert_eq!(query.as_deref(), Some("api-version=2024-02-01"));
+    }
+
+    #[test]
+    fn a_key_is_kept_while_it_comes_from_the_same_place() {
+        let of = |path: &str| {
+            let get = |name: &str| (name == "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").then_some(path);
+            let source = AwsSource::from_environment("eu-central-1", get).unwrap().unwrap();
+            let provider = ProviderTarget {
+                provider: Provider::Bedrock,
+                base: None,
+                resource: None,
+                region: Some("eu-central-1".to_owned()),
+                project: None,
+                location: None,
+                api_version: None,
+                api: None,
+                unsupported: Unsupported::Drop,
+                max_tokens: None,
+                key: TargetKey::Expiring(KeySource::shared(Source::Aws(source))),
+            };
+            DirectUpstream::of_provider(provider.address().unwrap(), provider, false)
+        };
+        let key = |upstream: &DirectUpstream| match &upstream.provider().unwrap().key {
+            TargetKey::Expiring(source) => Arc::clone(source),
+            key => panic!("{key:?}"),
+        };
+        let before = of("/one");
+        let [mut same, mut other] = ["/one", "/other"].map(of);
+        same.set_header("x-new", "1").unwrap();
+        [&mut same, &mut other].map(|target| target.keep_key_of(&before));
+        assert!(Arc::ptr_eq(&key(&same), &key(&before)));
+        assert!(key(&other) != key(&before));
+        other.keep_key_of(&direct("http://h/", None, false));
     }
 
     #[test]

@@ -304,12 +304,17 @@ impl Relay {
         let _ = self.stopping.subscribe().wait_for(|stopped| *stopped).await;
     }
 
-    /// Puts other rules in force. Calls in progress keep their limits.
-    pub fn configure(&self, rules: RelayRules) {
+    /// Puts other rules in force. Calls in progress keep their limits, and targets keys that do not expire yet.
+    pub fn configure(&self, mut rules: RelayRules) {
         self.budget().allow(rules.retry_budget);
         self.connect_timeout.set(rules.times.connect);
         self.usage_refusals.forget();
         let before = Arc::clone(&self.rules.load().now);
+        for (path, target) in &mut rules.direct {
+            if let Some(before) = before.direct.get(path) {
+                Arc::make_mut(target).keep_key_of(before);
+            }
+        }
         self.rules.store(Arc::new(RulesInForce { now: Arc::new(rules), before }));
     }
 
