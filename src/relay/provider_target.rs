@@ -171,7 +171,8 @@ impl ProviderTarget {
         })
     }
 
-    /// The address of a prepared request, with what else the client's query says where it speaks the provider's protocol.
+    /// The address of a prepared request, with what else the client's query says where it speaks the provider's protocol. What the
+    /// settings say in the query stands instead of the provider's own.
     pub(super) fn uri(
         &self,
         prepared: &Prepared<'_>,
@@ -184,7 +185,7 @@ impl ProviderTarget {
         };
         let mut own = own.clone();
         for (name, value) in query.iter().flat_map(|query| query.split('&')).filter_map(|field| field.split_once('=')) {
-            own.set_encoded(name, value);
+            own.add_encoded(name, value);
         }
         let client = client_query.filter(|_| prepared.answer.is_unchanged());
         let query = own.merged(client, self.key == TargetKey::None);

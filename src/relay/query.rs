@@ -29,10 +29,12 @@ impl OwnQuery {
         self.0.push(Field { folded: folded(name), text: format!("{}={}", encode(name), encode(value)) });
     }
 
-    /// Adds a field whose parts are encoded already.
-    pub(super) fn set_encoded(&mut self, name: &str, value: &str) {
-        let plain = percent_decode_str(name).decode_utf8_lossy();
-        self.0.push(Field { folded: folded(&plain), text: format!("{name}={value}") });
+    /// Adds a field whose parts are encoded already, unless there is one of this name.
+    pub(super) fn add_encoded(&mut self, name: &str, value: &str) {
+        let folded = folded(&percent_decode_str(name).decode_utf8_lossy());
+        if self.0.iter().all(|own| own.folded != folded) {
+            self.0.push(Field { folded, text: format!("{name}={value}") });
+        }
     }
 
     /// The client's query with these fields instead of its own of the same names, and without its credentials, and what chooses
@@ -130,6 +132,14 @@ mod tests {
         let mut odd = OwnQuery::default();
         odd.set("a b", "1&2=3");
         assert_eq!(odd.merged(None, false).as_deref(), Some("a%20b=1%262%3D3"));
+    }
+
+    #[test]
+    fn a_field_that_the_settings_say_is_not_added_again() {
+        let mut own = azure();
+        own.add_encoded("Api%2DVersion", "2023-05-15");
+        own.add_encoded("alt", "sse");
+        assert_eq!(own.merged(None, false).as_deref(), Some("api-version=2024-02-01&alt=sse"));
     }
 
     #[test]
