@@ -116,24 +116,38 @@ fn content(path: &Path) -> anyhow::Result<String> {
     fs::read_to_string(path).map_err(|error| BadArgument(format!("cannot read {}: {error}", path.display())).into())
 }
 
-/// Parses lines of `NAME=value` as docker compose does: comments, `export` and quotes around a value are allowed. A name
-/// without a value is taken from the environment. A fault is reported by its line number only, because the line may contain a
-/// secret.
+/// Parses lines of `NAME=value` as docker compose does: comments, also behind a value, `export` and quotes around a value are
+/// allowed. A name without a value is taken from the environment. A fault is reported by its line number only, because the line
+/// may contain a secret.
 fn variables(path: &Path, text: &str) -> anyhow::Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     let lines = text.lines().enumerate().map(|(number, line)| (number + 1, line.trim()));
     for (number, line) in lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
         let line = line.strip_prefix("export ").unwrap_or(line);
-        let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value.trim())));
+        let (name, value) = line.split_once('=').map_or((line, None), |(name, value)| (name, Some(value)));
         let name = name.trim();
         let plain = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         anyhow::ensure!(plain, BadArgument(format!("{}:{number}: must be NAME=value", path.display())));
         if let Some(value) = value {
-            let bare = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-            variables.insert(name.to_owned(), bare.unwrap_or(value).to_owned());
+            let plain = in_quotes(value.trim()).unwrap_or_else(|| without_comment(value));
+            variables.insert(name.to_owned(), plain.to_owned());
         }
     }
     Ok(variables)
+}
+
+/// What stands between quotes that nothing but a comment follows.
+fn in_quotes(value: &str) -> Option<&str> {
+    let quote = value.chars().next().filter(|letter| matches!(letter, '"' | '\''))?;
+    let rest = value.strip_prefix(quote)?;
+    let ends = rest.match_indices(quote).filter(|(end, _)| !rest.get(..*end).is_some_and(|text| text.ends_with('\\')));
+    let parts = ends.map(|(end, _)| (rest.get(..end), rest.get(end + 1..).unwrap_or_default().trim_start()));
+    parts.filter(|(_, behind)| behind.is_empty() || behind.starts_with('#')).find_map(|(inner, _)| inner)
+}
+
+/// A value without quotes, up to a `#` with a space before it.
+fn without_comment(value: &str) -> &str {
+    value.split_once(" #").map_or(value, |(value, _)| value).trim()
 }
 
 #[cfg(test)]
@@ -146,6 +160,20 @@ mod tests {
         let read = variables(Path::new(".env"), text).unwrap();
         let read: Vec<_> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(read, [("A", "1"), ("B", "two words"), ("C", "x"), ("D", "\""), ("E", "a=b"), ("G", "")]);
+        for (line, expected) in [
+            ("A=1 # comment", "1"),
+            ("A=1  #comment # more", "1"),
+            ("A=a#b", "a#b"),
+            ("A= # comment", ""),
+            ("A=#a", "#a"),
+            ("A=\"a # b\" # comment", "a # b"),
+            ("A='a # b'# comment", "a # b"),
+            ("A='it' 's'", "it' 's"),
+            (r#"A="a\" # b" # c"#, r#"a\" # b"#),
+            ("A=\"a # b", "\"a"),
+        ] {
+            assert_eq!(variables(Path::new(".env"), line).unwrap()["A"], expected, "{line}");
+        }
         let fault = variables(Path::new(".env"), "A=1\nsecret with spaces=2\n").unwrap_err().to_string();
         assert_eq!(fault, ".env:2: must be NAME=value");
     }
