@@ -12,8 +12,10 @@ use serde_json::Value;
 use super::super::clean;
 use crate::calls::cost::dollars;
 use crate::calls::{CallRecord, from_log};
+use balancer::retry::{AttemptResult, RetryDecision, retry_decision};
 use gecholog_protocol::log_entry;
 use llm::Usage;
+use types::outcome::{ErrorClass, NamedBy};
 use types::time::BrokerTime;
 
 /// Characters of a text that are shown.
@@ -105,8 +107,15 @@ impl Call {
     /// Whether an answer like this one ends a call of the relay, which does not retry it. A branch's own `on_status_codes` may
     /// make it retry such answers; then further attempts are shown separately.
     pub(super) fn ends_its_call(&self) -> bool {
-        let leads_on = |status| matches!(status, 401..=404 | 408 | 409 | 429 | 500..);
-        self.broken.is_none() && self.status.is_some_and(|status| !leads_on(status))
+        let Some(status) = self.status.and_then(|status| u16::try_from(status).ok()) else { return false };
+        let answered = AttemptResult::Answered {
+            status,
+            error_class: ErrorClass::of_status(status),
+            missing: None,
+            model_denied: false,
+        };
+        let leads_on = retry_decision(answered, Some(NamedBy::Target), None) != RetryDecision::DoNotRetry;
+        self.broken.is_none() && !leads_on
     }
 
     /// When it ended, by the log.
@@ -251,7 +260,10 @@ mod tests {
             (404, false),
             (408, false),
             (409, false),
+            (424, false),
+            (425, false),
             (429, false),
+            (498, false),
             (500, false),
             (529, false),
         ] {
