@@ -15,6 +15,9 @@ const MASK: &str = "***";
 /// The settings that are lists of URLs or hosts. In any other one a comma is part of the value, perhaps of a password.
 const LISTS: [&str; 3] = ["NATS_URL", "BROKER_CORS", "NO_PROXY"];
 
+/// The path of a file.
+const KEY_FILE: &str = "BROKER_TLS_KEY";
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The name of its variable.
@@ -90,7 +93,7 @@ fn masked(name: &str, value: &str) -> String {
         return value.split(',').map(masked_pair).collect::<Vec<_>>().join(",");
     }
     let is_secret = ["TOKEN", "KEY", "PASSWORD", "SECRET"].iter().any(|end| name.ends_with(end));
-    if is_secret {
+    if is_secret && name != KEY_FILE {
         return MASK.to_owned();
     }
     if !value.contains("://") && !value.contains('@') {
@@ -210,6 +213,8 @@ mod tests {
             ("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer abc,=x,", "***,***,***"),
             ("OTEL_RESOURCE_ATTRIBUTES", "service.name=a,token=https://u:p@h/?k", "service.name=***,token=***"),
             ("NATS_TOKEN_FILE", "/run/token", "/run/token"),
+            ("BROKER_TLS_KEY", "/run/tls.key", "/run/tls.key"),
+            ("ANY_KEY", "abc", "***"),
             ("NATS_URL", "nats://one:4222", "nats://one:4222"),
             ("NATS_URL", "nats://tok@one:4222, tls://u:p@two", "nats://***@one:4222, tls://***@two"),
             ("NATS_URL", "nats://u:p/@?x@one:4222", "nats://***@one:4222"),
