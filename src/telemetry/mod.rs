@@ -14,6 +14,8 @@ pub use counts::{Counts, ReloadResult};
 pub use lines::log_event;
 pub use relay_counters::RelayCounters;
 
+use std::ffi::OsStr;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 
@@ -80,7 +82,8 @@ pub fn init(settings: &Settings) {
     // The bus library logs every reconnect; our own lines report it once.
     let quiet = format!("async_nats=off,{}", if settings.filter.is_empty() { "info" } else { &settings.filter });
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let ansi = has_colors(is_terminal, std::env::var_os("NO_COLOR").as_deref());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi);
     // A log without a reader does not stop the broker; by default each lost line would write one to the standard error.
     let lines = lines.log_internal_errors(false);
@@ -90,9 +93,22 @@ pub fn init(settings: &Settings) {
     };
 }
 
+/// Whether lines are coloured: on a terminal, unless `NO_COLOR` is set and not empty (<https://no-color.org>).
+fn has_colors(is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    is_terminal && no_color.is_none_or(OsStr::is_empty)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_has_colors_unless_they_are_not_wanted() {
+        for (no_color, expected) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
+            assert_eq!(has_colors(true, no_color.map(OsStr::new)), expected, "{no_color:?}");
+            assert!(!has_colors(false, no_color.map(OsStr::new)));
+        }
+    }
 
     #[test]
     fn a_filter_that_selects_nothing_is_refused() {
