@@ -269,12 +269,29 @@ async fn s3_a_path_that_is_no_ingress_is_not_explained() {
     }
     let ended = Setup::bare().arguments(&["explain", "--path", "/azure/"]).ended().await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    let ended = Setup::bare().arguments(&["explain", "--path", "/azur/"]).ended().await;
+    assert!(ended.err.contains("did you mean /azure/?"), "{ended:?}");
     let file = PoolsFile::of(r#"{"pools": [{"ingress": "/llm/", "targets": [{"name": "a", "url": "http://h/"}]}]}"#);
     for (path, code) in [("/llm/", 0), ("/llm/chat/completions", 0), ("/llmx/", 1), ("/llm", 1)] {
         let asked = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain", "--path", path]);
         let ended = asked.ended().await;
         assert_eq!(ended.code, Some(code), "{path}: {ended:?}");
         assert_eq!(ended.out.contains("/llm/: only the relay serves it"), code == 0, "{path}: {ended:?}");
+    }
+    // What is below the path of a target is below its pool, and a pool of the gateway may lie below one of the relay.
+    let pools = r#"{"pools": [
+        {"ingress": "/llm/", "targets": [{"name": "chat", "url": "http://h/"}]},
+        {"ingress": "/llm/fast/", "targets": [{"router": "/azure/gpt4/"}]}
+    ]}"#;
+    let file = PoolsFile::of(pools);
+    for (path, words) in [
+        ("/llm/chat/completions", "/llm/ -> /llm/chat/"),
+        ("/llm/chat/", "/llm/ -> /llm/chat/"),
+        ("/llm/fast/", "/llm/fast/ -> /azure/gpt4/"),
+    ] {
+        let asked = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain", "--path", path]);
+        let ended = asked.ended().await;
+        assert!(ended.code == Some(0) && ended.out.contains(words), "{path}: {ended:?}");
     }
 }
 

@@ -14,10 +14,12 @@ use rand::rngs::SmallRng;
 use serde_json::{Map, Value, json};
 
 use super::BadArgument;
+use crate::config::file::nearest;
 use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, Pass};
 use balancer::strategy::{Candidates, Tier};
 use gecholog_protocol::Message;
 use gecholog_protocol::processor::RouteRequest;
+use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// Routers that are listed one by one, in the order in which they would be tried: naming one takes time in proportion to the
@@ -46,14 +48,14 @@ pub struct Explain {
 /// # Errors
 /// The path is not an ingress, the payload cannot be read, or a header has no `=`.
 pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
+    let relayed = settings.relayed.clone();
+    let broker = Broker::new(BrokerSettings { relayed: BTreeSet::new(), ..settings });
     // Pools that only the relay serves are explained too, and the paths below their ingress, which it serves.
-    let relayed = settings.relayed.iter().map(|ingress| ingress.as_str().to_owned());
-    let relayed = relayed.filter(|ingress| asked.path.starts_with(ingress)).max_by_key(String::len);
-    let path = relayed.as_deref().unwrap_or(&asked.path);
+    let relayed = broker.ingresses().of(&asked.path).filter(|ingress| relayed.contains(*ingress)).cloned();
+    let path = relayed.as_ref().map_or(asked.path.as_str(), RouterPath::as_str);
     let bytes = serde_json::to_vec(&message(path, asked)?)?;
     let message = Message::read(&bytes).context("the request")?;
     let request = message.request().context("the request")?;
-    let broker = Broker::new(BrokerSettings { relayed: BTreeSet::new(), ..settings });
     let mut rng = SmallRng::from_rng(&mut rand::rng());
     let mut text = String::new();
     // Writing into a String cannot fail.
@@ -64,8 +66,9 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
         Decision::Route(route) => describe(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::UnknownIngress) => {
             let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
+            let near = nearest(&asked.path, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             bail!(
-                "{}: not an ingress of a pool: the gateway serves it without the broker. Ingresses: {}",
+                "{}: not an ingress of a pool: the gateway serves it without the broker{near}. Ingresses: {}",
                 asked.path,
                 known.join(", ")
             )

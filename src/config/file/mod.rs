@@ -27,6 +27,7 @@ use crate::relay::RelayRules;
 use crate::system::files::{self, Unreadable};
 use balancer::broker::{BrokerSettings, RouterSettings};
 use balancer::health::{HealthSettings, Preset};
+pub(crate) use reader::nearest;
 use reader::{Item, Reader};
 pub use variables::Variables;
 pub(super) use variables::{line_end_notice, without_line_end};

@@ -355,7 +355,7 @@ impl<'s> Reader<'s> {
 }
 
 /// The known word that was probably meant, if one is near.
-pub(super) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let lower = word.to_ascii_lowercase();
     let length = lower.chars().count();
     // A text of another length is not a misspelling, and comparing a long one would take long.
