@@ -284,6 +284,21 @@ async fn a_slow_sender_is_cut_off_and_a_probe_is_answered_meanwhile() {
 }
 
 #[tokio::test]
+async fn a_client_that_writes_before_it_reads_gets_the_refusal() {
+    let bus = Bus::start().await;
+    let broker = Setup::on(&bus).ready().await;
+    let addr = broker.http().await;
+    for (path, status) in [("/api/v1/mode", "403"), ("/nowhere", "404"), ("/livez", "405")] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", 5 << 20);
+        soon("the whole request", stream.write_all(&[head.as_bytes(), &vec![b'x'; 5 << 20]].concat())).await.unwrap();
+        let mut answer = String::new();
+        soon("an answer", stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.lines().next().is_some_and(|line| line.contains(status)), "{path}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_host_name_or_path_is_rejected_with_a_reason() {
     let bus = Bus::start().await;
     let broker = Setup::on(&bus).set("BROKER_HTTP_HOSTS", "broker.example, other.example").ready().await;

@@ -9,6 +9,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -17,7 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
-use crate::server::{self, ConnectionSlot, ConnectionSlots, Observed, ServerTls, SlotReporter, Wait};
+use crate::server::{
+    self, ClientSocket, ConnectionSlot, ConnectionSlots, LingerFlag, Observed, ResetFlag, ServerTls, SlotReporter, Wait,
+};
 use crate::shared_broker::SharedBroker;
 
 /// Connections at a time. When all are open, the one that is idle for longest is closed for a new one.
@@ -97,7 +100,9 @@ async fn take_slot(regular: &ConnectionSlots, spare: &ConnectionSlots) -> (Arc<C
 async fn connection(stream: TcpStream, tls: Option<ServerTls>, slot: Arc<ConnectionSlot>, routes: Router, kept: bool) {
     // An answer is one write; waiting for more to send would only delay it.
     let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
+    // A refusal whose request has a body that nobody read must still arrive.
+    let linger = LingerFlag::default();
+    let mut stream = TimeoutStream::new(ClientSocket::new(stream, ResetFlag::default(), linger.clone()));
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let head_timeout = if kept { HEAD_TIMEOUT } else { PROBE_HEAD_TIMEOUT };
     let stream = match server::handshake(tls.as_ref(), stream, &slot, head_timeout).await {
@@ -106,7 +111,8 @@ async fn connection(stream: TcpStream, tls: Option<ServerTls>, slot: Arc<Connect
     };
     let (heads, routes) = (SlotReporter::for_slot(Arc::clone(&slot)), TowerToHyperService::new(routes));
     let stream = Observed::new(stream, heads.clone());
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        linger.set(!request.body().is_end_stream());
         let (guard, answering) = (heads.begin(), routes.call(request));
         async move { answering.await.map(|response| response.map(|body| guard.guard_body(body))) }
     });
