@@ -130,6 +130,41 @@ def check(page, complaints):
     assert words(late, GPT4) == words(page, GPT4) == ["enabled", "drained"], words(page, GPT4)
     late.close()
 
+    # A drain that was renewed five minutes later began when it was first made.
+    began = page.evaluate("""() => {
+        const minutes = (ago) => new Date(Date.now() - 60000 * ago).toISOString(), before = [past, pastIsWhole, status];
+        past = [{ about: "/a/", what: "drained", drained: {}, at: minutes(6) }, { about: "/a/", what: "drained", drained: {}, at: minutes(1) }];
+        [pastIsWhole, status] = [true, { ...status, started: minutes(9) }];
+        const parts = timeline({ router: "/a/", state: "enabled", drained: { since: minutes(1) } }, Date.now());
+        [past, pastIsWhole, status] = before;
+        return parts.filter((one) => one.word === "drained").map((one) => Math.round((Date.now() - one.from) / 60000));
+    }""")
+    assert began == [6], began
+
+    # A moment of another day has its date.
+    today, other = page.evaluate("[clock(new Date()), clock(new Date(2026, 0, 31, 12))]")
+    assert re.fullmatch(r"[\d:]+", today) and "31" in other and "2026" in other, (today, other)
+
+    # Decisions that come while the page still reads those before it stand above them.
+    late = page.context.new_page()
+
+    def hold(route):
+        answer = route.fetch()
+        late.evaluate("() => { window.came = new Promise((done) => events.addEventListener('decision', () => done(true))); }")
+        want("decide")
+        late.evaluate("came")
+        route.fulfill(response=answer)
+
+    late.route("**/api/v1/decisions", hold)
+    late.goto(ADDRESS)
+    expect(late.locator("#stream tr").nth(40)).to_be_attached()
+    moments = late.evaluate("""() => {
+        const at = new Map([...rows.values()].map((row) => [row.element, Date.parse(row.at)]));
+        return [...document.querySelectorAll("#stream tr")].map((row) => at.get(row));
+    }""")
+    assert moments == sorted(moments, reverse=True), moments
+    late.close()
+
     # What comes from outside stays text.
     want("inject")
     expect(page.locator("#stream")).to_contain_text("<script>window.hacked")

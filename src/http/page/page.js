@@ -11,6 +11,7 @@ const $ = (id) => document.getElementById(id);
 
 let status = null, before = null, events = null, paused = false, waiting = [], rows = new Map(), changes = [], skipped = 0;
 let wrong = "", failed = "", succeeded = "";
+let reading = 0, arrived = [];
 let past = [], pastIsWhole = false, away = null, shownReplica = null;
 
 /** An element with a class, a text and children. */
@@ -22,7 +23,11 @@ function make(tag, className, text, ...children) {
   return element;
 }
 
-const clock = (moment) => new Date(moment).toLocaleTimeString([], { hour12: false });
+/** The time of a moment, with the date where it is another day. */
+function clock(moment) {
+  const date = new Date(moment), time = date.toLocaleTimeString([], { hour12: false });
+  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString()} ${time}`;
+}
 
 function span(seconds) {
   const whole = Math.max(0, Math.ceil(seconds));
@@ -61,14 +66,23 @@ async function look() {
 /** Another replica answers than before, or the first one. */
 function begin(fresh) {
   shownReplica = fresh.replica;
-  [rows, waiting, changes, past, pastIsWhole, skipped] = [new Map(), [], [], [], false, 0];
+  [rows, waiting, arrived, changes, past, pastIsWhole, skipped] = [new Map(), [], [], [], [], false, 0];
   $("stream").replaceChildren();
   listen();
 }
 
 /** Reads what happened before the stream began, or while it was interrupted. Only decisions and calls wait while the page is paused. */
 async function catchUp() {
-  const recent = await ask("/api/v1/decisions");
+  reading += 1;
+  try {
+    takeRecent(await ask("/api/v1/decisions"));
+  } finally {
+    reading -= 1;
+    if (!reading) arrived.splice(0).forEach((shown) => shown());
+  }
+}
+
+function takeRecent(recent) {
   recent.decisions.slice(-MAX_ROWS).forEach((one) => later(decided, one));
   recent.calls.slice(-MAX_ROWS).forEach((one) => later(called, one));
   // All kept changes at once, and then those that came over the stream meanwhile.
@@ -109,8 +123,8 @@ function listen() {
   // Fails only if the broker is gone again; then there will be another hello.
   const meet = () => catchUp().catch(() => {});
   on("hello", meet);
-  on("decision", (one) => later(decided, one));
-  on("call", (one) => later(called, one));
+  on("decision", (one) => arrive(decided, one));
+  on("call", (one) => arrive(called, one));
   on("change", changed);
   on("skipped", ({ decisions, calls, changes: missing }) => {
     if (missing) meet();
@@ -121,11 +135,21 @@ function listen() {
   });
 }
 
+/** A decision or a call of the stream. It waits while the page reads what happened before it, so that the newest row is on top. */
+function arrive(show, one) {
+  if (!reading) return later(show, one);
+  keep(arrived, () => later(show, one));
+}
+
 /** Shows a decision or a call now, or when the page is no longer paused. */
 function later(show, one) {
   if (!paused) return show(one);
-  waiting.push(() => show(one));
-  if (waiting.length > 2 * MAX_ROWS) waiting.shift();
+  keep(waiting, () => show(one));
+}
+
+function keep(list, shown) {
+  list.push(shown);
+  if (list.length > 2 * MAX_ROWS) list.shift();
 }
 
 // ---- the status ---------------------------------------------------------------------------------------------------
@@ -274,7 +298,8 @@ function timeline(router, now) {
       since = null;
     } else if (!drained && !pastIsWhole) parts.push({ word: "drained", from: start, to: moment });
   }
-  if (router.drained) parts.push({ word: "drained", from: +new Date(router.drained.since), to: now });
+  // A drain that was renewed began with its first command.
+  if (router.drained) parts.push({ word: "drained", from: since ?? +new Date(router.drained.since), to: now });
   return parts.map((part) => ({ ...part, from: Math.max(part.from, start) })).filter((part) => part.to >= part.from && part.to > start);
 }
 
