@@ -250,7 +250,9 @@ mod tests {
         let before = of("/one");
         let [mut same, mut other] = ["/one", "/other"].map(of);
         same.set_header("x-new", "1").unwrap();
-        [&mut same, &mut other].map(|target| target.keep_key_of(&before));
+        for target in [&mut same, &mut other] {
+            target.keep_key_of(&before);
+        }
         assert!(Arc::ptr_eq(&key(&same), &key(&before)));
         assert!(key(&other) != key(&before));
         other.keep_key_of(&direct("http://h/", None, false));

@@ -304,7 +304,7 @@ impl Relay {
         let _ = self.stopping.subscribe().wait_for(|stopped| *stopped).await;
     }
 
-    /// Puts other rules in force. Calls in progress keep their limits, and targets keys that do not expire yet.
+    /// Puts other rules in force. Calls in progress keep their limits, and targets the temporary keys that they have fetched.
     pub fn configure(&self, mut rules: RelayRules) {
         self.budget().allow(rules.retry_budget);
         self.connect_timeout.set(rules.times.connect);
