@@ -96,7 +96,7 @@ fn ending<'n>(
         class => class,
     };
     let missing = Missing::of_error(status, error_class, &body);
-    let model_denied = error_class == Some(ErrorClass::NotFound) && error_class::denies_model(&headers, &body);
+    let not_for_account = error_class.is_some_and(|class| error_class::is_not_for_account(class, &headers, &body));
     let end = AttemptEnd {
         retry_after: gateway::retry_after(status, &headers, &body, received),
         html: headers.is_html(),
@@ -107,5 +107,5 @@ fn ending<'n>(
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),
         ..AttemptEnd::with(status)
     };
-    (end, AttemptResult::Answered { status, error_class, missing: end.missing, model_denied })
+    (end, AttemptResult::Answered { status, error_class, missing: end.missing, not_for_account })
 }

@@ -65,7 +65,7 @@ async fn s1_1_a_refused_key_or_a_used_up_quota_of_ours_leads_on_and_takes_the_ta
 }
 
 /// Answers that deny what a request asks for, and not the key.
-const DENIALS: [(u16, &str); 9] = [
+const DENIALS: [(u16, &str); 13] = [
     (403, r#"{"error": {"message": "Project `p` does not have access to model `m`", "code": "model_not_found"}}"#),
     (403, r#"{"error": {"message": "You are not allowed to sample from this model", "code": null}}"#),
     (
@@ -87,6 +87,13 @@ const DENIALS: [(u16, &str); 9] = [
         400,
         r#"{"error": {"message": "Your organization must be verified to stream this model.", "code": "unsupported_value"}}"#,
     ),
+    (400, r#"{"error": {"message": "Previous response not found.", "code": "previous_response_not_found"}}"#),
+    (402, r#"{"error": {"message": "Prompt tokens limit exceeded: 64128 > 6964.", "code": 402}}"#),
+    (
+        413,
+        r#"{"error": {"message": "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 14368", "code": "rate_limit_exceeded"}}"#,
+    ),
+    (200, r#"{"error": "Unexpected endpoint or method. (POST /chat/completions)"}"#),
 ];
 
 #[tokio::test]
@@ -120,7 +127,7 @@ async fn s1_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
 
 #[tokio::test]
 async fn s1_1_server_faults_below_500_are_failures() {
-    for status in [424, 425, 498] {
+    for status in [407, 421, 424, 425, 498, 499] {
         backup_answers(&status.to_string(), answer(status, &[], r#"{"error": {"message": "x"}}"#), true).await;
     }
 }

@@ -53,12 +53,24 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
     !(by_header || names_key(&error) || quoted)
 }
 
-/// Whether an error says that the model is there and that our account may not use it, whatever the status is: Vertex, OpenAI and
-/// Bedrock do so with a 400 too, which is the caller's fault where a model does not exist.
-pub fn denies_model(headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
-    let body = if headers.is_compressed() { &[] } else { body };
-    let message = ErrorBody::read(body).message;
-    message.is_some_and(|message| Sentence::new(&message).says_account_may_not_use_model())
+/// Whether an error of this class says that another account may get an answer, whatever the status is: ours may not use the model
+/// (Vertex, OpenAI and Bedrock say so with a 400 too, which is the caller's fault where a model does not exist), has not made the
+/// response or the encrypted reasoning that the request refers to, or has a limit per minute that the request exceeds (Groq's 413).
+pub fn is_not_for_account(class: ErrorClass, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
+    if headers.is_compressed() {
+        return false;
+    }
+    let error = ErrorBody::read(body);
+    let says = |what: fn(&Sentence) -> bool| error.message.as_deref().is_some_and(|text| what(&Sentence::new(text)));
+    match class {
+        NotFound => says(Sentence::says_account_may_not_use_model),
+        InvalidRequest => error.words().any(error_words::is_made_elsewhere),
+        ContextTooLong => {
+            error.words().any(|word| error_words::specific(word) == Some(RateLimited))
+                && says(Sentence::says_never_fits)
+        }
+        _ => false,
+    }
 }
 
 /// Whether an error is about the account that a request chooses beside its key (`OpenAI-Organization`, `X-Goog-User-Project`): who
@@ -127,10 +139,23 @@ fn by_own_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>
     }
     let Some(message) = error.message.as_deref() else { return word.or(error.by_vendor) };
     if !status.is_none_or(|status| (400..500).contains(&status)) {
-        let is_busy = word.is_none() && Sentence::new(message).says_busy();
-        return word.or(is_busy.then_some(Overloaded)).or(error.by_vendor);
+        return word.or_else(|| of_server_fault(error, &Sentence::new(message))).or(error.by_vendor);
     }
     by_sentence(error, &Sentence::new(message), word, is_denial, status).or(error.by_vendor)
+}
+
+/// The class by what a sentence says whose status is a server's fault: what only spares the target, and that it has too much to do.
+fn of_server_fault(error: &ErrorBody<'_>, sentence: &Sentence) -> Option<ErrorClass> {
+    if sentence.says_busy() {
+        Some(Overloaded)
+    } else if matches!(error.number(), Some(408 | 429)) {
+        // What it counts may be tokens per minute.
+        None
+    } else if sentence.says_too_long() {
+        Some(ContextTooLong)
+    } else {
+        sentence.says_filtered().then_some(ContentFiltered)
+    }
 }
 
 /// The class by what a sentence says beside a word that leaves it open, or without one.

@@ -154,8 +154,11 @@ const TOO_LONG: &[&str] = &[
     // assumed: Hugging Face's TGI, without what it quotes: "`inputs` tokens + `max_new_tokens` must be", "`inputs` must have less than 1024 tokens".
     "input validation error:  tokens +  must be <=",
     "input validation error:  must have less than",
-    // OpenRouter: what is left of the credit is enough for shorter answers.
+    // OpenRouter: what is left of the credit is enough for shorter answers, or for shorter prompts.
     "requires more credits, or fewer max_tokens",
+    "prompt tokens limit exceeded",
+    // llama.cpp, of embeddings: `input (700 tokens) is too large to process. increase the physical batch size`.
+    "too large to process",
 ];
 
 /// Parts of sentences that say that the content was refused.
@@ -199,12 +202,14 @@ const OTHER_OPERATION: &[&str] = &[
 ];
 
 /// Beginnings of sentences by which a model is there and those who serve it do not do what is asked, or not for our account: OpenRouter
-/// (whose "No endpoints found for NAME" is of a model that is missing), OpenAI of what needs an organization that is verified.
+/// (whose "No endpoints found for NAME" is of a model that is missing), OpenAI of what needs an organization that is verified; and LM
+/// Studio of a path that it does not have.
 const OTHER_REQUEST: &[&str] = &[
     "no endpoints found that support",
     "no endpoints found that can handle",
     "no endpoints found matching",
     "your organization must be verified to",
+    "unexpected endpoint or method",
 ];
 
 /// A sentence in the form in which it is compared: lower case, quotations left out.

@@ -36,6 +36,8 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("ip_not_authorized", KeyRefused),
     ("unsupported_country_region_territory", KeyRefused),
     ("invalid_authentication_error", KeyRefused),
+    // A tool's server that the request names did not answer: OpenAI, Azure.
+    ("external_connector_error", InvalidRequest),
     // LiteLLM's proxy.
     ("expired_key", KeyRefused),
     ("model_not_found", NotFound),
@@ -167,6 +169,9 @@ const ACCOUNT: &[&str] = &[
     "USER_PROJECT_DENIED",
 ];
 
+/// Words by which OpenAI and Azure do not know what another account or region has made: a response, or what it has encrypted.
+const MADE_ELSEWHERE: &[&str] = &["previous_response_not_found", "invalid_encrypted_content"];
+
 /// Words that say that something is not permitted, and not what: the key, or what the request asks for.
 const PERMISSION: &[&str] = &[
     "insufficient_permissions",
@@ -240,6 +245,11 @@ pub(crate) fn is_permission(word: &str) -> bool {
 /// Whether a word is about the account that a request chooses beside its key.
 pub(crate) fn is_account(word: &str) -> bool {
     ACCOUNT.iter().any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Whether a word says that what the request refers to was made with another account.
+pub(crate) fn is_made_elsewhere(word: &str) -> bool {
+    MADE_ELSEWHERE.contains(&word)
 }
 
 /// What a word means where there is no status.

@@ -29,6 +29,7 @@ fn s1_4_answers_that_are_none() {
         (OpenAiChat, json!({"error": {"message": "x", "code": 502}, "user_id": "u"}), ServerError),
         (OpenAiChat, json!({"error": {"message": "x", "code": "insufficient_quota"}}), QuotaExhausted),
         (OpenAiChat, json!({"error": "overloaded"}), Overloaded),
+        (OpenAiChat, json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"}), Unsupported),
         (OpenAiChat, json!({"error": {"message": "x", "code": "1113"}}), QuotaExhausted),
         (OpenAiChat, json!({"error": {"message": "x", "code": 200}}), ServerError),
         (Generic, json!({"error": {"message": "x", "code": 429}}), RateLimited),

@@ -3,7 +3,7 @@
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
 use llm::answer::answer_error;
-use llm::error_class::{classify, denies_model, leaves_key_open, refuses_account};
+use llm::error_class::{classify, is_not_for_account, leaves_key_open, refuses_account};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
@@ -87,6 +87,15 @@ fn s1_1_openai_errors() {
             (500, openai("server_error", "", "The server had an error while processing your request"), ServerError),
             (500, openai(invalid, "", "The server had an error"), ServerError),
             (424, json!({"error": {"message": "x"}}), ServerError),
+            (
+                424,
+                openai(
+                    "external_connector_error",
+                    "http_error",
+                    "Error retrieving tool list from MCP server: 'x'. Http status code: 424 (Failed Dependency)",
+                ),
+                InvalidRequest,
+            ),
         ],
     );
 }
@@ -202,6 +211,9 @@ fn s1_1_anthropic_errors() {
     );
 }
 
+/// Groq, of a request that its limit never lets through.
+const TOO_LARGE_FOR_A_MINUTE: &str =
+    "Request too large for model `llama` in organization `org` on tokens per minute (TPM): Limit 6000, Requested 14368";
 /// Vertex, of a model that is there.
 const NOT_FOR_PROJECT: &str = "Project `12345` is not allowed to use Publisher Model `projects/p/locations/global/publishers/anthropic/models/claude-opus-4`";
 /// Gemini, of a model that an account without payment does not have.
@@ -209,16 +221,33 @@ const LIMIT_OF_NONE: &str = "You exceeded your current quota, please check your 
     generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 0, model: gemini-3-pro\nPlease retry in 40.1s.";
 
 #[test]
-fn s1_1_a_model_that_is_not_for_our_project_is_known_whatever_the_status_is() {
-    let denies = |message: &str| {
-        let body = json!({"error": {"code": 400, "message": message, "status": "FAILED_PRECONDITION"}}).to_string();
-        denies_model(&AnswerHeaders::default(), body.as_bytes())
-    };
-    assert!(denies(NOT_FOR_PROJECT));
-    for other in ["User location is not supported for the API use.", "models/x is not found", "`Project p` is odd", ""]
-    {
-        assert!(!denies(other), "{other}");
+fn s1_1_what_is_not_for_our_account_is_known_whatever_the_status_is() {
+    let google = |message: &str| json!({"error": {"code": 400, "message": message, "status": "FAILED_PRECONDITION"}});
+    let invalid = |code: &str| openai("invalid_request_error", code, "x");
+    let too_large = |code: &str| openai("tokens", code, TOO_LARGE_FOR_A_MINUTE);
+    for (class, body, expected) in [
+        (NotFound, google(NOT_FOR_PROJECT), true),
+        (NotFound, google("User location is not supported for the API use."), false),
+        (NotFound, google("models/x is not found"), false),
+        (NotFound, google("`Project p` is odd"), false),
+        (NotFound, google(""), false),
+        (InvalidRequest, invalid("previous_response_not_found"), true),
+        (InvalidRequest, invalid("invalid_encrypted_content"), true),
+        (InvalidRequest, invalid("unsupported_value"), false),
+        (InvalidRequest, openai("invalid_request_error", "", "previous_response_not_found"), false),
+        (ContextTooLong, too_large("rate_limit_exceeded"), true),
+        (ContextTooLong, too_large("request_too_large"), false),
+        (ContextTooLong, openai("tokens", "rate_limit_exceeded", "x"), false),
+    ] {
+        let found = is_not_for_account(class, &AnswerHeaders::default(), body.to_string().as_bytes());
+        assert_eq!(found, expected, "{class} {body}");
     }
+    let packed = AnswerHeaders::read([(&b"content-encoding"[..], "br")]);
+    assert!(!is_not_for_account(
+        InvalidRequest,
+        &packed,
+        invalid("previous_response_not_found").to_string().as_bytes()
+    ));
 }
 
 #[test]
@@ -407,15 +436,7 @@ fn s1_1_errors_of_many_others() {
                 openai("invalid_request_error", "model_decommissioned", "The model `x` has been decommissioned"),
                 NotFound,
             ),
-            (
-                413,
-                openai(
-                    "tokens",
-                    "rate_limit_exceeded",
-                    "Request too large for model `llama` in organization `org` on tokens per minute (TPM): Limit 6000",
-                ),
-                ContextTooLong,
-            ),
+            (413, openai("tokens", "rate_limit_exceeded", TOO_LARGE_FOR_A_MINUTE), ContextTooLong),
             (402, openai("unknown_error", "invalid_request_error", "Insufficient Balance"), QuotaExhausted),
             (400, openai("invalid_request_error", "invalid_request_error", "Model Not Exist"), NotFound),
             (400, openai("invalid_request_error", "invalid_request_error", "Content Exists Risk"), ContentFiltered),
@@ -424,6 +445,16 @@ fn s1_1_errors_of_many_others() {
                 json!({"error": {"code": 402, "message": "This request requires more credits, or fewer max_tokens. You requested up to 64000 tokens, but can only afford 900."}}),
                 ContextTooLong,
             ),
+            (
+                402,
+                json!({"error": {"code": 402, "message": "Prompt tokens limit exceeded: 64128 > 6964. To increase, visit https://openrouter.ai/settings/credits and upgrade to a paid account"}}),
+                ContextTooLong,
+            ),
+            (407, json!({}), ServerError),
+            (421, json!({"message": "Misdirected Request"}), ServerError),
+            // LM Studio.
+            (404, json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"}), Unsupported),
+            (400, json!({"error": "x: unexpected endpoint or method"}), InvalidRequest),
             (
                 402,
                 json!({"error": {"code": 402, "message": "Insufficient credits. Add more using https://x"}}),
@@ -589,6 +620,30 @@ fn s1_1_a_limit_per_minute_is_no_length_of_the_request() {
         stream.push(error.as_bytes());
         assert_eq!(stream.finish(), StreamEnd::Failed(expected), "{body}");
     }
+}
+
+/// Servers that answer the caller's fault with 5xx: what says so only spares the target, and a limit per minute is none.
+#[test]
+fn s1_1_a_request_that_is_too_long_or_refused_is_the_callers_fault_also_as_a_servers_error() {
+    let llama = |message: &str| json!({"error": {"code": 500, "message": message, "type": "server_error"}});
+    check(
+        "5xx",
+        &[
+            (500, llama("input is too large to process. increase the physical batch size"), ContextTooLong),
+            (
+                500,
+                llama(
+                    "input (700 tokens) is too large to process. increase the physical batch size (current batch size: 512)",
+                ),
+                ContextTooLong,
+            ),
+            (500, llama("Internal error: content management policy"), ContentFiltered),
+            (500, llama("failed to decode"), ServerError),
+            (500, llama("I got \"the context length\" from the caller"), ServerError),
+            (502, json!({"error": {"code": 429, "message": "Too many tokens per minute"}}), ServerError),
+            (503, json!({"error": {"type": "overloaded_error", "message": "context window of the queue"}}), Overloaded),
+        ],
+    );
 }
 
 #[test]
@@ -1482,7 +1537,7 @@ fn s1_1_what_our_account_may_not_use_as_a_400() {
     );
     for (message, expected) in [(image, true), ("Operation not allowed", true), (stream, false)] {
         let body = json!({"message": message}).to_string();
-        assert_eq!(denies_model(&AnswerHeaders::default(), body.as_bytes()), expected, "{message}");
+        assert_eq!(is_not_for_account(NotFound, &AnswerHeaders::default(), body.as_bytes()), expected, "{message}");
     }
 }
 
@@ -1515,7 +1570,7 @@ fn s1_1_a_long_context_that_our_plan_does_not_have_and_a_call_that_google_cancel
                 json!({"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}),
                 ServerError,
             ),
-            (499, json!({"error": {"message": "x"}}), InvalidRequest),
+            (499, json!({"error": {"message": "x"}}), ServerError),
             (409, json!({"error": {"code": "cancelled", "message": "already cancelled"}}), InvalidRequest),
         ],
     );

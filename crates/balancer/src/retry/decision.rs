@@ -15,8 +15,9 @@ pub enum AttemptResult {
         error_class: Option<ErrorClass>,
         /// Who named the deployment or model of which it says that it does not exist.
         missing: Option<NamedBy>,
-        /// It says that the model is there, and that our account may not use it.
-        model_denied: bool,
+        /// It says that another account may get an answer: ours may not use the model, has not made the response or the reasoning that
+        /// the request refers to, or has a limit per minute that the request exceeds.
+        not_for_account: bool,
     },
     /// Without a complete answer.
     Broken(TransportFailure),
@@ -36,9 +37,9 @@ pub enum RetryDecision {
 /// Judges the end of an attempt. `key`: whose key the target was called with; behind the gateway that is unknown.
 /// `listed`: exactly these answers are sent to each other target once, instead of the defaults.
 pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option<&FailureRule>) -> RetryDecision {
-    let (status, class, missing, model_denied) = match ended {
-        AttemptResult::Answered { status, error_class, missing, model_denied } => {
-            (status, error_class, missing, model_denied)
+    let (status, class, missing, not_for_account) = match ended {
+        AttemptResult::Answered { status, error_class, missing, not_for_account } => {
+            (status, error_class, missing, not_for_account)
         }
         // Another target may have a connection that is open already; waiting for one would hold descriptors that are needed.
         AttemptResult::Broken(TransportFailure::Exhausted) => return RetryDecision::OtherTarget,
@@ -49,7 +50,7 @@ pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option
         return if lists { RetryDecision::OtherTarget } else { RetryDecision::DoNotRetry };
     }
     // The next target has another account.
-    if model_denied && key == Some(NamedBy::Target) {
+    if not_for_account && key == Some(NamedBy::Target) {
         return RetryDecision::OtherTarget;
     }
     by_default(status, class, missing, key)
@@ -61,7 +62,9 @@ fn broken(failure: TransportFailure, listed: Option<&FailureRule>) -> RetryDecis
     let is_listed = class.is_some_and(|class| listed.is_some_and(|rule| rule.names(class)));
     match class {
         _ if is_listed => RetryDecision::OtherTarget,
-        Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted | ErrorClass::NotFound) => RetryDecision::OtherTarget,
+        Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted | ErrorClass::NotFound | ErrorClass::Unsupported) => {
+            RetryDecision::OtherTarget
+        }
         _ => RetryDecision::AnyTarget,
     }
 }
@@ -107,11 +110,11 @@ mod tests {
     use super::*;
 
     fn answered(status: u16, missing: Option<NamedBy>) -> AttemptResult {
-        AttemptResult::Answered { status, error_class: ErrorClass::of_status(status), missing, model_denied: false }
+        AttemptResult::Answered { status, error_class: ErrorClass::of_status(status), missing, not_for_account: false }
     }
 
     fn of_class(status: u16, class: ErrorClass) -> AttemptResult {
-        AttemptResult::Answered { status, error_class: Some(class), missing: None, model_denied: false }
+        AttemptResult::Answered { status, error_class: Some(class), missing: None, not_for_account: false }
     }
 
     fn key(own: bool) -> Option<NamedBy> {
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn which_answers_lead_on() {
-        for status in [408, 409, 424, 425, 429, 498, 500, 502, 503, 504, 529, 599] {
+        for status in [407, 408, 409, 421, 424, 425, 429, 498, 499, 500, 502, 503, 504, 529, 599] {
             assert_eq!(of(status, false), RetryDecision::AnyTarget, "{status}");
         }
         for status in [200, 201, 204, 301, 400, 405, 413, 415, 418, 422, 451, 600] {
@@ -194,7 +197,10 @@ mod tests {
         let of_unknown_key = of_class(429, QuotaExhausted);
         assert_eq!(retry_decision(of_unknown_key, None, None), AnyTarget);
         let event = |class| retry_decision(AttemptResult::Broken(TransportFailure::ErrorEvent(class)), key(true), None);
-        assert_eq!((event(QuotaExhausted), event(Overloaded)), (OtherTarget, AnyTarget));
+        assert_eq!(
+            (event(QuotaExhausted), event(Unsupported), event(Overloaded)),
+            (OtherTarget, OtherTarget, AnyTarget)
+        );
     }
 
     #[test]
@@ -233,18 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_our_account_may_not_use_leads_on_whatever_the_status_is() {
-        for (status, own_key, expected) in [
-            (400, true, RetryDecision::OtherTarget),
-            (403, true, RetryDecision::OtherTarget),
-            (400, false, RetryDecision::DoNotRetry),
+    fn what_is_not_for_our_account_leads_on_whatever_the_status_is() {
+        use ErrorClass::{ContextTooLong, InvalidRequest, NotFound};
+        for (status, class, own_key, expected) in [
+            (400, NotFound, true, RetryDecision::OtherTarget),
+            (403, NotFound, true, RetryDecision::OtherTarget),
+            (400, NotFound, false, RetryDecision::DoNotRetry),
+            (400, InvalidRequest, true, RetryDecision::OtherTarget),
+            (400, InvalidRequest, false, RetryDecision::DoNotRetry),
+            (413, ContextTooLong, true, RetryDecision::OtherTarget),
+            (413, ContextTooLong, false, RetryDecision::DoNotRetry),
         ] {
-            let denied = AttemptResult::Answered {
-                status,
-                error_class: Some(ErrorClass::NotFound),
-                missing: Some(NamedBy::Client),
-                model_denied: true,
-            };
+            let missing = (class == NotFound).then_some(NamedBy::Client);
+            let denied = AttemptResult::Answered { status, error_class: Some(class), missing, not_for_account: true };
             assert_eq!(retry_decision(denied, key(own_key), None), expected, "{status}, own key: {own_key}");
         }
         let limit_of_none = of_class(429, ErrorClass::NotFound);

@@ -197,7 +197,7 @@ impl Harness {
                 status: answer.status,
                 error_class: ErrorClass::of_status(answer.status),
                 missing: None,
-                model_denied: false,
+                not_for_account: false,
             },
         };
         let lead = retry_decision(ended, Some(NamedBy::Target), None);
