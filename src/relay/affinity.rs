@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::admission::subpath;
 use super::request_view::RequestView;
-use llm::affinity::{is_kept, is_reasoning};
+use llm::affinity::{is_encrypted, is_kept};
 use types::router::RouterPath;
 
 /// How many ids are known of each kind, those that this replica learnt and those that others did; the oldest goes first. With
@@ -191,7 +191,7 @@ pub(super) struct MakerNotes {
 impl MakerNotes {
     /// These ids were shown by an answer of this target.
     pub(super) fn note(&self, ids: impl IntoIterator<Item = impl AsRef<str>>, target: &RouterPath) {
-        let noted = ids.into_iter().filter(|id| self.is_stored || is_reasoning(id.as_ref()));
+        let noted = ids.into_iter().filter(|id| self.is_stored || is_encrypted(id.as_ref()));
         self.affinity.learn(&self.ingress, noted, target);
     }
 }
@@ -262,12 +262,13 @@ mod tests {
     }
 
     #[test]
-    fn s1_9_of_what_is_not_stored_only_reasoning_is_noted() {
+    fn s1_9_of_what_is_not_stored_only_what_is_encrypted_is_noted() {
         for (is_stored, known) in [(true, true), (false, false)] {
             let (affinity, pool, a) = (Affinity::default(), path("/llm/"), path("/llm/a/"));
             let notes = MakerNotes { affinity: affinity.clone(), ingress: pool.clone(), is_stored };
-            notes.note(["resp_1", "rs_1", "msg_1"], &a);
-            assert_eq!(affinity.maker(&pool, ["rs_1"]), Some(a), "it is encrypted for its maker");
+            notes.note(["resp_1", "rs_1", "encrypted:0f", "msg_1"], &a);
+            assert_eq!(affinity.maker(&pool, ["rs_1"]), Some(a.clone()), "it is encrypted for its maker");
+            assert_eq!(affinity.maker(&pool, ["encrypted:0f"]), Some(a));
             assert_eq!(affinity.maker(&pool, ["resp_1", "msg_1"]).is_some(), known);
         }
     }

@@ -27,7 +27,9 @@ fn makes(name: &'static str) -> impl Fn(&Call) -> Act + Send + 'static {
                 last_chunk(),
             ],
             "responses" => {
-                let output = format!(r#"[{{"type": "message", "id": "msg_{name}", "content": [{{"text": "hi"}}]}}]"#);
+                let output = format!(
+                    r#"[{{"type": "reasoning", "encrypted_content": "secret_{name}"}}, {{"type": "message", "id": "msg_{name}", "content": [{{"text": "hi"}}]}}]"#
+                );
                 answer(200, &[], &format!(r#"{{"id": "response_{name}", "object": "response", "output": {output}}}"#))
             }
             "threads" => made("thread"),
@@ -146,6 +148,9 @@ async fn s1_9_affinity_can_be_off_and_what_is_not_stored_is_not_learnt() {
     make_at_b(&harness, &a, "/llm/responses", r#"{"store": false}"#).await;
     let continued = r#"{"previous_response_id": "response_b"}"#;
     assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/a/");
+    let encrypted =
+        r#"{"store": false, "input": [{"type": "reasoning", "summary": [], "encrypted_content": "secret_b"}]}"#;
+    assert_eq!(served_by(&harness, "POST", "/llm/responses", encrypted).await, "/llm/b/", "only its maker can read it");
     let (a, b) = (Scripted::answering(makes("a")).await, Scripted::answering(makes("b")).await);
     let text = pools(&[target("a", &a.url()), target("b", &b.url())]);
     let file = PoolsFile::of(&text.replace(r#""ingress""#, r#""affinity": false, "ingress""#));

@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use ring::digest::{SHA256, digest};
 
 use crate::json::{Cursor, RawJson};
 use crate::provider::{Operation, without_query};
@@ -17,7 +18,7 @@ use crate::request_view::{Field, RequestView};
 pub const MAX_ID_BYTES: usize = 512;
 /// How many ids of one request, or of one answer, are looked at.
 pub const MAX_IDS: usize = 64;
-/// How many fields of a body are looked at whose name ends like that of an id: a long chat has one for each call of a tool.
+/// How many fields of a body are looked at whose name ends like that of an id.
 const MAX_FIELDS: usize = 1_024;
 /// How many bytes of the value of such a field are looked at: a list of [`MAX_IDS`] usual ids.
 const MAX_VALUE_BYTES: usize = 8 << 10;
@@ -52,6 +53,11 @@ const ANSWER_FIELDS: [&str; 10] = [
     "conversation_id",
     "container_id",
 ];
+/// How what stands for encrypted content begins.
+const ENCRYPTED: &str = "encrypted:";
+/// Fields by which a call of a tool and its result find each other, which nothing keeps.
+const OF_CALLS: [&str; 3] = ["\"call", "\"tool_call", "\"tool_use"];
+
 /// The fields at the top of an answer that hold an object with an id.
 const ANSWER_OBJECTS: [&str; 3] = ["container", "conversation", "file"];
 
@@ -61,10 +67,10 @@ pub fn is_kept(path: &str) -> bool {
         || Operation::of_whole_path(path) == Operation::Messages
 }
 
-/// Whether an id is that of an item of reasoning, which only its maker can read also where it does not keep the response
-/// (`"store": false`, with `encrypted_content`). assumed: all of OpenAI's and Azure's begin so.
-pub fn is_reasoning(id: &str) -> bool {
-    id.starts_with("rs_")
+/// Whether an id is that of something encrypted, which only its maker can read also where it does not keep the response
+/// (`"store": false`): an item of reasoning (assumed: all of OpenAI's and Azure's begin so), or what stands for encrypted content.
+pub fn is_encrypted(id: &str) -> bool {
+    id.starts_with("rs_") || id.starts_with(ENCRYPTED)
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
@@ -100,7 +106,11 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
     if segments(path).any(|segment| segment == "responses")
         && let Some(input) = json("input")
     {
-        input.for_each(|item| add_reference(&mut ids, item));
+        input.for_each(|item| {
+            add_reference(&mut ids, item);
+            let [kind, content] = item.pick(["type", "encrypted_content"]);
+            add_encrypted(&mut ids, kind, content);
+        });
     }
     add_fields(&mut ids, body);
     for name in ["training_file", "validation_file"] {
@@ -128,30 +138,47 @@ fn add_reference<'a>(ids: &mut Vec<Cow<'a, str>>, item: RawJson<'a>) {
     }
 }
 
+/// Adds what stands for the content of an item that only its maker can read, reasoning or what is left of a conversation that was
+/// compacted: clients send it back, and may leave out the item's id.
+fn add_encrypted(ids: &mut Vec<Cow<'_, str>>, kind: Option<RawJson<'_>>, content: Option<RawJson<'_>>) {
+    if !kind.is_some_and(|kind| kind.is_text("reasoning") || kind.is_text("compaction")) || ids.len() >= MAX_IDS {
+        return;
+    }
+    if let Some(content) = content.and_then(RawJson::text).filter(|content| !content.is_empty()) {
+        let hash = digest(&SHA256, content.as_bytes());
+        let beginning = hash.as_ref().first_chunk().map_or(0, |first| u128::from_be_bytes(*first));
+        add(ids, format!("{ENCRYPTED}{beginning:032x}").into());
+    }
+}
+
 /// The ids that a whole answer shows to be kept where it comes from, or the beginning of one: that of the object itself, those that
-/// it refers to at its top, and those of the items that a response has made. A list shows none: it may be one of many pages, and of
+/// it refers to at its top, and those of the items that a response has made, with what stands for encrypted content; or those of one
+/// such item. A list shows none: it may be one of many pages, and of
 /// things of others. Of a message of Anthropic's only the container is kept.
 pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
     let (mut own, mut ids, mut items) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut is_list, mut is_response, mut is_message, mut has_model) = (false, false, false, false);
+    let (mut is_list, mut is_response, mut has_model) = (false, false, false);
+    let (mut kind, mut encrypted) = (None, None);
     // Where it breaks off, the fields before have been read.
     let _ = Cursor::new(body).fields(|name, value| {
         let Ok(name) = std::str::from_utf8(name) else { return Ok(()) };
         if name == "object" {
             let object = value.raw()?;
             is_list |= object.is_text("list");
-            is_response |= object.is_text("response");
+            is_response |= object.is_text("response") || object.is_text("response.compaction");
         } else if name == "type" {
-            is_message = value.raw()?.is_text("message");
+            kind = Some(value.raw()?);
+        } else if name == "encrypted_content" {
+            encrypted = Some(value.raw()?);
         } else if name == "model" {
             has_model = true;
         } else if name == "output" && value.peek() == Some(b'[') {
             // Where it breaks off, the items before have been read.
             return value.elements(|item| {
                 let item = item.raw()?;
-                for id in ["id", "container_id"].into_iter().filter_map(|name| item.field(name)) {
-                    add_value(&mut items, id);
-                }
+                let [id, container, kind, content] = item.pick(["id", "container_id", "type", "encrypted_content"]);
+                [id, container].into_iter().flatten().for_each(|id| add_value(&mut items, id));
+                add_encrypted(&mut items, kind, content);
                 Ok(())
             });
         } else if ANSWER_FIELDS.contains(&name) {
@@ -165,17 +192,22 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
         return Vec::new();
     }
     // An item of a response names no model.
-    if is_message && has_model {
+    if has_model && kind.is_some_and(|kind| kind.is_text("message")) {
         return ids;
     }
+    add_encrypted(&mut own, kind, encrypted);
     ids.into_iter().chain(items.into_iter().filter(|_| is_response)).for_each(|id| add(&mut own, id));
     own
 }
 
-/// Adds the values of all fields whose name ends in `_id` or `_ids`. Within a text a quote has a backslash before it, so what a
+/// Adds the values of all fields whose name ends in `_id` or `_ids`, but for those of calls. Within a text a quote has a backslash before it, so what a
 /// text says is never taken for a field.
 fn add_fields<'a>(ids: &mut Vec<Cow<'a, str>>, body: &'a [u8]) {
-    for at in memmem::find_iter(body, "_id").take(MAX_FIELDS) {
+    let is_of_call = |at: usize| {
+        let before = body.get(..at).unwrap_or_default();
+        OF_CALLS.iter().any(|name| before.ends_with(name.as_bytes()))
+    };
+    for at in memmem::find_iter(body, "_id").filter(|at| !is_of_call(*at)).take(MAX_FIELDS) {
         let behind = body.get(at + 3..).unwrap_or_default();
         let behind = behind.strip_prefix(b"s").unwrap_or(behind);
         let Some(behind) = behind.strip_prefix(b"\"") else { continue };

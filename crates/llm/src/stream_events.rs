@@ -226,6 +226,13 @@ fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &
                 |kind: RawJson<'_>| ["message", "reasoning", "mcp_list_tools"].iter().any(|known| kind.is_text(known));
             seen.content |= !kind.is_none_or(begins_empty);
         }
+        b"response.output_item.done" => {
+            // What is encrypted in it is whole only now.
+            if let Some(item) = fields.item {
+                seen.makes(item.bytes());
+            }
+            seen.content = true;
+        }
         b"response.failed" => seen.fail(classify_error_body(data), data),
         b"response.incomplete" | b"response.cancelled" => {
             seen.ends(true);

@@ -6,6 +6,10 @@ use llm::request_view::RequestView;
 use llm::stream::StreamState;
 use proptest::prelude::*;
 
+/// What stands for `gAAA=` and for `gBBB=`, the beginning of their SHA-256.
+const OF_GAAA: &str = "encrypted:30d229590e2b47183d988140deebff7d";
+const OF_GBBB: &str = "encrypted:7edf878c3c270702e699180cccfecb70";
+
 fn named(path: &str, body: &str) -> Vec<String> {
     let view = RequestView::read(path, Some("application/json"), body.as_bytes());
     ids_of_request(path, &view, body.as_bytes()).into_iter().map(String::from).collect()
@@ -79,7 +83,29 @@ fn s1_9_the_ids_that_a_request_names() {
         ("v1/responses", r#"{"input": "say \"file_id\": \"file-9\""}"#, &[]),
         ("v1/responses", r#"{"type": "file_id", "x": "file-9"}"#, &[]),
         ("v1/responses", r#"{"file_id": 7, "thread_id": {"a": 1}, "run_id": "two words", "x_id": ""}"#, &[]),
-        ("v1/chat/completions", r#"{"messages": [{"role": "tool", "tool_call_id": "call_1"}]}"#, &["call_1"]),
+        // What is encrypted in an item stands for it, with an id and without one.
+        (
+            "v1/responses",
+            r#"{"input": [{"type": "reasoning", "summary": [], "encrypted_content": "gAAA="}, {"type": "compaction", "id": "cmp_1", "encrypted_content": "gBBB="}]}"#,
+            &[OF_GAAA, OF_GBBB],
+        ),
+        (
+            "v1/responses",
+            r#"{"input": [{"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA\u003d"}]}"#,
+            &["rs_1", OF_GAAA],
+        ),
+        (
+            "v1/responses",
+            r#"{"input": [{"type": "reasoning", "encrypted_content": null}, {"type": "reasoning", "encrypted_content": ""}]}"#,
+            &[],
+        ),
+        ("v1/responses", r#"{"input": [{"type": "message", "encrypted_content": "gAAA="}]}"#, &[]),
+        // Those of calls are nowhere kept.
+        (
+            "v1/chat/completions",
+            r#"{"messages": [{"tool_call_id": "c_1"}, {"tool_use_id": "c_2"}, {"call_id": "c_3"}, {"recall_id": "r_1"}]}"#,
+            &["r_1"],
+        ),
         ("v1/chat/completions", "file_id\": \"", &[]),
         ("", "", &[]),
     ] {
@@ -87,6 +113,8 @@ fn s1_9_the_ids_that_a_request_names() {
     }
     let long = "x".repeat(MAX_ID_BYTES + 1);
     assert!(named(&format!("v1/files/{long}"), "").is_empty());
+    let calls = r#"{"call_id": "c"}, "#.repeat(2_000);
+    assert_eq!(named("v1/x", &format!(r#"{{"input": [{calls}{{"file_id": "file-1"}}]}}"#)), ["file-1"]);
     let many: Vec<_> = (0..100).map(|number| format!("\"f{number}\"")).collect();
     assert_eq!(named("v1/x", &format!("{{\"file_ids\": [{}]}}", many.join(","))).len(), MAX_IDS);
 }
@@ -113,6 +141,15 @@ fn s1_9_the_ids_that_an_answer_shows() {
             &["resp_1", "rs_1", "msg_1"],
         ),
         (r#"{"id": "x", "output": [{"id": "y"}]}"#, &["x"]),
+        (
+            r#"{"id": "resp_1", "object": "response", "output": [{"type": "reasoning", "summary": [], "encrypted_content": "gAAA="}]}"#,
+            &["resp_1", OF_GAAA],
+        ),
+        (
+            r#"{"id": "resp_1", "object": "response.compaction", "output": [{"id": "msg_1"}, {"type": "compaction", "id": "cmp_1", "encrypted_content": "gBBB="}]}"#,
+            &["resp_1", "msg_1", "cmp_1", OF_GBBB],
+        ),
+        (r#"{"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA="}"#, &["rs_1", OF_GAAA]),
         (r#"{"id": "resp_1", "object": "response", "output": [{"id": "msg_1"}, {"id": "m"#, &["resp_1", "msg_1"]),
         (
             r#"{"model": "m", "id": "msg_1", "type": "message", "container": {"id": "container_1"}, "stop_reason": "end_turn"}"#,
@@ -146,10 +183,12 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
         "event: thread.run.created\ndata: {\"id\":\"run_1\",\"object\":\"thread.run\",\"thread_id\":\"thread_1\"}\n\n";
     let chat = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"content\":\"resp_1\"}}]}\n\n";
     let call = "data: {\"type\":\"response.output_item.added\",\"item\":{\"id\":\"ci_1\",\"type\":\"code_interpreter_call\",\"container_id\":\"cntr_1\"}}\n\n";
+    let done = "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"gAAA=\"}}\n\n";
     let anthropic = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\"}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"container\":{\"id\":\"container_1\"}}}\n\n";
     let mistral = "data: {\"type\":\"conversation.response.started\",\"conversation_id\":\"conv_1\"}\n\n";
     for (events, ids) in [
         (call.to_owned(), &["ci_1", "cntr_1"][..]),
+        (done.to_owned(), &[OF_GAAA]),
         (anthropic.to_owned(), &["container_1"]),
         (mistral.to_owned(), &["conv_1"]),
         (created.to_owned(), &["resp_1", "conv_1"]),
