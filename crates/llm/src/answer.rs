@@ -6,6 +6,7 @@
 
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
+use crate::foreign_error::foreign_error;
 use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::protocol::Protocol;
@@ -13,13 +14,22 @@ use crate::stream::{StreamEnd, StreamState};
 use crate::vendor_codes;
 use types::outcome::ErrorClass;
 
+/// There is nothing to read yet.
+const ACCEPTED: u16 = 202;
+
 /// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
 /// requests that ask for something to be made: what is stored (a failed job, an empty file) may say so in its own answer.
 pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option<ErrorClass> {
-    if has_no_answer(status) || headers.is_compressed() {
+    if matches!(status, 204 | 205) {
+        return (protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
+    }
+    if status == ACCEPTED || headers.is_compressed() {
         return None;
     }
-    if headers.is_event_stream() {
+    let trimmed = body.trim_ascii();
+    let is_stream = headers.is_event_stream()
+        || (headers.is_json() || may_be_untyped_json(protocol, headers)) && begins_as_event_stream(trimmed);
+    if is_stream {
         let mut stream = StreamState::new(protocol);
         stream.push(body);
         return match stream.finish() {
@@ -28,7 +38,6 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
             StreamEnd::Failed(class) => Some(class),
         };
     }
-    let trimmed = body.trim_ascii();
     if trimmed.is_empty() {
         // A file may be empty, but never without a type. What is heard or seen has bytes, however silent it is.
         let may_be_empty = headers.media_type().is_some() && !headers.is_json() && !headers.is_media();
@@ -45,7 +54,7 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
 
 /// Whether an answer is a page for people in the place of one for programs, which its head shows: it comes from a proxy.
 pub fn is_page(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>) -> bool {
-    headers.is_html() && protocol != Protocol::Generic && !has_no_answer(status)
+    headers.is_html() && protocol != Protocol::Generic && !matches!(status, ACCEPTED | 204 | 205)
 }
 
 /// Whether an answer without the type of JSON may be JSON: it has no type, or one that servers give to whatever they have not typed.
@@ -53,9 +62,16 @@ pub fn may_be_untyped_json(protocol: Protocol, headers: &AnswerHeaders<'_>) -> b
     protocol != Protocol::Generic && headers.is_untyped()
 }
 
-/// Whether a good status says that there is nothing to read yet, or at all.
-const fn has_no_answer(status: u16) -> bool {
-    matches!(status, 202 | 204 | 205)
+/// Whether a body begins as server-sent events do, whatever its type is: some proxies call a stream JSON, or a text.
+pub fn begins_as_event_stream(body: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
+    let body = body.trim_ascii_start();
+    FIELDS.iter().any(|field| body.starts_with(field))
+}
+
+/// Whether a body is JSON to its end, or several objects and arrays in a row, with or without a byte order mark.
+pub fn is_whole_json(body: &[u8]) -> bool {
+    whole(body).is_some()
 }
 
 /// The first value of a body, if all that is there is whole: one JSON text, or several of objects and arrays in a row.
@@ -100,60 +116,18 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Opti
     }
     let foreign =
         || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value, is_problem));
-    if protocol == Protocol::OpenAiChat && answer.lacks_choices() && answer.error().is_none() {
+    let lacks_all = match protocol {
+        Protocol::OpenAiChat => answer.lacks_choices(),
+        Protocol::Embeddings => answer.lacks_embeddings(),
+        _ => false,
+    };
+    if lacks_all && answer.error().is_none() {
         return Some(ErrorClass::EmptyAnswer);
     }
     answer.error().or_else(|| answer.emptiness()).or_else(|| foreign()?)
 }
 
-/// The error in an answer of a form of its own (FastAPI's, DashScope's, Baidu's, Cloudflare's, problem details by RFC 9457 with the
-/// `traceId` of ASP.NET) that has nothing but the fields of one: not any other field, nor an object in one of these, nor a result or
-/// a word of success. In doubt an answer is good. `is_problem`: the type says that it has problem details, which may have any other
-/// field.
-pub(crate) fn foreign_error(value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
-    let (mut only, mut says_why, mut failed) = (true, false, false);
-    value.for_each_field(|name, field| {
-        let is_failure = match name {
-            b"error_code" => !field.is_blank() && !matches!(field.bytes(), b"0" | b"\"0\""),
-            b"code" => {
-                field.unsigned().map_or_else(|| field.text().is_some_and(|code| is_failure(&code)), is_error_status)
-            }
-            b"success" => field.bytes() == b"false",
-            b"status" => field.unsigned().is_some_and(|status| matches!(status, 400..600)),
-            b"detail" | b"errors" | b"error_msg" => !field.is_blank(),
-            _ => false,
-        };
-        failed |= is_failure;
-        says_why |=
-            matches!(name, b"detail" | b"errors" | b"error_msg" | b"message" | b"msg" | b"title") && !field.is_blank();
-        only &= match name {
-            b"errors" => true,
-            b"result" => field.is_blank(),
-            b"success" => field.bytes() != b"true",
-            b"detail" | b"instance" | b"messages" | b"title" | b"traceId" => !field.is_object(),
-            _ => vendor_codes::FIELDS.contains(&name) && !field.is_object(),
-        };
-    });
-    ((only || is_problem) && says_why && failed).then(|| class_of(value))
-}
-
-/// A code for machines that is no number and no success, such as `InvalidApiKey`, or the status of an error.
-fn is_failure(code: &str) -> bool {
-    if let Ok(number) = code.parse() {
-        return is_error_status(number);
-    }
-    let is_success = ["ok", "success", "succeeded", "created", "accepted", "completed"];
-    code.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && code.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
-        && !is_success.iter().any(|known| code.eq_ignore_ascii_case(known))
-}
-
-/// What other numbers mean, only their vendor knows; Zhipu's are known.
-const fn is_error_status(code: u64) -> bool {
-    matches!(code, 400..600) || vendor_codes::zhipu(code).is_some()
-}
-
-fn class_of(value: RawJson<'_>) -> ErrorClass {
+pub(crate) fn class_of(value: RawJson<'_>) -> ErrorClass {
     let bytes = value.bytes();
     classify_error_body(bytes.get(..MAX_ERROR_BODY_BYTES).unwrap_or(bytes))
 }
@@ -174,6 +148,9 @@ struct Answer<'a> {
     stop_reason: Option<RawJson<'a>>,
     output: Option<RawJson<'a>>,
     usage: Option<RawJson<'a>>,
+    message: Option<RawJson<'a>>,
+    text: Option<RawJson<'a>>,
+    finish_reason: Option<RawJson<'a>>,
     /// It has a field of one of the forms of [`vendor_codes`].
     may_be_coded: bool,
 }
@@ -194,6 +171,9 @@ impl<'a> Answer<'a> {
             stop_reason: None,
             output: None,
             usage: None,
+            message: None,
+            text: None,
+            finish_reason: None,
             may_be_coded: false,
         };
         value.for_each_field(|name, field| {
@@ -210,6 +190,9 @@ impl<'a> Answer<'a> {
                 b"stop_reason" | b"stopReason" => &mut read.stop_reason,
                 b"output" => &mut read.output,
                 b"usage" => &mut read.usage,
+                b"message" => &mut read.message,
+                b"text" => &mut read.text,
+                b"finish_reason" => &mut read.finish_reason,
                 b"base_resp" | b"sid" | b"header" | b"Response" | b"ErrorMsg" => return read.may_be_coded = true,
                 _ => return,
             };
@@ -227,6 +210,16 @@ impl<'a> Answer<'a> {
     /// It says that it is a completion, and has none.
     fn lacks_choices(&self) -> bool {
         self.choices.is_none() && (Self::is(self.object, "chat.completion") || Self::is(self.object, "text_completion"))
+    }
+
+    /// It says that it is a list, or has `data` as OpenAI's form has, and there is nothing in it, nor in a place of another form.
+    fn lacks_embeddings(&self) -> bool {
+        let (mut claims, mut has_any) = (Self::is(self.object, "list"), false);
+        self.value.for_each_field(|name, field| {
+            claims |= name == b"data";
+            has_any |= name != b"usage" && (field.is_array() || field.is_object()) && !field.is_blank();
+        });
+        claims && !has_any
     }
 
     fn is(place: Option<RawJson<'_>>, text: &str) -> bool {
@@ -260,6 +253,11 @@ impl<'a> Answer<'a> {
     fn emptiness(&self) -> Option<ErrorClass> {
         if let Some(choices) = self.choices {
             return self.fault_of_choices(choices);
+        }
+        // Cohere.
+        if let Some(class) = self.finish_reason.and_then(gave_up) {
+            let says = self.text.is_some_and(|text| !text.is_blank()) || self.message.is_some_and(has_content);
+            return (!says).then_some(class);
         }
         let empty = if Self::is(self.object, "response") {
             Self::is(self.status, "completed") && self.output.is_some_and(RawJson::is_blank)
@@ -333,11 +331,12 @@ impl<'a> Answer<'a> {
 
 /// What the reason of an end means by which the server gave up: OpenRouter's `error`, which may stand beside it with more words;
 /// DeepSeek's `insufficient_system_resource` (api-docs.deepseek.com, create-chat-completion); Zhipu's `network_error` (docs.bigmodel.cn);
-/// `abort` of vLLM and SGLang (assumed: only where the client is not who left).
+/// `abort` of vLLM and SGLang (assumed: only where the client is not who left); Cohere's `ERROR` and `TIMEOUT` (docs.cohere.com, chat).
 pub(crate) fn gave_up(finish_reason: RawJson<'_>) -> Option<ErrorClass> {
     match finish_reason.plain()? {
         "insufficient_system_resource" => Some(ErrorClass::Overloaded),
-        "error" | "network_error" | "abort" => Some(ErrorClass::ServerError),
+        "error" | "network_error" | "abort" | "ERROR" => Some(ErrorClass::ServerError),
+        "TIMEOUT" => Some(ErrorClass::TimedOut),
         _ => None,
     }
 }
@@ -352,13 +351,24 @@ pub(crate) fn is_own_end(reason: RawJson<'_>) -> bool {
 fn choice_has_content(choice: RawJson<'_>) -> bool {
     let mut content = choice.field("text").is_some_and(|text| !text.is_blank());
     for name in ["message", "delta"] {
-        if let Some(message) = choice.field(name) {
-            message.for_each_field(|name, value| {
-                content |= !matches!(name, b"role" | b"name" | b"annotations") && !value.is_blank();
-            });
-        }
+        content |= choice.field(name).is_some_and(has_content);
     }
     content
+}
+
+fn has_content(message: RawJson<'_>) -> bool {
+    let mut content = false;
+    message.for_each_field(|name, value| content |= !says_nothing(name) && !value.is_blank());
+    content
+}
+
+/// Whether a field of a message, or of a part of one in a stream, says nothing whatever stands in it: what it is, where it is from, and
+/// what LiteLLM and Gemini add of their own.
+pub(crate) fn says_nothing(name: &[u8]) -> bool {
+    matches!(
+        name,
+        b"role" | b"name" | b"id" | b"type" | b"annotations" | b"provider_specific_fields" | b"extra_content"
+    )
 }
 
 /// Whether a choice has a form that is not known.

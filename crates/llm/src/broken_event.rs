@@ -30,7 +30,9 @@ pub(crate) fn broken_event(protocol: Protocol, message: &str, events: u64, ends_
             let error = json!({"code": 503, "message": message, "status": "UNAVAILABLE"});
             format!("data: {}\n\n", json!({"error": error}))
         }
-        Protocol::OpenAiChat | Protocol::Generic => format!("data: {}\n\n", json!({"error": openai})),
+        Protocol::OpenAiChat | Protocol::Embeddings | Protocol::Generic => {
+            format!("data: {}\n\n", json!({"error": openai}))
+        }
     };
     Bytes::from(format!("{start}{event}"))
 }

@@ -7,6 +7,7 @@ use crate::stream::StreamSummary;
 
 /// An event of OpenAI's Assistants API.
 pub(crate) fn thread(seen: &mut StreamSummary, name: &[u8], data: &[u8]) {
+    seen.shows_form();
     match name {
         b"thread.created" | b"thread.run.created" => seen.makes(data),
         b"thread.run.failed" => {

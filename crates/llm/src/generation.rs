@@ -27,13 +27,20 @@ const OTHERS: &[&str] = &[
     "copy",
     "pull",
     "push",
-    // vLLM: its caches and adapters.
+    // vLLM: its caches, adapters and profiles.
     "reset_mm_cache",
     "reset_prefix_cache",
     "sleep",
     "wake_up",
     "load_lora_adapter",
     "unload_lora_adapter",
+    "start_profile",
+    "stop_profile",
+    // OpenAI: what becomes of a call that came in by telephone.
+    "accept",
+    "reject",
+    "refer",
+    "hangup",
 ];
 
 /// Parts of the paths of what vendors keep, which makes nothing (assumed of a search in a vector store: it is no answer): OpenAI,

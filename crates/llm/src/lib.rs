@@ -37,6 +37,7 @@ mod error_denial;
 mod error_sentences;
 mod error_words;
 pub mod event_stream;
+mod foreign_error;
 mod frame_events;
 mod generation;
 pub mod headers;

@@ -13,7 +13,9 @@ pub enum Protocol {
     Anthropic,
     /// Gemini's and Vertex's `generateContent` and `streamGenerateContent`.
     Gemini,
-    /// Anything else: embeddings, images, audio, files, lists, and unknown paths.
+    /// OpenAI's embeddings, and those of others at the same path, in whatever form.
+    Embeddings,
+    /// Anything else: images, audio, files, lists, and unknown paths.
     #[default]
     Generic,
 }
@@ -25,7 +27,8 @@ impl Protocol {
             Operation::Chat | Operation::Completions => Self::OpenAiChat,
             Operation::Responses => Self::OpenAiResponses,
             Operation::Messages => Self::Anthropic,
-            Operation::Embeddings | Operation::Models => Self::Generic,
+            Operation::Embeddings => Self::Embeddings,
+            Operation::Models => Self::Generic,
             Operation::Other => Self::of_method(path),
         }
     }
@@ -75,7 +78,7 @@ mod tests {
             ("/v1/threads/thread_1/messages", Protocol::Generic),
             ("/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", Protocol::Gemini),
             ("/v1/projects/p/locations/l/publishers/anthropic/models/m:streamRawPredict", Protocol::Anthropic),
-            ("/v1/embeddings", Protocol::Generic),
+            ("/v1/embeddings", Protocol::Embeddings),
             ("/v1/organization/usage/completions?limit=1", Protocol::Generic),
             ("/v1/organizations/usage_report/messages", Protocol::Generic),
             ("/v1/chat/completions/chatcmpl-1/messages", Protocol::Generic),

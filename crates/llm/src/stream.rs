@@ -55,6 +55,8 @@ pub(crate) struct StreamSummary {
     explained: bool,
     /// The protocol's last event came (`[DONE]` and its kin).
     done: bool,
+    /// The last event was too large to be read.
+    unread: bool,
     /// The last line of a known form came (Ollama's, Cohere's).
     pub(crate) last_line: bool,
     error: Option<ErrorClass>,
@@ -119,7 +121,8 @@ impl StreamState {
         // Lines of no known form are results of whatever kind, of which there may be none; one that is too long may be the last.
         let is_whole = match &self.form {
             Form::Lines(lines) => lines.is_unread() || (seen.protocol == Protocol::Generic && !seen.shown),
-            _ => false,
+            // The last event of an image has all of it.
+            _ => seen.unread && seen.protocol == Protocol::Generic,
         };
         if let Some(error) = seen.error {
             StreamEnd::Failed(error)
@@ -255,6 +258,7 @@ impl StreamSummary {
             return;
         }
         self.events += 1;
+        self.unread = event.is_err();
         match event {
             Ok(event) => self.event(event),
             // No preamble is that large.

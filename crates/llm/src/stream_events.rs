@@ -1,9 +1,10 @@
 //! What one event of a streamed answer is: preamble, content, end, error or usage, in each protocol.
 
 use crate::ErrorClass;
-use crate::answer::{foreign_error, gave_up, is_own_end};
+use crate::answer::{gave_up, is_own_end, says_nothing};
 use crate::conversation_events;
 use crate::error_class::{classify_error, classify_error_body};
+use crate::foreign_error::foreign_error;
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
 use crate::stream::StreamSummary;
@@ -111,7 +112,7 @@ impl<'a> Chunk<'a> {
     fn delta_field(&mut self, name: &[u8], value: RawJson<'a>) -> Result<(), SyntaxError> {
         match name {
             b"content" => self.add(value),
-            b"role" | b"name" | b"id" | b"type" | b"provider_specific_fields" | b"extra_content" => {}
+            _ if says_nothing(name) => {}
             b"tool_calls" => value.for_each(|call| {
                 self.content = true;
                 let text = |name| call.field("function")?.field(name).map(length);
@@ -334,15 +335,27 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
         b"conversation.response.started" | b"conversation.response.error" | b"conversation.response.done" => {
             conversation_events::conversation(seen, kind, data);
         }
-        b"message-start" | b"content-start" | b"tool-call-end" | b"content-end" => {}
+        // Cohere.
+        b"message-start" | b"content-start" | b"tool-call-end" | b"content-end" => seen.shows_form(),
+        b"content-delta" | b"tool-plan-delta" | b"tool-call-start" | b"tool-call-delta" => {
+            seen.shows_form();
+            seen.content(data.len());
+        }
         b"message-end" => {
             let reason = fields.delta.and_then(|delta| delta.field("finish_reason"));
-            if reason.is_some_and(|reason| reason.is_text("ERROR")) {
-                return seen.fail(ErrorClass::ServerError, data);
+            if let Some(class) = reason.and_then(gave_up) {
+                return seen.fail(class, data);
             }
             seen.ends(true);
             if let Some(usage) = fields.delta.and_then(|delta| delta.field("usage")) {
                 seen.counts.read(usage);
+            }
+        }
+        _ if is_of_media(kind) => {
+            seen.shows_form();
+            seen.content(data.len());
+            if kind.ends_with(b".completed") || kind.ends_with(b".done") {
+                seen.ends(true);
             }
         }
         // A usage alone, or a chunk without choices.
@@ -354,6 +367,12 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
             None => seen.content(data.len()),
         },
     }
+}
+
+/// Whether an event is of OpenAI's streams of images, speech and transcripts, whose last one is completed or done.
+fn is_of_media(kind: &[u8]) -> bool {
+    let beginnings: [&[u8]; 4] = [b"image_generation.", b"image_edit.", b"speech.audio.", b"transcript.text."];
+    beginnings.iter().any(|beginning| kind.starts_with(beginning))
 }
 
 /// The error that an event of no known form is, before any content, in a stream that answers a request of a known protocol.

@@ -1,7 +1,7 @@
 //! The forms in which answers are streamed that are no server-sent events: JSON objects, one a line (Ollama, Cohere), AWS's frames
 //! (Bedrock), and an array that grows (Gemini's `streamGenerateContent` as it is by default).
 
-use crate::ErrorClass;
+use crate::answer::gave_up;
 use crate::error_class::classify_error_body;
 use crate::frame_events::FrameEvents;
 use crate::json::RawJson;
@@ -142,8 +142,8 @@ fn cohere(seen: &mut StreamSummary, object: RawJson<'_>, finished: bool) {
         }
         return;
     }
-    if reason.is_some_and(|reason| reason.is_text("ERROR")) {
-        return seen.fail(ErrorClass::ServerError, object.bytes());
+    if let Some(class) = reason.and_then(gave_up) {
+        return seen.fail(class, object.bytes());
     }
     seen.ends(true);
     seen.last_line = true;

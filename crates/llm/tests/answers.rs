@@ -1,6 +1,6 @@
 //! Whole answers with a good status: which are answers, and what the others are.
 
-use llm::answer::answer_error;
+use llm::answer::{answer_error, is_whole_json};
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamState};
 use llm::{ErrorClass, Protocol};
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use ErrorClass::*;
-use Protocol::{Anthropic, Gemini, Generic, OpenAiChat, OpenAiResponses};
+use Protocol::{Anthropic, Embeddings, Gemini, Generic, OpenAiChat, OpenAiResponses};
 
 fn typed(protocol: Protocol, kind: &str, body: &[u8]) -> Option<ErrorClass> {
     answer_error(protocol, 200, &AnswerHeaders::read([(&b"content-type"[..], kind)]), body)
@@ -81,6 +81,30 @@ fn s1_4_answers_that_are_none() {
         (OpenAiChat, chat(json!({"role": "assistant", "content": ""}), json!("network_error")), ServerError),
         (OpenAiChat, chat(json!({"role": "assistant", "content": null}), json!("abort")), ServerError),
         (OpenAiChat, chat(json!({"role": "assistant", "content": ""}), json!("error")), ServerError),
+        // What LiteLLM and Gemini add of their own is no content.
+        (
+            OpenAiChat,
+            chat(
+                json!({"role": "assistant", "content": "", "provider_specific_fields": {"a": "b"}, "extra_content": {"google": {"x": "y"}}}),
+                json!("stop"),
+            ),
+            EmptyAnswer,
+        ),
+        // Cohere.
+        (Generic, json!({"finish_reason": "ERROR", "message": {"role": "assistant", "content": []}}), ServerError),
+        (
+            Generic,
+            json!({"id": "x", "finish_reason": "TIMEOUT", "message": {"role": "assistant"}, "usage": {}}),
+            TimedOut,
+        ),
+        (Generic, json!({"text": "", "finish_reason": "ERROR"}), ServerError),
+        (Embeddings, json!({}), EmptyAnswer),
+        (Embeddings, json!([]), EmptyAnswer),
+        (Embeddings, json!({"object": "list", "data": [], "usage": {"prompt_tokens": 3}}), EmptyAnswer),
+        (Embeddings, json!({"object": "list", "model": "m"}), EmptyAnswer),
+        (Embeddings, json!({"data": null}), EmptyAnswer),
+        (Embeddings, json!({"detail": "Internal error"}), ServerError),
+        (Embeddings, json!({"object": "list", "data": [], "error": {"code": 429, "message": "x"}}), RateLimited),
         (OpenAiChat, json!({}), EmptyAnswer),
         (OpenAiChat, Value::Null, EmptyAnswer),
         (Anthropic, json!({"type": "error", "error": {"type": "overloaded_error", "message": "x"}}), Overloaded),
@@ -194,6 +218,24 @@ fn s1_4_answers_that_are_fine() {
         (OpenAiResponses, json!({"object": "response", "status": "queued", "output": []})),
         (Generic, json!({"object": "list", "data": [{"object": "embedding", "embedding": [0.1]}], "model": "m"})),
         (Generic, json!({"object": "list", "data": []})),
+        (Embeddings, json!({"object": "list", "data": [{"object": "embedding", "embedding": [0.1]}], "model": "m"})),
+        // Ollama, Cohere, Gemini, Bedrock's Titan, watsonx, MiniMax, Hugging Face.
+        (Embeddings, json!({"embedding": [0.1]})),
+        (Embeddings, json!({"embedding": []})),
+        (Embeddings, json!({"model": "m", "embeddings": [[0.1]]})),
+        (Embeddings, json!({"id": "x", "embeddings": {"float": [[0.1]]}, "texts": ["a"]})),
+        (Embeddings, json!({"embeddings": [{"values": [0.1]}]})),
+        (Embeddings, json!({"predictions": [{"embeddings": {"values": [0.1]}}]})),
+        (Embeddings, json!({"embedding": [0.1], "inputTextTokenCount": 3})),
+        (Embeddings, json!({"results": [{"embedding": [0.1]}], "model_id": "m"})),
+        (Embeddings, json!({"vectors": [[0.1]], "data": null})),
+        (Embeddings, json!([[0.1, 0.2]])),
+        (
+            Generic,
+            json!({"finish_reason": "ERROR", "message": {"role": "assistant", "content": [{"type": "text", "text": "half"}]}}),
+        ),
+        (Generic, json!({"finish_reason": "TIMEOUT", "text": "half"})),
+        (Generic, json!({"finish_reason": "COMPLETE", "message": {"role": "assistant", "content": []}})),
         (Generic, json!({"created": 1, "data": [{"b64_json": "AA"}]})),
         (Generic, json!({"text": ""})),
         (Generic, json!({"input_tokens": 14})),
@@ -259,6 +301,14 @@ fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
         (OpenAiChat, json, "upstream", Some(BrokenAnswer)),
         (OpenAiChat, "text/html", "<html>", Some(BrokenAnswer)),
         (Generic, "text/html", "<html>", None),
+        (Embeddings, "text/html", "<html>", Some(BrokenAnswer)),
+        (Embeddings, "text/plain", "{\"object\":\"list\",\"data\":[]}", Some(EmptyAnswer)),
+        // A stream that is called JSON, or a text.
+        (OpenAiChat, json, "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", None),
+        (OpenAiChat, json, "\n: wait\n\ndata: {\"error\":{\"code\":503}}\n\n", Some(Overloaded)),
+        (Generic, json, "event: a\ndata: {\"b\":1}\n\n", None),
+        (OpenAiChat, "text/plain", "data: {\"error\":{\"code\":503}}\n\n", Some(Overloaded)),
+        (Generic, "text/plain", ": a text", None),
         (OpenAiChat, json, "{\"choices\":[{\"text\":\"a\",\"logprobs\":NaN}]}", None),
         (Generic, json, "{\"a\":1}\n{\"b\":2}\n", None),
         (Generic, "audio/mpeg", "\u{0}{", None),
@@ -274,8 +324,28 @@ fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
     }
     let packed = AnswerHeaders::read([(&b"content-encoding"[..], "br"), (b"content-type", json)]);
     assert_eq!(answer_error(OpenAiChat, 200, &packed, b"\x01"), None, "packed bytes say nothing");
-    for status in [202, 204] {
-        assert_eq!(answer_error(OpenAiChat, status, &AnswerHeaders::default(), b""), None);
+    for (protocol, status, class) in [
+        (OpenAiChat, 202, None),
+        (OpenAiChat, 204, Some(EmptyAnswer)),
+        (Embeddings, 205, Some(EmptyAnswer)),
+        (Generic, 204, None),
+    ] {
+        assert_eq!(answer_error(protocol, status, &AnswerHeaders::default(), b""), class, "{protocol:?} {status}");
+    }
+}
+
+#[test]
+fn s1_4_json_is_whole_with_a_mark_before_it_in_lines_and_with_numbers_that_are_none() {
+    for (body, whole) in [
+        ("{\"a\": 1}", true),
+        ("\u{feff}{\"a\": 1}", true),
+        ("{\"a\": NaN}", true),
+        ("{\"a\": 1}\n{\"b\": 2}\n", true),
+        ("{\"a\": 1", false),
+        ("{\"a\": 1}\n{\"b", false),
+        ("OK", false),
+    ] {
+        assert_eq!(is_whole_json(body.as_bytes()), whole, "{body}");
     }
 }
 

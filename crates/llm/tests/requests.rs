@@ -344,6 +344,12 @@ fn s1_1_which_calls_make_something() {
         "api/v1/keys",
         "v1beta/fileSearchStores",
         "wake_up",
+        "start_profile",
+        "stop_profile",
+        "v1/realtime/calls/rtc_1/accept",
+        "v1/realtime/calls/rtc_1/reject",
+        "v1/realtime/calls/rtc_1/refer",
+        "v1/realtime/calls/rtc_1/hangup",
         "key/generate",
     ] {
         assert!(!makes("POST", path, "{}"), "{path}");

@@ -132,6 +132,10 @@ fn s1_3_an_error_after_any_part_of_the_preamble_and_after_content() {
             "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"ERROR\"}}\n\n",
             ErrorClass::ServerError,
         ),
+        (
+            "event: message-end\ndata: {\"type\":\"message-end\",\"delta\":{\"finish_reason\":\"TIMEOUT\"}}\n\n",
+            ErrorClass::TimedOut,
+        ),
         ("data: {\"error\":\"Model is overloaded\",\"error_type\":\"overloaded\"}\n\n", ErrorClass::Overloaded),
         (
             "data: {\"error\":\"server busy, please try again.  maximum pending requests exceeded\"}\n\n",
@@ -212,6 +216,10 @@ fn what_content_is() {
     for (event, content) in [
         (r#"{"choices":[{"delta":{"role":"assistant"}}]}"#, false),
         (r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":[],"refusal":null}}]}"#, false),
+        (
+            r#"{"choices":[{"delta":{"content":"","provider_specific_fields":{"a":"b"},"annotations":[{"type":"x"}]}}]}"#,
+            false,
+        ),
         (r#"{"choices":[{"delta":{"reasoning_content":"hm"}}]}"#, true),
         (r#"{"choices":[{"delta":{"reasoning":"hm"}}]}"#, true),
         (r#"{"choices":[{"delta":{"refusal":"I can't"}}]}"#, true),
@@ -416,6 +424,56 @@ fn s1_3_streams_that_are_cut_are_truncated_and_estimated() {
             }
         }
     }
+}
+
+#[test]
+fn s1_3_streams_of_other_apis_that_are_known_end_as_they_should_or_are_cut() {
+    for (begins, ends) in [
+        (
+            &[
+                r#"{"type":"message-start","id":"x"}"#,
+                r#"{"type":"content-delta","delta":{"message":{"content":{"text":"a"}}}}"#,
+            ][..],
+            r#"{"type":"message-end","delta":{"finish_reason":"COMPLETE"}}"#,
+        ),
+        (
+            &[r#"{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"I"}}}"#],
+            r#"{"type":"message-end","delta":{}}"#,
+        ),
+        (&[r#"{"type":"transcript.text.delta","delta":"a"}"#], r#"{"type":"transcript.text.done","text":"a"}"#),
+        (&[r#"{"type":"speech.audio.delta","audio":"AA"}"#], r#"{"type":"speech.audio.done","usage":{}}"#),
+        (
+            &[r#"{"type":"image_generation.partial_image","b64_json":"AA"}"#],
+            r#"{"type":"image_generation.completed","b64_json":"AA"}"#,
+        ),
+        (
+            &[r#"{"type":"image_edit.partial_image","b64_json":"AA"}"#],
+            r#"{"type":"image_edit.completed","b64_json":"AA"}"#,
+        ),
+    ] {
+        for protocol in [Protocol::Generic, Protocol::OpenAiChat] {
+            let mut state = StreamState::new(protocol);
+            begins.iter().for_each(|event| _ = state.push(format!("data: {event}\n\n").as_bytes()));
+            assert_eq!((state.progress(), state.has_ended()), (Progress::Content, false), "{begins:?}");
+            let mut cut = StreamState::new(protocol);
+            begins.iter().for_each(|event| _ = cut.push(format!("data: {event}\n\n").as_bytes()));
+            assert_eq!(cut.finish(), StreamEnd::Truncated, "{begins:?}");
+            state.push(format!("data: {ends}\n\n").as_bytes());
+            assert_eq!((state.has_ended(), state.finish()), (true, StreamEnd::Complete), "{ends}");
+        }
+    }
+    let mut run = StreamState::new(Protocol::Generic);
+    run.push(b"event: thread.message.delta\ndata: {\"object\":\"thread.message.delta\"}\n\n");
+    assert_eq!(run.finish(), StreamEnd::Truncated);
+    // The last event of an image has all of it, and may be too large to be read.
+    let mut image = StreamState::new(Protocol::Generic);
+    image.push(b"data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA\"}\n\n");
+    image.push(b"data: {\"type\":\"image_generation.completed\",\"b64_json\":\"");
+    for _ in 0..300 {
+        image.push(&[b'A'; 10_000]);
+    }
+    image.push(b"\"}\n\n");
+    assert_eq!(image.finish(), StreamEnd::Complete);
 }
 
 #[test]
