@@ -118,6 +118,10 @@ impl AttemptGuard {
         }
     }
 
+    pub(super) const fn is_generation(&self) -> bool {
+        self.is_generation
+    }
+
     /// It carries this one's key.
     pub(super) fn set_key(&mut self, key: Option<NamedBy>) {
         self.key = key;

@@ -46,6 +46,8 @@ pub(super) struct ExpectedAnswer {
     /// It asks for something to be made; see [`llm::request_view::is_generation`]. What is only fetched, kept or cancelled may say of
     /// itself that it failed.
     pub(super) creates: bool,
+    /// It asks for the content of a file, which may be anything, whatever its type says.
+    pub(super) is_download: bool,
     /// Whose key it carries; behind the gateway that is unknown.
     pub(super) key: Option<NamedBy>,
 }
@@ -293,6 +295,10 @@ impl UpstreamAnswer {
     /// What is held back may show that a good status is none.
     fn check_good_status(&mut self, expected: ExpectedAnswer) -> Result<(), TransportFailure> {
         if !self.head.status.is_success() {
+            // A redirect is no answer to a chat, and may be to what the client asked for.
+            if self.head.status.is_redirection() && expected.creates && expected.protocol != Protocol::Generic {
+                self.error_class = Some(ErrorClass::InvalidRequest);
+            }
             return Ok(());
         }
         let is_stream = self.stream.is_some();
@@ -325,20 +331,20 @@ impl UpstreamAnswer {
         if expected.creates {
             return answer::answer_error(expected.protocol, self.head.status.as_u16(), &headers, &body);
         }
-        let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty();
-        let is_broken = is_readable && serde_json::from_slice::<IgnoredAny>(&body).is_err();
+        let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty() && !expected.is_download;
+        let is_broken = is_readable && !answer::is_whole_json(&body);
         is_broken.then_some(ErrorClass::BrokenAnswer)
     }
 
-    /// How long an answer that does not say what it is is held, by how it begins: JSON, server-sent events, or a text.
+    /// How long an answer is held that may be JSON, by how it begins: JSON, server-sent events, or a text. White space is no beginning.
     fn known_by(&mut self, until: HoldUntil, data: &[u8]) -> HoldUntil {
-        const FIELDS: [&[u8]; 5] = [b"data:", b"event:", b"id:", b"retry:", b":"];
         match (until, data.trim_ascii_start()) {
-            (HoldUntil::ItsBeginning, [b'{' | b'[', ..]) => HoldUntil::EndOrTime,
-            (HoldUntil::ItsBeginning, text) if FIELDS.iter().any(|field| text.starts_with(field)) => {
+            (HoldUntil::ItsBeginning, text) if answer::begins_as_event_stream(text) => {
                 self.stream = Some(Box::new(StreamState::new(self.protocol)));
                 HoldUntil::Content
             }
+            (HoldUntil::ItsBeginning, [b'{' | b'[', ..]) => HoldUntil::EndOrTime,
+            (HoldUntil::ItsBeginning, [_, ..]) if answer_headers(&self.head.headers).is_json() => HoldUntil::EndOrTime,
             (HoldUntil::ItsBeginning, [_, ..]) => HoldUntil::FirstByte,
             (until, _) => until,
         }

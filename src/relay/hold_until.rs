@@ -18,7 +18,7 @@ pub(super) enum HoldUntil {
     Content,
     /// The end, or the time `hold`.
     EndOrTime,
-    /// What it begins with, of an answer that does not say what it is; then one of the others.
+    /// What it begins with behind white space, of an answer that may be JSON; then one of the others.
     ItsBeginning,
     End,
 }
@@ -42,14 +42,14 @@ impl HoldUntil {
         } else if is_short {
             Self::End
         } else if is_whole && expected.creates && body.size_hint().exact().is_none() {
-            if headers.is_json() { Self::EndOrTime } else { Self::ItsBeginning }
+            Self::ItsBeginning
         } else {
             Self::FirstByte
         }
     }
 
     pub(super) const fn ends_in_time(self) -> bool {
-        matches!(self, Self::Content | Self::EndOrTime | Self::ItsBeginning)
+        matches!(self, Self::Content | Self::EndOrTime)
     }
 }
 

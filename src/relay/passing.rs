@@ -91,19 +91,32 @@ impl Upstream {
         match end {
             StreamEnd::Complete => self.report(None, None),
             StreamEnd::Truncated => return Some(TransportFailure::Truncated),
+            // What is only fetched may say of itself that it failed, or nothing.
+            StreamEnd::Failed(class)
+                if self.makes_nothing() && (class == ErrorClass::EmptyAnswer || self.has_error()) =>
+            {
+                self.report(None, None);
+            }
             StreamEnd::Failed(class) if class.is_callers_fault() => {
                 self.end.error_class = Some(class);
                 self.report(None, None);
             }
             StreamEnd::Failed(ErrorClass::EmptyAnswer) => return Some(TransportFailure::EmptyAnswer),
             // No error came, and no content.
-            StreamEnd::Failed(_) if self.stream.as_ref().is_none_or(|stream| stream.error().is_none()) => {
-                return Some(TransportFailure::Truncated);
-            }
+            StreamEnd::Failed(_) if !self.has_error() => return Some(TransportFailure::Truncated),
             // The client has read of it already.
             StreamEnd::Failed(class) => self.report(Some(TransportFailure::ErrorEvent(class)), None),
         }
         None
+    }
+
+    fn makes_nothing(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| !guard.is_generation())
+    }
+
+    /// Whether an error came in its events.
+    fn has_error(&self) -> bool {
+        self.stream.as_ref().is_some_and(|stream| stream.error().is_some())
     }
 
     /// What the client sees of a part, in two pieces; the HTTP library leaves out those in which nothing is left.

@@ -79,7 +79,7 @@ async fn answered_as((protocol, grows): (Protocol, bool), script: Script, first_
     };
     let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.unwrap();
     let (head, body) = response.into_parts();
-    let asked = ExpectedAnswer { protocol, grows, creates: true, key: None };
+    let asked = ExpectedAnswer { protocol, grows, creates: true, is_download: false, key: None };
     let held = UpstreamAnswer::hold(head, UpstreamBody::unchanged(body), asked, times, Some(began)).await;
     let answer = match held {
         Err(FailedAttempt { failure, .. }) => return Ended::Failed(seconds(), failure),
@@ -145,6 +145,14 @@ async fn json_without_a_length_is_held_for_its_time_and_an_error_for_three_secon
     assert!(is_cut(&held, (17, 137), &["choices"]), "it may be JSON: {held:?}");
     let text = answered(&[(7, UNTYPED), (1, "Hello, I am"), (2, " a model")], None).await;
     assert!(is_cut(&text, (8, 130), &["Hello"]), "it is none: {text:?}");
+    // DeepSeek keeps the connection of a queued call alive with empty lines, for minutes.
+    let blanks = &[(7, JSON), (1, "\n"), (50, "\n"), (50, "\n"), (2, "{\"choices\": [")];
+    let blanks = answered(blanks, None).await;
+    assert!(is_cut(&blanks, (110, 230), &["choices"]), "white space is no answer to pass on: {blanks:?}");
+    let only = answered(&[(7, JSON), (1, "\n"), (50, "\n"), (2, CLOSE)], None).await;
+    assert_eq!(only, Ended::Failed(60, TransportFailure::EmptyAnswer), "nor is it one at its end");
+    let stalled = answered(&[(7, JSON), (1, "\n"), (50, "\n")], None).await;
+    assert_eq!(stalled, Ended::Failed(178, TransportFailure::Stalled));
     for script in [&[(7, ERROR), (1, "{\"error\": {\"mess")][..], &[(7, ERROR), (1, " ")], &[(7, ERROR)]] {
         assert_eq!(answered(script, Some(300)).await, Ended::Whole(10), "{script:?}: 3 s from its head");
     }
@@ -169,12 +177,15 @@ async fn what_is_wrong_with_a_good_status_in_chunks_is_known_before_it_is_passed
         ("a page", chat, &[(7, PAGE)][..], ErrorAnswer(BrokenAnswer)),
         ("without a type", chat, &[(6, UNTYPED), (1, ERROR), (0, END)], ErrorAnswer(RateLimited)),
         ("a stream that is called a text", chat, &[(6, TEXT), (0, COMMENT_CHUNK), (1, EVENT)], ErrorEvent(RateLimited)),
+        ("a stream that is called JSON", chat, &[(6, TYPED), (0, COMMENT_CHUNK), (1, EVENT)], ErrorEvent(RateLimited)),
         ("Gemini, whole", gemini(false), &[(6, TYPED), (1, ERROR), (0, END)], ErrorAnswer(RateLimited)),
         ("Gemini, an array", gemini(true), &[(6, TYPED), (0, "1\r\n[\r\n"), (1, ERROR)], ErrorEvent(RateLimited)),
         ("lines", generic, &[(6, LINES), (0, LINE_BEGINS), (1, LINE_FAILS)], ErrorEvent(ServerError)),
     ] {
         assert_eq!(answered_as(asked, script, Some(30)).await, Ended::Failed(7, expected), "{what}");
     }
+    let healthy = answered(&[(7, JSON), (1, HELLO), (1, HELLO), (1, DONE)], Some(30)).await;
+    assert_eq!(healthy, Ended::Whole(11), "a stream that is called JSON is passed on, and over after its last event");
     let page = answered_as(generic, &[(7, PAGE), (1, END)], Some(30)).await;
     assert_eq!(page, Ended::Whole(8), "whatever was asked for");
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::super::support::http::{self, Open};
+use super::super::support::metrics::Scrape;
 use super::super::support::scripted::{Act, Move, Scripted, answer, chunk, last_chunk, stream};
 use super::{CHAT, HELLO, HI, Harness, LIMITS, good, pools, target};
 
@@ -254,6 +255,8 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
         ("no byte", answer(200, &[], "")),
         ("no choices", answer(200, &[], r#"{"object": "chat.completion", "choices": []}"#)),
         ("white space, then an error", slow(r#"{"error": {"message": "x", "code": 502}}"#)),
+        ("white space alone", slow(" ")),
+        ("204", vec![Move::Send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec())]),
         ("a stream without an event", events(&[])),
         ("a stream of comments", events(&[": wait\n\n"])),
         ("a stream that is only done", events(&[DONE])),
@@ -267,6 +270,84 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
     let harness = Harness::before(&[&a, &b]).await;
     assert_eq!(harness.call().await.text().trim(), HELLO);
     assert_eq!((a.calls(), b.calls(), harness.disabled().await), (1, 0, Vec::new()), "white space, then an answer");
+}
+
+#[tokio::test]
+async fn s1_4_embeddings_that_are_none_come_from_another_target() {
+    let page = answer(200, &[("Content-Type", "text/html")], "<html>");
+    let empty = answer(200, &[], r#"{"object": "list", "data": []}"#);
+    for (what, primary) in [("a page", page), ("no data", empty), ("an error", answer(200, &[], r#"{"detail": "x"}"#))]
+    {
+        let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
+        let harness = Harness::before(&[&a, &b]).await;
+        let answer = harness.send("/llm/v1/embeddings", &[], r#"{"input": "hi"}"#).await;
+        assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{what}");
+        harness.broker.until(&["router disabled", "/llm/a/"]).await;
+    }
+}
+
+#[tokio::test]
+async fn s1_4_a_stream_that_is_called_json_is_one() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let go = Arc::new(Notify::new());
+    let act = vec![Move::Send(head.into()), chunk(CONTENT), Move::Await(Arc::clone(&go)), chunk(DONE), last_chunk()];
+    let a = Scripted::start(act).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut answer = Open::post(harness.relay, CHAT, HI).await;
+    answer.until("\"one\"").await;
+    go.notify_one();
+    answer.until("\r\n0\r\n\r\n").await;
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn s1_4_a_redirect_is_passed_on_and_says_nothing_of_its_target() {
+    let (a, b) = (Scripted::start(answer(307, &[("Location", "/v2/")], "{}")).await, Scripted::start(good()).await);
+    let harness = Harness::before(&[&a, &b]).await;
+    let answer = harness.call().await;
+    assert_eq!((answer.status, answer.header("location"), b.calls()), (307, Some("/v2/"), 0));
+    Scrape::of(&harness.broker).await.has(&[("gecholog_broker_outcomes_total", &["/llm/a/", "\"neutral\""], 1.0)]);
+}
+
+/// What a file holds is its owner's, whatever its type says.
+#[tokio::test]
+async fn s1_4_the_content_of_a_file_is_not_judged_and_other_json_that_is_fetched_may_have_several_values() {
+    let path = "/llm/v1/files/file-1";
+    let content = format!("{path}/content");
+    for (path, body, expected) in [
+        (content.as_str(), "{\"a\": ", "/llm/a/"),
+        (content.as_str(), "no JSON at all", "/llm/a/"),
+        (path, "{\"a\": 1}\n{\"a\": NaN}\n", "/llm/a/"),
+        (path, "\u{feff}{\"a\": 1}", "/llm/a/"),
+        (path, "{\"a\": ", "/llm/b/"),
+    ] {
+        let (a, b) = (Scripted::start(answer(200, &[], body)).await, Scripted::start(good()).await);
+        let harness = Harness::before(&[&a, &b]).await;
+        let answer = http::send(harness.relay, "GET", path, &[], b"").await.unwrap();
+        assert_eq!(answer.header("x-broker-router"), Some(expected), "{path} {body}");
+    }
+}
+
+/// What a stored response says of itself in its stream is not about the target that keeps it; a stream that breaks off is.
+#[tokio::test]
+async fn s1_4_the_stream_of_a_stored_response_that_failed_is_a_good_answer() {
+    let text = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"one\"}\n\n";
+    let failed = PREAMBLES[3].1;
+    for (primary, out) in [
+        (events(&[PREAMBLES[3].0, failed]), Vec::new()),
+        (events(&[PREAMBLES[3].0, text, failed]), Vec::new()),
+        (vec![stream(), chunk(text)], vec!["/llm/a/".to_owned()]),
+    ] {
+        let a = Scripted::start(primary).await;
+        let harness = Harness::before_stalling(&[&a]).await;
+        let asked = "GET /llm/v1/responses/resp_1?stream=true HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        let came = Open::raw(harness.relay, asked.as_bytes()).await.closed().await;
+        assert!(came.starts_with("HTTP/1.1 200 "), "{came}");
+        if !out.is_empty() {
+            harness.broker.until(&["router disabled", "/llm/a/"]).await;
+        }
+        assert_eq!(harness.disabled().await, out, "{came}");
+    }
 }
 
 /// What a call says that asks for nothing to be made is about what it asks after.

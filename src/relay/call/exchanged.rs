@@ -120,6 +120,7 @@ impl<'c> Call<'c> {
             protocol: Protocol::of_path(path),
             grows: Protocol::is_growing_array(path),
             creates: self.view.is_generation(),
+            is_download: path.ends_with("/content"),
             key: target.key(),
         };
         let translation = sent.translation.as_deref();

@@ -239,6 +239,7 @@ mod tests {
             (200, KeyRefused, theirs, Class::Neutral),
             (200, ContentFiltered, ours, Class::Neutral),
             (200, EmptyAnswer, None, Class::Failure),
+            (307, InvalidRequest, ours, Class::Neutral),
             (501, Unsupported, ours, Class::Neutral),
         ] {
             let answer = JudgedAnswer { error_class: Some(class), key, ..JudgedAnswer::of_status(status) };
