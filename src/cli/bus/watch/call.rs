@@ -112,7 +112,7 @@ impl Call {
             status,
             error_class: ErrorClass::of_status(status),
             missing: None,
-            model_denied: false,
+            not_for_account: false,
         };
         let leads_on = retry_decision(answered, Some(NamedBy::Target), None) != RetryDecision::DoNotRetry;
         self.broken.is_none() && !leads_on
