@@ -143,7 +143,7 @@ def check(page, complaints):
 
     # A moment of another day has its date.
     today, other = page.evaluate("[clock(new Date()), clock(new Date(2026, 0, 31, 12))]")
-    assert re.fullmatch(r"[\d:]+", today) and "31" in other and "2026" in other, (today, other)
+    assert re.fullmatch(r"[\d:]+", today) and "31" in other and "12:00:00" in other, (today, other)
 
     # Decisions that come while the page still reads those before it stand above them.
     late = page.context.new_page()

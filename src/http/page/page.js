@@ -26,7 +26,7 @@ function make(tag, className, text, ...children) {
 /** The time of a moment, with the date where it is another day. */
 function clock(moment) {
   const date = new Date(moment), time = date.toLocaleTimeString([], { hour12: false });
-  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString()} ${time}`;
+  return date.toDateString() === new Date().toDateString() ? time : `${date.toLocaleDateString([], { month: "short", day: "numeric" })} ${time}`;
 }
 
 function span(seconds) {
