@@ -65,9 +65,9 @@ pub struct RawSettings {
     /// Name of the broker's processor in the gateway's configuration, for counting calls that were not balanced [default: broker]
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) broker_processor: Option<String>,
-    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 407, 408, 421, 424, 425, 429,
-    /// 498, 499, 5xx except 501 and 505, a refused key or used-up quota of the target's settings, and a 404 that says that the
-    /// target's own deployment or model does not exist]
+    /// Statuses that count as failures, such as 404,429,500-599,5xx, or any [default: 408, 424, 425, 429, 498, 5xx except 501
+    /// and 505, a refused key or used-up quota of the target's settings, and a 404 that says that the target's own
+    /// deployment or model does not exist]
     #[arg(long, global = true, value_name = "LIST")]
     pub(super) broker_failure_status: Option<String>,
     /// Preset of the health settings: documented, or resilient [default: documented, and resilient for targets with a url]

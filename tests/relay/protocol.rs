@@ -135,9 +135,7 @@ async fn one_length_goes_out_and_nothing_of_the_hop_before() {
     ] {
         a.once(vec![Move::Send(bytes.into())]);
         let mut open = Open::raw(harness.relay, b"").await;
-        // No content is no answer to a chat.
-        let path = if sent.is_empty() { "/llm/v1/files" } else { CHAT };
-        let text = ask(&mut open, &post(path)).await;
+        let text = ask(&mut open, &post(CHAT)).await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let head = format!("{head}\r\n");
         assert!(head.starts_with("HTTP/1.1 ") && head.contains("x-broker-router: /llm/a/"), "{case}: {head}");

@@ -14,16 +14,10 @@ use crate::stream::{StreamEnd, StreamState};
 use crate::vendor_codes;
 use types::outcome::ErrorClass;
 
-/// There is nothing to read yet.
-const ACCEPTED: u16 = 202;
-
 /// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
 /// requests that ask for something to be made: what is stored (a failed job, an empty file) may say so in its own answer.
 pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option<ErrorClass> {
-    if matches!(status, 204 | 205) {
-        return (protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
-    }
-    if status == ACCEPTED || headers.is_compressed() {
+    if has_no_answer(status) || headers.is_compressed() {
         return None;
     }
     let trimmed = body.trim_ascii();
@@ -54,12 +48,17 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
 
 /// Whether an answer is a page for people in the place of one for programs, which its head shows: it comes from a proxy.
 pub fn is_page(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>) -> bool {
-    headers.is_html() && protocol != Protocol::Generic && !matches!(status, ACCEPTED | 204 | 205)
+    headers.is_html() && protocol != Protocol::Generic && !has_no_answer(status)
 }
 
 /// Whether an answer without the type of JSON may be JSON: it has no type, or one that servers give to whatever they have not typed.
 pub fn may_be_untyped_json(protocol: Protocol, headers: &AnswerHeaders<'_>) -> bool {
     protocol != Protocol::Generic && headers.is_untyped()
+}
+
+/// Whether a good status says that there is nothing to read yet, or at all.
+const fn has_no_answer(status: u16) -> bool {
+    matches!(status, 202 | 204 | 205)
 }
 
 /// Whether a body begins as server-sent events do, whatever its type is: some proxies call a stream JSON, or a text.

@@ -450,8 +450,6 @@ fn s1_1_errors_of_many_others() {
                 json!({"error": {"code": 402, "message": "Prompt tokens limit exceeded: 64128 > 6964. To increase, visit https://openrouter.ai/settings/credits and upgrade to a paid account"}}),
                 ContextTooLong,
             ),
-            (407, json!({}), ServerError),
-            (421, json!({"message": "Misdirected Request"}), ServerError),
             // LM Studio.
             (404, json!({"error": "Unexpected endpoint or method. (POST /chat/completions)"}), Unsupported),
             (400, json!({"error": "x: unexpected endpoint or method"}), InvalidRequest),
@@ -1570,7 +1568,7 @@ fn s1_1_a_long_context_that_our_plan_does_not_have_and_a_call_that_google_cancel
                 json!({"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}),
                 ServerError,
             ),
-            (499, json!({"error": {"message": "x"}}), ServerError),
+            (499, json!({"error": {"message": "x"}}), InvalidRequest),
             (409, json!({"error": {"code": "cancelled", "message": "already cancelled"}}), InvalidRequest),
         ],
     );

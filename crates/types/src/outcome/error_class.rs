@@ -24,7 +24,7 @@ pub enum ErrorClass {
     ContentFiltered,
     /// Any other fault of the client: 4xx.
     InvalidRequest,
-    /// The target's fault: 407, 421, 424, 425, 498, 499, and 5xx except 501, 503, 505 and 529.
+    /// The target's fault: 424, 425, 498, and 5xx except 501, 503, 505 and 529.
     ServerError,
     /// The answer broke off, or is not what its headers say.
     BrokenAnswer,
@@ -108,7 +108,7 @@ impl ErrorClass {
             402 => QuotaExhausted,
             408 => TimedOut,
             413 => ContextTooLong,
-            407 | 421 | 424 | 425 | 498 | 499 => ServerError,
+            424 | 425 | 498 => ServerError,
             429 => RateLimited,
             400..500 => InvalidRequest,
             503 | 529 => Overloaded,

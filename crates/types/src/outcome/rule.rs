@@ -7,7 +7,7 @@ use super::{Class, ErrorClass, NamedBy};
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum FailureRule {
-    /// 407, 408, 421, 424, 425, 429, 498, 499 and 5xx except 501 and 505, unless the answer shows that the request is at fault; a 400, 404, 410
+    /// 408, 424, 425, 429, 498 and 5xx except 501 and 505, unless the answer shows that the request is at fault; a 400, 404, 410
     /// or 422 because the deployment or model of the target's own settings does not exist, or a 401 or 403 because it does not for
     /// their own account; a refused key or a used-up quota of the settings. 501 and 505 are about the method or the HTTP
     /// version that the client chose.
@@ -245,7 +245,7 @@ mod tests {
             let answer = JudgedAnswer { error_class: Some(class), key, ..JudgedAnswer::of_status(status) };
             assert_eq!(FailureRule::Standard.classify(answer), expected, "{status} {class} {key:?}");
         }
-        for status in [407, 421, 424, 425, 498, 499] {
+        for status in [424, 425, 498] {
             assert_eq!(FailureRule::Standard.classify(JudgedAnswer::of_status(status)), Class::Failure, "{status}");
         }
     }

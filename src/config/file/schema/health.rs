@@ -17,9 +17,9 @@ pub struct Health {
     /// resilient: 5 s).
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
-    /// The answers that count as failures, by their status or error class. Without: BROKER_FAILURE_STATUS, else 407, 408, 421,
-    /// 424, 425, 429, 498, 499, 5xx except 501 and 505, a refused key or used-up quota of the target's settings, and a 404 that
-    /// says that the target's own deployment or model does not exist.
+    /// The answers that count as failures, by their status or error class. Without: BROKER_FAILURE_STATUS, else 408, 424, 425,
+    /// 429, 498, 5xx except 501 and 505, a refused key or used-up quota of the target's settings, and a 404 that says that the
+    /// target's own deployment or model does not exist.
     pub failure_status: Option<Statuses>,
     /// The cooldown: how long a router is disabled, and how that time grows when it fails repeatedly.
     pub cooldown: Option<Cooldown>,
