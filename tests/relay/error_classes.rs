@@ -256,7 +256,6 @@ async fn s1_4_a_good_status_without_an_answer_is_none() {
         ("no choices", answer(200, &[], r#"{"object": "chat.completion", "choices": []}"#)),
         ("white space, then an error", slow(r#"{"error": {"message": "x", "code": 502}}"#)),
         ("white space alone", slow(" ")),
-        ("204", vec![Move::Send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n".to_vec())]),
         ("a stream without an event", events(&[])),
         ("a stream of comments", events(&[": wait\n\n"])),
         ("a stream that is only done", events(&[DONE])),
