@@ -5,6 +5,7 @@
 
 pub mod anthropic;
 pub mod bedrock_invoke;
+mod completion;
 pub mod converse;
 mod defaults;
 mod dropped;
@@ -14,6 +15,7 @@ pub(crate) mod json_progress;
 mod object_fields;
 mod request_fields;
 mod surrogates;
+mod write;
 
 use std::fmt;
 

@@ -1,8 +1,11 @@
 //! Whole answers: a message becomes a chat completion.
 
-use super::{AnswerContext, usage, write};
+use std::borrow::Cow;
+
+use super::{AnswerContext, usage};
 use crate::json::RawJson;
-use crate::translate::{BrokenAnswer, checked_json};
+use crate::translate::completion::{Message, write_head};
+use crate::translate::{BrokenAnswer, checked_json, write};
 use crate::usage::of_answer;
 
 /// Translates a whole answer with a good status. `created` is in seconds since 1970.
@@ -14,42 +17,25 @@ pub fn answer(body: &[u8], context: &AnswerContext, created: u64) -> Result<Vec<
     let message = message.ok_or(BrokenAnswer("it is no JSON object, or cut"))?;
     let content = message.field("content").filter(|content| content.is_array());
     let content = content.ok_or(BrokenAnswer("it has no content"))?;
-    let mut parts = Parts::default();
+    let mut made = Message::default();
     let mut result = Ok(());
     content.for_each(|block| {
         if result.is_ok() {
-            result = parts.add(block, context);
+            result = add(&mut made, block, context);
         }
     });
     result?;
-    let has_calls = !parts.calls.is_empty();
     let reason = message.field("stop_reason").and_then(RawJson::text);
     let reason = reason.ok_or(BrokenAnswer("it has no stop_reason"))?;
-    if reason == "tool_use" && !has_calls {
+    if reason == "tool_use" && !made.has_calls() {
         return Err(BrokenAnswer("it stops for a tool call and has none"));
     }
 
     let mut out = Vec::with_capacity(body.len() + 256);
     out.push(b'{');
-    write_head(&mut out, "chat.completion", message, context, created);
-    out.extend_from_slice(b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"");
-    write::name(&mut out, "content");
-    if parts.has_text || !has_calls {
-        out.push(b'"');
-        out.extend_from_slice(&parts.text);
-        out.push(b'"');
-    } else {
-        out.extend_from_slice(b"null");
-    }
-    write::name(&mut out, "refusal");
-    match refusal(message) {
-        Some(refusal) => out.extend_from_slice(refusal.bytes()),
-        None => out.extend_from_slice(b"null"),
-    }
-    parts.write(&mut out);
-    out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":\"");
-    out.extend_from_slice(finish_reason(&reason, has_calls).as_bytes());
-    out.extend_from_slice(b"\"}]");
+    let [id, model] = id_and_model(message, context);
+    write_head(&mut out, "chat.completion", &id, created, &model);
+    made.write(refusal(message), finish_reason(&reason, made.has_calls()), &mut out);
     if let Ok(Some(used)) = of_answer(message.bytes()) {
         usage::write(&mut out, &used);
     }
@@ -57,78 +43,35 @@ pub fn answer(body: &[u8], context: &AnswerContext, created: u64) -> Result<Vec<
     Ok(out)
 }
 
-/// The content of a message by its kinds. Texts are joined as they stand between their quotes, escapes and all.
-#[derive(Debug, Default)]
-struct Parts {
-    has_text: bool,
-    text: Vec<u8>,
-    reasoning: Vec<u8>,
-    thinking: Vec<u8>,
-    calls: Vec<u8>,
-}
-
-impl Parts {
-    fn add(&mut self, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
-        let kind = block.field("type").and_then(RawJson::text).ok_or(BrokenAnswer("a block has no type"))?;
-        match &*kind {
-            "text" => {
-                let text = block.field("text").and_then(RawJson::quoted);
-                self.text.extend_from_slice(text.ok_or(BrokenAnswer("a text block has no text"))?);
-                self.has_text = true;
-            }
-            "thinking" => {
-                let text = block.field("thinking").filter(|text| text.quoted().is_some());
-                let text = text.ok_or(BrokenAnswer("a thinking block has no thinking"))?;
-                self.reasoning.extend_from_slice(text.quoted().unwrap_or_default());
-                let signature = block.field("signature").filter(|text| text.quoted().is_some());
-                write_thinking(&mut self.thinking, None, Some(text), signature);
-            }
-            "redacted_thinking" => {
-                let data = block.field("data").ok_or(BrokenAnswer("a redacted thinking block has no data"))?;
-                write_redacted(&mut self.thinking, None, data);
-            }
-            "tool_use" => self.call(block, context)?,
-            // What the vendor's own tools did, and what is not known yet.
-            _ => {}
+fn add(message: &mut Message, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
+    let kind = block.field("type").and_then(RawJson::text).ok_or(BrokenAnswer("a block has no type"))?;
+    let string = |name| block.field(name).filter(|text| text.quoted().is_some());
+    match &*kind {
+        "text" => {
+            let text = string("text").and_then(RawJson::quoted);
+            message.add_text(text.ok_or(BrokenAnswer("a text block has no text"))?);
         }
-        Ok(())
-    }
-
-    fn call(&mut self, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
-        let (id, name) = call_id_and_name(block)?;
-        let input = block.field("input");
-        let input = match input {
-            None => "{}",
-            Some(input) if input.is_object() => std::str::from_utf8(input.bytes()).unwrap_or("{}"),
-            Some(_) => return Err(BrokenAnswer("a tool call's input is no object")),
-        };
-        let out = &mut self.calls;
-        write::comma(out);
-        out.push(b'{');
-        write::raw(out, "id", id);
-        out.extend_from_slice(b",\"type\":\"function\",\"function\":{");
-        write::text(out, "name", context.tool_name(&name));
-        write::text(out, "arguments", input);
-        out.extend_from_slice(b"}}");
-        Ok(())
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        if !self.reasoning.is_empty() {
-            write::name(out, "reasoning_content");
-            out.push(b'"');
-            out.extend_from_slice(&self.reasoning);
-            out.push(b'"');
+        "thinking" => {
+            let text = string("thinking").ok_or(BrokenAnswer("a thinking block has no thinking"))?;
+            message.add_reasoning(text.quoted().unwrap_or_default());
+            message.add_thinking(Some(text.bytes()), string("signature").map(RawJson::bytes));
         }
-        for (name, list) in [("thinking_blocks", &self.thinking), ("tool_calls", &self.calls)] {
-            if !list.is_empty() {
-                write::name(out, name);
-                out.push(b'[');
-                out.extend_from_slice(list);
-                out.push(b']');
+        "redacted_thinking" => {
+            let data = block.field("data").ok_or(BrokenAnswer("a redacted thinking block has no data"))?;
+            message.add_redacted(data);
+        }
+        "tool_use" => {
+            let (id, name) = call_id_and_name(block)?;
+            let input = block.field("input");
+            if input.is_some_and(|input| !input.is_object()) {
+                return Err(BrokenAnswer("a tool call's input is no object"));
             }
+            message.add_call(id, context.tool_name(&name), input.map_or(b"{}", RawJson::bytes));
         }
+        // What the vendor's own tools did, and what is not known yet.
+        _ => {}
     }
+    Ok(())
 }
 
 /// The id, which is copied, and the name of a call.
@@ -141,54 +84,13 @@ pub(super) fn call_id_and_name(block: RawJson<'_>) -> Result<(RawJson<'_>, Strin
     ))
 }
 
-/// The fields that answers and chunks begin with.
-pub(super) fn write_head(out: &mut Vec<u8>, object: &str, message: RawJson<'_>, context: &AnswerContext, created: u64) {
-    match message.field("id").filter(|id| id.quoted().is_some()) {
-        Some(id) => write::raw(out, "id", id),
-        None => write::text(out, "id", "msg"),
-    }
-    write::text(out, "object", object);
-    write::name(out, "created");
-    write::number(out, created);
-    match message.field("model").filter(|model| model.quoted().is_some_and(|model| !model.is_empty())) {
-        Some(model) => write::raw(out, "model", model),
-        None => write::text(out, "model", &context.model),
-    }
-}
-
-/// A block of thinking, or a piece of one. Its index is there in streams: the vendor's and OpenAI's SDKs put lists together by it.
-pub(super) fn write_thinking(
-    out: &mut Vec<u8>,
-    index: Option<u64>,
-    text: Option<RawJson<'_>>,
-    signature: Option<RawJson<'_>>,
-) {
-    write::comma(out);
-    out.push(b'{');
-    if let Some(index) = index {
-        write::name(out, "index");
-        write::number(out, index);
-    }
-    write::text(out, "type", "thinking");
-    for (name, value) in [("thinking", text), ("signature", signature)] {
-        if let Some(value) = value {
-            write::raw(out, name, value);
-        }
-    }
-    out.push(b'}');
-}
-
-/// A block of thinking that only the vendor can read.
-pub(super) fn write_redacted(out: &mut Vec<u8>, index: Option<u64>, data: RawJson<'_>) {
-    write::comma(out);
-    out.push(b'{');
-    if let Some(index) = index {
-        write::name(out, "index");
-        write::number(out, index);
-    }
-    write::text(out, "type", "redacted_thinking");
-    write::raw(out, "data", data);
-    out.push(b'}');
+/// The id and the model of an answer, as JSON strings.
+pub(super) fn id_and_model<'a>(message: RawJson<'a>, context: &AnswerContext) -> [Cow<'a, [u8]>; 2] {
+    let string = |name| message.field(name).filter(|text| text.quoted().is_some_and(|text| !text.is_empty()));
+    [("id", "msg"), ("model", context.model.as_str())].map(|(name, default)| match string(name) {
+        Some(text) => Cow::Borrowed(text.bytes()),
+        None => Cow::Owned(write::to_json(default)),
+    })
 }
 
 /// Why the vendor's filter stopped the answer, where it says so: in a message, or in the delta of `message_delta`.

@@ -5,9 +5,9 @@ use std::fmt::Display;
 use super::content::{self, Block, Part};
 use super::conversation::{Conversation, ToolResult};
 use super::request::{Draft, invalid};
-use super::write;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::object_fields::{Message, Others, calls_no_function};
+use crate::translate::write;
 use crate::translate::{Content, TranslateError, arguments_object};
 
 #[derive(Debug)]

@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Range;
 
 use super::request::{Draft, invalid};
-use super::write;
 use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::translate::object_fields::{Others, pick_of};
+use crate::translate::write;
 use crate::translate::{TranslateError, has_half_a_character};
 
 /// A part of a content.

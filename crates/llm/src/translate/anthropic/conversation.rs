@@ -11,10 +11,10 @@ use super::calls::Call;
 use super::content::{self, Block, Part, Path};
 use super::names::Ids;
 use super::request::{Draft, invalid};
-use super::write;
 use crate::json::{RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::Message;
+use crate::translate::write;
 use crate::translate::{Content, TranslateError, has_half_a_character};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Errors in OpenAI's form, and the clouds' errors in Anthropic's.
 
-use super::write;
 use crate::error_body::ErrorBody;
 use crate::json::RawJson;
+use crate::translate::write;
 
 /// The vendor's types of errors, the status that each comes with, and OpenAI's type. The vendor's own word becomes the code.
 /// Source: platform.claude.com/docs/en/api/errors.

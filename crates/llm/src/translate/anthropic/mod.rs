@@ -13,7 +13,6 @@
 
 mod answer;
 mod calls;
-mod chunks;
 mod content;
 mod conversation;
 mod error;
@@ -24,7 +23,6 @@ mod settings;
 mod stream;
 mod tools;
 mod usage;
-mod write;
 
 pub use answer::answer;
 pub use error::error;

@@ -5,8 +5,9 @@ use super::conversation::Conversation;
 use super::names::Names;
 use super::settings::Settings;
 use super::tools::Tools;
-use super::{AnswerContext, Envelope, Options, write};
+use super::{AnswerContext, Envelope, Options};
 use crate::json::RawJson;
+use crate::translate::write;
 use crate::translate::{
     Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
 };

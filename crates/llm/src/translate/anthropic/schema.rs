@@ -13,9 +13,9 @@ use std::borrow::Cow;
 
 use memchr::{memchr2, memmem};
 
-use super::write;
 use crate::json::{RawJson, unescaped_name};
 use crate::translate::Drops;
+use crate::translate::write;
 
 /// Deeper schemas are copied as they are.
 const MAX_DEPTH: usize = 64;

@@ -3,9 +3,10 @@
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
 use super::tools::Tools;
-use super::{Thinking, schema, write};
+use super::{Thinking, schema};
 use crate::json::RawJson;
 use crate::translate::object_fields::pick_of;
+use crate::translate::write;
 use crate::translate::{Content, TranslateError};
 
 /// The least that may be thought (`ThinkingConfigEnabledParam` of the vendor's SDK).

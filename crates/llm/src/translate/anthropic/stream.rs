@@ -1,14 +1,14 @@
 //! Streamed answers: events become chunks, one by one. Of an event nothing is kept but what later ones need.
 
 use super::answer::{self, finish_reason, may_cut_a_call};
-use super::chunks::Chunks;
 use super::error::write_error;
-use super::{AnswerContext, write};
+use super::{AnswerContext, usage};
 use crate::error_body::ErrorBody;
 use crate::json::RawJson;
 use crate::sse::{Event, Parser};
+use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
-use crate::translate::{BrokenAnswer, StreamTranslator, checked_json};
+use crate::translate::{BrokenAnswer, StreamTranslator, checked_json, write};
 use crate::usage::TokenCounts;
 
 /// A streamed answer on its way back.
@@ -26,8 +26,6 @@ impl Stream {
             created,
             chunks: Chunks::default(),
             block: None,
-            tools: 0,
-            thoughts: 0,
             cut_call: false,
             finished: false,
             end: None,
@@ -98,9 +96,6 @@ struct Events {
     chunks: Chunks,
     /// The open block and the vendor's index of it.
     block: Option<(u64, Block)>,
-    /// The number of tool calls and of blocks of thinking that have begun.
-    tools: u64,
-    thoughts: u64,
     /// A call's arguments broke off: right only if the answer was cut.
     cut_call: bool,
     /// The reason for the end was sent.
@@ -163,7 +158,8 @@ impl Events {
         if let Some(usage) = message.field("usage") {
             self.counts.read(usage);
         }
-        self.chunks.start(message, &self.context, self.created);
+        let [id, model] = answer::id_and_model(message, &self.context);
+        self.chunks.begin(&id, self.created, &model, self.context.include_usage);
         Ok(())
     }
 
@@ -182,27 +178,22 @@ impl Events {
         let open = match kind {
             b"text" => {
                 if let Some(text) = filled("text") {
-                    self.chunks.chunk("content", text, out);
+                    self.chunks.text(text, out);
                 }
                 Block::Text
             }
             b"thinking" => {
-                self.thoughts += 1;
+                self.chunks.begin_thinking();
                 let (text, signature) = (filled("thinking"), filled("signature"));
                 if text.is_some() || signature.is_some() {
-                    self.chunks.thinking(self.thoughts.saturating_sub(1), text, signature, out);
+                    self.chunks.thinking(text, signature, out);
                 }
                 Block::Thinking
             }
             b"redacted_thinking" => {
-                self.thoughts += 1;
+                self.chunks.begin_thinking();
                 let data = block.field("data").ok_or(BrokenAnswer("a redacted thinking block has no data"))?;
-                self.chunks.open(out);
-                write::name(out, "thinking_blocks");
-                out.push(b'[');
-                answer::write_redacted(out, Some(self.thoughts - 1), data);
-                out.push(b']');
-                self.chunks.close(None, out);
+                self.chunks.redacted(data, out);
                 Block::Other
             }
             b"tool_use" => self.start_call(block, out)?,
@@ -214,23 +205,13 @@ impl Events {
 
     fn start_call(&mut self, block: RawJson<'_>, out: &mut Vec<u8>) -> Result<Block, BrokenAnswer> {
         let (id, name) = answer::call_id_and_name(block)?;
-        self.chunks.open(out);
-        write::name(out, "tool_calls");
-        out.extend_from_slice(b"[{\"index\":");
-        write::number(out, self.tools);
-        write::raw(out, "id", id);
-        out.extend_from_slice(b",\"type\":\"function\",\"function\":{");
-        write::text(out, "name", self.context.tool_name(&name));
-        out.extend_from_slice(b",\"arguments\":\"\"}}]");
-        self.chunks.close(None, out);
-        self.tools += 1;
+        self.chunks.begin_call(id, self.context.tool_name(&name), out);
         let mut progress = JsonProgress::default();
         // Some servers send the whole input at once; the vendor sends an empty one here.
         if let Some(input) = block.field("input").filter(|input| !input.is_blank()) {
             progress.push(input.bytes()).map_err(|_| BrokenAnswer("a tool call's input is no object"))?;
-            let mut piece = Vec::new();
-            write::string(&mut piece, std::str::from_utf8(input.bytes()).unwrap_or_default());
-            self.chunks.arguments(self.tools.saturating_sub(1), &piece, out);
+            let piece = write::to_json(std::str::from_utf8(input.bytes()).unwrap_or_default());
+            self.chunks.arguments(&piece, out);
         }
         Ok(Block::Call(progress))
     }
@@ -275,10 +256,10 @@ impl Events {
             return Ok(());
         }
         match kind {
-            b"text_delta" => self.chunks.chunk("content", piece, out),
-            b"input_json_delta" => self.chunks.arguments(self.tools.saturating_sub(1), piece.bytes(), out),
-            b"thinking_delta" => self.chunks.thinking(self.thoughts.saturating_sub(1), Some(piece), None, out),
-            _ => self.chunks.thinking(self.thoughts.saturating_sub(1), None, Some(piece), out),
+            b"text_delta" => self.chunks.text(piece, out),
+            b"input_json_delta" => self.chunks.arguments(piece.bytes(), out),
+            b"thinking_delta" => self.chunks.thinking(Some(piece), None, out),
+            _ => self.chunks.thinking(None, Some(piece), out),
         }
         Ok(())
     }
@@ -289,7 +270,7 @@ impl Events {
         if let Block::Call(progress) = block {
             if progress.is_empty() {
                 // A call without arguments; clients parse them as JSON.
-                self.chunks.arguments(self.tools.saturating_sub(1), b"\"{}\"", out);
+                self.chunks.arguments(b"\"{}\"", out);
             } else {
                 self.cut_call |= !progress.is_complete();
             }
@@ -315,19 +296,12 @@ impl Events {
         if self.cut_call && !may_cut_a_call(&reason) {
             return Err(BrokenAnswer("a tool call's arguments break off"));
         }
-        if reason == "tool_use" && self.tools == 0 {
+        if reason == "tool_use" && !self.chunks.has_calls() {
             return Err(BrokenAnswer("it stops for a tool call and has none"));
         }
         self.finished = true;
-        let is_empty = !self.chunks.has_role;
-        self.chunks.open(out);
-        if is_empty {
-            out.extend_from_slice(b",\"content\":\"\"");
-        }
-        if let Some(refusal) = fields.delta.and_then(answer::refusal) {
-            write::raw(out, "refusal", refusal);
-        }
-        self.chunks.close(Some(finish_reason(&reason, self.tools > 0)), out);
+        let refusal = fields.delta.and_then(answer::refusal);
+        self.chunks.finish(finish_reason(&reason, self.chunks.has_calls()), refusal, out);
         Ok(())
     }
 
@@ -335,10 +309,8 @@ impl Events {
         if !self.finished {
             return Err(BrokenAnswer("message_stop came without a stop_reason"));
         }
-        if let (true, Ok(Some(used))) = (self.context.include_usage, self.counts.usage()) {
-            self.chunks.usage(&used, out);
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        let used = self.counts.usage().ok().flatten();
+        self.chunks.end(used.map(|used| move |out: &mut Vec<u8>| usage::write(out, &used)), out);
         self.end = Some(StreamEnd::Stopped);
         Ok(())
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use super::conversation::Conversation;
 use super::request::{Draft, invalid};
-use super::{schema, write};
+use super::schema;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::object_fields::Others;
+use crate::translate::write;
 use crate::translate::{Content, TranslateError};
 
 /// More tools than any vendor takes; OpenAI takes 128. What is read of each is larger than its shortest text.

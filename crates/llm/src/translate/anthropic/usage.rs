@@ -1,7 +1,7 @@
 //! The usage in OpenAI's form. Anthropic's `input_tokens` leave out what came from a cache and what went into one; OpenAI's
 //! `prompt_tokens` include both.
 
-use super::write;
+use crate::translate::write;
 use crate::usage::Usage;
 
 /// Writes the fields of an answer: the usage, and the tier where it is another than the standard one.

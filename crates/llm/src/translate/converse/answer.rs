@@ -1,9 +1,10 @@
 //! A whole answer of `converse` as a chat completion.
 
-use super::{AnswerContext, AnswerIdentity, text};
+use super::{AnswerContext, AnswerIdentity};
 use crate::json::RawJson;
 use crate::prices::ServiceTier;
-use crate::translate::{BrokenAnswer, checked_json};
+use crate::translate::completion::{Message, write_head};
+use crate::translate::{BrokenAnswer, checked_json, write};
 
 /// Translates a whole answer with a good status.
 ///
@@ -24,12 +25,10 @@ pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>
     result?;
     let finish = finish_reason(body.field("stopReason"), blocks.called)?;
     let mut out = Vec::with_capacity(body.bytes().len() + 256);
-    begin(&mut out, "chat.completion", context, identity);
-    out.extend_from_slice(b",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\"");
-    blocks.write(&mut out);
-    out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":\"");
-    out.extend_from_slice(finish.as_bytes());
-    out.extend_from_slice(b"\"}]");
+    out.push(b'{');
+    let [id, model] = [identity.id, &context.model].map(write::to_json);
+    write_head(&mut out, "chat.completion", &id, identity.created, &model);
+    blocks.message.write(None, finish, &mut out);
     if let Some(usage) = TokenUsage::read(body) {
         usage.write(&mut out);
     }
@@ -37,19 +36,11 @@ pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>
     Ok(out)
 }
 
-/// Appends what chat completions and their chunks begin with.
-pub(super) fn begin(out: &mut Vec<u8>, object: &str, context: &AnswerContext, identity: AnswerIdentity<'_>) {
-    out.extend_from_slice(b"{\"id\":");
-    text::write(out, identity.id);
-    out.extend_from_slice(format!(",\"object\":\"{object}\",\"created\":{},\"model\":", identity.created).as_bytes());
-    text::write(out, &context.model);
-}
-
-/// The tools that an answer calls.
+/// Whose tools an answer calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Called {
-    /// How many are calls of the client's tools.
-    pub(super) tools: usize,
+    /// The client's.
+    pub(super) clients: bool,
     /// The vendor ran a tool of its own, which is no call of the client's.
     pub(super) vendors_own: bool,
 }
@@ -62,62 +53,53 @@ pub(super) fn finish_reason(reason: Option<RawJson<'_>>, called: Called) -> Resu
         "content_filtered" | "guardrail_intervened" => "content_filter",
         "malformed_model_output" | "malformed_tool_use" => return Err(BrokenAnswer("the model's output is malformed")),
         // Some models call a tool and say `end_turn`; and trap 13: no `tool_calls` without a call.
-        _ if called.tools > 0 => "tool_calls",
+        _ if called.clients => "tool_calls",
         "tool_use" if !called.vendors_own => return Err(BrokenAnswer("it stops for a tool call and has none")),
         _ => "stop",
     })
 }
 
-/// What the blocks of an answer hold, in the forms in which it is written.
+/// What the blocks of an answer hold.
 #[derive(Debug, Default)]
 struct Blocks {
-    /// The inside of a JSON string; `None` without a block of text.
-    text: Option<Vec<u8>>,
-    /// The same for reasoning.
-    reasoning: Option<Vec<u8>>,
-    /// What a client must send back with the reasoning, in the form that LiteLLM's clients know.
-    thinking: Vec<u8>,
-    calls: Vec<u8>,
+    message: Message,
     called: Called,
 }
 
 impl Blocks {
     fn take(&mut self, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
         let mut result = Ok(());
-        let add = |place: &mut Option<Vec<u8>>, text: RawJson<'_>| {
-            place.get_or_insert_default().extend_from_slice(text.quoted().unwrap_or_default());
-        };
         block.for_each_field(|name, value| match name {
-            b"text" => add(&mut self.text, value),
+            b"text" => self.message.add_text(value.quoted().unwrap_or_default()),
             b"citationsContent" => {
                 if let Some(content) = value.field("content") {
                     content.for_each(|part| {
                         if let Some(text) = part.field("text") {
-                            add(&mut self.text, text);
+                            self.message.add_text(text.quoted().unwrap_or_default());
                         }
                     });
                 }
             }
-            b"reasoningContent" => self.reasoning(value, add),
+            b"reasoningContent" => self.reasoning(value),
             b"toolUse" => result = self.tool_call(value, context),
             _ => {}
         });
         result
     }
 
-    fn reasoning(&mut self, reasoning: RawJson<'_>, add: impl Fn(&mut Option<Vec<u8>>, RawJson<'_>)) {
+    fn reasoning(&mut self, reasoning: RawJson<'_>) {
         if let Some(redacted) = reasoning.field("redactedContent") {
-            text::comma(&mut self.thinking);
-            write_redacted(&mut self.thinking, redacted);
+            self.message.add_redacted(redacted);
         }
         let Some(reasoning) = reasoning.field("reasoningText") else { return };
         let text = reasoning.field("text");
         if let Some(text) = text {
-            add(&mut self.reasoning, text);
+            self.message.add_reasoning(text.quoted().unwrap_or_default());
         }
+        // Only what is signed is sent back.
         if let Some(signature) = reasoning.field("signature") {
-            text::comma(&mut self.thinking);
-            write_thinking(&mut self.thinking, text.map_or(b"\"\"", RawJson::bytes), signature);
+            let text = text.map_or(&b"\"\""[..], RawJson::bytes);
+            self.message.add_thinking(Some(text), Some(signature.bytes()));
         }
     }
 
@@ -131,35 +113,9 @@ impl Blocks {
         if input.is_some_and(|input| !input.is_object()) {
             return Err(BrokenAnswer("a tool call's input is no object"));
         }
-        text::comma(&mut self.calls);
-        self.calls.extend_from_slice(b"{\"id\":");
-        self.calls.extend_from_slice(id.bytes());
-        self.calls.extend_from_slice(b",\"type\":\"function\",\"function\":{\"name\":");
-        text::write(&mut self.calls, context.tool_name(&name));
-        self.calls.extend_from_slice(b",\"arguments\":");
-        text::write(&mut self.calls, &String::from_utf8_lossy(input.map_or(b"{}", RawJson::bytes)));
-        self.calls.extend_from_slice(b"}}");
-        self.called.tools += 1;
+        self.message.add_call(id, context.tool_name(&name), input.map_or(b"{}", RawJson::bytes));
+        self.called.clients = true;
         Ok(())
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"content\":");
-        // Only calls stand without a text.
-        let nothing = (self.called.tools == 0).then_some(&b""[..]);
-        write_inside(out, self.text.as_deref().or(nothing));
-        out.extend_from_slice(b",\"refusal\":null");
-        if self.reasoning.is_some() {
-            out.extend_from_slice(b",\"reasoning_content\":");
-            write_inside(out, self.reasoning.as_deref());
-        }
-        for (name, list) in [("thinking_blocks", &self.thinking), ("tool_calls", &self.calls)] {
-            if !list.is_empty() {
-                out.extend_from_slice(format!(",\"{name}\":[").as_bytes());
-                out.extend_from_slice(list);
-                out.push(b']');
-            }
-        }
     }
 }
 
@@ -171,31 +127,6 @@ pub(super) fn call_id_and_name(call: RawJson<'_>) -> Result<(RawJson<'_>, String
         id.ok_or(BrokenAnswer("a tool call in it has no id"))?,
         name.ok_or(BrokenAnswer("a tool call in it has no name"))?.into_owned(),
     ))
-}
-
-fn write_inside(out: &mut Vec<u8>, inside: Option<&[u8]>) {
-    match inside {
-        Some(inside) => {
-            out.push(b'"');
-            out.extend_from_slice(inside);
-            out.push(b'"');
-        }
-        None => out.extend_from_slice(b"null"),
-    }
-}
-
-fn write_thinking(out: &mut Vec<u8>, text: &[u8], signature: RawJson<'_>) {
-    out.extend_from_slice(b"{\"type\":\"thinking\",\"thinking\":");
-    out.extend_from_slice(text);
-    out.extend_from_slice(b",\"signature\":");
-    out.extend_from_slice(signature.bytes());
-    out.push(b'}');
-}
-
-fn write_redacted(out: &mut Vec<u8>, data: RawJson<'_>) {
-    out.extend_from_slice(b"{\"type\":\"redacted_thinking\",\"data\":");
-    out.extend_from_slice(data.bytes());
-    out.push(b'}');
 }
 
 /// The tokens of an answer. Trap 6: Converse counts what comes from a cache or goes into one apart from the input, OpenAI as a

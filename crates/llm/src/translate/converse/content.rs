@@ -8,6 +8,7 @@ use super::text;
 use crate::json::RawJson;
 use crate::translate::has_half_a_character;
 use crate::translate::object_fields::pick_of;
+use crate::translate::write;
 
 /// What becomes of a part.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,10 +67,10 @@ pub(super) fn write_text(out: &mut Vec<u8>, value: RawJson<'_>) -> Outcome {
     if has_half_a_character(value.bytes()) {
         return Outcome::Invalid(text::HALF_A_CHARACTER);
     }
-    if text::is_blank(value) {
+    if write::is_blank_string(value) {
         return Outcome::Blank;
     }
-    text::comma(out);
+    write::comma(out);
     out.extend_from_slice(b"{\"text\":");
     out.extend_from_slice(value.bytes());
     out.push(b'}');
@@ -161,15 +162,15 @@ impl DocumentNames {
 }
 
 fn write_bytes(out: &mut Vec<u8>, kind: &str, format: &str, name: Option<&str>, base64: &str) {
-    text::comma(out);
+    write::comma(out);
     out.extend_from_slice(format!("{{\"{kind}\":{{\"format\":\"{format}\",").as_bytes());
     if let Some(name) = name {
         out.extend_from_slice(b"\"name\":");
-        text::write(out, name);
+        write::string(out, name);
         out.push(b',');
     }
     out.extend_from_slice(b"\"source\":{\"bytes\":");
-    text::write(out, base64);
+    write::string(out, base64);
     out.extend_from_slice(b"}}}");
 }
 

@@ -1,7 +1,7 @@
 //! Bedrock's errors in OpenAI's form.
 
-use super::text;
 use crate::json::RawJson;
+use crate::translate::write;
 
 /// The type in OpenAI's words of one of Bedrock's exceptions; of another one the status decides.
 fn kind(exception: &str, status: Option<u16>) -> &'static str {
@@ -45,14 +45,14 @@ pub fn error(status: u16, amazon_type: Option<&str>, body: &[u8]) -> Vec<u8> {
 /// Appends an error object in OpenAI's form.
 pub(super) fn write_error(out: &mut Vec<u8>, exception: &str, status: Option<u16>, message: &str) {
     out.extend_from_slice(b"{\"error\":{\"message\":");
-    text::write(out, message);
+    write::string(out, message);
     out.extend_from_slice(b",\"type\":\"");
     out.extend_from_slice(kind(exception, status).as_bytes());
     out.extend_from_slice(b"\",\"param\":null,\"code\":");
     if exception.is_empty() {
         out.extend_from_slice(b"null");
     } else {
-        text::write(out, exception);
+        write::string(out, exception);
     }
     out.extend_from_slice(b"}}");
 }

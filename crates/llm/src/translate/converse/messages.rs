@@ -12,7 +12,7 @@ use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::{Message, calls_no_function, pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character};
+use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character, write};
 
 /// What the messages became.
 #[derive(Debug, Default)]
@@ -132,7 +132,7 @@ impl Conversation {
             self.role = Some(role);
         }
         if role == "assistant" && !self.waiting.is_empty() {
-            text::comma(&mut self.turns);
+            write::comma(&mut self.turns);
             self.turns.append(&mut self.waiting);
             self.waiting_paths.clear();
         }
@@ -155,7 +155,7 @@ impl Conversation {
                 self.leave_out_waiting(drops);
             }
             let turn = self.turn(role);
-            text::comma(turn);
+            write::comma(turn);
             turn.extend_from_slice(&blocks);
             blocks.clear();
         }
@@ -202,14 +202,14 @@ impl Conversation {
                 return drops.push(path);
             }
             if let Some(signature) = signature.filter(filled) {
-                text::comma(blocks);
+                write::comma(blocks);
                 blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
                 blocks.extend_from_slice(text.filter(filled).map_or(b"\"\"", RawJson::bytes));
                 blocks.extend_from_slice(b",\"signature\":");
                 blocks.extend_from_slice(signature.bytes());
                 blocks.extend_from_slice(b"}}}");
             } else if let Some(data) = data.filter(filled) {
-                text::comma(blocks);
+                write::comma(blocks);
                 blocks.extend_from_slice(b"{\"reasoningContent\":{\"redactedContent\":");
                 blocks.extend_from_slice(data.bytes());
                 blocks.extend_from_slice(b"}}");
@@ -253,7 +253,7 @@ impl Conversation {
         }
         drops.push_fields(path, &others);
         drops.push_fields(|| format!("{}.function", path()), &function_others);
-        let is_blank = arguments.is_none_or(|text| text.quoted().is_some() && text::is_blank(text));
+        let is_blank = arguments.is_none_or(|text| write::is_blank_string(text));
         let arguments = arguments.and_then(RawJson::text);
         let arguments = arguments.as_deref().and_then(arguments_object);
         if arguments.is_none() && !is_blank {
@@ -261,11 +261,11 @@ impl Conversation {
             drops.push(format!("{}.function.arguments", path()));
         }
         let turn = self.turn("assistant");
-        text::comma(turn);
+        write::comma(turn);
         turn.extend_from_slice(b"{\"toolUse\":{\"toolUseId\":");
-        text::write(turn, &text::tool_id(&id));
+        write::string(turn, &text::tool_id(&id));
         turn.extend_from_slice(b",\"name\":");
-        text::write(turn, &text::tool_name(&name));
+        write::string(turn, &text::tool_name(&name));
         turn.extend_from_slice(b",\"input\":");
         turn.extend_from_slice(arguments.map_or(b"{}", RawJson::bytes));
         turn.extend_from_slice(b"}}");
@@ -314,9 +314,9 @@ impl Conversation {
                 ));
             };
             let turn = self.turn("user");
-            text::comma(turn);
+            write::comma(turn);
             turn.extend_from_slice(b"{\"toolResult\":{\"toolUseId\":");
-            text::write(turn, &text::tool_id(&id));
+            write::string(turn, &text::tool_id(&id));
             // Assumed: a result without content is an empty list.
             turn.extend_from_slice(b",\"content\":[");
             turn.extend_from_slice(&blocks);

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use super::AnswerContext;
 use super::messages::Conversation;
-use super::text;
 use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
 use crate::translate::object_fields::pick_of;
-use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing};
+use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing, write};
 
 /// Fields of Converse itself, which pass as they are. Those that OpenAI's fields become (`inferenceConfig`, `toolConfig`,
 /// `outputConfig`, `serviceTier`) are not among them.
@@ -233,7 +232,7 @@ impl<'a> Fields<'a> {
         if let Some(stop) = self.stop {
             let mut add = |text: RawJson<'_>| {
                 if text.quoted().is_some_and(|inside| !inside.is_empty()) {
-                    text::comma(&mut stops);
+                    write::comma(&mut stops);
                     stops.extend_from_slice(text.bytes());
                 }
                 text.quoted().is_some()
@@ -278,7 +277,7 @@ impl<'a> Fields<'a> {
                 out.extend_from_slice(
                     b"{\"textFormat\":{\"type\":\"json_schema\",\"structure\":{\"jsonSchema\":{\"schema\":",
                 );
-                text::write(out, &String::from_utf8_lossy(raw.bytes()));
+                write::string(out, &String::from_utf8_lossy(raw.bytes()));
                 for (name, text) in [("name", name), ("description", description)] {
                     if let Some(text) = text.filter(|text| text.quoted().is_some()) {
                         key(out, name);
@@ -341,8 +340,8 @@ fn number(name: &str, value: RawJson<'_>, most: f64) -> Result<f64, TranslateErr
 }
 
 fn key(out: &mut Vec<u8>, name: &str) {
-    text::comma(out);
-    text::write(out, name);
+    write::comma(out);
+    write::string(out, name);
     out.push(b':');
 }
 

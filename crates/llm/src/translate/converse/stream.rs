@@ -5,8 +5,9 @@ use super::error::write_error;
 use super::{AnswerContext, AnswerIdentity, text};
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
+use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
-use crate::translate::{BrokenAnswer, StreamTranslator};
+use crate::translate::{BrokenAnswer, StreamTranslator, write};
 use crate::usage::TokenCounts;
 
 /// A streamed answer. It keeps at most one frame.
@@ -19,12 +20,8 @@ pub struct ConverseStream {
 #[derive(Debug)]
 struct State {
     context: AnswerContext,
-    /// What each chunk begins with, up to its choices.
-    begin: Vec<u8>,
-    role_sent: bool,
+    chunks: Chunks,
     called: Called,
-    /// The number of blocks of thinking so far.
-    thoughts: usize,
     block: Block,
     /// The arguments of a call broke off.
     cut_call: bool,
@@ -65,14 +62,13 @@ enum Progress {
 impl ConverseStream {
     /// The answer to a request of this context.
     pub fn new(context: AnswerContext, identity: AnswerIdentity<'_>) -> Self {
-        let mut begin = b"data: ".to_vec();
-        answer::begin(&mut begin, "chat.completion.chunk", &context, identity);
+        let mut chunks = Chunks::default();
+        let [id, model] = [identity.id, &context.model].map(write::to_json);
+        chunks.begin(&id, identity.created, &model, context.include_usage);
         let state = State {
             context,
-            begin,
-            role_sent: false,
+            chunks,
             called: Called::default(),
-            thoughts: 0,
             block: Block::Other,
             cut_call: false,
             usage: None,
@@ -144,7 +140,7 @@ impl State {
             "contentBlockStop" => {
                 if let Block::Call(arguments) = std::mem::replace(&mut self.block, Block::Other) {
                     if arguments.is_empty() {
-                        self.arguments(b"{}", out);
+                        self.chunks.arguments(b"\"{}\"", out);
                     } else {
                         self.cut_call |= !arguments.is_complete();
                     }
@@ -170,15 +166,9 @@ impl State {
             return Ok(());
         }
         let (id, name) = answer::call_id_and_name(call)?;
-        let id = text::inside(id)?;
-        self.begin_delta(out);
-        out.extend_from_slice(format!("\"tool_calls\":[{{\"index\":{},\"id\":\"", self.called.tools).as_bytes());
-        out.extend_from_slice(id);
-        out.extend_from_slice(b"\",\"type\":\"function\",\"function\":{\"name\":");
-        text::write(out, self.context.tool_name(&name));
-        out.extend_from_slice(b",\"arguments\":\"\"}}]");
-        end_delta(out);
-        self.called.tools += 1;
+        text::inside(id)?;
+        self.chunks.begin_call(id, self.context.tool_name(&name), out);
+        self.called.clients = true;
         self.block = Block::Call(JsonProgress::default());
         Ok(())
     }
@@ -201,39 +191,21 @@ impl State {
     }
 
     fn text(&mut self, value: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        let inside = text::inside(value)?;
-        if inside.is_empty() {
-            return Ok(());
+        if !text::inside(value)?.is_empty() {
+            self.chunks.text(value, out);
         }
-        self.begin_delta(out);
-        out.extend_from_slice(b"\"content\":\"");
-        out.extend_from_slice(inside);
-        out.push(b'"');
-        end_delta(out);
         Ok(())
     }
 
     fn input(&mut self, call: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let Block::Call(arguments) = &mut self.block else { return Ok(()) };
         let Some(input) = call.field("input") else { return Ok(()) };
-        let inside = text::inside(input)?;
-        if !inside.is_empty() {
+        if !text::inside(input)?.is_empty() {
             let text = input.text().ok_or(BrokenAnswer("a piece of a tool call's arguments is no text"))?;
             arguments.push(text.as_bytes()).map_err(|_| BrokenAnswer("a tool call's arguments are no JSON"))?;
-            self.arguments(inside, out);
+            self.chunks.arguments(input.bytes(), out);
         }
         Ok(())
-    }
-
-    fn arguments(&mut self, inside: &[u8], out: &mut Vec<u8>) {
-        self.begin_delta(out);
-        let index = self.called.tools.saturating_sub(1);
-        out.extend_from_slice(
-            format!("\"tool_calls\":[{{\"index\":{index},\"function\":{{\"arguments\":\"").as_bytes(),
-        );
-        out.extend_from_slice(inside);
-        out.extend_from_slice(b"\"}}]");
-        end_delta(out);
     }
 
     /// Pieces of thinking have what a client must send back, with an index by which SDKs put them together.
@@ -245,41 +217,32 @@ impl State {
     ) -> Result<(), BrokenAnswer> {
         let block = payload.field("contentBlockIndex").and_then(RawJson::unsigned);
         let pieces = reasoning.pick(["text", "signature", "redactedContent"]);
-        for (name, value) in ["thinking", "signature", "data"].into_iter().zip(pieces) {
+        for (name, value) in ["text", "signature", "data"].into_iter().zip(pieces) {
             let Some(value) = value else { continue };
             if text::inside(value)?.is_empty() {
                 continue;
             }
-            let thought = if name == "data" { Thought::Redacted } else { Thought::Thinking };
-            let index = self.thought(thought, block)?;
-            self.begin_delta(out);
-            if name == "thinking" {
-                out.extend_from_slice(b"\"reasoning_content\":");
-                out.extend_from_slice(value.bytes());
-                out.push(b',');
+            self.think(if name == "data" { Thought::Redacted } else { Thought::Thinking }, block)?;
+            match name {
+                "text" => self.chunks.thinking(Some(value), None, out),
+                "signature" => self.chunks.thinking(None, Some(value), out),
+                _ => self.chunks.redacted(value, out),
             }
-            let kind = if name == "data" { "redacted_thinking" } else { "thinking" };
-            out.extend_from_slice(
-                format!("\"thinking_blocks\":[{{\"index\":{index},\"type\":\"{kind}\",\"{name}\":").as_bytes(),
-            );
-            out.extend_from_slice(value.bytes());
-            out.extend_from_slice(b"}]");
-            end_delta(out);
         }
         Ok(())
     }
 
-    /// The number of the block of thinking that a piece belongs to: the one that is open, or a new one.
-    fn thought(&mut self, thought: Thought, index: Option<u64>) -> Result<usize, BrokenAnswer> {
+    /// A piece of thinking belongs to the block that is open, or begins a new one.
+    fn think(&mut self, thought: Thought, index: Option<u64>) -> Result<(), BrokenAnswer> {
         match self.block {
             Block::Call(_) => return Err(BrokenAnswer("thinking came within a tool call")),
             Block::Thought(open, at) if (open, at) == (thought, index) => {}
             _ => {
                 self.block = Block::Thought(thought, index);
-                self.thoughts += 1;
+                self.chunks.begin_thinking();
             }
         }
-        Ok(self.thoughts.saturating_sub(1))
+        Ok(())
     }
 
     fn stop(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
@@ -294,12 +257,7 @@ impl State {
         if self.cut_call && !matches!(reason, "length" | "content_filter") {
             return Err(BrokenAnswer("a tool call's arguments break off"));
         }
-        let is_empty = !self.role_sent;
-        self.begin_delta(out);
-        if is_empty {
-            out.extend_from_slice(b"\"content\":\"\"");
-        }
-        out.extend_from_slice(format!("}},\"logprobs\":null,\"finish_reason\":\"{reason}\"}}]}}\n\n").as_bytes());
+        self.chunks.finish(reason, None, out);
         self.progress = Progress::Finished;
         if self.usage.is_some() {
             self.done(out);
@@ -320,13 +278,7 @@ impl State {
 
     /// Appends the usage, if the client wants it, and the end.
     fn done(&mut self, out: &mut Vec<u8>) {
-        if let Some(usage) = self.usage.filter(|_| self.context.include_usage) {
-            out.extend_from_slice(&self.begin);
-            out.extend_from_slice(b",\"choices\":[]");
-            usage.write(out);
-            out.extend_from_slice(b"}\n\n");
-        }
-        out.extend_from_slice(b"data: [DONE]\n\n");
+        self.chunks.end(self.usage.map(|usage| move |out: &mut Vec<u8>| usage.write(out)), out);
         self.progress = Progress::Done;
     }
 
@@ -337,18 +289,4 @@ impl State {
         out.extend_from_slice(b"\n\n");
         self.progress = Progress::Failed;
     }
-
-    /// Appends a chunk up to the inside of its delta; the first one has the role.
-    fn begin_delta(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.begin);
-        out.extend_from_slice(b",\"choices\":[{\"index\":0,\"delta\":{");
-        if !self.role_sent {
-            out.extend_from_slice(b"\"role\":\"assistant\",");
-            self.role_sent = true;
-        }
-    }
-}
-
-fn end_delta(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"},\"logprobs\":null,\"finish_reason\":null}]}\n\n");
 }

@@ -7,33 +7,6 @@ use serde::de::IgnoredAny;
 use crate::json::RawJson;
 use crate::translate::BrokenAnswer;
 
-/// Appends a text with its quotes and escapes.
-pub(super) fn write(out: &mut Vec<u8>, text: &str) {
-    // Writing into memory cannot fail.
-    let _ = serde_json::to_writer(out, text);
-}
-
-/// Appends a comma unless this is the first of its list.
-pub(super) fn comma(out: &mut Vec<u8>) {
-    if !matches!(out.last(), None | Some(b'[' | b'{' | b':')) {
-        out.push(b',');
-    }
-}
-
-/// Whether a JSON string has nothing but white space: Converse refuses such texts.
-pub(super) fn is_blank(text: RawJson<'_>) -> bool {
-    let mut rest = text.quoted().unwrap_or_default();
-    loop {
-        rest = match rest {
-            [] => return true,
-            [b' ', rest @ ..] | [b'\\', b'n' | b'r' | b't', rest @ ..] => rest,
-            // White space of other kinds, and what may be such.
-            [b'\\', b'u', ..] | [0x80..=0xFF, ..] => return text.text().is_some_and(|text| text.trim().is_empty()),
-            _ => return false,
-        };
-    }
-}
-
 /// What is said of a text with half a character; see [`crate::translate::has_half_a_character`].
 pub(super) const HALF_A_CHARACTER: &str = "the text has an escape that is no character";
 
@@ -74,23 +47,6 @@ fn safe(text: &str, good: impl Fn(char) -> bool) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blank_texts() {
-        for (text, blank) in [
-            (r#""""#, true),
-            (r#"" \n\t\r ""#, true),
-            (r#"" \u0020\u00a0""#, true),
-            ("\"\u{a0}\u{2003}\"", true),
-            (r#""\\n""#, false),
-            (r#"" a""#, false),
-            (r#""ä""#, false),
-            (r#""\u0041""#, false),
-            (r#"" \ud83d""#, false),
-        ] {
-            assert_eq!(is_blank(RawJson::parse(text.as_bytes()).unwrap()), blank, "{text}");
-        }
-    }
 
     #[test]
     fn names_that_converse_refuses_are_changed_and_stay_different() {

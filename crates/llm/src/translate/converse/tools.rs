@@ -7,7 +7,7 @@ use super::messages::Conversation;
 use super::text;
 use crate::json::RawJson;
 use crate::translate::object_fields::{pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError, has_half_a_character};
+use crate::translate::{Content, Drops, TranslateError, has_half_a_character, write};
 
 /// What a request says about tools.
 #[derive(Debug, Default, Clone, Copy)]
@@ -79,7 +79,7 @@ impl ToolConfig {
             Choice::Any if has_tools => config.json.extend_from_slice(b",\"toolChoice\":{\"any\":{}}"),
             Choice::Tool(name) if has_tools => {
                 config.json.extend_from_slice(b",\"toolChoice\":{\"tool\":{\"name\":");
-                text::write(&mut config.json, &text::tool_name(&name));
+                write::string(&mut config.json, &text::tool_name(&name));
                 config.json.extend_from_slice(b"}}");
             }
             Choice::None if !has_tools => {}
@@ -166,10 +166,10 @@ fn write_tool(
     parameters: Option<RawJson<'_>>,
     strict: Option<RawJson<'_>>,
 ) {
-    text::comma(list);
+    write::comma(list);
     list.extend_from_slice(b"{\"toolSpec\":{\"name\":");
-    text::write(list, &text::tool_name(name));
-    if let Some(description) = description.filter(|text| text.quoted().is_some() && !text::is_blank(*text)) {
+    write::string(list, &text::tool_name(name));
+    if let Some(description) = description.filter(|text| !write::is_blank_string(*text)) {
         list.extend_from_slice(b",\"description\":");
         list.extend_from_slice(description.bytes());
     }
@@ -199,7 +199,7 @@ fn write_schema(out: &mut Vec<u8>, schema: Option<RawJson<'_>>) {
     }
     schema.for_each_field(|name, value| {
         if name != b"$schema" && name != b"$id" {
-            text::comma(out);
+            write::comma(out);
             out.push(b'"');
             out.extend_from_slice(name);
             out.extend_from_slice(b"\":");

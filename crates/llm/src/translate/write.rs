@@ -3,6 +3,13 @@
 use crate::json::RawJson;
 
 /// The text as a JSON string.
+pub(super) fn to_json(text: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() + 2);
+    string(&mut out, text);
+    out
+}
+
+/// Appends the text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     // Writing a text to memory cannot fail.
     let _ = serde_json::to_writer(out, text);
@@ -15,7 +22,7 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 
 /// The comma before all but the first of a list or an object's fields.
 pub(super) fn comma(out: &mut Vec<u8>) {
-    if !matches!(out.last(), None | Some(b'[' | b'{')) {
+    if !matches!(out.last(), None | Some(b'[' | b'{' | b':')) {
         out.push(b',');
     }
 }
@@ -30,8 +37,20 @@ pub(super) fn name(out: &mut Vec<u8>, name: &str) {
 
 /// A field with a value that stands in checked JSON.
 pub(super) fn raw(out: &mut Vec<u8>, field: &str, value: RawJson<'_>) {
+    json(out, field, value.bytes());
+}
+
+/// A field with a value that is JSON.
+pub(super) fn json(out: &mut Vec<u8>, field: &str, value: &[u8]) {
     name(out, field);
-    out.extend_from_slice(value.bytes());
+    out.extend_from_slice(value);
+}
+
+/// A string whose inside is JSON already.
+pub(super) fn quoted(out: &mut Vec<u8>, inside: &[u8]) {
+    out.push(b'"');
+    out.extend_from_slice(inside);
+    out.push(b'"');
 }
 
 /// A field with a text.
@@ -49,5 +68,27 @@ pub(super) fn is_blank_string(value: RawJson<'_>) -> bool {
             Some(first) if first.is_ascii_graphic() && *first != b'\\' => false,
             Some(_) => value.text().is_some_and(|text| text.trim().is_empty()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_texts() {
+        for (text, blank) in [
+            (r#""""#, true),
+            (r#"" \n\t\r ""#, true),
+            (r#"" \u0020\u00a0""#, true),
+            ("\"\u{a0}\u{2003}\"", true),
+            (r#""\\n""#, false),
+            (r#"" a""#, false),
+            (r#""ä""#, false),
+            (r#""\u0041""#, false),
+            (r#"" \ud83d""#, false),
+        ] {
+            assert_eq!(is_blank_string(RawJson::parse(text.as_bytes()).unwrap()), blank, "{text}");
+        }
     }
 }
