@@ -113,8 +113,8 @@ async fn serve_connection(
         },
     };
     let heads = SlotReporter::for_slot(Arc::clone(&slot));
-    let stream = Observed::new(Observed::new(stream, LengthScan::new(watch.clone())), heads.clone());
-    let stream = HeadTimeout::new(stream, heads.clone(), HEAD_TIMEOUT, IDLE_TIMEOUT);
+    let timeout = HeadTimeout::new(heads.clone(), HEAD_TIMEOUT, IDLE_TIMEOUT);
+    let stream = Observed::new(stream, (LengthScan::new(watch.clone()), timeout));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let (relay, watch) = (Arc::clone(&relay), watch.clone());
         request.extensions_mut().insert(watch.lines());

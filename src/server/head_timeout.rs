@@ -7,15 +7,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::answering::{AwaitedInput, SlotReporter};
+use super::answering::AwaitedInput;
+use super::{SlotReporter, StreamObserver};
 
-/// A client's connection that ends where its server waits for too long.
+/// Ends a client's connection whose server waits for too long.
 #[derive(Debug)]
-pub struct HeadTimeout<S> {
-    stream: S,
+pub struct HeadTimeout {
     heads: SlotReporter,
     /// For a head.
     head: Duration,
@@ -26,13 +25,26 @@ pub struct HeadTimeout<S> {
     timed: Option<AwaitedInput>,
 }
 
-impl<S> HeadTimeout<S> {
-    pub fn new(stream: S, heads: SlotReporter, head: Duration, idle: Duration) -> Self {
-        Self { stream, heads, head, idle, timer: Box::pin(sleep(head)), timed: None }
+impl HeadTimeout {
+    /// Also reports to the slot of `heads`.
+    pub fn new(heads: SlotReporter, head: Duration, idle: Duration) -> Self {
+        Self { heads, head, idle, timer: Box::pin(sleep(head)), timed: None }
+    }
+}
+
+impl StreamObserver for HeadTimeout {
+    fn on_read(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() && self.heads.awaits() == AwaitedInput::Next {
+            self.heads.begins_head();
+            self.timed = None;
+        }
     }
 
-    /// Nothing came: the end, if it is time for it.
-    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn on_flushed(&mut self) {
+        self.heads.on_flushed();
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let awaits = self.heads.awaits();
         let limit = match awaits {
             AwaitedInput::Nothing => {
@@ -55,68 +67,23 @@ impl<S> HeadTimeout<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for HeadTimeout<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if read.is_pending() {
-            return self.wait(context);
-        }
-        if buffer.filled().len() > before && self.heads.awaits() == AwaitedInput::Next {
-            self.heads.begins_head();
-            self.timed = None;
-        }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for HeadTimeout<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::server::ConnectionSlots;
+    use crate::server::{ConnectionSlots, Observed};
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn connection() -> (HeadTimeout<DuplexStream>, SlotReporter, DuplexStream) {
+    fn connection() -> (Observed<DuplexStream, HeadTimeout>, SlotReporter, DuplexStream) {
         let heads = SlotReporter::for_slot(ConnectionSlots::new(1).take().unwrap());
         let (near, far) = duplex(64);
-        (HeadTimeout::new(near, heads.clone(), 30 * SECOND, 650 * SECOND), heads, far)
+        (Observed::new(near, HeadTimeout::new(heads.clone(), 30 * SECOND, 650 * SECOND)), heads, far)
     }
 
     /// How reading ended, and after how many seconds.
-    async fn read(stream: &mut HeadTimeout<DuplexStream>) -> (Result<usize, io::ErrorKind>, u64) {
+    async fn read(stream: &mut Observed<DuplexStream, HeadTimeout>) -> (Result<usize, io::ErrorKind>, u64) {
         let began = Instant::now();
         let read = stream.read(&mut [0; 64]).await;
         (read.map_err(|error| error.kind()), began.elapsed().as_secs())

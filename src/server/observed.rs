@@ -1,4 +1,4 @@
-//! A stream with an observer of the bytes that pass.
+//! A stream with an observer of the bytes that pass, which may end it.
 
 use std::io;
 use std::pin::Pin;
@@ -13,6 +13,31 @@ pub trait StreamObserver: Unpin {
 
     /// All that was written was handed to the system. hyper flushes when it has nothing left to write.
     fn on_flushed(&mut self) {}
+
+    /// The stream has nothing to read now. Ready if reading is to end here, as it ends at the end of the stream or with an error.
+    fn poll_end(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+/// Both observe; what the first one ends, the second one is not asked for.
+impl<A: StreamObserver, B: StreamObserver> StreamObserver for (A, B) {
+    fn on_read(&mut self, bytes: &[u8]) {
+        self.0.on_read(bytes);
+        self.1.on_read(bytes);
+    }
+
+    fn on_flushed(&mut self) {
+        self.0.on_flushed();
+        self.1.on_flushed();
+    }
+
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.0.poll_end(context) {
+            Poll::Pending => self.1.poll_end(context),
+            ended => ended,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -35,6 +60,9 @@ impl<S: AsyncRead + Unpin, O: StreamObserver> AsyncRead for Observed<S, O> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            return self.observer.poll_end(context);
+        }
         self.observer.on_read(buffer.filled().get(before..).unwrap_or_default());
         read
     }
