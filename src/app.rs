@@ -77,7 +77,7 @@ pub fn run(config: Config, stop: impl Future<Output = ()>) -> anyhow::Result<()>
     let (log, entries) = mpsc::channel(MAX_PENDING_ENTRIES);
     let token = config.access.token.clone();
     let wrong_tokens = WrongTokenLimiter::new(broker.clone());
-    let relay = relay::Settings { limits, ..config.relay };
+    let relay = relay::RelaySettings { limits, ..config.relay };
     let relay =
         RelayTask::start(&relay, config.tls.clone(), &broker, &replica, token.clone(), wrong_tokens.clone(), log)?;
     let (stopping, stopped) = watch::channel(false);
@@ -136,7 +136,7 @@ fn log_start(config: &Config, identity: &ReplicaIdentity, limits: relay::RelayLi
 fn begin_calls(broker: &SharedBroker, config: &Config) -> anyhow::Result<()> {
     prices::begin(broker.prices(), config.relay.rules.prices.clone(), config.prices.as_ref(), broker.now());
     broker.know_models();
-    let start = |settings: &traces::Settings| -> std::io::Result<Arc<dyn CallSink>> {
+    let start = |settings: &traces::TraceSettings| -> std::io::Result<Arc<dyn CallSink>> {
         let counts = Arc::clone(&broker.counts().traced);
         Ok(Arc::new(Traces::start(settings.clone(), config.relay.proxy.clone(), counts)?))
     };
@@ -146,7 +146,7 @@ fn begin_calls(broker: &SharedBroker, config: &Config) -> anyhow::Result<()> {
 
 /// The bus over which the gateway requests decisions.
 struct Bus<'a> {
-    settings: &'a nats::Settings,
+    settings: &'a nats::NatsSettings,
     connection: &'a ConnectionStatus,
     /// Proves to other replicas that their state may be taken over.
     token: Option<&'a Token>,
@@ -226,7 +226,7 @@ impl Drop for Background {
 impl RelayTask {
     /// Starts the relay, if it is on.
     fn start(
-        settings: &relay::Settings,
+        settings: &relay::RelaySettings,
         tls: Option<ServerTls>,
         broker: &SharedBroker,
         replica: &str,
@@ -267,7 +267,7 @@ impl RelayTask {
 
 /// The tasks beside the decisions.
 struct BackgroundTasks {
-    settings: nats::Settings,
+    settings: nats::NatsSettings,
     broker: SharedBroker,
     /// Empty without a bus.
     links: Vec<ConnectionStatus>,

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use anyhow::{Context, Result, ensure};
 use llm::provider::{
-    AnswerId, ClientRequest, ModelFacts, Operation, Prepared, Provider, Settings, TargetModel, prepare,
+    AnswerId, ClientRequest, ModelFacts, Operation, Prepared, Provider, TargetModel, TargetSettings, prepare,
 };
 use llm::translate::{StreamTranslator, Unsupported};
 use serde_json::json;
@@ -89,7 +89,7 @@ pub(crate) fn request(vendor: Vendor) -> Result<Vec<u8>> {
 fn translated(vendor: Vendor, body: &[u8]) -> Result<Prepared<'_>> {
     let target = TargetModel {
         provider: vendor.provider,
-        settings: Settings { region: Some("eu-central-1"), ..Settings::default() },
+        settings: TargetSettings { region: Some("eu-central-1"), ..TargetSettings::default() },
         unsupported: Unsupported::Drop,
     };
     let asked = ClientRequest {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use gecholog_broker::calls::content::CallContent;
-use gecholog_broker::calls::{CallQuery, CallSink, Calls, FinishedCall, Settings, from_log};
+use gecholog_broker::calls::{CallQuery, CallSettings, CallSink, Calls, FinishedCall, from_log};
 use gecholog_broker::prices::PriceBook;
 use gecholog_protocol::log_entry;
 use llm::Protocol;
@@ -68,7 +68,7 @@ pub(crate) fn calls() -> Result<Calls> {
         fn close(&self) {}
     }
     let calls = Calls::default();
-    calls.begin(&Settings::default(), vec![Arc::new(Lines)])?;
+    calls.begin(&CallSettings::default(), vec![Arc::new(Lines)])?;
     Ok(calls)
 }
 

@@ -36,7 +36,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The settings of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct CallFileSettings {
     pub path: PathBuf,
     /// The most bytes of all files together.
     pub bytes: u64,
@@ -71,7 +71,7 @@ impl CallsFile {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start(settings: Settings) -> io::Result<Self> {
+    pub fn start(settings: CallFileSettings) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let mut writer = Writer { file: None, fault: None, counts: Arc::clone(&counts), settings };
         let queue = WorkQueue::start("calls", BOUNDS, move |calls| writer.run(calls))?;
@@ -100,7 +100,7 @@ impl CallSink for CallsFile {
 
 /// The state of the thread.
 struct Writer {
-    settings: Settings,
+    settings: CallFileSettings,
     /// The file and its length.
     file: Option<(File, u64)>,
     /// The count of lost lines when the current error began.
@@ -339,7 +339,7 @@ mod tests {
         let folder = Folder::new("rotated");
         let path = folder.0.join("calls.jsonl");
         let line = call(0).kept.json().len() as u64 + 1;
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
         (0..95).for_each(|number| file.finished(&call(number), None));
         file.close();
         assert_eq!((file.counts.written(), file.counts.lost()), (95, 0));
@@ -359,7 +359,7 @@ mod tests {
         let path = folder.0.join("calls.jsonl");
         fs::write(&path, b"{\"v\":1,\"id\":\"hal").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
         file.finished(&call(1), None);
         file.close();
         assert_eq!(ids(&path), ["000001"]);
@@ -377,7 +377,7 @@ mod tests {
     fn a_file_that_was_moved_or_removed_is_made_anew() {
         let folder = Folder::new("moved");
         let (path, moved) = (folder.0.join("calls.jsonl"), folder.0.join("moved"));
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
         file.finished(&call(1), None);
         wait(&file, 1);
         fs::rename(&path, &moved).unwrap();
@@ -411,7 +411,7 @@ mod tests {
         let folder = Folder::new("emptied");
         let path = folder.0.join("calls.jsonl");
         let line = call(0).kept.json().len() as u64 + 1;
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: 4 * 10 * line }).unwrap();
         let mut number = 0;
         let mut write = |lines: u32| {
             (0..lines).for_each(|_| {
@@ -441,7 +441,7 @@ mod tests {
         let path = folder.0.join("calls.jsonl");
         fs::write(older(&path, 1), vec![b'\n'; 100_000]).unwrap();
         let line = call(0).kept.json().len() as u64 + 1;
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: 4 * line }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: 4 * line }).unwrap();
         (0..3).for_each(|number| file.finished(&call(number), None));
         file.close();
         assert_eq!(ids(&path), ["000000", "000001", "000002"]);
@@ -458,7 +458,7 @@ mod tests {
         std::os::unix::fs::symlink(&behind, &path).unwrap();
         let error = open(&path).unwrap_err().to_string();
         assert_eq!(error, format!("it {SYMBOLIC_LINK}"));
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
         file.finished(&call(1), None);
         file.close();
         assert_eq!((file.counts.written(), file.counts.lost()), (0, 1));
@@ -471,7 +471,7 @@ mod tests {
         let folder = Folder::new("pipe");
         let path = folder.0.join("calls.jsonl");
         fs::create_dir(&path).unwrap();
-        let file = CallsFile::start(Settings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
+        let file = CallsFile::start(CallFileSettings { path: path.clone(), bytes: DEFAULT_BYTES }).unwrap();
         file.finished(&call(1), None);
         while file.counts.lost() == 0 {
             thread::yield_now();

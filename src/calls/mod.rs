@@ -44,16 +44,16 @@ const MAX_SEARCHED_CALLS: usize = 4_096;
 
 /// The settings of finished calls.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct CallSettings {
     /// The memory of recent calls, in bytes: `BROKER_RECENT_CALLS`.
     pub recent_bytes: usize,
     /// The file of all calls: `BROKER_CALLS`.
-    pub file: Option<file::Settings>,
+    pub file: Option<file::CallFileSettings>,
     /// A request header whose value is a trace id, besides the well-known ones; in lower case: `BROKER_TRACE_HEADER`.
     pub trace_header: String,
 }
 
-impl Default for Settings {
+impl Default for CallSettings {
     fn default() -> Self {
         Self { recent_bytes: DEFAULT_RECENT_BYTES, file: None, trace_header: DEFAULT_HEADER.to_owned() }
     }
@@ -110,7 +110,7 @@ impl Calls {
     ///
     /// # Errors
     /// The system has no thread left for the file.
-    pub fn begin(&self, settings: &Settings, mut sinks: Vec<Arc<dyn CallSink>>) -> std::io::Result<()> {
+    pub fn begin(&self, settings: &CallSettings, mut sinks: Vec<Arc<dyn CallSink>>) -> std::io::Result<()> {
         lock(&self.recent).limit(settings.recent_bytes);
         // A process calls this once.
         let _ = self.trace_header.set(settings.trace_header.clone());

@@ -28,8 +28,8 @@ pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, 
 }
 
 impl Resolver {
-    pub(super) fn calls(&mut self) -> calls::Settings {
-        let mut settings = calls::Settings { trace_header: self.trace_header(), ..calls::Settings::default() };
+    pub(super) fn calls(&mut self) -> calls::CallSettings {
+        let mut settings = calls::CallSettings { trace_header: self.trace_header(), ..calls::CallSettings::default() };
         let recent = self.whole("BROKER_RECENT_CALLS", |raw| &raw.broker_recent_calls, "MB", 1..=4_096);
         if let Some(mb) = recent {
             settings.recent_bytes = (mb as usize) << 20;
@@ -46,7 +46,7 @@ impl Resolver {
         {
             self.fault(written, file::SYMBOLIC_LINK);
         }
-        settings.file = written.map(|written| file::Settings { path: written.value.into(), bytes });
+        settings.file = written.map(|written| file::CallFileSettings { path: written.value.into(), bytes });
         settings
     }
 

@@ -95,7 +95,7 @@ pub fn resolve(sources: Sources) -> Resolved {
 ///
 /// # Errors
 /// What is wrong with the address.
-pub fn http_of(sources: Sources) -> Result<(http::Settings, bool), Vec<Fault>> {
+pub fn http_of(sources: Sources) -> Result<(http::HttpSettings, bool), Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
     check.telemetry();
     let (http, tls) = (check.http(), check.has_tls());
@@ -263,8 +263,8 @@ impl Resolver {
         self.one_of("BROKER_BUS", |raw| &raw.broker_bus, &[("on", true), ("off", false)]).unwrap_or(true)
     }
 
-    fn nats(&mut self) -> nats::Settings {
-        let mut settings = nats::Settings {
+    fn nats(&mut self) -> nats::NatsSettings {
+        let mut settings = nats::NatsSettings {
             servers: Vec::new(),
             token: None,
             user: None,
@@ -299,7 +299,7 @@ impl Resolver {
     }
 
     /// Removes user, password or token from the URLs, so that they cannot be shown later. There they are percent-encoded.
-    fn urls(&mut self, urls: &str, settings: &mut nats::Settings) {
+    fn urls(&mut self, urls: &str, settings: &mut nats::NatsSettings) {
         for (place, part) in urls.split(',').map(str::trim).enumerate() {
             let place = format!("NATS_URL (number {})", place + 1);
             let Some(mut url) =
@@ -350,18 +350,18 @@ impl Resolver {
         written.value
     }
 
-    pub(super) fn http(&mut self) -> http::Settings {
-        let Some(written) = self.get("BROKER_HTTP", |raw| &raw.broker_http) else { return http::Settings::Default };
+    pub(super) fn http(&mut self) -> http::HttpSettings {
+        let Some(written) = self.get("BROKER_HTTP", |raw| &raw.broker_http) else { return http::HttpSettings::Default };
         match written.value.trim() {
-            "off" => http::Settings::Off,
+            "off" => http::HttpSettings::Off,
             address => match address.parse::<SocketAddr>() {
-                Ok(address) => http::Settings::At(address),
+                Ok(address) => http::HttpSettings::At(address),
                 Err(_) => {
                     self.fault(
                         &written,
                         "must be an address with a port, such as 127.0.0.1:5381 or 0.0.0.0:5381, or off",
                     );
-                    http::Settings::Off
+                    http::HttpSettings::Off
                 }
             },
         }
@@ -380,7 +380,7 @@ impl Resolver {
         hosts
     }
 
-    pub(super) fn telemetry(&mut self) -> telemetry::Settings {
+    pub(super) fn telemetry(&mut self) -> telemetry::LogSettings {
         let formats = [("text", Format::Text), ("json", Format::Json)];
         let format = self.one_of("BROKER_LOG_FORMAT", |raw| &raw.broker_log_format, &formats);
         let filter = self.get("BROKER_LOG", |raw| &raw.broker_log);
@@ -389,7 +389,7 @@ impl Resolver {
         {
             self.fault(written, format!("{error}; such as info, debug or warn,gecholog_broker=trace"));
         }
-        telemetry::Settings {
+        telemetry::LogSettings {
             filter: filter.map(|written| written.value).unwrap_or_default(),
             format: format.unwrap_or_default(),
         }

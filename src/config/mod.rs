@@ -44,26 +44,26 @@ pub struct Config {
     /// Whether there is a bus: `BROKER_BUS`. Without one only the relay serves calls.
     pub bus: bool,
     /// The bus.
-    pub nats: nats::Settings,
-    pub http: http::Settings,
+    pub nats: nats::NatsSettings,
+    pub http: http::HttpSettings,
     /// The memory and the file of finished calls.
-    pub calls: calls::Settings,
+    pub calls: calls::CallSettings,
     /// The export of finished calls as traces, if it is on.
-    pub traces: Option<traces::Settings>,
+    pub traces: Option<traces::TraceSettings>,
     /// The relay.
-    pub relay: relay::Settings,
+    pub relay: relay::RelaySettings,
     /// Host names and tokens that HTTP accepts.
     pub access: http::Access,
     /// Certificate and key for clients of HTTP and the relay; without them they speak plain HTTP.
     pub tls: Option<ServerTls>,
-    pub telemetry: telemetry::Settings,
+    pub telemetry: telemetry::LogSettings,
 }
 
 /// The settings for reaching running brokers over the bus.
 #[derive(Debug, Clone)]
 pub struct Operator {
     /// The bus.
-    pub nats: nats::Settings,
+    pub nats: nats::NatsSettings,
     pub token: Option<Token>,
     /// A header of trace ids besides the well-known ones, in lower case: `BROKER_TRACE_HEADER`.
     pub trace_header: String,

@@ -10,14 +10,14 @@ use crate::relay;
 use balancer::broker;
 
 /// Pools that are not served, because the relay is off.
-pub(super) fn idle(relay: &relay::Settings, broker: &broker::BrokerSettings) -> Option<Fault> {
+pub(super) fn idle(relay: &relay::RelaySettings, broker: &broker::BrokerSettings) -> Option<Fault> {
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
     let problem = "only the relay serves it, and the relay is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
     relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
 }
 
 impl Resolver {
-    pub(super) fn relay(&mut self, rules: relay::RelayRules) -> relay::Settings {
+    pub(super) fn relay(&mut self, rules: relay::RelayRules) -> relay::RelaySettings {
         let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
             "off" => None,
             address => {
@@ -29,7 +29,7 @@ impl Resolver {
             }
         });
         let gateway = self.gateway();
-        relay::Settings {
+        relay::RelaySettings {
             listen,
             proxy: relay::Proxy::default(),
             gateway,

@@ -49,7 +49,7 @@ fn nothing_written_gives_the_documented_defaults() {
     assert_eq!(config.nats.subject, "coburn.gl.broker");
     assert_eq!(config.nats.logger_subject, "coburn.gl.logger");
     assert_eq!(config.nats.queue, "broker");
-    assert_eq!(config.http, http::Settings::Default);
+    assert_eq!(config.http, http::HttpSettings::Default);
     assert_eq!(config.telemetry.format, Format::Text);
 }
 
@@ -90,7 +90,7 @@ fn what_is_written_counts() {
     assert_eq!(routers(&config), ["/a/", "/b/"]);
     assert_eq!(config.broker.defaults.failures, FailureRule::AnyButSuccess);
     assert_eq!(config.mode, OperatingMode::Observe);
-    assert_eq!(config.http, http::Settings::Off);
+    assert_eq!(config.http, http::HttpSettings::Off);
     assert_eq!(config.telemetry.format, Format::Json);
     assert_eq!(config.nats.subject, "x.y");
 }
@@ -123,7 +123,7 @@ fn a_flag_wins_over_a_variable_and_is_named_in_its_fault() {
     let resolved = resolve_with(&[("DISABLED_TIME", "5")], &["--disabled-time", "-1"]);
     assert_eq!(resolved.config.unwrap_err()[0].place, "--disabled-time");
     let resolved = resolve_with(&[], &["health", "--broker-http", "127.0.0.1:9"]);
-    assert!(matches!(resolved.config.unwrap().http, http::Settings::At(_)), "a flag counts behind a command too");
+    assert!(matches!(resolved.config.unwrap().http, http::HttpSettings::At(_)), "a flag counts behind a command too");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn who_asks_a_running_broker_needs_no_good_file() {
         let variables = [("BROKER_CONFIG", "/does/not/exist.json"), ("BROKER_HTTP", address)];
         http_of(Sources::new(variables.map(|(name, value)| (name.into(), value.into())), RawSettings::default()))
     };
-    assert!(matches!(http("127.0.0.1:9"), Ok((http::Settings::At(_), false))));
+    assert!(matches!(http("127.0.0.1:9"), Ok((http::HttpSettings::At(_), false))));
     assert!(http("5381").is_err());
 }
 

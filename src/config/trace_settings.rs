@@ -11,13 +11,13 @@ use percent_encoding::percent_decode_str;
 
 use super::check::{Resolver, Sourced};
 use crate::nats::Secret;
-use crate::traces::{Sampling, Settings};
+use crate::traces::{Sampling, TraceSettings};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const SERVICE_NAME: &str = "service.name";
 
 impl Resolver {
-    pub(super) fn traces(&mut self) -> Option<Settings> {
+    pub(super) fn traces(&mut self) -> Option<TraceSettings> {
         let disabled = self.get("OTEL_SDK_DISABLED", |raw| &raw.otel_sdk_disabled);
         if disabled.is_some_and(|written| written.value.trim().eq_ignore_ascii_case("true")) {
             return None;
@@ -38,7 +38,7 @@ impl Resolver {
             self.one_of("BROKER_TRACE_SAMPLED", |raw| &raw.broker_trace_sampled, &[("ignore", false), ("trust", true)]);
         let content =
             self.one_of("BROKER_TRACE_CONTENT", |raw| &raw.broker_trace_content, &[("off", false), ("full", true)]);
-        Some(Settings {
+        Some(TraceSettings {
             endpoint: endpoint.unwrap_or_default(),
             authorities: self.file("OTEL_EXPORTER_OTLP_CERTIFICATE", |raw| &raw.otel_exporter_otlp_certificate),
             headers: self.trace_headers(),
@@ -157,7 +157,7 @@ mod tests {
     use super::super::{RawSettings, Sources, resolve};
     use super::*;
 
-    fn with(variables: &[(&str, &str)]) -> Result<Option<Settings>, Vec<String>> {
+    fn with(variables: &[(&str, &str)]) -> Result<Option<TraceSettings>, Vec<String>> {
         let variables = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let resolved = resolve(Sources::new(variables, RawSettings::default())).config;
         resolved.map(|config| config.traces).map_err(|faults| faults.iter().map(ToString::to_string).collect())

@@ -40,7 +40,7 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv
 
 /// Whether and where HTTP listens: `BROKER_HTTP`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settings {
+pub enum HttpSettings {
     Off,
     /// At [`DEFAULT_ADDRESS`]; off if that is in use.
     Default,
@@ -48,7 +48,7 @@ pub enum Settings {
     At(SocketAddr),
 }
 
-impl Settings {
+impl HttpSettings {
     /// The address for requests from the same machine.
     pub fn probe_address(self) -> Option<SocketAddr> {
         match self {

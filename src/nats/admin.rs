@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::{ConnectionStatus, Settings, chunks, peers, takeover};
+use super::{ConnectionStatus, NatsSettings, chunks, peers, takeover};
 use crate::admin::{AdminAction, AdminRequest, AuthError, Token};
 use crate::calls::CallQuery;
 use crate::shared_broker::SharedBroker;
@@ -44,7 +44,7 @@ const STATE: &str = "state";
 pub struct AdminEndpoints<'a> {
     pub broker: &'a SharedBroker,
     /// Where the bus is.
-    pub settings: &'a Settings,
+    pub settings: &'a NatsSettings,
     /// The connections to the bus, for the status.
     pub links: &'a [ConnectionStatus],
     /// The operators' token; `None`: nothing can be changed.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use tokio::time::{Instant, sleep};
 
-use super::{Settings, peers};
+use super::{NatsSettings, peers};
 use crate::relay::{Affinity, Relay};
 
 /// How long a batch is collected after its first entry.
@@ -25,7 +25,7 @@ const REPLY_INTERVAL: Duration = Duration::from_secs(1);
 /// The connection is closed.
 pub async fn share_affinity(
     client: Client,
-    settings: &Settings,
+    settings: &NatsSettings,
     relay: Option<&Relay>,
 ) -> Result<Infallible, async_nats::Error> {
     let Some(relay) = relay else { return std::future::pending().await };

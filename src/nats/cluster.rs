@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::requests::{Learns, Requests, subscribe};
-use super::{ConnectionState, ConnectionStatus, Settings, basic_options, options, retry_delay};
+use super::{ConnectionState, ConnectionStatus, NatsSettings, basic_options, options, retry_delay};
 use crate::shared_broker::SharedBroker;
 
 /// Interval at which the servers of the cluster are read.
@@ -26,7 +26,7 @@ const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 /// The connection is closed.
 pub async fn serve_requests(
     client: Client,
-    settings: &Settings,
+    settings: &NatsSettings,
     connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
@@ -65,7 +65,7 @@ pub async fn serve_requests(
 async fn connect_elsewhere(
     client: &Client,
     learns: &Learns,
-    settings: &Settings,
+    settings: &NatsSettings,
     connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
@@ -93,7 +93,7 @@ async fn connect_elsewhere(
 /// shutdown. Messages that arrive in the milliseconds of the move are lost: nothing is learnt from those log entries.
 pub async fn follow_cluster(
     client: &Client,
-    settings: &Settings,
+    settings: &NatsSettings,
     connection: &ConnectionStatus,
 ) -> std::convert::Infallible {
     let moving = async {
@@ -118,7 +118,7 @@ pub async fn follow_cluster(
 }
 
 /// Updates the library's list of servers at an interval, and logs it when it changes.
-async fn refresh(client: &Client, settings: &Settings, connection: &ConnectionStatus) -> std::convert::Infallible {
+async fn refresh(client: &Client, settings: &NatsSettings, connection: &ConnectionStatus) -> std::convert::Infallible {
     let mut last = settings.servers.clone();
     loop {
         sleep(REFRESH_INTERVAL).await;
@@ -148,7 +148,7 @@ fn is_same_set(some: &[ServerAddr], others: &[ServerAddr]) -> bool {
 }
 
 /// The servers of the settings and those that a reachable server lists; `None` if no server can be reached.
-async fn discover(client: &Client, settings: &Settings) -> Option<Vec<ServerAddr>> {
+async fn discover(client: &Client, settings: &NatsSettings) -> Option<Vec<ServerAddr>> {
     let options = basic_options(settings, "gecholog-broker servers").await.ok()?;
     let asked = options.connect(known(client, settings).await).await.ok()?;
     let listed = asked.server_info().connect_urls;
@@ -162,7 +162,7 @@ async fn discover(client: &Client, settings: &Settings) -> Option<Vec<ServerAddr
 }
 
 /// All known servers, without user and password.
-async fn known(client: &Client, settings: &Settings) -> Vec<ServerAddr> {
+async fn known(client: &Client, settings: &NatsSettings) -> Vec<ServerAddr> {
     let pool = client.server_pool().await.unwrap_or_default();
     let pool = pool.into_iter().map(|server| server.addr);
     let others = pool.filter(|server| !settings.servers.contains(server));

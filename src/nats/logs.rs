@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-use super::{ConnectionState, ConnectionStatus, Settings, sync_with_server};
+use super::{ConnectionState, ConnectionStatus, NatsSettings, sync_with_server};
 use crate::calls::from_log;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
@@ -29,7 +29,7 @@ const BATCH_DELAY: Duration = Duration::from_millis(1);
 /// The connection is closed.
 pub async fn learn_from_logs(
     client: Client,
-    settings: &Settings,
+    settings: &NatsSettings,
     connection: &ConnectionStatus,
     broker: &SharedBroker,
 ) -> Result<(), SubscribeError> {
@@ -45,7 +45,7 @@ pub async fn learn_from_logs(
 /// Publishes the relay's log entries in the gateway's form, on the gateway's subject. They do not come back to this replica,
 /// which learnt from the call when it ended. Entries that the bus does not accept are dropped. Entries of calls that end close
 /// together are sent together: waking this thread, the bus and all listeners for each of them would cost more than the entry.
-pub async fn publish_entries(client: Client, settings: &Settings, entries: &mut mpsc::Receiver<Vec<u8>>) {
+pub async fn publish_entries(client: Client, settings: &NatsSettings, entries: &mut mpsc::Receiver<Vec<u8>>) {
     let mut together = Vec::new();
     while entries.recv_many(&mut together, entries.max_capacity()).await > 0 {
         for entry in together.drain(..) {

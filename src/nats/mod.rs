@@ -53,7 +53,7 @@ impl std::fmt::Debug for Secret {
 
 /// The settings of the bus.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct NatsSettings {
     /// The servers, of which one is used. Their addresses carry no secrets: those are in `token` and `user`.
     pub servers: Vec<ServerAddr>,
     /// `NATS_TOKEN`, or the one in `NATS_URL`.
@@ -74,7 +74,7 @@ pub struct Settings {
     pub processor: String,
 }
 
-impl Settings {
+impl NatsSettings {
     /// The address of the bus, without credentials.
     pub fn show(&self) -> Bus {
         let credentials = match (&self.token, &self.user, &self.credentials) {
@@ -117,7 +117,7 @@ pub enum ConnectError {
 /// # Errors
 /// Retrying would not help.
 pub async fn connect(
-    settings: &Settings,
+    settings: &NatsSettings,
     connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
@@ -147,7 +147,7 @@ fn retry_delay() -> Duration {
 }
 
 async fn options(
-    settings: &Settings,
+    settings: &NatsSettings,
     connection: &ConnectionStatus,
     name: &str,
     capacity: usize,
@@ -170,7 +170,7 @@ async fn options(
 }
 
 /// The credentials and timeouts of a connection.
-async fn basic_options(settings: &Settings, name: &str) -> Result<ConnectOptions, ConnectError> {
+async fn basic_options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, ConnectError> {
     let mut options = ConnectOptions::new().name(name).connection_timeout(REQUEST_TIMEOUT);
     if let Some(Secret(token)) = &settings.token {
         options = options.token(token.clone());

@@ -11,7 +11,7 @@ use rand::RngExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use super::Settings;
+use super::NatsSettings;
 pub use super::admin::MAX_IDS;
 use super::admin::RECORDS;
 use super::chunks::Reassembler;
@@ -61,7 +61,7 @@ pub enum PeerError {
 }
 
 /// The subject of an endpoint.
-pub fn subject(settings: &Settings, word: &str) -> String {
+pub fn subject(settings: &NatsSettings, word: &str) -> String {
     format!("{}.ctl.{word}", settings.subject)
 }
 
@@ -146,7 +146,7 @@ pub(super) fn clean(text: &str) -> String {
 /// No replica answers.
 pub async fn send_command(
     client: &Client,
-    settings: &Settings,
+    settings: &NatsSettings,
     token: Option<&Token>,
     who: &str,
     action: AdminAction,
@@ -188,7 +188,7 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
 ///
 /// # Errors
 /// No replica answers, or one with an error or something that cannot be parsed.
-pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
+pub async fn calls(client: &Client, settings: &NatsSettings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
     let body = serde_json::to_vec(query).unwrap_or_default();
     let answers =
         request(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
@@ -200,7 +200,7 @@ pub async fn calls(client: &Client, settings: &Settings, query: &CallQuery) -> R
 ///
 /// # Errors
 /// No replica answers, or one with an error or something that cannot be parsed.
-pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
+pub async fn records(client: &Client, settings: &NatsSettings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
     let body = serde_json::to_vec(ids).unwrap_or_default();
     let answers =
         request(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
@@ -213,7 +213,11 @@ pub async fn records(client: &Client, settings: &Settings, ids: &[String]) -> Re
 ///
 /// # Errors
 /// No replica answers, or one answers without a document.
-pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Result<Vec<serde_json::Value>, PeerError> {
+pub async fn documents(
+    client: &Client,
+    settings: &NatsSettings,
+    word: &str,
+) -> Result<Vec<serde_json::Value>, PeerError> {
     let subject = subject(settings, word);
     let answers = request(client, subject, HeaderMap::new(), Bytes::new(), MAX_DOCUMENTS_BYTES).await?;
     let documents = answers.iter().map(read);
@@ -224,7 +228,7 @@ pub async fn documents(client: &Client, settings: &Settings, word: &str) -> Resu
 #[derive(Clone)]
 pub struct Peers {
     broker: SharedBroker,
-    settings: Arc<Settings>,
+    settings: Arc<NatsSettings>,
     token: Option<Token>,
     client: Arc<OnceLock<Client>>,
 }
@@ -237,7 +241,7 @@ impl std::fmt::Debug for Peers {
 
 impl Peers {
     /// Before the bus is connected.
-    pub fn new(broker: SharedBroker, settings: Settings, token: Option<Token>) -> Self {
+    pub fn new(broker: SharedBroker, settings: NatsSettings, token: Option<Token>) -> Self {
         Self { broker, settings: Arc::new(settings), token, client: Arc::default() }
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Settings;
+use super::NatsSettings;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::reply::{self, Degradation};
 use gecholog_protocol::{Malformed, Message};
@@ -68,8 +68,8 @@ impl Learns {
 ///
 /// # Errors
 /// The connection is closed.
-pub(super) async fn subscribe(client: Client, settings: &Settings) -> Result<Requests, SubscribeError> {
-    let Settings { subject, queue, .. } = settings;
+pub(super) async fn subscribe(client: Client, settings: &NatsSettings) -> Result<Requests, SubscribeError> {
+    let NatsSettings { subject, queue, .. } = settings;
     let subscriptions = vec![
         (Subject::Decide, client.queue_subscribe(subject.clone(), queue.clone()).await?),
         (Subject::Apply, client.queue_subscribe(format!("{subject}.apply"), queue.clone()).await?),

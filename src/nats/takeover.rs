@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Instant;
 
-use super::Settings;
+use super::NatsSettings;
 use super::chunks::{CHUNK_HEADER, Reassembler};
 use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
 use crate::admin::{ReplicaState, Token};
@@ -112,7 +112,7 @@ impl<'a> Answers<'a> {
 }
 
 /// Takes over the state of the other replicas, if one answers in time.
-pub async fn take_over(client: &Client, settings: &Settings, broker: &SharedBroker, token: Option<&Token>) {
+pub async fn take_over(client: &Client, settings: &NatsSettings, broker: &SharedBroker, token: Option<&Token>) {
     let (nonce, inbox) = (nonce(), client.new_inbox());
     let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };
     let asked = client.publish_with_reply(subject(settings, "state"), inbox, nonce.clone().into()).await;

@@ -87,7 +87,7 @@ pub const GATEWAY_PORT: u16 = 5380;
 
 /// What holds for the whole process.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct RelaySettings {
     /// Where it listens: `BROKER_RELAY`. Off by default.
     pub listen: Option<SocketAddr>,
     /// The gateway that has the routers: `BROKER_GATEWAY`.
@@ -259,14 +259,14 @@ impl Relay {
     /// # Errors
     /// A certificate authority cannot be read.
     pub fn new(
-        settings: &Settings,
+        settings: &RelaySettings,
         broker: SharedBroker,
         replica: &str,
         token: Option<Token>,
         wrong_tokens: WrongTokenLimiter,
         log: mpsc::Sender<Vec<u8>>,
     ) -> Result<Self, ClientError> {
-        let Settings { gateway, authorities, proxy, rules, limits, cors, .. } = settings;
+        let RelaySettings { gateway, authorities, proxy, rules, limits, cors, .. } = settings;
         let connect_timeout = ConnectTimeout::new(rules.times.connect);
         let clients = client::build(authorities.as_deref(), proxy.clone(), connect_timeout.clone())?;
         let relay = Self {

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use llm::capability::MissingCapability;
 use llm::prices::PriceTable;
 use llm::provider::{
-    Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel,
-    TargetProtocol, prepare,
+    Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, TargetModel,
+    TargetProtocol, TargetSettings, prepare,
 };
 use llm::sigv4;
 use llm::translate::Unsupported;
@@ -113,8 +113,8 @@ impl fmt::Debug for ProviderTarget {
 }
 
 impl ProviderTarget {
-    fn settings(&self) -> Settings<'_> {
-        Settings {
+    fn settings(&self) -> TargetSettings<'_> {
+        TargetSettings {
             base: self.base.as_deref(),
             resource: self.resource.as_deref(),
             region: self.region.as_deref(),

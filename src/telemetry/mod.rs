@@ -29,7 +29,7 @@ pub enum Format {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Settings {
+pub struct LogSettings {
     /// Filter directives: `BROKER_LOG`. Empty: `info`.
     pub filter: String,
     pub format: Format,
@@ -78,7 +78,7 @@ pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
 }
 
 /// Logs to the standard output from now on. Only the first call has an effect.
-pub fn init(settings: &Settings) {
+pub fn init(settings: &LogSettings) {
     // The bus library logs every reconnect; our own lines report it once.
     let quiet = format!("async_nats=off,{}", if settings.filter.is_empty() { "info" } else { &settings.filter });
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));

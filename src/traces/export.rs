@@ -19,7 +19,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, Settings, TracedCall, TracedCalls, spans};
+use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, TraceSettings, TracedCall, TracedCalls, spans};
 use crate::relay::Proxy;
 use crate::relay::client::{self, Client, ConnectTimeout};
 use crate::system::queue::Queued;
@@ -41,7 +41,7 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(super) struct Exporter {
-    settings: Settings,
+    settings: TraceSettings,
     otlp: OtlpExporter,
     /// Error of the last failed request.
     fault: Arc<Mutex<String>>,
@@ -52,7 +52,7 @@ pub(super) struct Exporter {
 }
 
 impl Exporter {
-    pub(super) fn new(settings: Settings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
+    pub(super) fn new(settings: TraceSettings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
         let authorities = settings.authorities.as_deref();
         let connect = ConnectTimeout::new(CONNECT_TIMEOUT);
         let clients = client::build(authorities, proxy, connect).map_err(io::Error::other)?;

@@ -11,7 +11,7 @@ mod spans;
 use std::io;
 use std::sync::Arc;
 
-pub use settings::{Sampling, Settings};
+pub use settings::{Sampling, TraceSettings};
 
 use crate::calls::content::CallContent;
 use crate::calls::{CallRecord, CallSink, FinishedCall};
@@ -71,7 +71,7 @@ impl Traces {
     ///
     /// # Errors
     /// The system has no thread left, or no certificate authorities that can be read.
-    pub fn start(settings: Settings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
+    pub fn start(settings: TraceSettings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
         counts.preregister([EXPORTED, NOT_SAMPLED, QUEUE_FULL, FAILED]);
         let (endpoint, wants_content) = (settings.shown_endpoint(), settings.content);
         let exporter = export::Exporter::new(settings, proxy, Arc::clone(&counts))?;

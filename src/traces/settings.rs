@@ -12,7 +12,7 @@ use crate::calls::context::ParentSpan;
 use crate::nats::Secret;
 
 #[derive(Debug, Clone, PartialEq)]
-pub struct Settings {
+pub struct TraceSettings {
     /// The whole URL, with its path, but without user and password.
     pub endpoint: Uri,
     /// Certificate authorities besides the system's, a PEM file.
@@ -30,7 +30,7 @@ pub struct Settings {
     pub content: bool,
 }
 
-impl Settings {
+impl TraceSettings {
     /// The URL without its query, which may be secret.
     pub(super) fn shown_endpoint(&self) -> String {
         let authority = self.endpoint.authority().map_or("", |authority| authority.as_str());

@@ -1,7 +1,7 @@
 //! What is left out of requests, by every way in which something can be.
 
 use llm::provider::{
-    ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel, prepare,
+    ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, TargetModel, TargetSettings, prepare,
 };
 use llm::translate::{MAX_DROPPED, TranslateError, Unsupported};
 use serde_json::{Value, json};
@@ -25,8 +25,12 @@ fn prepared<T>(
     unsupported: Unsupported,
     read: impl FnOnce(Result<Prepared<'_>, PrepareError>) -> T,
 ) -> T {
-    let settings =
-        Settings { region: Some("eu-central-1"), project: Some("p"), location: Some("global"), ..Settings::default() };
+    let settings = TargetSettings {
+        region: Some("eu-central-1"),
+        project: Some("p"),
+        location: Some("global"),
+        ..TargetSettings::default()
+    };
     let target = TargetModel { provider, settings, unsupported };
     let mut request = request.clone();
     request["model"] = model.into();

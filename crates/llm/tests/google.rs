@@ -1,6 +1,8 @@
 //! Requests to Google's endpoints in OpenAI's form, which refuse within messages and tools what OpenAI and others ignore.
 
-use llm::provider::{ClientRequest, ModelFacts, Operation, PrepareError, Provider, Settings, TargetModel, prepare};
+use llm::provider::{
+    ClientRequest, ModelFacts, Operation, PrepareError, Provider, TargetModel, TargetSettings, prepare,
+};
 use llm::translate::{Content, Unsupported};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ fn made(
     body: &str,
     unsupported: Unsupported,
 ) -> Result<(String, Vec<String>, Option<Content>), String> {
-    let settings = Settings { project: Some("p"), location: Some("global"), ..Settings::default() };
+    let settings = TargetSettings { project: Some("p"), location: Some("global"), ..TargetSettings::default() };
     let asked = ClientRequest {
         operation: Operation::Chat,
         path: "chat/completions",

@@ -2,7 +2,7 @@
 //! named, and what is left of the conversation is one that the vendor takes. None ends as a 400 of ours.
 
 use llm::provider::{
-    ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, Settings, TargetModel, prepare,
+    ClientRequest, ModelFacts, Operation, PrepareError, Prepared, Provider, TargetModel, TargetSettings, prepare,
 };
 use llm::translate::{Content, TranslateError, Unsupported};
 use proptest::prelude::*;
@@ -26,8 +26,12 @@ fn made(target: (&str, Provider, &str), request: &Value, unsupported: Unsupporte
 
 /// The same of a body as it stands.
 fn made_of_text((_, provider, _): (&str, Provider, &str), body: &str, unsupported: Unsupported) -> Made {
-    let settings =
-        Settings { region: Some("eu-central-1"), project: Some("p"), location: Some("global"), ..Settings::default() };
+    let settings = TargetSettings {
+        region: Some("eu-central-1"),
+        project: Some("p"),
+        location: Some("global"),
+        ..TargetSettings::default()
+    };
     let asked = ClientRequest {
         operation: Operation::Chat,
         path: "chat/completions",

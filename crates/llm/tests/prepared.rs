@@ -4,22 +4,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use llm::provider::{
     AnswerForm, AnswerId, ClientRequest, EndpointError, ModelFacts, Operation, PrepareError, Prepared, Provider,
-    Settings, TargetModel, prepare,
+    TargetModel, TargetSettings, prepare,
 };
 use llm::translate::{StreamTranslator, TranslateError, Unsupported};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn target(provider: Provider, settings: Settings<'static>) -> TargetModel<'static> {
+fn target(provider: Provider, settings: TargetSettings<'static>) -> TargetModel<'static> {
     TargetModel { provider, settings, unsupported: Unsupported::Drop }
 }
 
-fn aws() -> Settings<'static> {
-    Settings { region: Some("eu-central-1"), ..Settings::default() }
+fn aws() -> TargetSettings<'static> {
+    TargetSettings { region: Some("eu-central-1"), ..TargetSettings::default() }
 }
 
-fn google() -> Settings<'static> {
-    Settings { project: Some("p"), location: Some("europe-west1"), ..Settings::default() }
+fn google() -> TargetSettings<'static> {
+    TargetSettings { project: Some("p"), location: Some("europe-west1"), ..TargetSettings::default() }
 }
 
 fn sent<'a>(target: &TargetModel<'_>, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
@@ -38,10 +38,10 @@ const CHAT: &str = r#"{"model": "MODEL", "messages": [{"role":"user","content":"
 #[test]
 fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
     let body = CHAT.replace("MODEL", "gpt-4o");
-    let compatible = Settings { base: Some("https://h/v1"), ..Settings::default() };
+    let compatible = TargetSettings { base: Some("https://h/v1"), ..TargetSettings::default() };
     for (provider, settings, form) in [
-        (Provider::OpenAi, Settings::default(), AnswerForm::OpenAi),
-        (Provider::Azure, Settings { resource: Some("r"), ..Settings::default() }, AnswerForm::OpenAi),
+        (Provider::OpenAi, TargetSettings::default(), AnswerForm::OpenAi),
+        (Provider::Azure, TargetSettings { resource: Some("r"), ..TargetSettings::default() }, AnswerForm::OpenAi),
         (Provider::OpenAiCompatible, compatible, AnswerForm::OpenAiUnwrapped),
     ] {
         let prepared = sent(&target(provider, settings), "chat/completions", &body).unwrap();
@@ -49,7 +49,7 @@ fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
         assert_eq!((prepared.answer, prepared.dropped.total()), (form, 0));
     }
     let body = CHAT.replace("MODEL", "claude-opus-4-6");
-    let prepared = sent(&target(Provider::Anthropic, Settings::default()), "v1/messages", &body).unwrap();
+    let prepared = sent(&target(Provider::Anthropic, TargetSettings::default()), "v1/messages", &body).unwrap();
     assert_eq!((text(&prepared.body), prepared.answer), (body.as_str(), AnswerForm::Messages));
     assert_eq!(prepared.endpoint.url, "https://api.anthropic.com/v1/messages");
 }
@@ -69,7 +69,7 @@ fn what_a_client_says_in_anthropic_beta_is_in_the_body_for_bedrock() {
         for (provider, settings, model) in [
             (Provider::Bedrock, aws(), "anthropic.claude-opus-4-6-v1:0"),
             (Provider::Vertex, google(), "claude-opus-4-6"),
-            (Provider::Anthropic, Settings::default(), "claude-opus-4-6"),
+            (Provider::Anthropic, TargetSettings::default(), "claude-opus-4-6"),
         ] {
             for (path, is_translated) in [("v1/messages", false), ("v1/chat/completions", true)] {
                 let body = format!(
@@ -107,7 +107,7 @@ fn each_provider_gets_its_own_address_and_form() {
     for (provider, settings, model, url, form) in [
         (
             Provider::Anthropic,
-            Settings::default(),
+            TargetSettings::default(),
             "claude-opus-4-6",
             "https://api.anthropic.com/v1/messages",
             "Anthropic",
@@ -142,12 +142,12 @@ fn each_provider_gets_its_own_address_and_form() {
         ),
         (
             Provider::Gemini,
-            Settings::default(),
+            TargetSettings::default(),
             "gemini-2.5-pro",
             "https://generativelanguage.googleapis.com/v1beta/openai/chat/completions",
             "OpenAiUnwrapped",
         ),
-        (Provider::Ollama, Settings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
+        (Provider::Ollama, TargetSettings::default(), "llama3", "http://localhost:11434/v1/chat/completions", "OpenAi"),
     ] {
         let body = CHAT.replace("MODEL", model);
         let prepared = sent(&target(provider, settings), "v1/chat/completions", &body).unwrap();
@@ -177,7 +177,7 @@ fn the_protocol_stays_and_only_its_envelope_changes() {
         r#"{"max_tokens":9,"stream":true,"messages":[],"anthropic_version":"vertex-2023-10-16"}"#
     );
     let (anthropic, request) = (
-        target(Provider::Anthropic, Settings::default()),
+        target(Provider::Anthropic, TargetSettings::default()),
         ClientRequest {
             operation: Operation::Messages,
             path: "v1/messages",
@@ -192,7 +192,7 @@ fn the_protocol_stays_and_only_its_envelope_changes() {
 
 #[test]
 fn what_a_target_does_not_have_is_said_and_is_no_fault_of_its() {
-    let anthropic = target(Provider::Anthropic, Settings::default());
+    let anthropic = target(Provider::Anthropic, TargetSettings::default());
     let embeddings = sent(&anthropic, "v1/embeddings", r#"{"model":"m","input":"a"}"#);
     assert!(matches!(embeddings, Err(PrepareError::Endpoint(_))), "{embeddings:?}");
     let refusing = TargetModel { unsupported: Unsupported::Refuse, ..anthropic };
@@ -210,7 +210,7 @@ fn what_asks_for_nothing_is_neither_refused_nor_named() {
     );
     let something = chat(r#""web_search_options":{},"logit_bias":{"1":2},"store":true"#);
     for provider in [Provider::Gemini, Provider::Ollama, Provider::Anthropic] {
-        let target = |unsupported| TargetModel { unsupported, ..target(provider, Settings::default()) };
+        let target = |unsupported| TargetModel { unsupported, ..target(provider, TargetSettings::default()) };
         for unsupported in [Unsupported::Drop, Unsupported::Refuse] {
             let prepared = sent(&target(unsupported), "v1/chat/completions", &nothing).unwrap();
             assert!(prepared.dropped.is_empty(), "{provider:?}");
@@ -227,7 +227,7 @@ fn what_asks_for_nothing_is_neither_refused_nor_named() {
 
 #[test]
 fn a_refusal_is_what_the_assistant_said_or_is_named() {
-    let anthropic = target(Provider::Anthropic, Settings::default());
+    let anthropic = target(Provider::Anthropic, TargetSettings::default());
     for (fields, said, dropped) in [
         (r#""content":null,"refusal":"no""#, "no", &[][..]),
         (r#""refusal":"no""#, "no", &[]),
@@ -255,7 +255,7 @@ fn more_tools_than_anyone_takes_are_refused_before_they_are_read() {
             (0..count).map(|number| format!(r#"{{"type":"function","function":{{"name":"t{number}"}}}}"#)).collect();
         format!(r#"{{"model":"m","messages":[{{"role":"user","content":"hi"}}],"tools":[{}]}}"#, tools.join(","))
     };
-    let anthropic = target(Provider::Anthropic, Settings::default());
+    let anthropic = target(Provider::Anthropic, TargetSettings::default());
     assert!(sent(&anthropic, "v1/chat/completions", &tools(4_096)).is_ok());
     let refused = sent(&anthropic, "v1/chat/completions", &tools(4_097)).unwrap_err();
     assert!(refused.to_string().contains("more than 4096"), "{refused}");
@@ -472,7 +472,7 @@ fn clients_of_anthropics_api_get_errors_in_its_form() {
 #[test]
 fn a_body_that_is_no_json_is_the_clients_mistake_whatever_the_target_is() {
     for (provider, settings) in
-        [(Provider::Bedrock, aws()), (Provider::Vertex, google()), (Provider::Anthropic, Settings::default())]
+        [(Provider::Bedrock, aws()), (Provider::Vertex, google()), (Provider::Anthropic, TargetSettings::default())]
     {
         for path in ["v1/messages", "v1/chat/completions", "v1/embeddings"] {
             // Anthropic and Vertex' OpenAI-shaped endpoint say themselves what is wrong; embeddings are Bedrock's alone.

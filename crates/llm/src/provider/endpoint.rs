@@ -9,7 +9,7 @@ use crate::translate::embeddings::EmbeddingModel;
 
 /// What the pools file says of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Settings<'a> {
+pub struct TargetSettings<'a> {
     /// `url`: replaces the provider's own address, up to where the operation's path begins (for Azure and Bedrock: the host).
     pub base: Option<&'a str>,
     /// Azure's name of the resource.
@@ -26,7 +26,7 @@ pub struct Settings<'a> {
     pub api: Option<Api>,
 }
 
-impl<'a> Settings<'a> {
+impl<'a> TargetSettings<'a> {
     pub(super) const fn get(&self, setting: &Setting) -> Option<&'a str> {
         match setting {
             Setting::Base => self.base,
@@ -118,7 +118,7 @@ pub struct Call<'a> {
 ///
 /// # Errors
 /// See [`EndpointError`]: the settings' fault, or the client's.
-pub fn endpoint(provider: Provider, settings: &Settings<'_>, call: &Call<'_>) -> Result<Endpoint, EndpointError> {
+pub fn endpoint(provider: Provider, settings: &TargetSettings<'_>, call: &Call<'_>) -> Result<Endpoint, EndpointError> {
     let missing = provider.missing_settings(settings);
     if !missing.is_empty() {
         return Err(EndpointError::Missing { provider: provider.name(), settings: missing });
@@ -141,7 +141,7 @@ pub fn endpoint(provider: Provider, settings: &Settings<'_>, call: &Call<'_>) ->
 }
 
 /// The address before the paths.
-fn base(provider: Provider, settings: &Settings<'_>) -> Result<String, EndpointError> {
+fn base(provider: Provider, settings: &TargetSettings<'_>) -> Result<String, EndpointError> {
     for setting in [Setting::Resource, Setting::Region, Setting::Project, Setting::Location] {
         // Google's old projects have a colon (`example.com:project`).
         let has_colons = setting == Setting::Project;
@@ -161,7 +161,7 @@ fn base(provider: Provider, settings: &Settings<'_>) -> Result<String, EndpointE
 }
 
 /// A text with the settings in the places of their names.
-fn filled(template: &str, settings: &Settings<'_>) -> String {
+fn filled(template: &str, settings: &TargetSettings<'_>) -> String {
     if !template.contains('{') {
         return template.to_owned();
     }
@@ -174,7 +174,7 @@ fn filled(template: &str, settings: &Settings<'_>) -> String {
 #[derive(Debug)]
 struct EndpointContext<'a> {
     provider: Provider,
-    settings: &'a Settings<'a>,
+    settings: &'a TargetSettings<'a>,
     call: &'a Call<'a>,
     base: String,
 }

@@ -15,7 +15,7 @@ mod prepare;
 mod table;
 
 pub use answer_form::{AnswerForm, AnswerId};
-pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint};
+pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, TargetSettings, endpoint};
 pub use path::{Operation, without_query};
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 
@@ -70,7 +70,7 @@ impl Provider {
     }
 
     /// The settings without which there is no address, beside those that are there.
-    pub(crate) fn missing_settings(self, settings: &Settings<'_>) -> Vec<&'static str> {
+    pub(crate) fn missing_settings(self, settings: &TargetSettings<'_>) -> Vec<&'static str> {
         if settings.base.is_some() && !self.row().placeholders_in_paths {
             return Vec::new();
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::answer_form::AnswerForm;
-use super::endpoint::{BodyModel, Call, Endpoint, EndpointError, Settings, endpoint};
+use super::endpoint::{BodyModel, Call, Endpoint, EndpointError, TargetSettings, endpoint};
 use super::fields;
 use super::path::Operation;
 use super::{Provider, TargetProtocol};
@@ -31,7 +31,7 @@ pub struct TargetModel<'a> {
     /// Whose it is.
     pub provider: Provider,
     /// What the pools file says of it.
-    pub settings: Settings<'a>,
+    pub settings: TargetSettings<'a>,
     /// What becomes of what it cannot take.
     pub unsupported: Unsupported,
 }

@@ -1,7 +1,7 @@
 //! Functions of the old form: what vendors are sent, and what clients are answered.
 
 use llm::provider::{
-    AnswerId, ClientRequest, ModelFacts, Operation, Prepared, Provider, Settings, TargetModel, prepare,
+    AnswerId, ClientRequest, ModelFacts, Operation, Prepared, Provider, TargetModel, TargetSettings, prepare,
 };
 use llm::translate::Unsupported;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const ASKED: &str =
     r#"{"model":"m","stream":STREAM,"messages":[{"role":"user","content":"hi"}],"functions":[{"name":"now"}]}"#;
 
 fn sent(provider: Provider, body: &str) -> Result<Prepared<'_>, String> {
-    let settings = Settings { region: Some("eu-central-1"), ..Settings::default() };
+    let settings = TargetSettings { region: Some("eu-central-1"), ..TargetSettings::default() };
     let target = TargetModel { provider, settings, unsupported: Unsupported::Drop };
     let request = ClientRequest {
         operation: Operation::Chat,

@@ -1,7 +1,7 @@
 //! Providers: where calls go, which fields pass, whose errors are unwrapped.
 
 use llm::provider::endpoint::Call;
-use llm::provider::{Api, BodyModel, Endpoint, Operation, Provider, Settings, endpoint, error, fields};
+use llm::provider::{Api, BodyModel, Endpoint, Operation, Provider, TargetSettings, endpoint, error, fields};
 use llm::translate::Unsupported;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use super::Golden;
 /// Where a call goes that is written as one line of JSON: the target's settings, the client's path, the model, the stream.
 fn place(provider: Provider, line: &Value) -> Result<Endpoint, String> {
     let text = |name: &str| line[name].as_str();
-    let settings = Settings {
+    let settings = TargetSettings {
         base: text("url"),
         resource: text("resource"),
         region: text("region"),
@@ -182,7 +182,7 @@ proptest! {
         let _ = fields::filter(&bytes, &rules, Unsupported::Drop);
         let _ = error::unwrap(&bytes);
         let call = Call { operation: Operation::Other, model: "m", stream: false, path: &path };
-        if let Ok(endpoint) = endpoint(Provider::OpenAi, &Settings::default(), &call) {
+        if let Ok(endpoint) = endpoint(Provider::OpenAi, &TargetSettings::default(), &call) {
             let behind = endpoint.url.strip_prefix("https://api.openai.com/v1/").unwrap();
             prop_assert!(!behind.split('/').any(|name| matches!(name, "" | "." | "..")));
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::call::CallUsage;
 use crate::calls::{CallRecord, Via};
-use crate::nats::Settings;
+use crate::nats::NatsSettings;
 use crate::nats::peers::{self, MAX_IDS};
 
 /// How long entries are collected before their records are requested; the brokers read the same entries meanwhile.
@@ -40,7 +40,7 @@ pub(super) struct LoggedEntry {
 pub(super) struct LoggedEntries<'a, F> {
     entries: Subscriber,
     client: Client,
-    settings: &'a Settings,
+    settings: &'a NatsSettings,
     /// Whether an entry is wanted; `None` drops it.
     select: F,
     /// The last request was not answered, and that was reported.
@@ -51,7 +51,7 @@ pub(super) struct LoggedEntries<'a, F> {
 }
 
 impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
-    pub(super) const fn new(entries: Subscriber, client: Client, settings: &'a Settings, select: F) -> Self {
+    pub(super) const fn new(entries: Subscriber, client: Client, settings: &'a NatsSettings, select: F) -> Self {
         Self { entries, client, settings, select, unanswered: false, missing: false }
     }
 

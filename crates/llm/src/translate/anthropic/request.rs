@@ -3,7 +3,7 @@
 use super::content::Path;
 use super::conversation::Conversation;
 use super::names::Names;
-use super::settings::Settings;
+use super::settings::RequestSettings;
 use super::tools::Tools;
 use super::{AnswerContext, Envelope, Options};
 use crate::json::RawJson;
@@ -35,7 +35,7 @@ pub(crate) fn request_of(
     let tools = Tools::read(&mut draft)?;
     let conversation = Conversation::read(&mut draft)?;
     let tools = tools.for_conversation(&conversation);
-    let settings = Settings::read(&mut draft, &conversation, &tools)?;
+    let settings = RequestSettings::read(&mut draft, &conversation, &tools)?;
 
     let mut out = Vec::with_capacity(body.len() + body.len() / 8 + 256);
     out.push(b'{');

@@ -18,13 +18,13 @@ const BUDGETS: [(&str, u64); 6] =
 const MAX_USER_ID_BYTES: usize = 256;
 
 /// The settings of a request.
-pub(super) struct Settings {
+pub(super) struct RequestSettings {
     max_tokens: u64,
     /// The other fields, with commas between them.
     fields: Vec<u8>,
 }
 
-impl Settings {
+impl RequestSettings {
     pub(super) fn read(
         draft: &mut Draft<'_, '_>,
         conversation: &Conversation<'_>,
