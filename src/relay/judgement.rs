@@ -10,8 +10,8 @@ use super::metrics;
 use super::target::Target;
 use balancer::retry::AttemptResult;
 use gecholog_protocol::missing::{Missing, Naming};
-use gecholog_protocol::{answer_headers as gateway, upstream_body};
-use llm::error_class;
+use gecholog_protocol::upstream_body;
+use llm::{error_class, retry_after};
 use types::outcome::{ErrorClass, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
 
@@ -52,7 +52,7 @@ pub(super) fn judge_attempt<'n>(
             let retry_after = error.and_then(|error| {
                 let (headers, said) = *error;
                 let (headers, said) = decoded(answer_headers(&headers), &said);
-                gateway::retry_after(ERROR_STATUS, &headers, &said, received(guard.now()))
+                retry_after::of_answer(ERROR_STATUS, &headers, &said, received(guard.now()))
             });
             let unreached = matches!(failure, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
@@ -98,11 +98,11 @@ fn ending<'n>(
     let missing = Missing::of_error(status, error_class, &body);
     let not_for_account = error_class.is_some_and(|class| error_class::is_not_for_account(class, &headers, &body));
     let end = AttemptEnd {
-        retry_after: gateway::retry_after(status, &headers, &body, received),
+        retry_after: retry_after::of_answer(status, &headers, &body, received),
         html: headers.is_html(),
         error_class,
         leaves_key_open: error_class::leaves_key_open(status, &headers, &body),
-        quota: gateway::rate_limits(&headers, received),
+        quota: retry_after::rate_limits(&headers, received),
         missing: missing.map(|missing| naming().named_by(missing)),
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),
         ..AttemptEnd::with(status)

@@ -4,7 +4,7 @@
 //! expected counts as absent, and of duplicate names the last one counts, as in the gateway. A message that cannot be parsed is
 //! [`Malformed`].
 
-pub mod answer_headers;
+mod answer_headers;
 pub mod bypass;
 pub mod entry;
 pub mod gl_config;

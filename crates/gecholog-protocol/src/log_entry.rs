@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::answer_headers::{self, Headers};
+use super::answer_headers::Headers;
 use super::logged_call::{Details, LoggedCall};
 use super::missing::{Missing, Naming};
 use super::{Malformed, object, patch, stamp, transaction};
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
-use llm::usage;
+use llm::{retry_after, usage};
 use types::outcome::{LogEntry, NamedBy};
 use types::time::GatewayTime;
 
@@ -169,8 +169,8 @@ impl<'a> Parts<'a> {
         entry.filtered = filtered;
         if let Some(status) = entry.answer.status.or(entry.egress_status) {
             let received = entry.stopped.and_then(|at| Timestamp::from_nanosecond(i128::from(at.as_nanos())).ok());
-            entry.details.quota = answer_headers::rate_limits(&self.headers, received);
-            entry.answer.retry_after = answer_headers::retry_after(status, &self.headers, self.payload, received);
+            entry.details.quota = retry_after::rate_limits(&self.headers, received);
+            entry.answer.retry_after = retry_after::of_answer(status, &self.headers, self.payload, received);
             entry.details.error_class = error_class::classify(status, &self.headers, self.payload);
             let missing = Missing::of_error(status, entry.details.error_class, self.payload);
             entry.details.missing = missing.map(|missing| self.request.who_named(missing));

@@ -5,11 +5,12 @@
 
 use serde_json::Value;
 
-use super::answer_headers::{self, Headers};
+use super::answer_headers::Headers;
 use super::reply::Degradation;
 use super::{Malformed, object, stamp, transaction};
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
+use llm::retry_after;
 use types::outcome::ResponseMessage;
 use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
 
@@ -125,7 +126,7 @@ impl<'a> Message<'a> {
             .answer
             .status
             .or(response.egress_status)
-            .and_then(|status| answer_headers::retry_after(status, &answer, &[], None));
+            .and_then(|status| retry_after::of_answer(status, &answer, &[], None));
         // A success without any header is not an upstream's: a processor made it.
         response.processor_generated = response.answer.gateway_generated && response.answer.status == Some(200);
         response.started = response.answer.transaction.and_then(transaction::started);

@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
+use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 
 use crate::error_body::ErrorBody;
 use crate::headers::AnswerHeaders;
@@ -35,43 +36,6 @@ const WINDOW_BUCKETS: std::ops::Range<usize> = 9..11;
 const REQUESTS: [usize; 5] = [0, 2, 7, 9, 10];
 const TOKENS: [usize; 6] = [1, 3, 4, 5, 6, 8];
 
-/// What an answer says about when to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryAfter {
-    /// The target said so itself.
-    Stated(Duration),
-    /// The time to the full refill of an empty bucket, at most `MAX_REFILL`.
-    Refill(Duration),
-    /// A header for it stands there, and is no time.
-    Unreadable,
-}
-
-impl RetryAfter {
-    /// How long to wait, where that can be read; at most [`MAX_RETRY_AFTER`].
-    pub const fn wait(self) -> Option<Duration> {
-        match self {
-            Self::Stated(wait) | Self::Refill(wait) => Some(wait),
-            Self::Unreadable => None,
-        }
-    }
-}
-
-/// What is left of one limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RateLimitHeaders {
-    /// Requests or tokens.
-    pub amount: u64,
-    /// The time until it is full again, at most `MAX_REFILL`.
-    pub reset: Duration,
-}
-
-/// What is left of a target's rate limits; of several the least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RateLimits {
-    pub requests: Option<RateLimitHeaders>,
-    pub tokens: Option<RateLimitHeaders>,
-}
-
 /// When an answer came: by its own `Date`, or else as the caller says. Read only where a moment has to be compared with it, which is
 /// rare: most answers say nothing of the kind.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +54,22 @@ impl<'a> Received<'a> {
     }
 }
 
+/// When to come back after an answer with this status: of a good one only the reset of an empty bucket counts. The other arguments
+/// are those of [`retry_after`].
+pub fn of_answer(
+    status: u16,
+    headers: &AnswerHeaders<'_>,
+    body: &[u8],
+    received: Option<Timestamp>,
+) -> Option<RetryAfter> {
+    if status >= 400 {
+        return retry_after(headers, body, received);
+    }
+    let left = rate_limits(headers, received);
+    let is_empty = [left.requests, left.tokens].into_iter().flatten().any(|left| left.amount == 0);
+    if is_empty { retry_after(headers, &[], received) } else { None }
+}
+
 /// When to come back after an *error* answer. Of the body the first 64 KB are read; `received` is when the answer came, and
 /// is needed only where it has no `Date`.
 pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Timestamp>) -> Option<RetryAfter> {
@@ -106,26 +86,27 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
     // That it may be called again at once may be a proxy's word, which does not know what the body says.
     let longer = own_word.filter(|wait| !wait.is_zero());
     match longer.or_else(|| in_body(body, now)).or(own_word).or_else(|| window(headers, now)) {
-        Some(wait) => Some(RetryAfter::Stated(wait)),
-        None if is_stated => Some(RetryAfter::Unreadable),
+        Some(wait) => Some(RetryAfter::Delay(wait)),
+        None if is_stated => Some(RetryAfter::Unparsable),
         None => refill(headers, now),
     }
 }
 
-/// What the headers of any answer say about its target's rate limits.
-pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimits {
-    let Some(all) = headers.buckets() else { return RateLimits::default() };
+/// What the headers of any answer say about its target's rate limits; of several limits of a kind the least. Resets are at most
+/// [`MAX_REFILL`].
+pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimitHeaders {
+    let Some(all) = headers.buckets() else { return RateLimitHeaders::default() };
     let now = Received::new(headers, received);
     let remaining = |[limit, remaining, reset]: &[Option<&str>; 3]| {
         let amount = remaining.filter(|_| *limit != Some("0"))?.parse().ok()?;
         let reset = reset.and_then(|reset| time(reset, now)).unwrap_or(MAX_REFILL);
-        Some(RateLimitHeaders { amount, reset: reset.min(MAX_REFILL) })
+        Some(QuotaRemaining { amount, reset: reset.min(MAX_REFILL) })
     };
     let least = |places: &[usize]| {
         let buckets = places.iter().filter_map(|place| all.get(*place));
         buckets.filter_map(remaining).min_by_key(|left| left.amount)
     };
-    RateLimits { requests: least(&REQUESTS), tokens: least(&TOKENS) }
+    RateLimitHeaders { requests: least(&REQUESTS), tokens: least(&TOKENS) }
 }
 
 /// The reset of a window that is used up, or that says nothing else.
@@ -145,8 +126,8 @@ fn refill(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<RetryAfter> 
     let empty = if empty.is_empty() { unknown() } else { empty };
     let resets: Vec<_> = empty.into_iter().filter_map(|[_, _, reset]| *reset).map(|reset| time(reset, now)).collect();
     match resets.iter().flatten().max() {
-        Some(wait) => Some(RetryAfter::Refill((*wait).min(MAX_REFILL))),
-        None => (!resets.is_empty()).then_some(RetryAfter::Unreadable),
+        Some(wait) => Some(RetryAfter::QuotaReset((*wait).min(MAX_REFILL))),
+        None => (!resets.is_empty()).then_some(RetryAfter::Unparsable),
     }
 }
 

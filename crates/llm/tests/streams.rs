@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use llm::headers::AnswerHeaders;
-use llm::retry_after::{RetryAfter, retry_after};
+use llm::retry_after::retry_after;
 use llm::stream::{Progress, StreamEnd, StreamState};
 use llm::{ErrorClass, Protocol, Usage};
 use proptest::prelude::*;
 use serde_json::Value;
+use types::outcome::RetryAfter;
 
 const CHAT: &str = include_str!("fixtures/openai_chat.sse");
 const TOOL_CALL: &str = include_str!("fixtures/openai_tool_call.sse");

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use llm::headers::AnswerHeaders;
-use llm::retry_after::{MAX_RETRY_AFTER, RetryAfter, rate_limits, retry_after};
+use llm::retry_after::{MAX_RETRY_AFTER, of_answer, rate_limits, retry_after};
 use proptest::prelude::*;
 use serde_json::json;
+use types::outcome::RetryAfter;
 
 const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
 /// The same moment.
@@ -25,17 +26,17 @@ fn of_headers(list: &[(&str, &str)]) -> Option<RetryAfter> {
 }
 
 fn stated(millis: u64) -> Option<RetryAfter> {
-    Some(RetryAfter::Stated(Duration::from_millis(millis)))
+    Some(RetryAfter::Delay(Duration::from_millis(millis)))
 }
 
 fn refill(millis: u64) -> Option<RetryAfter> {
-    Some(RetryAfter::Refill(Duration::from_millis(millis)))
+    Some(RetryAfter::QuotaReset(Duration::from_millis(millis)))
 }
 
 #[test]
 fn s1_7_retry_after_headers() {
     let digits = "9".repeat(10_000);
-    let longest = Some(RetryAfter::Stated(MAX_RETRY_AFTER));
+    let longest = Some(RetryAfter::Delay(MAX_RETRY_AFTER));
     for (name, value, expected) in [
         ("Retry-After", "2", stated(2_000)),
         ("retry-after", " 1.5 ", stated(1_500)),
@@ -45,18 +46,18 @@ fn s1_7_retry_after_headers() {
         ("retry-after", "2, 2", stated(2_000)),
         ("retry-after", "1m, 5m", stated(60_000)),
         ("Retry-After-Ms", "43", stated(43)),
-        ("X-Ms-Retry-After-Ms", "43.5", Some(RetryAfter::Stated(Duration::from_micros(43_500)))),
+        ("X-Ms-Retry-After-Ms", "43.5", Some(RetryAfter::Delay(Duration::from_micros(43_500)))),
         ("Retry-After", "999999999", longest),
         ("Retry-After", "784111787", longest),
         ("Retry-After", "1e300", longest),
-        ("Retry-After", "-1", Some(RetryAfter::Unreadable)),
-        ("Retry-After", "-0", Some(RetryAfter::Unreadable)),
-        ("Retry-After", "1e309", Some(RetryAfter::Unreadable)),
-        ("Retry-After", "inf", Some(RetryAfter::Unreadable)),
-        ("Retry-After", "NaN", Some(RetryAfter::Unreadable)),
-        ("Retry-After", "", Some(RetryAfter::Unreadable)),
-        ("Retry-After", "soon", Some(RetryAfter::Unreadable)),
-        ("Retry-After", &digits, Some(RetryAfter::Unreadable)),
+        ("Retry-After", "-1", Some(RetryAfter::Unparsable)),
+        ("Retry-After", "-0", Some(RetryAfter::Unparsable)),
+        ("Retry-After", "1e309", Some(RetryAfter::Unparsable)),
+        ("Retry-After", "inf", Some(RetryAfter::Unparsable)),
+        ("Retry-After", "NaN", Some(RetryAfter::Unparsable)),
+        ("Retry-After", "", Some(RetryAfter::Unparsable)),
+        ("Retry-After", "soon", Some(RetryAfter::Unparsable)),
+        ("Retry-After", &digits, Some(RetryAfter::Unparsable)),
         ("Retry-Afters", "2", None),
     ] {
         assert_eq!(of_headers(&[(name, value)]), expected, "{name}: {}", value.get(..40).unwrap_or(value));
@@ -77,13 +78,13 @@ fn s1_7_the_three_forms_of_a_date() {
         ("1994-11-06T09:50:07.5+01:00", stated(30_500)),
         ("Sun, 06 Nov 1994 08:50:07 +0000", stated(30_000)),
         ("Sun, 06 Nov 1994 08:50:07 -0000", stated(30_000)),
-        ("Sun, 06 Nov 1994 08:50:07 -0100", Some(RetryAfter::Unreadable)),
+        ("Sun, 06 Nov 1994 08:50:07 -0100", Some(RetryAfter::Unparsable)),
         ("Sun, 06 Nov 1994 08:48:00 GMT", stated(0)),
         ("Mon, 07 Nov 1994 08:49:60 GMT", stated(86_422_000)),
-        ("Sun, 32 Nov 1994 08:50:07 GMT", Some(RetryAfter::Unreadable)),
-        ("Sun, 06 Nov 1994 08:50 GMT", Some(RetryAfter::Unreadable)),
-        ("Sun, 06 Foo 1994 08:50:07 GMT", Some(RetryAfter::Unreadable)),
-        ("Sun, 06 Nov 1994 08:50:07 PST", Some(RetryAfter::Unreadable)),
+        ("Sun, 32 Nov 1994 08:50:07 GMT", Some(RetryAfter::Unparsable)),
+        ("Sun, 06 Nov 1994 08:50 GMT", Some(RetryAfter::Unparsable)),
+        ("Sun, 06 Foo 1994 08:50:07 GMT", Some(RetryAfter::Unparsable)),
+        ("Sun, 06 Nov 1994 08:50:07 PST", Some(RetryAfter::Unparsable)),
     ] {
         let with_date = retry_after(&headers(&[("Retry-After", value), ("Date", DATE)]), b"", None);
         assert_eq!(with_date, expected, "{value}: against the answer's own date");
@@ -92,7 +93,7 @@ fn s1_7_the_three_forms_of_a_date() {
         let skewed = Timestamp::from_second(NOW + 7_200).ok();
         assert_eq!(retry_after(&headers(&other), b"", skewed), expected, "{value}: its own date comes first");
         let neither = retry_after(&headers(&[("Retry-After", value)]), b"", None);
-        assert_eq!(neither, Some(RetryAfter::Unreadable), "{value}: against nothing");
+        assert_eq!(neither, Some(RetryAfter::Unparsable), "{value}: against nothing");
     }
 }
 
@@ -108,11 +109,11 @@ fn s1_7_resets_of_empty_buckets() {
         ("0.25", refill(250)),
         ("784111787", refill(60_000)),
         ("1994-11-06T08:49:57Z", refill(20_000)),
-        ("-5s", Some(RetryAfter::Unreadable)),
-        ("-1", Some(RetryAfter::Unreadable)),
-        ("5 parsecs", Some(RetryAfter::Unreadable)),
-        ("1e309", Some(RetryAfter::Unreadable)),
-        ("", Some(RetryAfter::Unreadable)),
+        ("-5s", Some(RetryAfter::Unparsable)),
+        ("-1", Some(RetryAfter::Unparsable)),
+        ("5 parsecs", Some(RetryAfter::Unparsable)),
+        ("1e309", Some(RetryAfter::Unparsable)),
+        ("", Some(RetryAfter::Unparsable)),
     ] {
         let bucket = [("X-Ratelimit-Remaining-Requests", "0"), ("X-Ratelimit-Reset-Requests", reset)];
         assert_eq!(of_headers(&bucket), expected, "{reset:?}");
@@ -156,10 +157,10 @@ fn s1_7_moments_since_1970() {
             assert_eq!(retry_after(&headers(&[(name, value)]), b"", now), expected, "{name}: {value}");
         }
         let bucket = headers(&[("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", value)]);
-        let wait = expected.and_then(RetryAfter::wait).map(RetryAfter::Refill);
+        let wait = expected.and_then(RetryAfter::wait).map(RetryAfter::QuotaReset);
         assert_eq!(retry_after(&bucket, b"", now), wait, "a bucket: {value}");
     }
-    assert_eq!(retry_after(&headers(&[("retry-after", "1764000030")]), b"", None), Some(RetryAfter::Unreadable));
+    assert_eq!(retry_after(&headers(&[("retry-after", "1764000030")]), b"", None), Some(RetryAfter::Unparsable));
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn s1_7_what_bodies_say() {
         (said("Please try again in 1h2m3s, or later"), stated(3_723_000)),
         (said("Please retry after 12 seconds. Please go here"), stated(12_000)),
         (said("Try again in 86400 seconds."), stated(86_400_000)),
-        (said("Please retry in 34.074824224s."), Some(RetryAfter::Stated(Duration::from_nanos(34_074_824_224)))),
+        (said("Please retry in 34.074824224s."), Some(RetryAfter::Delay(Duration::from_nanos(34_074_824_224)))),
         (said("Please wait 2 minutes and try again"), stated(120_000)),
         (said("Please try again in 1 hour, 2 minutes and 3 seconds."), stated(3_723_000)),
         (said("Rate limit exceeded. Limit resets at: 1994-11-06 08:50:07 UTC"), stated(30_000)),
@@ -230,7 +231,7 @@ fn s1_7_the_most_trusted_word_that_can_be_read_counts() {
     assert_eq!(with(&[("Retry-After", "0")], &body), stated(4_000), "at once hides no wait");
     assert_eq!(with(&[("Retry-After", "0")], ""), stated(0));
     assert_eq!(with(&[("Retry-After", "9")], &body), stated(9_000));
-    assert_eq!(with(&[("Retry-After", "x")], ""), Some(RetryAfter::Unreadable));
+    assert_eq!(with(&[("Retry-After", "x")], ""), Some(RetryAfter::Unparsable));
     assert_eq!(with(&[], &body), stated(4_000));
     assert_eq!(with(&[], ""), refill(30_000));
 }
@@ -270,7 +271,7 @@ proptest! {
     fn s1_7_a_written_span_is_read(minutes in 0_u64..90, seconds in 0_u64..60, millis in 0_u64..1000) {
         let text = format!("{minutes}m{seconds}s{millis}ms");
         let wait = Duration::from_millis(minutes * 60_000 + seconds * 1000 + millis);
-        prop_assert_eq!(of_headers(&[("retry-after", &text)]), Some(RetryAfter::Stated(wait)));
+        prop_assert_eq!(of_headers(&[("retry-after", &text)]), Some(RetryAfter::Delay(wait)));
     }
 
     #[test]
@@ -286,5 +287,40 @@ proptest! {
     #[test]
     fn s1_7_any_body_can_be_asked(bytes: Vec<u8>) {
         retry_after(&AnswerHeaders::default(), &bytes, None);
+    }
+}
+
+fn after_status(status: u16, headers: &[(&str, &str)], body: &str) -> Option<RetryAfter> {
+    let headers = AnswerHeaders::read(headers.iter().map(|(name, value)| (name.as_bytes(), *value)));
+    let received = "2026-11-28T12:00:00Z".parse().ok();
+    of_answer(status, &headers, body.as_bytes(), received)
+}
+
+#[test]
+fn line_7_when_to_come_back() {
+    let after = |seconds| Some(RetryAfter::Delay(Duration::from_secs(seconds)));
+    let gemini = r#"[{"error": {"code": 429, "details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "2s"}]}}]"#;
+    let openai = r#"{"error": {"message": "Rate limit reached. Please try again in 6m0s."}}"#;
+    for (status, headers, body, expected) in [
+        (429, vec![("Retry-After", "2")], "", after(2)),
+        (429, vec![("Retry-After", "Sat, 28 Nov 2026 12:00:30 GMT")], "", after(30)),
+        (429, vec![("Retry-After", "Saturday, 28-Nov-26 12:00:30 GMT")], "", after(30)),
+        (429, vec![("Retry-After", "Sat Nov 28 12:00:30 2026")], "", after(30)),
+        (429, vec![("X-Ratelimit-Reset", "1795867230")], "", after(30)),
+        (429, vec![("X-Ratelimit-Reset", "1795867230000")], "", after(30)),
+        (429, vec![], gemini, after(2)),
+        (429, vec![], openai, after(360)),
+        (429, vec![("Retry-After", "soon")], "", Some(RetryAfter::Unparsable)),
+        (429, vec![], "", None),
+        (200, vec![("Retry-After", "2")], gemini, None),
+        (200, vec![("x-ratelimit-reset-tokens", "6s")], "", None),
+        (
+            200,
+            vec![("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "6s")],
+            "",
+            Some(RetryAfter::QuotaReset(Duration::from_secs(6))),
+        ),
+    ] {
+        assert_eq!(after_status(status, &headers, body), expected, "{status} {headers:?} {body}");
     }
 }
