@@ -121,7 +121,7 @@ fn administer(sources: Sources, command: AdminSubcommand) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-fn operator(sources: Sources) -> anyhow::Result<config::Operator> {
+fn operator(sources: Sources) -> anyhow::Result<config::OperatorAccess> {
     Ok(config::operator_of(sources).map_err(Faults)?)
 }
 

@@ -32,7 +32,7 @@ static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
 
 /// Applies the prices of the settings. The shipped table, which takes some milliseconds to read, is read on a thread of
 /// its own, so that no call has to wait for it; a warning follows if it is old and the only one.
-pub fn begin(prices: &LivePrices, targets: TargetPrices, file: Option<&PricesFile>, now: BrokerTime) {
+pub fn begin(prices: &LivePrices, targets: PricesByRouter, file: Option<&PricesFile>, now: BrokerTime) {
     prices.configure(targets, file);
     let prices = prices.clone();
     let load = move || {
@@ -52,14 +52,14 @@ pub async fn follow(file: Option<PricesFile>, prices: &LivePrices) {
 }
 
 /// The `price` of each target that has one.
-pub type TargetPrices = BTreeMap<RouterPath, Arc<Prices>>;
+pub type PricesByRouter = BTreeMap<RouterPath, Arc<Prices>>;
 
 /// The prices of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct PriceBook {
     /// The user's file and below it the shipped table; `None` without a file.
     table: Option<PriceTable>,
-    targets: TargetPrices,
+    targets: PricesByRouter,
 }
 
 impl PriceBook {
@@ -104,7 +104,7 @@ impl LivePrices {
     }
 
     /// Applies all prices of the settings.
-    pub fn configure(&self, targets: TargetPrices, file: Option<&PricesFile>) {
+    pub fn configure(&self, targets: PricesByRouter, file: Option<&PricesFile>) {
         self.set_targets(targets);
         if let Some(file) = file {
             self.set_table(file.table.clone());
@@ -112,7 +112,7 @@ impl LivePrices {
     }
 
     /// Applies the prices of targets.
-    pub fn set_targets(&self, targets: TargetPrices) {
+    pub fn set_targets(&self, targets: PricesByRouter) {
         self.change(|book| book.targets.clone_from(&targets));
     }
 

@@ -11,7 +11,7 @@ use percent_encoding::percent_decode_str;
 use super::file::{HealthDefaults, PoolsFile};
 use super::names::{self, Unknown};
 use super::raw::{RawSettings, Sources};
-use super::{Config, Fault, Operator, Resolved, secret};
+use super::{Config, Fault, OperatorAccess, Resolved, secret};
 use crate::nats::Secret;
 use crate::system::files;
 use crate::telemetry::Format;
@@ -107,7 +107,7 @@ pub fn http_of(sources: Sources) -> Result<(http::HttpSettings, bool), Vec<Fault
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
+pub fn operator_of(sources: Sources) -> Result<OperatorAccess, Vec<Fault>> {
     let mut check = Resolver { sources, faults: Vec::new() };
     if !check.bus() {
         let problem = "is off, and this command reaches brokers over the bus: use the page or the API at BROKER_HTTP";
@@ -116,7 +116,7 @@ pub fn operator_of(sources: Sources) -> Result<Operator, Vec<Fault>> {
     check.telemetry();
     let (nats, token) = (check.nats(), check.admin_token());
     let trace_header = check.trace_header();
-    if check.faults.is_empty() { Ok(Operator { nats, token, trace_header }) } else { Err(check.faults) }
+    if check.faults.is_empty() { Ok(OperatorAccess { nats, token, trace_header }) } else { Err(check.faults) }
 }
 
 pub(super) struct Resolver {

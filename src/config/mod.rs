@@ -61,7 +61,7 @@ pub struct Config {
 
 /// The settings for reaching running brokers over the bus.
 #[derive(Debug, Clone)]
-pub struct Operator {
+pub struct OperatorAccess {
     /// The bus.
     pub nats: nats::NatsSettings,
     pub token: Option<Token>,

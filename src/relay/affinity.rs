@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use tokio::sync::Notify;
 
 use super::admission::subpath;
-use super::request_view::RequestView;
+use super::relay_request::RelayRequest;
 use llm::affinity::{is_encrypted, is_kept};
 use types::router::RouterPath;
 
@@ -211,7 +211,7 @@ impl CallAffinity {
         affinity: &Affinity,
         ingress: &RouterPath,
         head: &Parts,
-        view: &RequestView<'_>,
+        view: &RelayRequest<'_>,
         body: &[u8],
     ) -> Self {
         let path = subpath(head, ingress);

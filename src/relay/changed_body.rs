@@ -12,7 +12,7 @@ use llm::request_view::RequestView;
 use serde_json::Value;
 
 use super::body::{BodyMemory, NoMemory};
-use super::request_view::{content_type, is_encoded};
+use super::relay_request::{content_type, is_encoded};
 use gecholog_protocol::patch;
 use llm::json::{Cursor, RawJson};
 use types::request::Patch;

@@ -18,7 +18,7 @@ use super::framing;
 use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::tracked::{ConnectionActivity, RequestProgress};
 use super::upstream_body::UpstreamBody;
-use super::upstream_request::Translation;
+use super::upstream_request::AnswerTranslation;
 use types::outcome::TransportFailure;
 
 /// A 408 with which a target ends a connection that it took to be idle comes this soon after a request that it crossed.
@@ -72,7 +72,7 @@ pub(super) async fn exchange(
     client: &Client,
     request: Request<Full<Bytes>>,
     expected: ExpectedAnswer,
-    translation: Option<&Translation>,
+    translation: Option<&AnswerTranslation>,
     times: AttemptTimeouts,
 ) -> Result<UpstreamAnswer, FailedAttempt> {
     let (response, sent) = send(client, request, &times).await?;

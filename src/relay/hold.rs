@@ -26,7 +26,7 @@ use super::exchange::AttemptTimeouts;
 pub(super) use super::hold_until::answer_headers;
 use super::hold_until::{HoldUntil, is_error, stream_of};
 use super::upstream_body::UpstreamBody;
-use super::upstream_request::Translation;
+use super::upstream_request::AnswerTranslation;
 use types::outcome::{NamedBy, TransportFailure};
 
 /// The most that is held back of an answer, in bytes.
@@ -45,7 +45,7 @@ pub(super) struct ExpectedAnswer {
     pub(super) grows: bool,
     /// It asks for something to be made; see [`llm::request_view::is_generation`]. What is only fetched, kept or cancelled may say of
     /// itself that it failed.
-    pub(super) creates: bool,
+    pub(super) is_generation: bool,
     /// It asks for the content of a file, which may be anything, whatever its type says.
     pub(super) is_download: bool,
     /// Whose key it carries; behind the gateway that is unknown.
@@ -85,7 +85,7 @@ pub(super) struct UpstreamAnswer {
     /// What is wrong with it although its status is good, where that is the caller's fault.
     pub(super) error_class: Option<ErrorClass>,
     /// What its provider's answers need on their way to the client.
-    pub(super) translation: Option<Box<Translation>>,
+    pub(super) translation: Option<Box<AnswerTranslation>>,
     /// The usage at the end of its stream is not for the client, who did not ask for it.
     pub(super) hides_usage: bool,
     /// How it broke off, with a preamble and no content.
@@ -148,7 +148,7 @@ impl UpstreamAnswer {
     /// Its head shows that it answers nothing.
     fn begin(head: Parts, body: UpstreamBody, expected: ExpectedAnswer) -> Result<(Self, HoldUntil), FailedAttempt> {
         let headers = answer_headers(&head.headers);
-        if expected.creates
+        if expected.is_generation
             && head.status.is_success()
             && answer::is_page(expected.protocol, head.status.as_u16(), &headers)
         {
@@ -296,14 +296,14 @@ impl UpstreamAnswer {
     fn check_good_status(&mut self, expected: ExpectedAnswer) -> Result<(), TransportFailure> {
         if !self.head.status.is_success() {
             // A redirect is no answer to a chat, and may be to what the client asked for.
-            if self.head.status.is_redirection() && expected.creates && expected.protocol != Protocol::Generic {
+            if self.head.status.is_redirection() && expected.is_generation && expected.protocol != Protocol::Generic {
                 self.error_class = Some(ErrorClass::InvalidRequest);
             }
             return Ok(());
         }
         let is_stream = self.stream.is_some();
         let class = match &mut self.stream {
-            Some(_) if !expected.creates => None,
+            Some(_) if !expected.is_generation => None,
             Some(stream) => stream_error(stream, self.rest.is_none()),
             None if self.rest.is_some() => None,
             None => self.whole_error(expected),
@@ -328,7 +328,7 @@ impl UpstreamAnswer {
     fn whole_error(&self, expected: ExpectedAnswer) -> Option<ErrorClass> {
         let body = self.start();
         let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
-        if expected.creates {
+        if expected.is_generation {
             return answer::answer_error(expected.protocol, self.head.status.as_u16(), &headers, &body);
         }
         let is_readable = headers.is_json() && !headers.is_compressed() && !body.is_empty() && !expected.is_download;

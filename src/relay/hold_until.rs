@@ -38,10 +38,10 @@ impl HoldUntil {
         if is_error(status) {
             Self::End
         } else if is_stream {
-            if expected.creates { Self::Content } else { Self::FirstByte }
+            if expected.is_generation { Self::Content } else { Self::FirstByte }
         } else if is_short {
             Self::End
-        } else if is_whole && expected.creates && body.size_hint().exact().is_none() {
+        } else if is_whole && expected.is_generation && body.size_hint().exact().is_none() {
             Self::ItsBeginning
         } else {
             Self::FirstByte
@@ -59,7 +59,7 @@ pub(super) fn stream_of(
     headers: &AnswerHeaders<'_>,
     expected: ExpectedAnswer,
 ) -> Option<StreamState> {
-    let may_be = !is_error(status) && (expected.creates || headers.is_event_stream());
+    let may_be = !is_error(status) && (expected.is_generation || headers.is_event_stream());
     may_be.then(|| StreamState::of_answer(expected.protocol, headers, expected.grows)).flatten()
 }
 

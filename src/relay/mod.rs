@@ -35,7 +35,7 @@ mod proxy;
 mod proxy_body;
 mod query;
 mod record;
-mod request_view;
+mod relay_request;
 mod running_call;
 mod server;
 mod session;

@@ -92,9 +92,7 @@ impl Upstream {
             StreamEnd::Complete => self.report(None, None),
             StreamEnd::Truncated => return Some(TransportFailure::Truncated),
             // What is only fetched may say of itself that it failed, or nothing.
-            StreamEnd::Failed(class)
-                if self.makes_nothing() && (class == ErrorClass::EmptyAnswer || self.has_error()) =>
-            {
+            StreamEnd::Failed(class) if self.is_fetched() && (class == ErrorClass::EmptyAnswer || self.has_error()) => {
                 self.report(None, None);
             }
             StreamEnd::Failed(class) if class.is_callers_fault() => {
@@ -110,7 +108,7 @@ impl Upstream {
         None
     }
 
-    fn makes_nothing(&self) -> bool {
+    fn is_fetched(&self) -> bool {
         self.guard.as_ref().is_some_and(|guard| !guard.is_generation())
     }
 

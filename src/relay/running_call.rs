@@ -8,7 +8,7 @@ use hyper::header::HeaderName;
 use super::attempt_guard::AttemptEnd;
 use super::headers;
 use super::hold::UpstreamAnswer;
-use super::request_view::RequestView;
+use super::relay_request::RelayRequest;
 use super::trace::{FinishedAttempt, FinishedAttempts};
 use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
@@ -101,7 +101,7 @@ impl RunningCall {
     }
 
     /// All of its request is here.
-    pub(super) fn request(&mut self, view: &RequestView<'_>, path: &str, body: &[u8]) {
+    pub(super) fn request(&mut self, view: &RelayRequest<'_>, path: &str, body: &[u8]) {
         let Some(begun) = &mut self.begun else { return };
         (begun.record.model, begun.record.stream) = (view.model().map(short), view.asks_for_stream());
         (begun.is_read, begun.request_bytes) = (true, body.len() as u64);

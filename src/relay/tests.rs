@@ -79,7 +79,7 @@ async fn answered_as((protocol, grows): (Protocol, bool), script: Script, first_
     };
     let response = sender.send_request(Request::new(Empty::<Bytes>::new())).await.unwrap();
     let (head, body) = response.into_parts();
-    let asked = ExpectedAnswer { protocol, grows, creates: true, is_download: false, key: None };
+    let asked = ExpectedAnswer { protocol, grows, is_generation: true, is_download: false, key: None };
     let held = UpstreamAnswer::hold(head, UpstreamBody::unchanged(body), asked, times, Some(began)).await;
     let answer = match held {
         Err(FailedAttempt { failure, .. }) => return Ended::Failed(seconds(), failure),

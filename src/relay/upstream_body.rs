@@ -14,14 +14,14 @@ use types::outcome::TransportFailure;
 #[derive(Debug)]
 pub(super) struct UpstreamBody<B = Incoming> {
     body: B,
-    translation: Option<Translation>,
+    translation: Option<ActiveTranslation>,
     /// Finds the usage in what comes, where that is no stream of events; nothing came yet.
     tail: Tail,
 }
 
 /// A translation in progress.
 #[derive(Debug)]
-struct Translation {
+struct ActiveTranslation {
     translator: Box<dyn StreamTranslator>,
     state: State,
 }
@@ -65,7 +65,7 @@ impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
 
     /// A body that passes through this.
     pub(super) fn translated(body: B, translator: Box<dyn StreamTranslator>) -> Self {
-        Self { body, translation: Some(Translation { translator, state: State::Open }), tail: Tail::default() }
+        Self { body, translation: Some(ActiveTranslation { translator, state: State::Open }), tail: Tail::default() }
     }
 
     /// The same, with what finds the usage in it.
@@ -84,7 +84,7 @@ impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
     }
 }
 
-impl Translation {
+impl ActiveTranslation {
     /// A part of the body came, or its end (`None`). Often nothing can be said yet: then the part is empty, which shows readers
     /// that the answer goes on.
     fn take(&mut self, part: Option<&[u8]>) -> Result<Bytes, BrokenAnswer> {

@@ -39,7 +39,7 @@ pub(super) struct UpstreamRequest {
     pub(super) request: Request<Full<Bytes>>,
     pub(super) body: Bytes,
     /// What a provider that is known by name makes of it.
-    pub(super) translation: Option<Box<Translation>>,
+    pub(super) translation: Option<Box<AnswerTranslation>>,
     /// It asks for the usage of its stream, which the client does not.
     pub(super) adds_usage: bool,
     /// The usage at the end of a stream is ours alone: the client did not ask for it.
@@ -48,7 +48,7 @@ pub(super) struct UpstreamRequest {
 
 /// What is known of a request to a provider when its answer comes.
 #[derive(Debug, Clone)]
-pub(super) struct Translation {
+pub(super) struct AnswerTranslation {
     form: AnswerForm,
     id: AnswerId,
     /// What was left out of the request.
@@ -143,7 +143,7 @@ impl UpstreamRequest {
         *request.headers_mut() = headers;
         let created = u64::try_from(now().as_second()).unwrap_or_default();
         let id = AnswerId { id: format!("chatcmpl-{session}"), created };
-        let translation = Translation { form: prepared.answer, id, dropped: prepared.dropped };
+        let translation = AnswerTranslation { form: prepared.answer, id, dropped: prepared.dropped };
         Ok(Self { request, body, translation: Some(Box::new(translation)), adds_usage, hides_usage })
     }
 }
@@ -152,9 +152,9 @@ fn timestamp(now: BrokerTime) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(now.as_nanos())).unwrap_or_default()
 }
 
-impl Translation {
+impl AnswerTranslation {
     /// The body of an answer with this head in the client's protocol; the head is changed to fit. Errors stay as they are, since
-    /// they are judged first: see [`Translation::error`].
+    /// they are judged first: see [`AnswerTranslation::error`].
     pub(super) fn body(&self, head: &mut Parts, body: Incoming) -> UpstreamBody {
         // What passes but for its errors passes packed too, where a target packs it although asked not to.
         let is_packed = self.form.is_unchanged() && head.headers.contains_key(CONTENT_ENCODING);

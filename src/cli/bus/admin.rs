@@ -12,7 +12,7 @@ use super::status::{count, list};
 use super::{clean, connect, run};
 use crate::admin::{AdminAction, AdminRequest, AdminResult};
 use crate::clock::Clock;
-use crate::config::Operator;
+use crate::config::OperatorAccess;
 use crate::nats::peers;
 use types::router::{PathError, RouterPath};
 
@@ -108,7 +108,7 @@ impl AdminSubcommand {
     ///
     /// # Errors
     /// The command is invalid, no replica answers, none carried it out, or it ended before the calls did.
-    pub fn run(&self, operator: &Operator, out: &mut impl Write) -> anyhow::Result<()> {
+    pub fn run(&self, operator: &OperatorAccess, out: &mut impl Write) -> anyhow::Result<()> {
         let (action, asked, wait) = self.request();
         // An invalid command is reported before a replica is asked.
         let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
@@ -171,7 +171,7 @@ fn summary(done: &[AdminResult]) -> anyhow::Result<String> {
 /// Waits until no call is in flight to a router, and writes the number of calls whenever it changes.
 async fn wait_until_idle(
     client: &async_nats::Client,
-    operator: &Operator,
+    operator: &OperatorAccess,
     action: AdminAction,
     router: &RouterPath,
     out: &mut impl Write,

@@ -21,7 +21,7 @@ pub use watch::WatchArgs;
 pub use why::{Source, WhyArgs};
 
 use crate::clock::Clock;
-use crate::config::Operator;
+use crate::config::OperatorAccess;
 use crate::nats::{self, ConnectionStatus};
 
 /// Timeout of connecting to the bus.
@@ -41,7 +41,7 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 }
 
 /// Connects to the bus.
-async fn connect(operator: &Operator) -> anyhow::Result<Client> {
+async fn connect(operator: &OperatorAccess) -> anyhow::Result<Client> {
     let connection = ConnectionStatus::new(LINK, Clock::start());
     let connected = nats::connect(&operator.nats, &connection, "gecholog-broker command", 4_096);
     match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::super::OutputError;
 use super::table::Table;
 use super::{clean, connect, run};
-use crate::config::Operator;
+use crate::config::OperatorAccess;
 use crate::nats::peers;
 use balancer::broker::HISTOGRAM_STEPS;
 
@@ -35,7 +35,7 @@ impl StatusArgs {
     ///
     /// # Errors
     /// No replica answers.
-    pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
+    pub fn run(&self, operator: &OperatorAccess) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
             let before = if self.watch && !self.json && std::io::stdout().is_terminal() { CLEAR } else { "" };

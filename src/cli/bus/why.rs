@@ -12,7 +12,7 @@ use clap::Args;
 use super::super::{BadArgument, health};
 use super::{clean, connect, run};
 use crate::calls::{CallQuery, CallRecord, CallsPage, VERSION, describe, file};
-use crate::config::Operator;
+use crate::config::OperatorAccess;
 use crate::nats::peers;
 
 /// The longest line of a file that is read, in bytes; a record has a few hundred, at most some thousands.
@@ -36,7 +36,7 @@ pub struct WhyArgs {
 #[derive(Debug)]
 pub enum Source<'a> {
     /// All of them, over the bus.
-    Bus(&'a Operator),
+    Bus(&'a OperatorAccess),
     /// The one of this machine, over HTTP; with TLS or without.
     Http(SocketAddr, bool),
 }

@@ -119,7 +119,7 @@ impl<'c> Call<'c> {
         let expected = ExpectedAnswer {
             protocol: Protocol::of_path(path),
             grows: Protocol::is_growing_array(path),
-            creates: self.view.is_generation(),
+            is_generation: self.view.is_generation(),
             is_download: path.ends_with("/content"),
             key: target.key(),
         };

@@ -25,7 +25,7 @@ use super::judgement::{Judgement, judge_attempt};
 use super::local_reply::{self, LocalReply};
 use super::provider_target::NotSentReason;
 use super::proxy_body::ProxyBody;
-use super::request_view::RequestView;
+use super::relay_request::RelayRequest;
 use super::running_call::RunningCall;
 use super::session::Session;
 use super::trace::{self, FinishedAttempt};
@@ -58,7 +58,7 @@ struct Call<'a> {
     head: &'a Parts,
     body: &'a Bytes,
     /// Head and body as choosing asks about them.
-    view: RequestView<'a>,
+    view: RelayRequest<'a>,
     /// The body as the last target that changes something in it is sent it.
     changed: Option<(Patch, Bytes)>,
     /// The body with the model that the path names, for providers, whose paths are their own; `None` as long as none was asked,
@@ -150,7 +150,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     let rules = relay.rules();
     let own_head = client_tree.as_ref().map(|_| client_config::without_headers(head));
     let forwarded = own_head.as_ref().unwrap_or(head);
-    let view = RequestView::new(&ingress, &forwarded.method, forwarded.uri.path(), &forwarded.headers, &body);
+    let view = RelayRequest::new(&ingress, &forwarded.method, forwarded.uri.path(), &forwarded.headers, &body);
     running.request(&view, head.uri.path(), &body);
     // A client's own tree may set the model itself.
     let refused = if client_tree.is_none() { model::refused(relay, &ingress, forwarded, &view) } else { None };

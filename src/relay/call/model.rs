@@ -8,13 +8,18 @@ use super::super::Relay;
 use super::super::admission::subpath;
 use super::super::direct::DirectUpstream;
 use super::super::local_reply::LocalReply;
-use super::super::request_view::RequestView;
+use super::super::relay_request::RelayRequest;
 use super::Call;
 use types::request::{Patch, Request as _};
 use types::router::RouterPath;
 
 /// What is said of a model that no target of the pool takes, and of a call that names none where none of them sets one.
-pub(super) fn refused(relay: &Relay, ingress: &RouterPath, head: &Parts, view: &RequestView<'_>) -> Option<LocalReply> {
+pub(super) fn refused(
+    relay: &Relay,
+    ingress: &RouterPath,
+    head: &Parts,
+    view: &RelayRequest<'_>,
+) -> Option<LocalReply> {
     if !view.is_generation() {
         return None;
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::operator::Operator;
+use super::operator::OperatorOverrides;
 use super::routers::Routers;
 use super::{AttemptHistory, Broker, Pool, PoolDescription};
 use crate::strategy::{Target, Tree};
@@ -137,7 +137,7 @@ impl Broker {
     }
 }
 
-fn refresh(pool: &mut Pool, routers: &Routers, operator: &Operator) {
+fn refresh(pool: &mut Pool, routers: &Routers, operator: &OperatorOverrides) {
     pool.refresh(|id| operator.readiness(routers, id));
     // What becomes of all targets of a pool is reported for the pool of the settings.
     // Who waits is woken by the base pool's.

@@ -68,7 +68,7 @@ use crate::load::rate_limit::RateLimiter;
 use crate::table::Table;
 use client_pools::ClientPools;
 use description::Paths;
-use operator::Operator;
+use operator::OperatorOverrides;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
 use routers::Routers;
@@ -120,7 +120,7 @@ pub struct Broker {
     /// Absent where no policy chooses by load.
     loads: Option<Loads>,
     in_flight: InFlight,
-    operator: Operator,
+    operator: OperatorOverrides,
     /// Absent where no router has rate limits.
     limits: Option<RateLimiter>,
     suspects: Suspects,
@@ -153,7 +153,7 @@ impl Broker {
             dedup: OutcomeDedup::default(),
             loads: None,
             in_flight: InFlight::default(),
-            operator: Operator::default(),
+            operator: OperatorOverrides::default(),
             limits: None,
             suspects: Suspects::default(),
             last_success: None,

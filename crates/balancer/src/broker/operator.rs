@@ -41,7 +41,7 @@ pub struct Weight {
 
 /// All that operators ordered and that still holds.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Operator {
+pub(super) struct OperatorOverrides {
     drained: FxHashMap<RouterId, Override>,
     /// Shared, so that a status is derived from it without the broker.
     weights: Arc<Vec<Weight>>,
@@ -60,7 +60,7 @@ pub(super) enum ExpiredOverride {
     Weight(Weight),
 }
 
-impl Operator {
+impl OperatorOverrides {
     /// Why and until when a router is drained, if it is.
     pub(super) fn hold(&self, router: RouterId) -> Option<&Override> {
         self.drained.get(&router)

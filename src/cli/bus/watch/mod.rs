@@ -20,7 +20,7 @@ use super::{connect, run};
 use crate::calls::StatusFilter;
 use crate::calls::TraceIds;
 use crate::clock::Clock;
-use crate::config::Operator;
+use crate::config::OperatorAccess;
 use crate::nats;
 use call::{Call, ingress, status};
 use records::{LoggedEntries, LoggedEntry};
@@ -54,7 +54,7 @@ impl WatchArgs {
     ///
     /// # Errors
     /// The bus does not answer.
-    pub fn run(&self, operator: &Operator) -> anyhow::Result<()> {
+    pub fn run(&self, operator: &OperatorAccess) -> anyhow::Result<()> {
         run(async {
             let client = connect(operator).await?;
             let subject = &operator.nats.logger_subject;
@@ -90,7 +90,7 @@ impl WatchArgs {
 
     /// Whether an entry is shown. Entries of other sessions are dropped (`None`); those that other filters hide still tell
     /// which attempts belong to one call.
-    fn select(&self, entry: &Value, operator: &Operator) -> Option<bool> {
+    fn select(&self, entry: &Value, operator: &OperatorAccess) -> Option<bool> {
         let other = self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted);
         (!other).then(|| self.wants(entry, &operator.trace_header))
     }

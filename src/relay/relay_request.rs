@@ -19,7 +19,7 @@ use types::router::RouterPath;
 
 /// A call whose body is here.
 #[derive(Debug)]
-pub(super) struct RequestView<'a> {
+pub(super) struct RelayRequest<'a> {
     ingress: &'a RouterPath,
     headers: &'a HeaderMap,
     content: LlmRequest<'a>,
@@ -28,7 +28,7 @@ pub(super) struct RequestView<'a> {
     preferred: Option<&'a RouterPath>,
 }
 
-impl<'a> RequestView<'a> {
+impl<'a> RelayRequest<'a> {
     /// `path` is that of the request, which can name a model too.
     pub(super) fn new(
         ingress: &'a RouterPath,
@@ -50,7 +50,7 @@ impl<'a> RequestView<'a> {
     }
 }
 
-impl<'a> RequestView<'a> {
+impl<'a> RelayRequest<'a> {
     /// The model that the body or the path names.
     pub(super) fn model(&self) -> Option<&str> {
         self.content.model.as_deref()
@@ -104,7 +104,7 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<&str> {
     headers.get(CONTENT_TYPE)?.to_str().ok()
 }
 
-impl Request for RequestView<'_> {
+impl Request for RelayRequest<'_> {
     fn path(&self) -> &str {
         self.ingress.as_str()
     }
@@ -151,7 +151,7 @@ mod tests {
     fn how_large_it_is() {
         let (ingress, headers) = (path("/llm/"), HeaderMap::new());
         let request_size =
-            |body: &str| RequestView::new(&ingress, &Method::POST, "/llm/", &headers, body.as_bytes()).size();
+            |body: &str| RelayRequest::new(&ingress, &Method::POST, "/llm/", &headers, body.as_bytes()).size();
         let body = r#"{"max_tokens": 7, "max_completion_tokens": 90, "max_output_tokens": "5", "messages": []}"#;
         assert_eq!(request_size(body), RequestSize { bytes: body.len(), max_output_tokens: Some(90) });
         assert_eq!(request_size("hello"), RequestSize { bytes: 5, max_output_tokens: None });
@@ -171,7 +171,7 @@ mod tests {
             ("/llm/models/gemini-2.0:generateContent", "{}", false),
             ("/llm/model/claude/converse-stream/", "{}", true),
         ] {
-            let view = RequestView::new(&ingress, &Method::POST, path, &headers, body.as_bytes());
+            let view = RelayRequest::new(&ingress, &Method::POST, path, &headers, body.as_bytes());
             assert_eq!(view.asks_for_stream(), stream, "{path} {body}");
         }
     }
@@ -192,7 +192,7 @@ mod tests {
             (&team, "/team", true),
             (&team, "/team/team/new", false),
         ] {
-            let made = RequestView::new(ingress, &Method::POST, path, &HeaderMap::new(), b"").is_generation();
+            let made = RelayRequest::new(ingress, &Method::POST, path, &HeaderMap::new(), b"").is_generation();
             assert_eq!(made, makes, "{path}");
         }
     }
@@ -216,7 +216,7 @@ mod tests {
             for (name, value) in values {
                 headers.append(name, value);
             }
-            let asked = RequestView::new(&ingress, &Method::POST, "/llm/", &headers, body);
+            let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/", &headers, body);
             assert_eq!(asked.param(&["model".to_owned()]).is_none(), encoded, "{codings:?}");
             let longest = (!encoded).then_some(7);
             assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: longest }, "{codings:?}");
@@ -229,7 +229,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(hyper::header::USER_AGENT, "me".parse().unwrap())]);
         let names = |path: &str| path.split('.').map(str::to_owned).collect::<Vec<_>>();
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
-        let asked = RequestView::new(&ingress, &Method::POST, "/llm/", &headers, body);
+        let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/", &headers, body);
         for (path, value) in [
             ("model", Some(Found::Value(json!("b")))),
             ("user.tier", Some(Found::Value(json!(2)))),
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!((asked.header("User-Agent"), asked.header("x")), (vec!["me".to_owned()], Vec::new()));
         for body in ["", "hello", "[1]", "{\"model\": \"a\""] {
             assert_eq!(
-                RequestView::new(&ingress, &Method::POST, "/llm/", &headers, body.as_bytes()).param(&names("model")),
+                RelayRequest::new(&ingress, &Method::POST, "/llm/", &headers, body.as_bytes()).param(&names("model")),
                 None,
                 "{body}"
             );
@@ -253,7 +253,7 @@ mod tests {
     fn what_a_name_means_and_not_how_it_is_spelt() {
         let (ingress, headers) = (path("/llm/"), HeaderMap::new());
         let body = br#"{"mod\u0065l": "a", "user": {"ti\u0065r": 1, "a\"b": 2}}"#;
-        let asked = RequestView::new(&ingress, &Method::POST, "/llm/", &headers, body);
+        let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/", &headers, body);
         let param = |names: [&str; 2], count: usize| {
             asked.param(&names[..count].iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         };
@@ -269,13 +269,13 @@ mod tests {
         let long = "x".repeat(MAX_FIELD_VALUE_BYTES + 1);
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
         let name = |name: &str| vec![name.to_owned()];
-        let asked = RequestView::new(&ingress, &Method::POST, "/llm/audio/transcriptions", &headers, &body);
+        let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/audio/transcriptions", &headers, &body);
         assert_eq!(asked.param(&name("model")), Some(Found::Text("whisper-1".to_owned())), "the last one");
         assert_eq!(asked.param(&["model".to_owned(), "x".to_owned()]), None, "a text has no fields");
         assert_eq!(asked.param(&name("prompt")), Some(Found::TooLong));
         assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: Some(7) });
         headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
-        let asked = RequestView::new(&ingress, &Method::POST, "/llm/audio/transcriptions", &headers, &body);
+        let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/audio/transcriptions", &headers, &body);
         assert_eq!(asked.param(&name("model")), None, "encoded");
     }
 }
