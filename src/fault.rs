@@ -1,5 +1,6 @@
-//! A fault in what a user wrote: a setting, a pools file, a file of prices.
+//! Faults for people to read: those in what a user wrote (a setting, a pools file, a file of prices), and errors with their causes.
 
+use std::error::Error;
 use std::fmt;
 
 /// One fault.
@@ -20,4 +21,19 @@ impl fmt::Display for Fault {
             None => write!(f, "{}: {}", self.place, self.problem),
         }
     }
+}
+
+/// The text of an error and of its causes, each of them once: some libraries repeat their cause.
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.ends_with(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
 }

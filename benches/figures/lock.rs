@@ -111,7 +111,7 @@ fn probe(effort: Effort, routers: u16) -> Result<[f64; 2]> {
         let Decision::Route(route) = &decision else { anyhow::bail!("no router was chosen") };
         ensure!(route.kind == RouteKind::Probe, "a call was no probe");
         let began = stats::now();
-        black_box(broker.apply(BrokerInput::Abandoned(route), now));
+        black_box(broker.apply(BrokerInput::Abandoned { route, was_sent: false }, now));
         returned.push(began.elapsed());
     }
     Ok([sent.quantile(0.99), returned.quantile(0.99)])

@@ -39,6 +39,8 @@ pub(super) struct AttemptGuard {
     key: Option<NamedBy>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
+    /// Its request is on its way, or was.
+    was_sent: bool,
     /// What the client's request is recognised by.
     pub(super) digest: Option<PayloadDigest>,
     reported: bool,
@@ -112,6 +114,7 @@ impl AttemptGuard {
             record: None,
             key: None,
             neutral: None,
+            was_sent: false,
             digest: None,
             reported: false,
             notes: None,
@@ -125,6 +128,11 @@ impl AttemptGuard {
     /// It carries this one's key.
     pub(super) fn set_key(&mut self, key: Option<NamedBy>) {
         self.key = key;
+    }
+
+    /// Its request goes out now.
+    pub(super) const fn sends(&mut self) {
+        self.was_sent = true;
     }
 
     /// Keeps a record from now on.
@@ -168,8 +176,9 @@ impl AttemptGuard {
     }
 
     /// It has ended in a way that says nothing about its router. `reason`: as metrics spell it.
-    pub(super) fn end_without_blame(&mut self, reason: &'static str) {
+    pub(super) const fn end_without_blame(&mut self, reason: &'static str, was_sent: bool) {
         self.neutral = Some(reason);
+        self.was_sent = was_sent;
     }
 
     /// It ended in a way that says nothing about its router, and is sent to the same once more as this transaction.
@@ -256,7 +265,7 @@ impl Drop for AttemptGuard {
     fn drop(&mut self) {
         if !self.reported {
             metrics::neutral_attempt(&self.broker, self.neutral);
-            self.broker.abandon(&self.route);
+            self.broker.abandon(&self.route, self.was_sent);
         }
     }
 }

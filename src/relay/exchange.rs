@@ -19,10 +19,15 @@ use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::tracked::{ConnectionActivity, RequestProgress};
 use super::upstream_body::UpstreamBody;
 use super::upstream_request::AnswerTranslation;
+use crate::fault::with_causes;
 use types::outcome::TransportFailure;
 
 /// A 408 with which a target ends a connection that it took to be idle comes this soon after a request that it crossed.
 const CROSSED_WITHIN: Duration = Duration::from_secs(1);
+
+/// A connection that is older is used no more, so that a name whose address has changed leads to the new one although calls never
+/// cease.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(300);
 
 /// When what must be here.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +94,7 @@ async fn send(
     client: &Client,
     request: Request<Full<Bytes>>,
     times: &AttemptTimeouts,
-) -> Result<(Response<Incoming>, Option<Instant>), TransportFailure> {
+) -> Result<(Response<Incoming>, Option<Instant>), FailedAttempt> {
     loop {
         let mut request = request.clone();
         let method = request.method().clone();
@@ -103,15 +108,23 @@ async fn send(
                     usage.answered();
                     let crossed = at.is_none_or(|written| written.elapsed() < CROSSED_WITHIN);
                     if usage.is_reused() && crossed && ends_idle_connection(&response) {
-                        return Err(TransportFailure::Stale);
+                        return Err(TransportFailure::Stale.into());
+                    }
+                    if usage.age() > MAX_CONNECTION_AGE
+                        && let Some(connection) = connection.as_ref()
+                    {
+                        connection.poison();
                     }
                 }
-                return accept(&method, response, connection.as_ref()).map(|response| (response, at));
+                return Ok((accept(&method, response, connection.as_ref())?, at));
             }
             Err(error) => match failure(&error, connection.as_ref()) {
                 // The pool has one connection less: this ends.
                 None => tracing::trace!("a kept connection was closed before the request was written"),
-                Some(failure) => return Err(failure),
+                Some(failure) => {
+                    let not_connected = error.is_connect().then(|| with_causes(&error).into());
+                    return Err(FailedAttempt { not_connected, ..failure.into() });
+                }
             },
         }
     }
@@ -249,5 +262,36 @@ mod tests {
         assert_eq!(ended, Err(TransportFailure::DeadlineExceeded));
         assert_eq!(began.elapsed(), 20 * SECOND);
         assert_eq!(head(ready(7), &mut connection, &times(Some(1), 20)).await, Ok((7, None)));
+    }
+
+    /// Calls never cease, and yet each connection ends: otherwise a name whose address has changed would lead to the old one for ever.
+    #[tokio::test]
+    async fn a_connection_is_replaced_when_it_is_old() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, connections) = tokio::sync::mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                accepted.send(()).unwrap();
+                tokio::spawn(async move {
+                    while stream.read(&mut [0; 4_096]).await.is_ok_and(|read| read > 0) {
+                        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                    }
+                });
+            }
+        });
+        let connect_timeout = client::ConnectTimeout::new(5 * SECOND);
+        let clients = client::build(None, super::super::proxy::Proxy::default(), connect_timeout).unwrap();
+        for (calls, expected) in [(1, 1), (7, 1), (1, 1), (1, 2)] {
+            for _ in 0..calls {
+                let request = Request::get(format!("http://{address}/")).body(Full::default()).unwrap();
+                send(&clients.pooled, request, &times(None, 600)).await.unwrap();
+                tokio::time::pause();
+                tokio::time::advance(40 * SECOND).await;
+                tokio::time::resume();
+            }
+            assert_eq!(connections.len(), expected);
+        }
     }
 }

@@ -7,6 +7,7 @@
 use hyper::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request;
 use hyper::http::response::Parts;
+use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, StatusCode, Version};
 
 use super::headers::MAX_HEAD_BYTES;
@@ -83,13 +84,21 @@ pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     protocols.any(|protocol| !protocol.is_empty() && !is_offer(protocol))
 }
 
-/// Whether a request names its host as often as it must (RFC 9112, 3.2): once, or with HTTP/1.0 not at all. A server before the relay
-/// may have gone by the other one.
+/// Whether a request names its host as often as it must (RFC 9112, 3.2): once, or with HTTP/1.0 not at all; and as a host, which
+/// may have no name, with a port or without. A server before the relay may have gone by the other one, or read it otherwise.
 pub(super) fn names_one_host(head: &request::Parts) -> bool {
-    match head.headers.get_all(HOST).iter().count() {
-        0 => head.version == Version::HTTP_10,
-        hosts => hosts == 1,
+    let mut hosts = head.headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => head.version == Version::HTTP_10,
+        (Some(host), None) => host.is_empty() || is_host(host.as_bytes()),
+        _ => false,
     }
+}
+
+fn is_host(value: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(value) else { return false };
+    let port = authority.as_str().get(authority.host().len()..).and_then(|rest| rest.strip_prefix(':'));
+    !value.contains(&b'@') && port.is_none_or(|port| port.is_empty() || port.parse::<u16>().is_ok())
 }
 
 /// Whether such an answer has no body, whatever its headers say (RFC 9112, section 6.3). A server that sends one nevertheless
@@ -198,6 +207,15 @@ mod tests {
         for (version, hosts, expected) in [
             (Version::HTTP_11, &["h"][..], true),
             (Version::HTTP_11, &[""], true),
+            (Version::HTTP_11, &["relay.example:5390"], true),
+            (Version::HTTP_11, &["[::1]:80"], true),
+            (Version::HTTP_11, &["h:"], true),
+            (Version::HTTP_11, &["exa mple"], false),
+            (Version::HTTP_11, &["x@y"], false),
+            (Version::HTTP_11, &["http://x/"], false),
+            (Version::HTTP_11, &["[::1"], false),
+            (Version::HTTP_11, &["x:99999"], false),
+            (Version::HTTP_11, &["x:a"], false),
             (Version::HTTP_11, &[], false),
             (Version::HTTP_11, &["h", "h"], false),
             (Version::HTTP_10, &[], true),

@@ -60,11 +60,13 @@ pub(super) struct FailedAttempt {
     pub(super) error: Option<Box<(HeaderMap, Bytes)>>,
     /// Why the answer could not be translated; reads after "it", which is the answer.
     pub(super) reason: Option<&'static str>,
+    /// Why there is no connection, with all causes; for the log.
+    pub(super) not_connected: Option<Box<str>>,
 }
 
 impl From<TransportFailure> for FailedAttempt {
     fn from(failure: TransportFailure) -> Self {
-        Self { failure, error: None, reason: None }
+        Self { failure, error: None, reason: None, not_connected: None }
     }
 }
 
@@ -138,7 +140,9 @@ impl UpstreamAnswer {
                 answer.broken = Some(failure);
                 Ok(answer)
             }
-            Err(failure) => Err(FailedAttempt { failure, reason: answer.reason, error: answer.into_error(failure) }),
+            Err(failure) => {
+                Err(FailedAttempt { reason: answer.reason, error: answer.into_error(failure), ..failure.into() })
+            }
         }
     }
 
@@ -202,7 +206,7 @@ impl UpstreamAnswer {
         sent: Option<Instant>,
         held: &mut BufferedParts,
     ) -> Result<(), TransportFailure> {
-        let hold_end = Instant::now() + times.hold;
+        let mut hold_end = Instant::now() + times.hold;
         let error_end = is_error(self.head.status).then(|| Instant::now() + times.hold.min(ERROR_BODY_WAIT));
         let (mut length, mut has_come) = (0, false);
         while let Some(rest) = self.rest.as_mut() {
@@ -238,7 +242,12 @@ impl UpstreamAnswer {
                 // What is translated may give nothing to pass on yet.
                 has_come = true;
                 length += data.len();
-                until = self.known_by(until, &data);
+                let known = self.known_by(until, &data);
+                if known != until {
+                    // An error that comes behind white space has its time to come to its end, however long that took.
+                    hold_end = hold_end.max(Instant::now() + times.hold.min(ERROR_BODY_WAIT));
+                }
+                until = known;
                 progress = self.stream.as_mut().map_or(progress, |stream| stream.push(&data));
                 held.push(data);
             }

@@ -46,7 +46,7 @@ pub(super) fn judge_attempt<'n>(
         Err(FailedAttempt { failure, error, .. }) => {
             let result = AttemptResult::Broken(failure);
             if matches!(failure, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
-                guard.end_without_blame(failure.as_str());
+                guard.end_without_blame(failure.as_str(), failure != TransportFailure::Exhausted);
                 return Judgement { result, retry_after: None, answer: None };
             }
             let retry_after = error.and_then(|error| {
@@ -57,9 +57,9 @@ pub(super) fn judge_attempt<'n>(
             let unreached = matches!(failure, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
             if unreached && target.is_behind_gateway() {
-                guard.end_without_blame(metrics::GATEWAY_UNREACHABLE);
+                guard.end_without_blame(metrics::GATEWAY_UNREACHABLE, false);
             } else if failure == TransportFailure::Stale {
-                guard.end_without_blame(failure.as_str());
+                guard.end_without_blame(failure.as_str(), true);
             } else {
                 guard.finish(AttemptEnd { retry_after, ..AttemptEnd::broken(failure) });
             }

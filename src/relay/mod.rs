@@ -14,6 +14,7 @@ mod call;
 mod changed_body;
 pub(crate) mod client;
 mod client_config;
+mod connect_log;
 mod cors;
 mod credentials;
 mod decoded;
@@ -74,6 +75,7 @@ use crate::wrong_tokens::WrongTokenLimiter;
 use balancer::retry::{RetryBudget, RetryBudgetSettings, RetryLimits, TimeLimits};
 use body::BodyMemory;
 use client::{Clients, ConnectTimeout};
+use connect_log::ConnectLog;
 use key_client::KeyClient;
 use llm::prices::Prices;
 use record::Entries;
@@ -234,6 +236,7 @@ pub struct Relay {
     entries: Arc<Entries>,
     affinity: Affinity,
     usage_refusals: UsageRefusals,
+    connect_log: ConnectLog,
     /// Nothing new is taken, and no call waits any more.
     stopping: watch::Sender<bool>,
 }
@@ -287,6 +290,7 @@ impl Relay {
             bodies: BodyMemory::new(limits.bodies),
             affinity: Affinity::default(),
             usage_refusals: UsageRefusals::default(),
+            connect_log: ConnectLog::default(),
             stopping: watch::Sender::default(),
         };
         metrics::begin(&relay);
@@ -309,6 +313,7 @@ impl Relay {
         self.budget().allow(rules.retry_budget);
         self.connect_timeout.set(rules.times.connect);
         self.usage_refusals.forget();
+        self.connect_log.forget();
         let before = Arc::clone(&self.rules.load().now);
         for (path, target) in &mut rules.direct {
             if let Some(before) = before.direct.get(path) {

@@ -148,7 +148,21 @@ async fn json_without_a_length_is_held_for_its_time_and_an_error_for_three_secon
     // DeepSeek keeps the connection of a queued call alive with empty lines, for minutes.
     let blanks = &[(7, JSON), (1, "\n"), (50, "\n"), (50, "\n"), (2, "{\"choices\": [")];
     let blanks = answered(blanks, None).await;
-    assert!(is_cut(&blanks, (110, 230), &["choices"]), "white space is no answer to pass on: {blanks:?}");
+    assert!(is_cut(&blanks, (113, 233), &["choices"]), "white space is no answer to pass on: {blanks:?}");
+    const CHUNKED_JSON: &str =
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let script = &[
+        (7, CHUNKED_JSON),
+        (1, "1\r\n\n\r\n"),
+        (50, "11\r\n{\"error\": {\"code\"\r\n"),
+        (1, "7\r\n: 502}}\r\n0\r\n\r\n"),
+    ];
+    let late = answered(script, None).await;
+    assert_eq!(
+        late,
+        Ended::Failed(59, TransportFailure::ErrorAnswer(ErrorClass::ServerError)),
+        "an error in two parts"
+    );
     let only = answered(&[(7, JSON), (1, "\n"), (50, "\n"), (2, CLOSE)], None).await;
     assert_eq!(only, Ended::Failed(60, TransportFailure::EmptyAnswer), "nor is it one at its end");
     let stalled = answered(&[(7, JSON), (1, "\n"), (50, "\n")], None).await;

@@ -73,6 +73,11 @@ impl ConnectionActivity {
         }
     }
 
+    /// The time since it was opened.
+    pub(super) fn age(&self) -> Duration {
+        self.0.opened.elapsed()
+    }
+
     /// When bytes were last written, or it was opened.
     pub(super) fn last_written(&self) -> Instant {
         self.0.opened + Duration::from_nanos(self.0.written.load(Relaxed))

@@ -7,7 +7,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::response::Parts;
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request, Uri};
 use jiff::Timestamp;
 use llm::Protocol;
 use llm::capability::MissingCapability;
@@ -99,10 +99,7 @@ impl UpstreamRequest {
         let asking = if is_asked { stream_usage::asking(means.memory, draft.body)? } else { None };
         let adds_usage = asking.is_some();
         let body = asking.unwrap_or_else(|| draft.body.clone());
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = draft.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = target.headers(draft.onward);
+        let request = assemble(draft.method, uri, target.headers(draft.onward), &body);
         Ok(Self { request, body, translation: None, adds_usage, hides_usage: adds_usage })
     }
 
@@ -137,10 +134,7 @@ impl UpstreamRequest {
                 .and_then(|counted| counted.hold(made))
                 .map_err(|_| NotSentReason::NoMemory)?,
         };
-        let mut request = Request::new(Full::new(body.clone()));
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
+        let request = assemble(method, uri, headers, &body);
         let created = u64::try_from(now().as_second()).unwrap_or_default();
         let id = AnswerId { id: format!("chatcmpl-{session}"), created };
         let translation = AnswerTranslation { form: prepared.answer, id, dropped: prepared.dropped };
@@ -150,6 +144,18 @@ impl UpstreamRequest {
 
 fn timestamp(now: BrokerTime) -> Timestamp {
     Timestamp::from_nanosecond(i128::from(now.as_nanos())).unwrap_or_default()
+}
+
+fn assemble(method: &Method, uri: Uri, mut headers: HeaderMap, body: &Bytes) -> Request<Full<Bytes>> {
+    // Servers may insist on a length where one is usual (RFC 9110, 8.6), and hyper writes none of an empty body.
+    if body.is_empty() && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+    let mut request = Request::new(Full::new(body.clone()));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
 }
 
 impl AnswerTranslation {

@@ -71,7 +71,7 @@ impl SharedBroker {
         let dispatch = match chosen.dispatch(&published) {
             Ok(dispatch) => dispatch,
             Err(route) => {
-                self.abandon(&route);
+                self.abandon(&route, false);
                 let why = GiveUp::NoTarget(Unavailability::default());
                 return NextStep::Stop(NoFurtherAttempt { why, retry_at: None, explanation: None });
             }

@@ -203,10 +203,11 @@ impl SharedBroker {
         (Arc::clone(state.broker.settings()), state.broker.config_generation())
     }
 
-    /// Releases what an attempt held that ended without evidence about its router.
-    pub fn abandon(&self, route: &Route) {
+    /// Releases what an attempt held that ended without evidence about its router; what it took of its limits only if it was not
+    /// sent.
+    pub fn abandon(&self, route: &Route, was_sent: bool) {
         let now = self.now();
-        self.change(|state| state.broker.apply(BrokerInput::Abandoned(route), now));
+        self.change(|state| state.broker.apply(BrokerInput::Abandoned { route, was_sent }, now));
     }
 
     /// Learns from an observation. Returns why it was ignored, if it was.

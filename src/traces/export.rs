@@ -20,6 +20,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, TraceSettings, TracedCall, TracedCalls, spans};
+use crate::fault::with_causes;
 use crate::relay::Proxy;
 use crate::relay::client::{self, Client, ConnectTimeout};
 use crate::system::queue::Queued;
@@ -170,17 +171,11 @@ impl Transport {
         let fault = match &answer {
             Ok(answer) if answer.status().is_success() => String::new(),
             Ok(answer) => format!("the collector answers {}", answer.status()),
-            Err(error) => chain(error.as_ref()),
+            Err(error) => with_causes(error.as_ref()),
         };
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
         answer
     }
-}
-
-/// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl HttpClient for Transport {

@@ -1,9 +1,9 @@
 //! Budgets steer the relay as they steer a single choice: targets over their limits are tried after the others, and no call fails
 //! for it.
 
-use super::super::support::http::Answer;
-use super::super::support::scripted::{Scripted, answer};
-use super::{CHAT, HI, Harness, pools, target};
+use super::super::support::http::{Answer, Open};
+use super::super::support::scripted::{Move, Scripted, answer};
+use super::{CHAT, HI, Harness, good, pools, target};
 
 /// An answer that does not say what it used, so that what was expected stands.
 const BODY_WITHOUT_USAGE: &str = r#"{"choices":[{"message":{"content":"hello"}}]}"#;
@@ -60,4 +60,18 @@ async fn the_size_of_a_call_counts() {
     for (body, router) in [(large, "a"), (large, "b"), (HI, "a")] {
         assert_eq!(served(&harness.send(CHAT, &[], body).await), by(router, "1"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_call_whose_client_leaves_is_counted_as_its_vendor_counts_it() {
+    let (a, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
+    let harness = Harness::of(&pools(&[limited("a", &a, r#"{"rpm": 2}"#), target("b", &b.url())])).await;
+    for calls in 1..=2 {
+        let open = Open::post(harness.relay, CHAT, HI).await;
+        a.called(calls).await;
+        drop(open);
+        a.gone(calls).await;
+    }
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
+    assert_eq!(a.calls(), 2);
 }

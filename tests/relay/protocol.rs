@@ -444,3 +444,15 @@ async fn a_large_head_of_a_client_is_not_held_against_a_target() {
     let answer = harness.send(CHAT, &[("X-Large", &"x".repeat(62_000))], HI).await;
     assert_eq!((answer.status, harness.disabled().await), (431, Vec::new()));
 }
+
+#[tokio::test]
+async fn a_post_without_a_body_says_so() {
+    let a = Scripted::start(good()).await;
+    let harness = Harness::before(&[&a]).await;
+    for (method, says) in [("POST", true), ("PUT", true), ("PATCH", true), ("GET", false), ("DELETE", false)] {
+        let request = format!("{method} /llm/v1/batches/b/cancel HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n");
+        let mut open = Open::raw(harness.relay, b"").await;
+        ask(&mut open, &request).await;
+        assert_eq!(a.last().head.contains("content-length: 0\r\n"), says, "{method}: {}", a.last().head);
+    }
+}

@@ -50,6 +50,7 @@ async fn a_named_authority_is_trusted_and_no_others_is() {
     }
     let harness = Harness::of(&text("localhost")).await;
     assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "unknown authority");
+    harness.broker.until(&["the target cannot be connected to", "/llm/a/", "UnknownIssuer"]).await;
     let harness = Harness::with(&text("localhost.localdomain"), trusting).await;
     assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "another name than the certificate's");
 }

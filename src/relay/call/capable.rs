@@ -66,7 +66,7 @@ impl Call<'_> {
                 if serves || self.plan.sent() > 1 {
                     return false;
                 }
-                self.relay.broker.abandon(&dispatch.route);
+                self.relay.broker.abandon(&dispatch.route, false);
                 self.plan.pass_over();
             }
             NextStep::Pause(_) | NextStep::AwaitTarget { .. } | NextStep::Stop(_) => {}

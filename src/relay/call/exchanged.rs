@@ -68,6 +68,7 @@ impl<'c> Call<'c> {
         let mut client = &relay.clients.pooled;
         let mut named_usage = false;
         loop {
+            guard.sends();
             let result = self.exchange(client, &target, &sent, to.router).await;
             // Without the field it would have been refused just the same, had the client been at fault.
             if named_usage && result.as_ref().is_ok_and(|answer| answer.head.status.as_u16() < 400) {
@@ -124,6 +125,10 @@ impl<'c> Call<'c> {
             key: target.key(),
         };
         let translation = sent.translation.as_deref();
-        exchange(client, sent.request.clone(), expected, translation, self.times(router)).await
+        let result = exchange(client, sent.request.clone(), expected, translation, self.times(router)).await;
+        if let Err(FailedAttempt { not_connected: Some(reason), .. }) = &result {
+            self.relay.connect_log.failed(router, reason, self.relay.broker.now());
+        }
+        result
     }
 }

@@ -215,7 +215,7 @@ impl Call<'_> {
                 NextStep::Send(dispatch) => {
                     let router = dispatch.router.clone();
                     let Ok(body) = self.body_for(&dispatch.patch, &router) else {
-                        self.relay.broker.abandon(&dispatch.route);
+                        self.relay.broker.abandon(&dispatch.route, false);
                         return LocalReply::Busy.response(self.head);
                     };
                     if let Some(AcceptedAnswer { answer, guard, end }) = self.attempt(*dispatch, body).await {

@@ -403,7 +403,7 @@ mod tests {
         broker.apply(BrokerInput::Chosen(&probe), seconds(600));
         let NextTarget::Untried(resort) = offer(&mut broker, seconds(600)) else { panic!("there is nothing better") };
         assert_eq!(resort.kind, RouteKind::LastResort);
-        broker.apply(BrokerInput::Abandoned(&probe), seconds(601));
+        broker.apply(BrokerInput::Abandoned { route: &probe, was_sent: true }, seconds(601));
         assert_eq!(invariants::broken(&broker), None);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(602)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe, "another may find out");

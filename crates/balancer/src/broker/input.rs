@@ -10,8 +10,12 @@ pub enum BrokerInput<'a> {
     Chosen(&'a Route),
     /// A finished request was observed.
     Observed(&'a CallObservation<'a>),
-    /// The call to the chosen router ended without anyone at fault: the client disconnected.
-    Abandoned(&'a Route),
+    /// The call to the chosen router ended without anyone at fault: the client disconnected, or it was passed over.
+    Abandoned {
+        route: &'a Route,
+        /// The request was on its way: its upstream counts it.
+        was_sent: bool,
+    },
     /// An operator's command.
     Command(&'a OperatorCommand),
     /// This replica starts, and others answered what they know.

@@ -86,13 +86,14 @@ impl Broker {
         !knows_usage && !router.is_some_and(|id| self.routers.is_relayed(id))
     }
 
-    /// A call ended without anyone at fault: what it took is given back.
-    pub(super) fn abandon(&mut self, route: &Route) {
+    /// A call ended without anyone at fault. What it took of the limits is given back, unless it `was_sent`: then its target has
+    /// counted it too.
+    pub(super) fn abandon(&mut self, route: &Route, was_sent: bool) {
         if let Some(loads) = &mut self.loads {
             loads.stamp_seen();
         }
         let call = self.in_flight.finish(route.number);
-        if let (Some(call), Some(limits)) = (&call, &mut self.limits) {
+        if let (Some(call), Some(limits), false) = (&call, &mut self.limits, was_sent) {
             limits.release(call);
         }
         self.release_probe(route.router(), route.number);

@@ -217,7 +217,8 @@ impl Broker {
     /// Applies an input. The only writer; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut outcome = None;
-        let is_call = matches!(event, BrokerInput::Chosen(_) | BrokerInput::Observed(_) | BrokerInput::Abandoned(_));
+        let is_call =
+            matches!(event, BrokerInput::Chosen(_) | BrokerInput::Observed(_) | BrokerInput::Abandoned { .. });
         let ignored = self.write(event, now, &mut outcome);
         self.refresh();
         self.nothing_due_before = if is_call {
@@ -252,7 +253,7 @@ impl Broker {
                 }
                 return learnt.err();
             }
-            BrokerInput::Abandoned(route) => self.abandon(route),
+            BrokerInput::Abandoned { route, was_sent } => self.abandon(route, was_sent),
             BrokerInput::Command(given) => {
                 self.tick(now);
                 self.apply_command(given, now);

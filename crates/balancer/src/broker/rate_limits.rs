@@ -112,7 +112,9 @@ impl Broker {
     ) {
         let Some(limits) = &mut self.limits else { return };
         let CallDetails { total_tokens: used, quota, .. } = *observation.details();
-        let remaining = if observation.is_of_clients_key() { RateLimitHeaders::default() } else { quota };
+        // What is left of a client's own limits, or of those of calls that generate nothing, is not left for others.
+        let is_ours = !observation.is_of_clients_key() && outcome.is_generation;
+        let remaining = if is_ours { quota } else { RateLimitHeaders::default() };
         let foreign = match observation {
             CallObservation::Log { entry, decision } => match entry.stamp_id {
                 Some(_) => decision.is_none(),

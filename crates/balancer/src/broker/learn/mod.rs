@@ -162,7 +162,8 @@ impl Broker {
         let shows_recovery = known.is_some_and(|router| router.health().failed_without_generation());
         let class = match class {
             // A call that makes nothing shows nothing: a list can be had, and a path refused, whatever becomes of completions.
-            Class::Refused if !facts.is_generation => Class::Neutral,
+            // And vendors limit it by itself (Anthropic's "Token counting": "separate and independent rate limits").
+            Class::Refused | Class::RateLimited if !facts.is_generation => Class::Neutral,
             Class::Success if !facts.is_generation && !shows_recovery => Class::Neutral,
             // What is refused may be the request: that shows as much as any failure.
             Class::Refused if facts.leaves_key_open => Class::Failure,

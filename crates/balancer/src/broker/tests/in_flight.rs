@@ -48,7 +48,7 @@ fn limited(policy: Policy) -> Harness {
 }
 
 fn abandon(harness: &mut Harness, route: &Route, now: BrokerTime) {
-    harness.broker.apply(BrokerInput::Abandoned(route), now);
+    harness.broker.apply(BrokerInput::Abandoned { route, was_sent: false }, now);
 }
 
 proptest! {
@@ -116,6 +116,27 @@ proptest! {
         harness.tick(at(millis + 200_000));
         prop_assert_eq!(harness.broker.in_flight.all().count(), 0);
         prop_assert!(harness.broker.routers.values().all(|router| router.health().active_probes() == 0));
+    }
+
+    /// What a client left when it was on its way was counted by its upstream too.
+    #[test]
+    fn calls_that_were_sent_stay_in_the_limits(attempts in 1_usize..40) {
+        let mut harness = limited(Policy::RoundRobin);
+        let full = |harness: &Harness| {
+            let limits = harness.broker.limits.as_ref().unwrap();
+            (0..4).map(RouterId).map(|id| limits.exceeded(id, 1_000_000).is_some()).collect::<Vec<_>>()
+        };
+        let mut sent = Vec::new();
+        for _ in 0..attempts {
+            let Decision::Route(route) = harness.decide(START) else { panic!("all serve") };
+            sent.push(route);
+        }
+        let before = full(&harness);
+        for route in &sent {
+            harness.broker.apply(BrokerInput::Abandoned { route, was_sent: true }, START);
+        }
+        prop_assert_eq!(before, full(&harness));
+        prop_assert_eq!(harness.broker.in_flight.all().count(), 0);
     }
 
     /// Whatever was sent and not made takes nothing of the limits.

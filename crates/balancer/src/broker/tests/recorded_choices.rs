@@ -119,7 +119,9 @@ fn play(seed: u64) -> String {
                             history.note(route.router(), dice.random_bool(0.5));
                             harness.broker.apply(BrokerInput::Chosen(&route), at(millis));
                             if dice.random_bool(0.3) && harness.broker.limits.is_none() {
-                                harness.broker.apply(BrokerInput::Abandoned(&route), at(millis));
+                                harness
+                                    .broker
+                                    .apply(BrokerInput::Abandoned { route: &route, was_sent: false }, at(millis));
                             } else {
                                 sent.push(route);
                             }

@@ -275,6 +275,25 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
     assert_eq!(harness.out(), ["/azure/r0/"]);
 }
 
+/// Anthropic's token counting: "separate and independent rate limits".
+#[test]
+fn a_rate_limit_of_calls_that_generate_nothing_is_theirs_alone() {
+    let mut harness = relayed(2, resilient());
+    let limited = |makes: bool| {
+        move |report| Report {
+            status: Some(429),
+            error_class: Some(ErrorClass::RateLimited),
+            retry_after: Some(RetryAfter::Delay(Duration::from_secs(30))),
+            makes_nothing: !makes,
+            ..report
+        }
+    };
+    ended(&mut harness, 0, 1, limited(false));
+    assert_eq!(harness.out(), Vec::<String>::new());
+    ended(&mut harness, 0, 2, limited(true));
+    assert_eq!(harness.out(), ["/azure/r0/"]);
+}
+
 /// A pool may be there for nothing but files or batches.
 #[test]
 fn where_only_calls_that_generate_nothing_failed_such_calls_show_that_it_works() {

@@ -231,7 +231,7 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
         }
         Happening::Abandon => {
             if let Some(route) = last.take() {
-                play.harness.broker.apply(BrokerInput::Abandoned(&route), now);
+                play.harness.broker.apply(BrokerInput::Abandoned { route: &route, was_sent: false }, now);
             }
         }
         Happening::Candidates(command, until) => order(&mut play.harness, command.clone(), after(until), now),
