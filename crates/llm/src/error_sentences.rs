@@ -177,6 +177,8 @@ const FILTERED: &[&str] = &[
     "the prompt could not be submitted",
     "rejected by the safety system",
     "rejected as a result of our safety system",
+    // Cohere's 498 (docs.cohere.com, errors): `the request or response contains a deny-listed token.`
+    "deny-listed token",
 ];
 
 /// Beginnings of a sentence about a limit on calls or tokens per minute.

@@ -1481,6 +1481,9 @@ fn s1_1_content_that_is_refused_in_the_words_of_many() {
                 ContentFiltered,
             ),
             (400, openai("image_generation_user_error", "moderation_blocked", "x"), ContentFiltered),
+            // Cohere.
+            (498, json!({"message": "The request or response contains a deny-listed token."}), ContentFiltered),
+            (498, json!({"message": "x"}), ServerError),
             (400, openai("image_generation_user_error", "invalid_value", "x"), InvalidRequest),
         ],
     );
