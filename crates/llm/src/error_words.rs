@@ -75,6 +75,9 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("slow_down", Overloaded),
     ("overloaded", Overloaded),
     ("server_overloaded", Overloaded),
+    // OpenAI's Responses (Wei-Shaw/sub2api#6631).
+    ("server_is_overloaded", Overloaded),
+    ("service_unavailable_error", Overloaded),
     ("engine_overloaded", Overloaded),
     ("engine_overloaded_error", Overloaded),
     ("model_overloaded", Overloaded),

@@ -84,6 +84,12 @@ fn s1_1_openai_errors() {
             ),
             (400, openai(invalid, "unsupported_value", "Unsupported value: 'temperature'"), InvalidRequest),
             (503, openai("service_unavailable_error", "slow_down", "Slow down"), Overloaded),
+            (
+                500,
+                openai("service_unavailable_error", "server_is_overloaded", "Our servers are currently overloaded."),
+                Overloaded,
+            ),
+            (500, openai("service_unavailable_error", "", "x"), Overloaded),
             (500, openai("server_error", "", "The server had an error while processing your request"), ServerError),
             (500, openai(invalid, "", "The server had an error"), ServerError),
             (424, json!({"error": {"message": "x"}}), ServerError),
@@ -1349,6 +1355,12 @@ fn class_of_failed_response(code: &str, message: &str) -> [StreamEnd; 2] {
     let json = AnswerHeaders::read([(&b"content-type"[..], "application/json")]);
     let whole = answer_error(Protocol::OpenAiResponses, 200, &json, response.to_string().as_bytes());
     [stream.finish(), whole.map_or(StreamEnd::Complete, StreamEnd::Failed)]
+}
+
+#[test]
+fn s1_1_a_response_that_fails_because_the_servers_have_too_much_to_do() {
+    let failed = class_of_failed_response("server_is_overloaded", "Our servers are currently overloaded.");
+    assert_eq!(failed, [StreamEnd::Failed(Overloaded); 2]);
 }
 
 #[test]
