@@ -55,7 +55,7 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
 
 /// Whether an error of this class says that another account may get an answer, whatever the status is: ours may not use the model
 /// (Vertex, OpenAI and Bedrock say so with a 400 too, which is the caller's fault where a model does not exist), has not made the
-/// response or the encrypted reasoning that the request refers to, or has a limit per minute that the request exceeds (Groq's 413).
+/// response, the encrypted reasoning or the file that the request refers to, or has a limit per minute that the request exceeds (Groq's 413).
 pub fn is_not_for_account(class: ErrorClass, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
     if headers.is_compressed() {
         return false;
@@ -64,7 +64,7 @@ pub fn is_not_for_account(class: ErrorClass, headers: &AnswerHeaders<'_>, body: 
     let says = |what: fn(&Sentence) -> bool| error.message.as_deref().is_some_and(|text| what(&Sentence::new(text)));
     match class {
         NotFound => says(Sentence::says_account_may_not_use_model),
-        InvalidRequest => error.words().any(error_words::is_made_elsewhere),
+        InvalidRequest => error.words().any(error_words::is_made_elsewhere) || says(Sentence::says_made_elsewhere),
         ContextTooLong => {
             error.words().any(|word| error_words::specific(word) == Some(RateLimited))
                 && says(Sentence::says_never_fits)

@@ -311,6 +311,12 @@ impl Sentence {
             || self.0.trim_end_matches('.') == "operation not allowed"
     }
 
+    /// What the request refers to was made with another account: `Files [file-2] were not found due to ownership verification failure.`
+    /// (OpenAI, Azure: BerriAI/litellm#25759).
+    pub(crate) fn says_made_elsewhere(&self) -> bool {
+        self.has(&["not found due to ownership verification failure"])
+    }
+
     /// Gemini: a limit of the model is none at all for our account, so no waiting helps.
     pub(crate) fn says_limit_of_none(&self) -> bool {
         self.has(&["limit: 0, model:"])

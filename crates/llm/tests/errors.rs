@@ -239,6 +239,11 @@ fn s1_1_what_is_not_for_our_account_is_known_whatever_the_status_is() {
         (NotFound, google(""), false),
         (InvalidRequest, invalid("previous_response_not_found"), true),
         (InvalidRequest, invalid("invalid_encrypted_content"), true),
+        (
+            InvalidRequest,
+            openai("invalid_request_error", "", "Files [file-2] were not found due to ownership verification failure."),
+            true,
+        ),
         (InvalidRequest, invalid("unsupported_value"), false),
         (InvalidRequest, openai("invalid_request_error", "", "previous_response_not_found"), false),
         (ContextTooLong, too_large("rate_limit_exceeded"), true),
