@@ -17,6 +17,8 @@ use crate::vendor_codes;
 pub(crate) const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
 /// Of a message not more than this is read, in bytes: the sentences that matter come first.
 const MAX_MESSAGE_BYTES: usize = 2 << 10;
+/// Of answers that are quoted one in the other, as gateways behind gateways do, this many are read.
+const MAX_QUOTED: usize = 3;
 
 /// What a body says about an error.
 #[derive(Debug, Default)]
@@ -87,6 +89,16 @@ impl<'a> ErrorBody<'a> {
     /// The status that it names: by its number, which may also be one of the vendor's own, or in a field for that.
     pub(crate) fn number(&self) -> Option<u64> {
         self.code.filter(|code| *code < 600).or(self.status).or(self.code)
+    }
+
+    /// What this finds in the answer that the error quotes, or else in the one that that one quotes.
+    pub(crate) fn find_quoted<T>(&self, find: impl Fn(&ErrorBody<'_>) -> Option<T>) -> Option<T> {
+        self.find_within(MAX_QUOTED, &find)
+    }
+
+    fn find_within<T>(&self, levels: usize, find: &impl Fn(&ErrorBody<'_>) -> Option<T>) -> Option<T> {
+        let quoted = ErrorBody::read(self.quoted.as_deref().filter(|_| levels > 0)?.as_bytes());
+        find(&quoted).or_else(|| quoted.find_within(levels - 1, find))
     }
 
     fn top(&mut self, cursor: &mut Cursor<'a>) -> Result<(), SyntaxError> {

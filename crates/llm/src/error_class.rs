@@ -49,8 +49,8 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
         error.words().any(is_of_key) || error.message.as_deref().is_some_and(error_denial::names_key)
     };
     let by_header = amazon_word(headers).is_some_and(is_of_key);
-    let quoted = error.quoted.as_deref().is_some_and(|quoted| names_key(&ErrorBody::read(quoted.as_bytes())));
-    !(by_header || names_key(&error) || quoted)
+    let in_quoted = || error.find_quoted(|quoted| names_key(quoted).then_some(())).is_some();
+    !(by_header || names_key(&error) || in_quoted())
 }
 
 /// Whether an error of this class says that another account may get an answer, whatever the status is: ours may not use the model
@@ -99,10 +99,9 @@ fn without_status(error: &ErrorBody<'_>) -> ErrorClass {
         .unwrap_or(ServerError)
 }
 
-/// The class by what the error says itself, or else what the answer says that it quotes.
+/// The class by what the error says itself, or else what the answers say that it quotes.
 fn by_words(error: &ErrorBody<'_>, amazon: Option<&str>, status: Option<u16>) -> Option<ErrorClass> {
-    let quoted = || by_own_words(&ErrorBody::read(error.quoted.as_deref()?.as_bytes()), None, status);
-    by_own_words(error, amazon, status).or_else(quoted)
+    by_own_words(error, amazon, status).or_else(|| error.find_quoted(|quoted| by_own_words(quoted, None, status)))
 }
 
 /// The class by an error's words, and then by its sentence.

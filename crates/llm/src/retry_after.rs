@@ -135,11 +135,10 @@ fn is_zero(text: &str) -> bool {
     number(text) == Some(0.0)
 }
 
-/// What the body says, or else what the answer says that it quotes.
+/// What the body says, or else what the answers say that it quotes.
 fn in_body(body: &[u8], now: Received<'_>) -> Option<Duration> {
     let error = ErrorBody::read(body);
-    let quoted = || in_error(&ErrorBody::read(error.quoted.as_deref()?.as_bytes()), now);
-    in_error(&error, now).or_else(quoted)
+    in_error(&error, now).or_else(|| error.find_quoted(|quoted| in_error(quoted, now)))
 }
 
 fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {

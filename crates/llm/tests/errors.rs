@@ -1026,6 +1026,11 @@ fn s1_1_unknown_bodies_are_judged_by_their_status() {
     }
 }
 
+/// An answer that this many gateways, one behind the other, quote as text.
+fn in_gateways(inner: &Value, levels: usize) -> Value {
+    (0..levels).fold(inner.clone(), |answer, _| json!({"error": {"message": answer.to_string(), "code": 400}}))
+}
+
 #[test]
 fn s1_1_an_answer_that_is_quoted_as_text_is_read() {
     let inner = json!({"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "status": "INVALID_ARGUMENT", "details": [{"reason": "API_KEY_INVALID"}]}});
@@ -1051,6 +1056,10 @@ fn s1_1_an_answer_that_is_quoted_as_text_is_read() {
                 json!({"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": "not JSON"}}}),
                 InvalidRequest,
             ),
+            // QuantumNous/new-api#1451: a gateway's, of a gateway's, of Gemini's.
+            (400, in_gateways(&inner, 2), KeyRefused),
+            (400, in_gateways(&inner, 3), KeyRefused),
+            (400, in_gateways(&inner, 4), InvalidRequest),
             (400, json!({"error": {"message": format!("Invalid value: {spent}"), "code": 400}}), InvalidRequest),
             (
                 400,
@@ -1060,6 +1069,11 @@ fn s1_1_an_answer_that_is_quoted_as_text_is_read() {
             (400, json!({"error": {"message": "{", "code": 400}}), InvalidRequest),
         ],
     );
+    let unknown = json!({"error": {"message": "Forbidden", "code": 403}});
+    for (answer, is_open) in [(in_gateways(&inner, 2), false), (in_gateways(&unknown, 2), true)] {
+        let body = answer.to_string();
+        assert_eq!(leaves_key_open(403, &AnswerHeaders::default(), body.as_bytes()), is_open, "{body}");
+    }
 }
 
 #[test]

@@ -172,6 +172,10 @@ fn s1_7_what_bodies_say() {
         (gemini("34.07s"), stated(34_070)),
         (json!([gemini("2s")]), stated(2_000)),
         (json!({"error": {"message": gemini("5s").to_string(), "code": 429}}), stated(5_000)),
+        (
+            json!({"error": {"message": json!({"error": {"message": gemini("5s").to_string()}}).to_string()}}),
+            stated(5_000),
+        ),
         (gemini("never"), None),
         (said("Rate limit reached. Please try again in 6m0s. Visit x"), stated(360_000)),
         (said("Rate limit reached. Please try again in 20s."), stated(20_000)),
