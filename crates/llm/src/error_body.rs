@@ -42,6 +42,8 @@ pub(crate) struct ErrorBody<'a> {
     pub(crate) retry_delay: Option<RawJson<'a>>,
     /// A `retry_after_ms`.
     pub(crate) retry_delay_ms: Option<RawJson<'a>>,
+    /// Hugging Face's guess of when a model is loaded, in seconds.
+    pub(crate) estimated_time: Option<RawJson<'a>>,
     /// The moment at which OpenRouter's limit is reset, from the headers that it quotes.
     pub(crate) reset: Option<RawJson<'a>>,
     /// The answer of another server that this one quotes as text: OpenRouter's `metadata.raw`, or a message that is JSON and
@@ -224,6 +226,7 @@ impl<'a> ErrorBody<'a> {
                 self.retry_delay = Some(value.raw()?)
             }
             b"retry_after_ms" => self.retry_delay_ms = Some(value.raw()?),
+            b"estimated_time" => self.estimated_time = Some(value.raw()?),
             _ => {}
         }
         Ok(())

@@ -54,6 +54,8 @@ pub struct AnswerHeaders<'a> {
     pub(crate) date: Option<&'a str>,
     pub(crate) amazon_error: Option<&'a str>,
     pub(crate) stated: [Option<&'a str>; 3],
+    /// What is left by the draft of a standard.
+    pub(crate) rate_limit: Option<&'a str>,
     bedrock_tokens: [Option<&'a str>; 4],
     /// By far the largest part, which many answers do without.
     buckets: Option<Box<Buckets<'a>>>,
@@ -81,6 +83,7 @@ impl<'a> AnswerHeaders<'a> {
             Some(Field::ContentEncoding) => &mut self.content_encoding,
             Some(Field::Date) => &mut self.date,
             Some(Field::AmazonError) => &mut self.amazon_error,
+            Some(Field::RateLimit) => &mut self.rate_limit,
             Some(Field::BedrockTokens(place)) => &mut self.bedrock_tokens[place],
             Some(Field::Stated(place)) => &mut self.stated[place],
             Some(Field::Bucket(bucket, place)) => &mut self.buckets.get_or_insert_default()[bucket][place],
@@ -200,6 +203,7 @@ enum Field {
     Date,
     AmazonError,
     Stated(usize),
+    RateLimit,
     BedrockTokens(usize),
     Bucket(usize, usize),
 }
@@ -216,6 +220,7 @@ impl Field {
             b'x' if name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case(b"x-amzn-")) => {
                 BEDROCK_TOKENS.iter().position(is).map(Self::BedrockTokens)
             }
+            b'r' if name.eq_ignore_ascii_case(b"ratelimit") => Some(Self::RateLimit),
             b'r' | b'x' | b'a' => STATED.iter().position(is).map(Self::Stated).or_else(|| {
                 let places = BUCKETS.iter().map(|names| names.iter().position(is)).enumerate();
                 places.filter_map(|(bucket, place)| Some(Self::Bucket(bucket, place?))).next()

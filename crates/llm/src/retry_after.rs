@@ -1,7 +1,7 @@
 //! When to come back to a target, from the headers and the body of its answer, and what is left of its rate limits.
 //!
 //! The target's own word comes first, if it is above 0: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
-//! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`).
+//! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`, `ratelimit`).
 //! Only where none of these is given is an empty bucket used, which says when it will be *full* again, and no client needs to
 //! wait for: so at most `MAX_REFILL`.
 //!
@@ -111,6 +111,19 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
 
 /// The reset of a window that is used up, or that says nothing else.
 fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
+    headers.rate_limit.and_then(policy_window).or_else(|| bucket_window(headers, now))
+}
+
+/// The longest reset of those that are used up: `"api";r=0;t=25` (draft-ietf-httpapi-ratelimit-headers; huggingface.co, rate-limits).
+fn policy_window(policies: &str) -> Option<Duration> {
+    let of_policy = |policy: &str| {
+        let parameter = |name| policy.split(';').skip(1).find_map(|text| text.trim().strip_prefix(name));
+        parameter("r=").filter(|left| is_zero(left)).and_then(|_| number(parameter("t=")?)).map(seconds_of)
+    };
+    policies.split(',').filter_map(of_policy).max()
+}
+
+fn bucket_window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
     let windows = headers.buckets()?.get(WINDOW_BUCKETS)?.iter();
     let used_up = windows.filter(|[_, remaining, _]| remaining.is_none_or(is_zero));
     used_up.filter_map(|[_, _, reset]| time((*reset)?, now)).max()
@@ -151,7 +164,9 @@ fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {
     let reset = || time(&bare(error.reset?), now);
     let sentence =
         || in_sentence(error.message.as_deref()?).or_else(|| announced(error.message.as_deref()?, now.at()?));
-    millis().or_else(delay).or_else(sentence).or_else(reset)
+    // It is a guess, and of one model: those that are loaded answer meanwhile.
+    let estimate = || time(&bare(error.estimated_time?), now).map(|wait| wait.min(MAX_REFILL));
+    millis().or_else(delay).or_else(sentence).or_else(reset).or_else(estimate)
 }
 
 /// "You will regain access on 2026-12-01 at 00:00 UTC." (Anthropic), "Limit resets at: 2026-12-01 00:00:00 UTC" (LiteLLM).
@@ -205,7 +220,7 @@ fn in_sentence(message: &str) -> Option<Duration> {
         let mut ends = starts.map(|(at, _)| at + lead.len());
         ends.find_map(|end| {
             let rest = lower.get(end..)?;
-            let rest = ["about ", "approximately ", "at least "]
+            let rest = ["about ", "approximately ", "at least ", "~"]
                 .iter()
                 .find_map(|word| rest.strip_prefix(word))
                 .unwrap_or(rest);

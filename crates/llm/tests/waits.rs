@@ -144,6 +144,26 @@ fn s1_7_resets_of_empty_buckets() {
     assert_eq!(of_headers(&cerebras), refill(11_380));
 }
 
+/// draft-ietf-httpapi-ratelimit-headers, as Hugging Face writes it.
+#[test]
+fn s1_7_the_header_of_the_draft() {
+    for (value, expected) in [
+        ("\"api\";r=0;t=25", stated(25_000)),
+        ("\"api\"; r=0; t=25", stated(25_000)),
+        ("\"api\";t=25;r=0", stated(25_000)),
+        ("\"minute\";r=0;t=25, \"day\";r=0;t=600, \"month\";r=9;t=9000", stated(600_000)),
+        ("\"api\";r=12;t=25", None),
+        ("\"api\";r=0", None),
+        ("\"api\";r=0;t=soon", None),
+        ("limit=100, remaining=0, reset=5", None),
+        ("", None),
+    ] {
+        assert_eq!(of_headers(&[("RateLimit", value)]), expected, "{value}");
+        let with_other = [("RateLimit", value), ("Retry-After", "7")];
+        assert_eq!(of_headers(&with_other), stated(7_000), "{value}: what is stated comes first");
+    }
+}
+
 #[test]
 fn s1_7_moments_since_1970() {
     let now = Timestamp::from_second(1_764_000_000).ok();
@@ -195,6 +215,13 @@ fn s1_7_what_bodies_say() {
             stated(8_786_000),
         ),
         (said("The limit resets after 90 seconds."), stated(90_000)),
+        (said("Rate limit exceeded, resets in ~9s"), stated(9_000)),
+        (said("Please try again in ~ a while"), None),
+        // Hugging Face, of a model that is loading; other models are there.
+        (json!({"error": "Model x is currently loading", "estimated_time": 20.0}), stated(20_000)),
+        (json!({"error": "Model x is currently loading", "estimated_time": 2531.1}), stated(60_000)),
+        (json!({"error": "Please try again in 3s.", "estimated_time": 20.0}), stated(3_000)),
+        (json!({"error": "x", "estimated_time": "soon"}), None),
         (said("upstream connect error: connection reset after 120s"), None),
         (said("Please retry at noon"), None),
         (json!({"error": {"message": "x", "retryAfter": 4}}), stated(4_000)),
