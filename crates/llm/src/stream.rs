@@ -121,8 +121,8 @@ impl StreamState {
         // Lines of no known form are results of whatever kind, of which there may be none; one that is too long may be the last.
         let is_whole = match &self.form {
             Form::Lines(lines) => lines.is_unread() || (seen.protocol == Protocol::Generic && !seen.shown),
-            // The last event of an image has all of it.
-            _ => seen.unread && seen.protocol == Protocol::Generic,
+            // The last event of an image, or of a response with one, has all of it. What cannot be read is no proof that more was to come.
+            _ => seen.unread && !self.ended_within_event,
         };
         if let Some(error) = seen.error {
             StreamEnd::Failed(error)

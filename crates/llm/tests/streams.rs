@@ -477,6 +477,35 @@ fn s1_3_streams_of_other_apis_that_are_known_end_as_they_should_or_are_cut() {
     assert_eq!(image.finish(), StreamEnd::Complete);
 }
 
+/// What cannot be read is no proof that a stream broke off; that it ended within such an event is one.
+#[test]
+fn s1_3_a_last_event_that_is_too_large_to_be_read_may_be_the_end() {
+    let chat = events(CHAT)[..2].concat();
+    let responses = events(RESPONSES)[..6].concat();
+    let anthropic = events(ANTHROPIC)[..5].concat();
+    for (protocol, begins) in [
+        (Protocol::OpenAiChat, chat),
+        (Protocol::OpenAiResponses, responses),
+        (Protocol::Anthropic, anthropic),
+        (Protocol::Generic, "data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA\"}\n\n".to_owned()),
+    ] {
+        let large = format!("event: x\ndata: {{\"type\":\"x\",\"result\":\"{}\"}}", "A".repeat(2 << 20));
+        for (ends, expected) in [
+            ("\n\n", StreamEnd::Complete),
+            ("\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n", StreamEnd::Truncated),
+            ("", StreamEnd::Truncated),
+        ] {
+            let mut state = StreamState::new(protocol);
+            state.push(begins.as_bytes());
+            for part in large.as_bytes().chunks(10_000) {
+                state.push(part);
+            }
+            state.push(ends.as_bytes());
+            assert_eq!(state.finish(), expected, "{protocol:?} {ends:?}");
+        }
+    }
+}
+
 #[test]
 fn the_end_of_an_unknown_protocol_is_its_end() {
     let mut state = StreamState::new(Protocol::OpenAiChat);
