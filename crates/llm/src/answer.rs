@@ -9,6 +9,7 @@ use crate::error_class::classify_error_body;
 use crate::foreign_error::foreign_error;
 use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
+use crate::ollama;
 use crate::protocol::Protocol;
 use crate::stream::{StreamEnd, StreamState};
 use crate::vendor_codes;
@@ -270,7 +271,7 @@ impl<'a> Answer<'a> {
             let empty = message.field("content").is_some_and(RawJson::is_blank);
             empty && self.ended_by_itself() && !self.counted("outputTokens")
         } else {
-            false
+            ollama::is_empty(self.value)
         };
         empty.then_some(ErrorClass::EmptyAnswer)
     }

@@ -45,6 +45,7 @@ pub mod json;
 mod json_skip;
 pub mod model;
 pub mod multipart;
+mod ollama;
 pub mod otel_messages;
 pub mod prices;
 mod protocol;

@@ -5,6 +5,7 @@ use crate::answer::gave_up;
 use crate::error_class::classify_error_body;
 use crate::frame_events::FrameEvents;
 use crate::json::RawJson;
+use crate::ollama;
 use crate::protocol::Protocol;
 use crate::sse::{EventTooLarge, MAX_EVENT_BYTES, Parser};
 use crate::stream::StreamSummary;
@@ -91,7 +92,7 @@ fn line(seen: &mut StreamSummary, line: &[u8]) {
     }
     let is_ollamas = object.pick(["model", "message", "response"]).iter().any(Option::is_some);
     if let Some(done) = done.filter(|done| is_ollamas && matches!(done.bytes(), b"true" | b"false")) {
-        ollama(seen, object, done.is_true());
+        take_ollamas(seen, object, done.is_true());
     } else if let Some(finished) = is_finished {
         cohere(seen, object, finished.is_true());
     } else if events::object(seen, b"", line).is_err() {
@@ -111,24 +112,15 @@ fn is_only_error(object: RawJson<'_>) -> bool {
 }
 
 /// A line of Ollama's, of a chat or of one text.
-fn ollama(seen: &mut StreamSummary, object: RawJson<'_>, done: bool) {
+fn take_ollamas(seen: &mut StreamSummary, object: RawJson<'_>, done: bool) {
     seen.shows_form();
-    let [message, response, thinking] = object.pick(["message", "response", "thinking"]);
-    let of_message = |name| message.and_then(|message| message.field(name));
-    let said = [
-        response,
-        thinking,
-        of_message("content"),
-        of_message("thinking"),
-        of_message("tool_calls"),
-        of_message("images"),
-    ];
-    for text in said.into_iter().flatten().filter(|text| !text.is_blank()) {
+    for text in ollama::said(object) {
         seen.content(events::length(text));
     }
     if done {
-        seen.ends(true);
+        seen.ends(!ollama::made_nothing(object));
         seen.last_line = true;
+        seen.done();
     }
 }
 

@@ -578,6 +578,27 @@ fn s1_3_lines_of_json_are_read_like_events() {
                 Preamble,
                 StreamEnd::Failed(ErrorClass::BrokenAnswer),
             ),
+            (
+                "{\"message\":{\"content\":\"\"},\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n",
+                Failed(ErrorClass::EmptyAnswer),
+                StreamEnd::Failed(ErrorClass::EmptyAnswer),
+            ),
+            (
+                "{\"response\":\"\",\"done\":true,\"done_reason\":\"stop\",\"eval_count\":0}\n",
+                Failed(ErrorClass::EmptyAnswer),
+                StreamEnd::Failed(ErrorClass::EmptyAnswer),
+            ),
+            (
+                "{\"response\":\"\",\"done\":true,\"done_reason\":\"stop\",\"eval_count\":1}\n",
+                Ended,
+                StreamEnd::Complete,
+            ),
+            ("{\"response\":\"\",\"done\":true,\"done_reason\":\"unload\"}\n", Ended, StreamEnd::Complete),
+            (
+                "{\"message\":{\"thinking\":\"hm\"},\"done\":false}\n{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n",
+                Content,
+                StreamEnd::Complete,
+            ),
             ("{\"status\":\"pulling manifest\"}\n{\"status\":\"success\"}\n", Content, StreamEnd::Complete),
             ("{\"id\":1,\"error\":\"one of several results\",\"input\":3}\n", Content, StreamEnd::Complete),
             ("no JSON\n", Content, StreamEnd::Complete),
