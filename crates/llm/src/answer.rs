@@ -11,6 +11,7 @@ use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
 use crate::ollama;
 use crate::protocol::Protocol;
+use crate::silent_parts::are_silent;
 use crate::stream::{StreamEnd, StreamState};
 use crate::vendor_codes;
 use types::outcome::ErrorClass;
@@ -260,16 +261,16 @@ impl<'a> Answer<'a> {
             return (!says).then_some(class);
         }
         let empty = if Self::is(self.object, "response") {
-            Self::is(self.status, "completed") && self.output.is_some_and(RawJson::is_blank)
+            let is_silent = |output| self.states_none("output_tokens") && are_silent(output);
+            Self::is(self.status, "completed")
+                && self.output.is_some_and(|output| output.is_blank() || is_silent(output))
         } else if Self::is(self.kind, "message") {
-            let empty = self.content.is_some_and(RawJson::is_blank);
-            empty && self.ended_by_itself() && !self.counted("output_tokens")
+            self.content.is_some_and(|content| self.lacks_parts(content, "output_tokens"))
         } else if self.usage_metadata.is_some() || self.candidates.is_some() {
             self.candidates_are_empty()
         } else if let Some(message) = self.output.and_then(|output| output.field("message")) {
             // Bedrock's Converse.
-            let empty = message.field("content").is_some_and(RawJson::is_blank);
-            empty && self.ended_by_itself() && !self.counted("outputTokens")
+            message.field("content").is_some_and(|content| self.lacks_parts(content, "outputTokens"))
         } else {
             ollama::is_empty(self.value)
         };
@@ -281,10 +282,23 @@ impl<'a> Answer<'a> {
         self.stop_reason.is_none_or(|reason| reason.is_null() || is_own_end(reason))
     }
 
-    /// Whether the usage counts some output: then the model did answer, if only with silence.
-    fn counted(&self, name: &str) -> bool {
-        let count = self.usage.and_then(|usage| usage.field(name)).and_then(RawJson::unsigned);
-        count.is_some_and(|count| count > 0)
+    /// No part, or none that says anything, and the model ended by itself. Where the usage counts some output, it did answer, if only
+    /// with silence; parts that are there count as none only where it counts none.
+    fn lacks_parts(&self, content: RawJson<'_>, output: &str) -> bool {
+        let lacks = match self.count(output) {
+            None => content.is_blank(),
+            Some(0) => content.is_blank() || are_silent(content),
+            Some(_) => false,
+        };
+        lacks && self.ended_by_itself()
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        self.usage?.field(name)?.unsigned()
+    }
+
+    fn states_none(&self, name: &str) -> bool {
+        self.count(name) == Some(0)
     }
 
     /// No choice at all, or none that says or explains anything but an error of its own, as OpenRouter has it.
@@ -293,13 +307,13 @@ impl<'a> Answer<'a> {
             return Some(ErrorClass::EmptyAnswer);
         }
         // Only where the vendor says that it made nothing, silence counts as none.
-        let made_nothing = self.usage.and_then(|usage| usage.field("completion_tokens")).and_then(RawJson::unsigned);
+        let made_nothing = self.states_none("completion_tokens");
         let (mut explained, mut error) = (!choices.is_array(), None);
         choices.for_each(|choice| {
             let reason = choice.field("finish_reason").filter(|reason| !reason.is_blank());
             let is_silent = match reason {
                 None => !choice_has_other_fields(choice),
-                Some(reason) => gave_up(reason).is_some() || (is_own_end(reason) && made_nothing == Some(0)),
+                Some(reason) => gave_up(reason).is_some() || (is_own_end(reason) && made_nothing),
             };
             explained |= !is_silent || choice_has_content(choice);
             let has_error = || choice.field("error").is_some_and(|error| !error.is_blank());
@@ -321,7 +335,9 @@ impl<'a> Answer<'a> {
         let mut explained = made_something || !candidates.is_array();
         candidates.for_each(|candidate| {
             let parts = candidate.field("content").and_then(|content| content.field("parts"));
-            let has_parts = parts.is_some_and(|parts| !parts.is_blank());
+            // Google leaves out counts of 0.
+            let lacks = |parts: RawJson<'_>| parts.is_blank() || (self.usage_metadata.is_some() && are_silent(parts));
+            let has_parts = parts.is_some_and(|parts| !lacks(parts));
             let reason = candidate.field("finishReason");
             explained |= has_parts || reason.is_some_and(|reason| !is_own_end(reason));
         });
@@ -358,7 +374,7 @@ fn choice_has_content(choice: RawJson<'_>) -> bool {
 
 fn has_content(message: RawJson<'_>) -> bool {
     let mut content = false;
-    message.for_each_field(|name, value| content |= !says_nothing(name) && !value.is_blank());
+    message.for_each_field(|name, value| content |= !says_nothing(name) && !value.is_blank() && !are_silent(value));
     content
 }
 

@@ -14,14 +14,14 @@ use crate::affinity;
 use crate::broken_event::broken_event;
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
-use crate::frame_events::FrameEvents;
 use crate::headers::AnswerHeaders;
 use crate::json::{RawJson, SyntaxError};
 use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
+use crate::silent_parts::is_silent;
 use crate::sse::{Event, EventTooLarge, Parser};
 use crate::stream_events as events;
-use crate::stream_form::{Elements, Form};
+use crate::stream_form::Form;
 pub use crate::stream_progress::{Progress, StreamEnd};
 use crate::usage::{InvalidUsage, TokenCounts, Usage};
 use types::outcome::ErrorClass;
@@ -51,8 +51,10 @@ pub(crate) struct StreamSummary {
     pub(crate) content_bytes: u64,
     /// A reason for the end came (`finish_reason` and its kin).
     pub(crate) finished: bool,
-    /// A reason for the end came that explains why there may be no content, or a part of an answer, if only an empty one.
+    /// A reason for the end came that explains why there may be no content, or a part that is more than an empty text.
     explained: bool,
+    /// A part of an answer began that may stay empty.
+    has_parts: bool,
     /// The protocol's last event came (`[DONE]` and its kin).
     done: bool,
     /// The last event was too large to be read.
@@ -83,18 +85,7 @@ impl StreamState {
     /// The stream that an answer with these headers is, if it is one that can be read. `grows`: JSON that answers this request is an
     /// array that grows; see [`Protocol::is_growing_array`].
     pub fn of_answer(protocol: Protocol, headers: &AnswerHeaders<'_>, grows: bool) -> Option<Self> {
-        let form = if headers.is_event_stream() {
-            Form::Events(Parser::default())
-        } else if headers.is_json_lines() {
-            Form::Lines(Box::default())
-        } else if headers.is_framed() {
-            Form::Frames(Box::<FrameEvents>::default(), Parser::default())
-        } else if grows && headers.is_json() && !headers.is_compressed() {
-            Form::Array(Box::<Elements>::default())
-        } else {
-            return None;
-        };
-        Some(Self::of_form(protocol, form))
+        Some(Self::of_form(protocol, Form::of_answer(headers, grows)?))
     }
 
     /// Whether it is written in lines: of one that breaks off no half line is to be passed on.
@@ -146,7 +137,7 @@ impl StreamState {
             Some(error) if !self.seen.error_came_late => Progress::Failed(error),
             _ if self.seen.content => Progress::Content,
             // The usage that is still to come may show that there is no answer.
-            _ if self.seen.finished && (self.seen.done || !self.seen.is_silent()) => Progress::Ended,
+            _ if self.seen.finished && (self.seen.done || !self.seen.may_be_empty()) => Progress::Ended,
             _ => Progress::Preamble,
         }
     }
@@ -354,9 +345,17 @@ impl StreamSummary {
         self.explained |= explains;
     }
 
-    /// A part of an answer began, which may stay empty: as whole answers, streams that have one are answers.
-    pub(crate) const fn begins_part(&mut self) {
-        self.explained = true;
+    /// A part of an answer began. One that stays an empty text is an answer unless the vendor says that it made nothing, as in whole
+    /// answers; anything else is one.
+    pub(crate) fn begins_part(&mut self, part: RawJson<'_>) {
+        self.has_parts = true;
+        self.explained |= !is_silent(part);
+    }
+
+    /// It has said nothing, and what is counted may still show that there is no answer. Where there are parts, their usage comes with
+    /// the reason for the end.
+    fn may_be_empty(&self) -> bool {
+        self.is_silent() && (!self.has_parts || self.made_nothing())
     }
 
     /// The model ended by itself and said nothing.
@@ -365,9 +364,14 @@ impl StreamSummary {
     }
 
     /// Whether the vendor counts no output: else the model did answer, if only with silence. OpenAI's form has counts only where they
-    /// were asked for, so there they have to be stated, as in [`crate::answer`].
+    /// were asked for, so there they have to be stated, as in [`crate::answer`]; so have those of any vendor beside an empty part.
     fn made_nothing(&self) -> bool {
-        let unstated = if self.protocol == Protocol::OpenAiChat { 1 } else { 0 };
+        let unstated = match self.protocol {
+            Protocol::OpenAiChat => 1,
+            // Google leaves out counts of 0.
+            Protocol::Gemini if self.counts.has_any() => 0,
+            _ => u64::from(self.has_parts),
+        };
         self.counts.stated_output().unwrap_or(unstated) == 0
     }
 

@@ -7,6 +7,8 @@ use crate::error_class::{classify_error, classify_error_body};
 use crate::foreign_error::foreign_error;
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::Protocol;
+use crate::response_events;
+use crate::silent_parts::are_silent;
 use crate::stream::StreamSummary;
 use crate::vendor_codes;
 
@@ -124,7 +126,7 @@ impl<'a> Chunk<'a> {
     }
 
     fn add(&mut self, value: RawJson<'a>) {
-        if matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank() {
+        if matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank() && !are_silent(value) {
             self.content = true;
             self.content_bytes += length(value);
         }
@@ -179,7 +181,7 @@ pub(crate) fn object(seen: &mut StreamSummary, name: &[u8], data: &[u8]) -> Resu
         chunk.apply(seen);
     } else if kind.starts_with(b"response.") {
         seen.speaks(Protocol::OpenAiResponses);
-        responses(seen, kind, &fields, data);
+        response_events::responses(seen, kind, fields.response, fields.item, fields.delta, data);
     } else if fields.candidates.is_some() || fields.prompt_feedback.is_some() {
         seen.speaks(Protocol::Gemini);
         gemini(seen, &fields);
@@ -204,64 +206,13 @@ fn reports_error(fields: &Fields<'_>, data: &[u8]) -> bool {
     vendor_codes::reports_error(top) || is_baidus()
 }
 
-/// OpenAI's Responses API.
-fn responses(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>, data: &[u8]) {
-    match kind {
-        b"response.created" => {
-            if let Some(response) = fields.response {
-                seen.makes(response.bytes());
-            }
-        }
-        b"response.in_progress"
-        | b"response.queued"
-        | b"response.content_part.added"
-        | b"response.reasoning_summary_part.added"
-        | b"response.mcp_list_tools.in_progress" => {}
-        b"response.output_item.added" => {
-            if let Some(item) = fields.item {
-                seen.makes(item.bytes());
-            }
-            let kind = fields.item.and_then(|item| item.field("type"));
-            // A message, reasoning and a list of tools begin empty; a call of a tool has its name.
-            let begins_empty =
-                |kind: RawJson<'_>| ["message", "reasoning", "mcp_list_tools"].iter().any(|known| kind.is_text(known));
-            seen.content |= !kind.is_none_or(begins_empty);
-        }
-        b"response.output_item.done" => {
-            // What is encrypted in it is whole only now.
-            if let Some(item) = fields.item {
-                seen.makes(item.bytes());
-            }
-            seen.content = true;
-        }
-        b"response.failed" => seen.fail(classify_error_body(data), data),
-        b"response.incomplete" | b"response.cancelled" => {
-            seen.ends(true);
-            seen.done();
-        }
-        b"response.completed" => {
-            let output = fields.response.and_then(|response| response.field("output"));
-            if output.is_none_or(|output| !output.is_blank()) {
-                seen.ends(true);
-            }
-            seen.done();
-        }
-        _ if kind.ends_with(b".delta") => {
-            if let Some(delta) = fields.delta.filter(|delta| !delta.is_blank()) {
-                seen.content(length(delta));
-            }
-        }
-        _ => seen.content = true,
-    }
-}
-
 /// Anthropic's Messages API; returns whether the event is one of it.
 fn anthropic(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>) -> bool {
     match kind {
         b"message_start" => {}
         b"content_block_start" => {
-            seen.begins_part();
             if let Some(block) = fields.content_block {
+                seen.begins_part(block);
                 let kind = block.field("type");
                 let text = kind.is_some_and(|kind| kind.is_text("text") || kind.is_text("thinking"));
                 let filled = |name| block.field(name).is_some_and(|text| !text.is_blank());
@@ -301,7 +252,7 @@ fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
         candidates.for_each(|candidate| {
             if let Some(parts) = candidate.field("content").and_then(|content| content.field("parts")) {
                 parts.for_each(|part| {
-                    seen.begins_part();
+                    seen.begins_part(part);
                     part.for_each_field(|name, value| {
                         let says_something = matches!(value.bytes().first(), Some(b'"' | b'{')) && !value.is_blank();
                         if says_something && name != b"thoughtSignature" {

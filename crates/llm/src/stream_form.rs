@@ -4,6 +4,7 @@
 use crate::answer::gave_up;
 use crate::error_class::classify_error_body;
 use crate::frame_events::FrameEvents;
+use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
 use crate::ollama;
 use crate::protocol::Protocol;
@@ -23,6 +24,21 @@ pub(crate) enum Form {
 }
 
 impl Form {
+    /// The form of an answer with these headers; `None` if it is no stream that can be read. `grows`: its JSON is an array that grows.
+    pub(crate) fn of_answer(headers: &AnswerHeaders<'_>, grows: bool) -> Option<Self> {
+        Some(if headers.is_event_stream() {
+            Self::Events(Parser::default())
+        } else if headers.is_json_lines() {
+            Self::Lines(Box::default())
+        } else if headers.is_framed() {
+            Self::Frames(Box::default(), Parser::default())
+        } else if grows && headers.is_json() && !headers.is_compressed() {
+            Self::Array(Box::default())
+        } else {
+            return None;
+        })
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8], seen: &mut StreamSummary) {
         match self {
             Self::Events(parser) => parser.push(bytes, |event| seen.take(event)),

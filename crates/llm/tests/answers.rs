@@ -153,6 +153,33 @@ fn s1_4_answers_that_are_none() {
             json!({"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "end_turn", "usage": {"outputTokens": 0}}),
             EmptyAnswer,
         ),
+        // Parts, and nothing in them.
+        (OpenAiChat, chat(json!({"content": [{"type": "text", "text": ""}]}), json!("stop")), EmptyAnswer),
+        (
+            Anthropic,
+            json!({"type": "message", "content": [{"type": "text", "text": ""}], "stop_reason": "end_turn", "usage": {"output_tokens": 0}}),
+            EmptyAnswer,
+        ),
+        (
+            Gemini,
+            json!({"candidates": [{"content": {"parts": [{"text": ""}], "role": "model"}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5}}),
+            EmptyAnswer,
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "completed", "output": [{"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": []}], "usage": {"output_tokens": 0}}),
+            EmptyAnswer,
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "completed", "output": [{"type": "message", "content": [{"type": "output_text", "text": "", "annotations": []}]}], "usage": {"output_tokens": 0}}),
+            EmptyAnswer,
+        ),
+        (
+            Generic,
+            json!({"output": {"message": {"role": "assistant", "content": [{"text": ""}]}}, "stopReason": "end_turn", "usage": {"outputTokens": 0}}),
+            EmptyAnswer,
+        ),
     ] {
         assert_eq!(json_of(protocol, &body), Some(class), "{protocol:?} {body}");
     }
@@ -230,6 +257,50 @@ fn s1_4_answers_that_are_fine() {
         (Gemini, json!({"candidates": [{"finishReason": "MAX_TOKENS"}], "usageMetadata": {}})),
         (Gemini, json!({"candidates": [{"finishReason": "SAFETY"}]})),
         (Gemini, json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {}})),
+        // Empty parts, where the vendor does not say that it made nothing, or something else is said.
+        (
+            OpenAiChat,
+            json!({"choices": [{"message": {"content": [{"type": "text", "text": ""}]}, "finish_reason": "stop"}]}),
+        ),
+        (
+            OpenAiChat,
+            chat(json!({"content": [{"type": "text", "text": ""}, {"type": "text", "text": "a"}]}), json!("stop")),
+        ),
+        (OpenAiChat, chat(json!({"content": [{"type": "refusal", "refusal": "no"}]}), json!("stop"))),
+        (Anthropic, json!({"type": "message", "content": [{"type": "text", "text": ""}], "stop_reason": "end_turn"})),
+        (
+            Anthropic,
+            json!({"type": "message", "content": [{"type": "text", "text": ""}], "stop_reason": "end_turn", "usage": {"output_tokens": 2}}),
+        ),
+        (
+            Anthropic,
+            json!({"type": "message", "content": [{"type": "text", "text": ""}], "stop_reason": "stop_sequence", "usage": {"output_tokens": 0}}),
+        ),
+        (
+            Anthropic,
+            json!({"type": "message", "content": [{"type": "redacted_thinking", "data": "x"}], "stop_reason": "end_turn", "usage": {"output_tokens": 0}}),
+        ),
+        (Gemini, json!({"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}]})),
+        (
+            Gemini,
+            json!({"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "STOP"}], "usageMetadata": {"candidatesTokenCount": 1}}),
+        ),
+        (
+            Gemini,
+            json!({"candidates": [{"content": {"parts": [{"text": "", "thoughtSignature": "x"}]}, "finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 5}}),
+        ),
+        (
+            Gemini,
+            json!({"candidates": [{"content": {"parts": [{"text": ""}]}, "finishReason": "SAFETY"}], "usageMetadata": {"promptTokenCount": 5}}),
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "completed", "output": [{"type": "message", "content": []}]}),
+        ),
+        (
+            OpenAiResponses,
+            json!({"object": "response", "status": "completed", "output": [{"type": "reasoning", "summary": []}, {"type": "message", "content": []}], "usage": {"output_tokens": 0}}),
+        ),
         (Gemini, json!([{"candidates": [{"content": {"parts": [{"text": "a"}]}}]}])),
         (
             OpenAiResponses,

@@ -365,6 +365,71 @@ fn s1_4_a_stream_of_silence_is_no_answer_like_the_same_whole_answer() {
     }
 }
 
+/// Parts that stay empty are an answer, unless the vendor says that it made nothing.
+#[test]
+fn s1_4_a_stream_of_empty_parts_is_no_answer_like_the_same_whole_answer() {
+    use Progress::{Ended, Failed, Preamble};
+    let empty = ErrorClass::EmptyAnswer;
+    let anthropic = |block: &str, usage: &str| {
+        vec![
+            "{\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":5}}}".to_owned(),
+            format!("{{\"type\":\"content_block_start\",\"content_block\":{block}}}"),
+            format!("{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\"}}{usage}}}"),
+            "{\"type\":\"message_stop\"}".to_owned(),
+        ]
+    };
+    let gemini = |part: &str, reason: &str, usage: &str| {
+        vec![format!(
+            "{{\"candidates\":[{{\"content\":{{\"parts\":[{part}]}},\"finishReason\":\"{reason}\"}}],\"usageMetadata\":{{\"promptTokenCount\":5{usage}}}}}"
+        )]
+    };
+    let responses = |kind: &str, text: &str, usage: &str| {
+        let part = format!("{{\"type\":\"output_text\",\"text\":\"{text}\",\"annotations\":[]}}");
+        let item =
+            format!("{{\"type\":\"{kind}\",\"status\":\"completed\",\"content\":[{part}],\"role\":\"assistant\"}}");
+        vec![
+            "{\"type\":\"response.created\",\"response\":{\"id\":\"resp_1\"}}".to_owned(),
+            format!("{{\"type\":\"response.output_item.added\",\"item\":{{\"type\":\"{kind}\",\"content\":[]}}}}"),
+            "{\"type\":\"response.content_part.added\",\"part\":{\"type\":\"output_text\",\"text\":\"\"}}".to_owned(),
+            format!("{{\"type\":\"response.output_text.done\",\"text\":\"{text}\"}}"),
+            format!("{{\"type\":\"response.content_part.done\",\"part\":{part}}}"),
+            format!("{{\"type\":\"response.output_item.done\",\"item\":{item}}}"),
+            format!("{{\"type\":\"response.completed\",\"response\":{{\"output\":[{item}]{usage}}}}}"),
+        ]
+    };
+    let chat = |content: &str, output: &str| {
+        vec![
+            format!("{{\"choices\":[{{\"delta\":{{\"content\":{content}}},\"finish_reason\":\"stop\"}}]}}"),
+            format!("{{\"choices\":[],\"usage\":{{\"prompt_tokens\":5,\"completion_tokens\":{output}}}}}"),
+            "[DONE]".to_owned(),
+        ]
+    };
+    let (text, nothing) = ("{\"type\":\"text\",\"text\":\"\"}", ",\"usage\":{\"input_tokens\":5,\"output_tokens\":0}");
+    let (failed, none) = (Failed(empty), StreamEnd::Failed(empty));
+    for (events, progress, end) in [
+        (anthropic(text, nothing), failed, none),
+        (anthropic(text, ""), Ended, StreamEnd::Complete),
+        (anthropic(text, ",\"usage\":{\"output_tokens\":2}"), Ended, StreamEnd::Complete),
+        (anthropic("{\"type\":\"thinking\",\"thinking\":\"\"}", nothing), Ended, StreamEnd::Complete),
+        (gemini("{\"text\":\"\"}", "STOP", ""), Preamble, none),
+        (gemini("{\"text\":\"\"}", "STOP", ",\"candidatesTokenCount\":0"), Preamble, none),
+        (gemini("{\"text\":\"\"}", "STOP", ",\"candidatesTokenCount\":1"), Ended, StreamEnd::Complete),
+        (gemini("{\"text\":\"\"}", "MAX_TOKENS", ""), Ended, StreamEnd::Complete),
+        (gemini("{\"text\":\"\",\"thoughtSignature\":\"x\"}", "STOP", ""), Ended, StreamEnd::Complete),
+        (responses("message", "", nothing), failed, none),
+        (responses("message", "", ""), Ended, StreamEnd::Complete),
+        (responses("message", "a", nothing), Progress::Content, StreamEnd::Complete),
+        (responses("reasoning", "", nothing), Progress::Content, StreamEnd::Complete),
+        (chat("[{\"type\":\"text\",\"text\":\"\"}]", "0"), failed, none),
+        (chat("[{\"type\":\"text\",\"text\":\"\"}]", "1"), Ended, StreamEnd::Complete),
+        (chat("[{\"type\":\"text\",\"text\":\"a\"}]", "0"), Progress::Content, StreamEnd::Complete),
+    ] {
+        let mut state = StreamState::new(Protocol::Generic);
+        events.iter().for_each(|event| _ = state.push(format!("data: {event}\n\n").as_bytes()));
+        assert_eq!((state.progress(), state.finish()), (progress, end), "{events:?}");
+    }
+}
+
 #[test]
 fn s1_3_the_run_of_a_thread_ends_and_its_steps_do_not() {
     let event = |name: &str| {
