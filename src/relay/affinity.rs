@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 
 use super::admission::subpath;
 use super::relay_request::RelayRequest;
-use llm::affinity::{is_encrypted, is_kept};
+use llm::affinity::is_encrypted;
 use types::router::RouterPath;
 
 /// How many ids are known of each kind, those that this replica learnt and those that others did; the oldest goes first. With
@@ -216,9 +216,9 @@ impl CallAffinity {
     ) -> Self {
         let path = subpath(head, ingress);
         let preferred = if affinity.is_empty() { None } else { affinity.maker(ingress, view.ids(path, body)) };
-        let is_noted = is_kept(path) && head.method != Method::DELETE;
+        let is_noted = view.shows_ids(path) && head.method != Method::DELETE;
         let notes =
-            || MakerNotes { affinity: affinity.clone(), ingress: ingress.clone(), is_stored: !view.is_not_stored() };
+            || MakerNotes { affinity: affinity.clone(), ingress: ingress.clone(), is_stored: view.is_stored(path) };
         Self { preferred, notes: is_noted.then(notes) }
     }
 

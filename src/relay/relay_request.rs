@@ -87,9 +87,14 @@ impl<'a> RelayRequest<'a> {
         affinity::ids_of_request(path, &self.content, body)
     }
 
-    /// Whether the answer is not to be kept by its target: `"store": false`.
-    pub(super) fn is_not_stored(&self) -> bool {
-        matches!(self.content.field("store"), Some(Field::Json(value)) if value.bytes() == b"false")
+    /// Whether its answer is to be looked at for ids of what its target keeps. `path` is what follows the ingress.
+    pub(super) fn shows_ids(&self, path: &str) -> bool {
+        affinity::shows_ids(path, &self.content)
+    }
+
+    /// Whether the answer is kept by its target. `path` is what follows the ingress.
+    pub(super) fn is_stored(&self, path: &str) -> bool {
+        affinity::is_stored(path, &self.content)
     }
 }
 

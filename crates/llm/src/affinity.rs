@@ -2,15 +2,18 @@
 //!
 //! A response, a thread, a file or a batch is known only to the account and region that made it: a request that names one has
 //! to go there again. Sources: OpenAI's API reference (responses, conversations, assistants, files, batches, uploads, vector
-//! stores, fine-tuning, videos, containers), Anthropic's (files, message batches, containers of code execution), Mistral's
-//! (conversations) and Gemini's (interactions), whose objects carry their id at the top as `id` or under its name.
+//! stores, fine-tuning, videos, containers, stored chats, sound of chats), Azure's (generations of videos), Anthropic's (files, message
+//! batches, containers of code execution, skills), Mistral's (conversations, agents), Replicate's (predictions) and Gemini's
+//! (interactions), whose objects carry their id at the top as `id` or under its name. Google's files, caches, batches and operations
+//! have a name with their collection before their id (`files/abc`), and files an address that ends so.
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 use ring::digest::{SHA256, digest};
 
-use crate::json::{Cursor, RawJson};
+use crate::json::{Cursor, RawJson, SyntaxError};
+use crate::protocol::google_method;
 use crate::provider::{Operation, without_query};
 use crate::request_view::{Field, RequestView};
 
@@ -24,7 +27,7 @@ const MAX_FIELDS: usize = 1_024;
 const MAX_VALUE_BYTES: usize = 8 << 10;
 
 /// The segments of paths behind which an id stands, and below which things are made.
-const COLLECTIONS: [&str; 13] = [
+const COLLECTIONS: [&str; 18] = [
     "responses",
     "conversations",
     "threads",
@@ -38,7 +41,17 @@ const COLLECTIONS: [&str; 13] = [
     "containers",
     "evals",
     "interactions",
+    "cachedContents",
+    "operations",
+    "agents",
+    "skills",
+    "predictions",
 ];
+
+/// Those that are one only behind another segment: videos of Azure's, stored chats.
+const COLLECTIONS_BEHIND: [(&str, &str); 2] = [("video", "generations"), ("chat", "completions")];
+/// Google's methods whose answer is an operation or a batch that goes on.
+const LONG_METHODS: [&str; 3] = ["predictLongRunning", "batchGenerateContent", "asyncBatchEmbedContent"];
 
 /// The fields at the top of an answer that hold an id.
 const ANSWER_FIELDS: [&str; 10] = [
@@ -63,14 +76,51 @@ const ANSWER_OBJECTS: [&str; 3] = ["container", "conversation", "file"];
 
 /// Whether a path leads to things that targets keep: by itself, or the containers of Anthropic's Messages. It may have a query.
 pub fn is_kept(path: &str) -> bool {
-    segments(path).any(|segment| COLLECTIONS.contains(&segment))
-        || Operation::of_whole_path(path) == Operation::Messages
+    match Operation::of_whole_path(path) {
+        Operation::Messages => true,
+        // Also those of an agent, which nothing keeps.
+        Operation::Chat | Operation::Completions => false,
+        _ => {
+            segments(path).any(|segment| COLLECTIONS.contains(&segment)) || LONG_METHODS.contains(&google_method(path))
+        }
+    }
 }
 
-/// Whether an id is that of something encrypted, which only its maker can read also where it does not keep the response
-/// (`"store": false`): an item of reasoning (assumed: all of OpenAI's and Azure's begin so), or what stands for encrypted content.
+/// Whether a request's good answer is to be looked at for ids: its path leads to what is kept, or it is a chat that is to be stored or
+/// to speak.
+pub fn shows_ids(path: &str, view: &RequestView<'_>) -> bool {
+    let is_stored_or_speaks = || {
+        let mut speaks = false;
+        json(view, "modalities").into_iter().for_each(|kinds| kinds.for_each(|kind| speaks |= kind.is_text("audio")));
+        speaks || is_stored(path, view)
+    };
+    is_kept(path) || (is_chat(path) && is_stored_or_speaks())
+}
+
+/// Whether the answer to a request is kept, as its `store` says: by default all but chats are.
+pub fn is_stored(path: &str, view: &RequestView<'_>) -> bool {
+    match json(view, "store").map(RawJson::bytes) {
+        Some(b"true") => true,
+        Some(b"false") => false,
+        _ => !is_chat(path),
+    }
+}
+
+fn is_chat(path: &str) -> bool {
+    Operation::of_whole_path(path) == Operation::Chat
+}
+
+fn json<'a>(view: &RequestView<'a>, name: &str) -> Option<RawJson<'a>> {
+    match view.field(name) {
+        Some(Field::Json(value)) => Some(value),
+        _ => None,
+    }
+}
+
+/// Whether an id is that of something that only its maker can read also where it does not keep the answer (`"store": false`): an item of
+/// reasoning or the sound of a chat (assumed: all of OpenAI's and Azure's begin so), or what stands for encrypted content.
 pub fn is_encrypted(id: &str) -> bool {
-    id.starts_with("rs_") || id.starts_with(ENCRYPTED)
+    id.starts_with("rs_") || id.starts_with("audio_") || id.starts_with(ENCRYPTED)
 }
 
 fn segments(path: &str) -> impl Iterator<Item = &str> {
@@ -82,26 +132,38 @@ fn segments(path: &str) -> impl Iterator<Item = &str> {
 /// to. `path` and `body` are those that `view` was read from.
 pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8]) -> Vec<Cow<'a, str>> {
     let mut ids = Vec::new();
-    let mut before = "";
+    let (mut first, mut before) = ("", "");
     for segment in segments(path) {
-        if COLLECTIONS.contains(&before) {
+        if COLLECTIONS.contains(&before) || COLLECTIONS_BEHIND.contains(&(first, before)) {
             add(&mut ids, segment.split(':').next().unwrap_or_default().into());
         }
-        before = segment;
+        (first, before) = (before, segment);
     }
     if let Some(id) = &view.previous_response_id {
         add(&mut ids, id.clone());
     }
-    let json = |name| match view.field(name) {
-        Some(Field::Json(value)) => Some(value),
-        _ => None,
-    };
+    let json = |name| json(view, name);
     for name in ["conversation", "container"] {
         json(name).into_iter().for_each(|value| add_value(&mut ids, value.field("id").unwrap_or(value)));
     }
     if let Some(tools) = json("tools") {
         // Those of OpenAI's code interpreter; one that is to be made is an object.
         tools.for_each(|tool| tool.field("container").into_iter().for_each(|value| add_value(&mut ids, value)));
+    }
+    for name in ["cachedContent", "cached_content", "operationName"] {
+        json(name).into_iter().for_each(|name| add_name(&mut ids, name));
+    }
+    if let Some(contents) = json("contents") {
+        add_files(&mut ids, contents);
+    }
+    let input = json("batch").and_then(|batch| either(batch, "inputConfig", "input_config"));
+    input
+        .and_then(|input| either(input, "fileName", "file_name"))
+        .into_iter()
+        .for_each(|name| add_name(&mut ids, name));
+    if is_chat(path) && memmem::find(body, b"\"audio\"").is_some() {
+        let messages = json("messages").into_iter();
+        messages.for_each(|all| all.for_each(|message| add_audio(&mut ids, message)));
     }
     if segments(path).any(|segment| segment == "responses")
         && let Some(input) = json("input")
@@ -120,22 +182,59 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
 }
 
 /// Adds the id of an item of a response's input that stands for one that an earlier response made: `item_reference`, whose type may be
-/// left out, and reasoning, which is known only where it was made. Source: OpenAI's OpenAPI description, `ItemReferenceParam`.
+/// left out, reasoning, which is known only where it was made, and an image without its bytes. Sources: OpenAI's OpenAPI description,
+/// `ItemReferenceParam`; its guide of image generation.
 fn add_reference<'a>(ids: &mut Vec<Cow<'a, str>>, item: RawJson<'a>) {
-    let (mut id, mut kind, mut has_role) = (None, None, false);
+    let (mut id, mut kind, mut has_role, mut has_result) = (None, None, false, false);
     item.for_each_field(|name, value| match name {
         b"id" => id = Some(value),
         b"type" => kind = Some(value).filter(|kind| !kind.is_null()),
         b"role" => has_role = true,
+        b"result" => has_result = !value.is_blank(),
         _ => {}
     });
     let refers = match kind {
+        Some(kind) if kind.is_text("image_generation_call") => !has_result,
         Some(kind) => kind.is_text("item_reference") || kind.is_text("reasoning"),
         None => !has_role,
     };
     if let Some(id) = id.filter(|_| refers) {
         add_value(ids, id);
     }
+}
+
+/// Adds the ids of the files that the parts of Gemini's `contents` name by their addresses.
+fn add_files<'a>(ids: &mut Vec<Cow<'a, str>>, contents: RawJson<'a>) {
+    let mut of_part = |part: RawJson<'a>| {
+        let uri = either(part, "fileData", "file_data").and_then(|file| either(file, "fileUri", "file_uri"));
+        uri.into_iter().for_each(|uri| add_name(ids, uri));
+    };
+    // Google takes one in the place of a list of them.
+    each(contents, |content| content.field("parts").into_iter().for_each(|parts| each(parts, &mut of_part)));
+}
+
+fn each<'a>(value: RawJson<'a>, mut visit: impl FnMut(RawJson<'a>)) {
+    if value.is_array() { value.for_each(visit) } else { visit(value) }
+}
+
+fn either<'a>(object: RawJson<'a>, name: &str, other: &str) -> Option<RawJson<'a>> {
+    object.field(name).or_else(|| object.field(other))
+}
+
+/// Adds the id at the end of one of Google's names, or of the address of a file: what stands behind a collection.
+fn add_name<'a>(ids: &mut Vec<Cow<'a, str>>, name: RawJson<'a>) {
+    let Some(name) = name.text() else { return };
+    let Some((before, id)) = name.rsplit_once('/') else { return };
+    if before.rsplit('/').next().is_some_and(|collection| COLLECTIONS.contains(&collection)) {
+        let id = id.split([':', '?']).next().unwrap_or_default();
+        add(ids, id.to_owned().into());
+    }
+}
+
+/// Adds the id of what a message of a chat has said aloud, for which later requests name it.
+fn add_audio<'a>(ids: &mut Vec<Cow<'a, str>>, message: RawJson<'a>) {
+    let id = message.field("audio").and_then(|audio| audio.field("id"));
+    id.into_iter().for_each(|id| add_value(ids, id));
 }
 
 /// Adds what stands for the content of an item that only its maker can read, reasoning or what is left of a conversation that was
@@ -153,7 +252,7 @@ fn add_encrypted(ids: &mut Vec<Cow<'_, str>>, kind: Option<RawJson<'_>>, content
 
 /// The ids that a whole answer shows to be kept where it comes from, or the beginning of one: that of the object itself, those that
 /// it refers to at its top, and those of the items that a response has made, with what stands for encrypted content; or those of one
-/// such item. A list shows none: it may be one of many pages, and of
+/// such item; of a chat its own and those of its sound. A list shows none: it may be one of many pages, and of
 /// things of others. Of a message of Anthropic's only the container is kept.
 pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
     let (mut own, mut ids, mut items) = (Vec::new(), Vec::new(), Vec::new());
@@ -183,8 +282,16 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
             });
         } else if ANSWER_FIELDS.contains(&name) {
             add_value(if name == "id" { &mut own } else { &mut ids }, value.raw()?);
+        } else if name == "name" {
+            add_name(&mut own, value.raw()?);
+        } else if name == "generations" {
+            value.raw()?.for_each(|made| made.field("id").into_iter().for_each(|id| add_value(&mut ids, id)));
+        } else if name == "choices" && value.peek() == Some(b'[') {
+            return value.elements(|choice| choice.fields(|name, value| sound_of_choice(&mut ids, name, value)));
         } else if ANSWER_OBJECTS.contains(&name) {
-            value.raw()?.field("id").into_iter().for_each(|value| add_value(&mut ids, value));
+            let [id, name, uri] = value.raw()?.pick(["id", "name", "uri"]);
+            id.into_iter().for_each(|id| add_value(&mut ids, id));
+            [name, uri].into_iter().flatten().for_each(|name| add_name(&mut ids, name));
         }
         Ok(())
     });
@@ -198,6 +305,24 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
     add_encrypted(&mut own, kind, encrypted);
     ids.into_iter().chain(items.into_iter().filter(|_| is_response)).for_each(|id| add(&mut own, id));
     own
+}
+
+/// Adds the id of what a choice of a chat says aloud, which comes before its bytes; those may break off.
+fn sound_of_choice<'a>(ids: &mut Vec<Cow<'a, str>>, name: &[u8], value: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+    if name != b"message" || value.peek() != Some(b'{') {
+        return Ok(());
+    }
+    value.fields(|name, value| {
+        if name != b"audio" || value.peek() != Some(b'{') {
+            return Ok(());
+        }
+        value.fields(|name, value| {
+            if name == b"id" {
+                add_value(ids, value.raw()?);
+            }
+            Ok(())
+        })
+    })
 }
 
 /// Adds the values of all fields whose name ends in `_id` or `_ids`, but for those of calls. Within a text a quote has a backslash before it, so what a

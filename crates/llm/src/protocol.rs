@@ -49,7 +49,7 @@ impl Protocol {
 }
 
 /// What stands behind the name of a model at the end of a path.
-fn google_method(path: &str) -> &str {
+pub(crate) fn google_method(path: &str) -> &str {
     let path = without_query(path).trim_end_matches('/');
     let last = path.rsplit('/').next().unwrap_or_default();
     last.rsplit_once(':').map_or("", |(_, method)| method)

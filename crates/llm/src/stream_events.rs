@@ -87,6 +87,8 @@ struct Chunk<'a> {
     /// A reason for the end by which the server gave up.
     gave_up: Option<ErrorClass>,
     error: Option<RawJson<'a>>,
+    /// What is said aloud, with its id.
+    audio: Option<RawJson<'a>>,
 }
 
 impl<'a> Chunk<'a> {
@@ -120,7 +122,12 @@ impl<'a> Chunk<'a> {
                 let text = |name| call.field("function")?.field(name).map(length);
                 self.content_bytes += text("name").unwrap_or(0) + text("arguments").unwrap_or(0);
             }),
-            _ => self.add(value),
+            _ => {
+                if name == b"audio" {
+                    self.audio = Some(value);
+                }
+                self.add(value);
+            }
         }
         Ok(())
     }
@@ -136,6 +143,9 @@ impl<'a> Chunk<'a> {
         seen.speaks(Protocol::OpenAiChat);
         if self.content {
             seen.content(self.content_bytes);
+        }
+        if let Some(audio) = self.audio {
+            seen.makes(audio.bytes());
         }
         if let Some(error) = self.error {
             seen.fail(classify_error(error), error.bytes());

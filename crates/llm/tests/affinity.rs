@@ -1,7 +1,9 @@
 //! Which ids a request names, and which an answer shows.
 
 use llm::Protocol;
-use llm::affinity::{MAX_ID_BYTES, MAX_IDS, ids_of_answer, ids_of_request, is_kept};
+use llm::affinity::{
+    MAX_ID_BYTES, MAX_IDS, ids_of_answer, ids_of_request, is_encrypted, is_kept, is_stored, shows_ids,
+};
 use llm::request_view::RequestView;
 use llm::stream::StreamState;
 use proptest::prelude::*;
@@ -79,6 +81,59 @@ fn s1_9_the_ids_that_a_request_names() {
         ("v1/conversations/conv_1", r#"{"inputs": "hi"}"#, &["conv_1"]),
         ("v1beta/interactions", r#"{"previous_interaction_id": "int_1"}"#, &["int_1"]),
         ("v1beta/interactions/int_1", "", &["int_1"]),
+        // An image that an earlier response made, which the item is, or only stands for.
+        (
+            "v1/responses",
+            r#"{"input": [{"type": "image_generation_call", "id": "ig_1"}, {"type": "image_generation_call", "id": "ig_2", "result": null}, {"type": "image_generation_call", "id": "ig_3", "result": "AA"}]}"#,
+            &["ig_1", "ig_2"],
+        ),
+        (
+            "v1/chat/completions",
+            r#"{"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AA"}}]}], "audio": {"voice": "alloy"}}"#,
+            &["audio_1"],
+        ),
+        ("v1/chat/completions", r#"{"messages": [{"role": "user", "content": ""audio": {"id": "audio_1"}"}]}"#, &[]),
+        ("v1/chat/completions/chatcmpl-1", "", &["chatcmpl-1"]),
+        ("v1/chat/completions/chatcmpl-1/messages?limit=1", "", &["chatcmpl-1"]),
+        // Gemini: files, caches, batches and operations, by their names and their addresses.
+        ("v1beta/files/abc-1", "", &["abc-1"]),
+        ("v1beta/files/abc-1:download?alt=media", "", &["abc-1"]),
+        ("v1beta/cachedContents/c1", "", &["c1"]),
+        ("v1beta/batches/b1:cancel", "", &["b1"]),
+        ("v1beta/models/veo-3/operations/o1", "", &["o1"]),
+        (
+            "v1beta/models/gemini-3:generateContent",
+            r#"{"contents": [{"role": "user", "parts": [{"text": "hi"}, {"fileData": {"mimeType": "a/b", "fileUri": "https://generativelanguage.googleapis.com/v1beta/files/abc-1"}}, {"file_data": {"file_uri": "https://generativelanguage.googleapis.com/v1beta/files/abc-2"}}]}], "cachedContent": "cachedContents/c1"}"#,
+            &["c1", "abc-1", "abc-2"],
+        ),
+        (
+            "v1/projects/p/locations/l/publishers/google/models/m:generateContent",
+            r#"{"contents": {"parts": {"fileData": {"fileUri": "gs://bucket/a.pdf"}}}, "cachedContent": "projects/p/locations/l/cachedContents/7"}"#,
+            &["7"],
+        ),
+        (
+            "v1beta/models/m:generateContent",
+            r#"{"contents": [{"parts": [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=x"}}, {"fileData": {"fileUri": 7}}]}, 8], "cachedContent": "c1"}"#,
+            &[],
+        ),
+        (
+            "v1beta/models/m:batchGenerateContent",
+            r#"{"batch": {"inputConfig": {"fileName": "files/abc-1"}}}"#,
+            &["abc-1"],
+        ),
+        (
+            "v1/projects/p/locations/l/publishers/google/models/veo:fetchPredictOperation",
+            r#"{"operationName": "projects/p/locations/l/publishers/google/models/veo/operations/o1"}"#,
+            &["o1"],
+        ),
+        // Azure, Mistral, Anthropic, Replicate.
+        ("openai/v1/video/generations/gen_1/content/video?api-version=preview", "", &["gen_1"]),
+        ("openai/v1/video/generations/jobs/task_1", "", &["jobs", "task_1"]),
+        ("v1/images/generations/x", "", &[]),
+        ("v1/agents/ag_1", "", &["ag_1"]),
+        ("v1/conversations", r#"{"agent_id": "ag_1", "inputs": "hi"}"#, &["ag_1"]),
+        ("v1/skills/skill_1/versions", "", &["skill_1"]),
+        ("v1/predictions/p1/cancel", "", &["p1"]),
         // A text is a text, and so is a value that is spelt like a name.
         ("v1/responses", r#"{"input": "say \"file_id\": \"file-9\""}"#, &[]),
         ("v1/responses", r#"{"type": "file_id", "x": "file-9"}"#, &[]),
@@ -163,6 +218,28 @@ fn s1_9_the_ids_that_an_answer_shows() {
         ),
         (r#"{"object": "conversation.response", "conversation_id": "conv_1", "outputs": []}"#, &["conv_1"]),
         (r#"{"id": "int_1", "object": "interaction", "status": "completed"}"#, &["int_1"]),
+        // Gemini.
+        (
+            r#"{"file": {"name": "files/abc-1", "displayName": "a/b", "uri": "https://generativelanguage.googleapis.com/v1beta/files/abc-1"}}"#,
+            &["abc-1"],
+        ),
+        (r#"{"name": "cachedContents/c1", "model": "models/m"}"#, &["c1"]),
+        (r#"{"name": "batches/b1", "metadata": {"state": "BATCH_STATE_PENDING"}}"#, &["b1"]),
+        (r#"{"name": "models/veo-3/operations/o1"}"#, &["o1"]),
+        (r#"{"id": "asst_1", "name": "and/or"}"#, &["asst_1"]),
+        (r#"{"name": "models/m", "file": {"uri": 7}}"#, &[]),
+        // Azure.
+        (
+            r#"{"object": "video.generation.job", "id": "task_1", "generations": [{"object": "video.generation", "id": "gen_1", "job_id": "task_1"}]}"#,
+            &["task_1", "gen_1"],
+        ),
+        // A chat that is stored, or whose sound is.
+        (
+            r#"{"id": "chatcmpl-1", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "audio": {"id": "audio_1", "data": "AA"}}}]}"#,
+            &["chatcmpl-1", "audio_1"],
+        ),
+        (r#"{"choices": [{"message": {"audio": {"id": "audio_1", "data": "A"#, &["audio_1"]),
+        (r#"{"id": "chatcmpl-1", "choices": [{"message": {"content": "hi", "audio": null}}, 1]}"#, &["chatcmpl-1"]),
         // The beginning of a long one.
         (r#"{"id": "resp_1", "object": "response", "output": [{"te"#, &["resp_1"]),
         (r#"{"id": "resp_"#, &[]),
@@ -186,10 +263,12 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
     let done = "data: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"reasoning\",\"summary\":[],\"encrypted_content\":\"gAAA=\"}}\n\n";
     let anthropic = "data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\"}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\",\"container\":{\"id\":\"container_1\"}}}\n\n";
     let mistral = "data: {\"type\":\"conversation.response.started\",\"conversation_id\":\"conv_1\"}\n\n";
+    let audio = "data: {\"id\":\"chatcmpl-1\",\"choices\":[{\"delta\":{\"audio\":{\"id\":\"audio_1\",\"transcript\":\"a\"}}}]}\n\n";
     for (events, ids) in [
         (call.to_owned(), &["ci_1", "cntr_1"][..]),
         (done.to_owned(), &[OF_GAAA]),
         (anthropic.to_owned(), &["container_1"]),
+        (audio.repeat(2), &["audio_1"]),
         (mistral.to_owned(), &["conv_1"]),
         (created.to_owned(), &["resp_1", "conv_1"]),
         (created.repeat(2), &["resp_1", "conv_1"]),
@@ -213,12 +292,56 @@ fn s1_9_the_paths_below_which_things_are_kept() {
         "files",
         "v1/batches/b",
         "v1/messages",
+        "v1beta/files",
+        "v1beta/cachedContents",
+        "v1beta/models/m:batchGenerateContent",
+        "v1beta/models/veo:predictLongRunning?key=x",
+        "openai/v1/video/generations/jobs",
+        "v1/agents",
+        "v1/skills",
+        "v1/models/a/b/predictions",
         "v1beta/interactions",
     ] {
         assert!(is_kept(path), "{path}");
     }
-    for path in ["v1/chat/completions", "v1/embeddings", "v1/models", "", "x?a=/files/"] {
+    for path in [
+        "v1/chat/completions",
+        "v1/agents/completions",
+        "v1/images/generations",
+        "v1beta/models/m:generateContent",
+        "v1/embeddings",
+        "v1/models",
+        "",
+        "x?a=/files/",
+    ] {
         assert!(!is_kept(path), "{path}");
+    }
+}
+
+/// Of chats only those teach ids that ask for sound, or to be stored, and those only the ids of that: chats are many.
+#[test]
+fn s1_9_which_answers_show_ids_and_are_stored() {
+    let chat = "v1/chat/completions";
+    for (path, body, shows, stored) in [
+        (chat, r#"{"model": "m"}"#, false, false),
+        (chat, r#"{"store": false}"#, false, false),
+        (chat, r#"{"store": null}"#, false, false),
+        (chat, r#"{"store": true}"#, true, true),
+        (chat, r#"{"modalities": ["text", "audio"]}"#, true, false),
+        (chat, r#"{"modalities": ["text"]}"#, false, false),
+        (chat, r#"{"modalities": ["text", "audio"], "store": true}"#, true, true),
+        ("openai/deployments/m/chat/completions?api-version=1", r#"{"store": true}"#, true, true),
+        ("v1/completions", r#"{"store": true}"#, false, true),
+        ("v1/responses", "{}", true, true),
+        ("v1/responses", r#"{"store": null}"#, true, true),
+        ("v1/responses", r#"{"store": false}"#, true, false),
+        ("v1/files", "", true, true),
+    ] {
+        let view = RequestView::read(path, Some("application/json"), body.as_bytes());
+        assert_eq!((shows_ids(path, &view), is_stored(path, &view)), (shows, stored), "{path} {body}");
+    }
+    for (id, only) in [("audio_1", true), ("rs_1", true), (OF_GAAA, true), ("chatcmpl-1", false), ("ig_1", false)] {
+        assert_eq!(is_encrypted(id), only, "{id}");
     }
 }
 
