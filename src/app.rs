@@ -188,11 +188,11 @@ async fn serve(
         Ok(error) = failure => return Err(error),
         () = stop => {}
     }
-    let was_ready = connection.is_none_or(|connection| connection.reason().is_none());
+    let can_answer = connection.is_none_or(ConnectionStatus::can_answer);
     stopping.send_replace(true);
     tracing::info!("stopping: accepting no new requests, finishing those in progress");
     let answering = async {
-        if was_ready && tokio::time::timeout(SHUTDOWN_TIMEOUT, work).await.is_err() {
+        if can_answer && tokio::time::timeout(SHUTDOWN_TIMEOUT, work).await.is_err() {
             tracing::warn!("stopped before every answer was written");
         }
     };

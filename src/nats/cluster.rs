@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::requests::{Learns, Requests, subscribe};
-use super::{ConnectionState, ConnectionStatus, NatsSettings, basic_options, options, retry_delay};
+use super::{ConnectionState, ConnectionStatus, NatsSettings, basic_options, options, retry_delay, sync_with_server};
 use crate::shared_broker::SharedBroker;
 
 /// Interval at which the servers of the cluster are read.
@@ -36,7 +36,7 @@ pub async fn serve_requests(
     let mut ending = JoinSet::new();
     let mut client = client;
     let mut requests = subscribe(client.clone(), settings).await?;
-    connection.set(ConnectionState::Ready);
+    connection.set(ConnectionState::Subscribed);
     loop {
         let (leave, leaving) = watch::channel(false);
         let learns = requests.learns();
@@ -46,7 +46,7 @@ pub async fn serve_requests(
             _ = stop.changed() => None,
             moved = connect_elsewhere(&client, &learns, settings, connection, name, capacity) => Some(moved),
             never = refresh(&client, settings, connection) => match never {},
-            never = connection.confirm_reconnects(&client) => match never {},
+            never = connection.confirm_subscriptions(&client) => match never {},
         };
         let _ = leave.send(true);
         ending.spawn(serving);
@@ -77,9 +77,10 @@ async fn connect_elsewhere(
         {
             // From now on every outcome arrives over both connections.
             learns.set(false);
+            // Before it subscribes, so that a denial counts.
+            connection.make_current(number);
             if let Ok(requests) = subscribe(client.clone(), settings).await {
-                connection.make_current(number);
-                connection.set(ConnectionState::Ready);
+                sync_with_server(&client).await;
                 tracing::info!(connection = connection.name(), "moved to another server of the bus");
                 return (client, requests);
             }
@@ -112,7 +113,7 @@ pub async fn follow_cluster(
     };
     tokio::select! {
         never = refresh(client, settings, connection) => never,
-        never = connection.confirm_reconnects(client) => never,
+        never = connection.confirm_subscriptions(client) => never,
         never = moving => never,
     }
 }

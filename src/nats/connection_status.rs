@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use async_nats::{Client, Event};
+use async_nats::{Client, Event, ServerError};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
@@ -13,6 +13,11 @@ use super::{retry_delay, sync_with_server};
 use crate::clock::Clock;
 use crate::status::Connection;
 use crate::telemetry::Counter;
+
+/// How the bus's error for a denied subscription begins; the subject in quotes follows, and perhaps the queue group.
+const SUBSCRIPTION_DENIED: &str = "Permissions Violation for Subscription to ";
+/// The bus's error for one subscription too many.
+const TOO_MANY_SUBSCRIPTIONS: &str = "maximum subscriptions exceeded";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionState {
@@ -24,11 +29,13 @@ pub enum ConnectionState {
     Lost,
     /// The same, and the bus no longer accepts our credentials.
     Refused,
-    /// Reconnected; whether the bus has processed the subscriptions is not known yet.
-    Reconnected,
     Connected,
+    /// Subscribed; whether the bus has processed the subscriptions is not known yet.
+    Subscribed,
     /// Connected and subscribed.
     Ready,
+    /// Connected, and the bus denies a subscription that the broker needs: why. Until the next reconnect.
+    Denied(String),
 }
 
 /// The status of one connection; clones share it.
@@ -72,10 +79,16 @@ impl ConnectionStatus {
             ConnectionState::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
             ConnectionState::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
             ConnectionState::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
-            ConnectionState::Connected | ConnectionState::Reconnected => {
+            ConnectionState::Connected | ConnectionState::Subscribed => {
                 Some(format!("{}: connected to the bus, not yet subscribed", self.name))
             }
+            ConnectionState::Denied(why) => Some(format!("{}: the bus denies a subscription: {why}", self.name)),
         }
+    }
+
+    /// Whether requests may have arrived that are to be answered before the process ends.
+    pub fn can_answer(&self) -> bool {
+        matches!(*self.state.borrow(), ConnectionState::Ready | ConnectionState::Denied(_))
     }
 
     /// For the status document.
@@ -93,7 +106,9 @@ impl ConnectionStatus {
         let changed = self.state.send_if_modified(|current| {
             // Different errors of one outage are logged once.
             let same = *current == state
-                || matches!((&*current, &state), (ConnectionState::Away(_), ConnectionState::Away(_)));
+                || matches!((&*current, &state), (ConnectionState::Away(_), ConnectionState::Away(_)))
+                // The bus does not say when it would allow what it has denied.
+                || matches!(current, ConnectionState::Denied(_)) && state != ConnectionState::Lost;
             if !same {
                 *current = state.clone();
             }
@@ -117,7 +132,10 @@ impl ConnectionStatus {
                 self.connects.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = self.name, "connected to the bus and subscribed");
             }
-            ConnectionState::Connected | ConnectionState::Reconnected | ConnectionState::Starting => {}
+            ConnectionState::Denied(why) => {
+                tracing::error!(connection = self.name, "the bus denies a subscription: {why}")
+            }
+            ConnectionState::Connected | ConnectionState::Subscribed | ConnectionState::Starting => {}
         }
     }
 
@@ -129,6 +147,14 @@ impl ConnectionStatus {
     /// Makes this connection the current one: events of others are ignored from now on.
     pub(super) fn make_current(&self, number: u64) {
         self.current.store(number, Ordering::Relaxed);
+        // Another server may allow what the last one denied.
+        self.state.send_if_modified(|state| {
+            let was_denied = matches!(state, ConnectionState::Denied(_));
+            if was_denied {
+                *state = ConnectionState::Subscribed;
+            }
+            was_denied
+        });
     }
 
     /// Waits until the server of the connection announces its shutdown (lame-duck mode).
@@ -136,13 +162,13 @@ impl ConnectionStatus {
         self.lame_duck.notified().await;
     }
 
-    /// After each reconnect: waits until the bus has processed the subscriptions, and reports the connection as usable. The
-    /// library sends the subscriptions by itself, before anything else.
-    pub(super) async fn confirm_reconnects(&self, client: &Client) -> Infallible {
+    /// At the start and after each reconnect: waits until the bus has processed the subscriptions, and reports the connection as
+    /// usable. After a reconnect the library sends the subscriptions by itself, before anything else.
+    pub(super) async fn confirm_subscriptions(&self, client: &Client) -> Infallible {
         let mut states = self.state.subscribe();
         loop {
             // An error would mean that the sender is gone, which is in `self`.
-            let _ = states.wait_for(|state| *state == ConnectionState::Reconnected).await;
+            let _ = states.wait_for(|state| *state == ConnectionState::Subscribed).await;
             tokio::select! {
                 biased;
                 _ = states.changed() => {}
@@ -155,14 +181,14 @@ impl ConnectionStatus {
     }
 
     /// Handles an event of the NATS library about the connection with this number.
-    pub(super) fn take(&self, number: u64, event: &Event) {
+    pub(super) fn take(&self, number: u64, event: &Event, needed: &[String]) {
         if number != self.current.load(Ordering::Relaxed) {
             return;
         }
         match event {
             Event::Disconnected if self.was_connected() => self.set(ConnectionState::Lost),
             // The library reports the connection before it has sent the subscriptions.
-            Event::Connected if self.is_lost() => self.set(ConnectionState::Reconnected),
+            Event::Connected if self.is_lost() => self.set(ConnectionState::Subscribed),
             Event::SlowConsumer(_) => {
                 if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
                     tracing::warn!(
@@ -172,7 +198,13 @@ impl ConnectionStatus {
                     );
                 }
             }
-            Event::ServerError(error) => tracing::warn!(connection = self.name, %error, "the bus reports an error"),
+            Event::ServerError(error) => {
+                if let Some(why) = self.denial(error, needed) {
+                    self.set(ConnectionState::Denied(why));
+                } else {
+                    tracing::warn!(connection = self.name, %error, "the bus reports an error");
+                }
+            }
             // The library gives the reason as text only.
             Event::ClientError(error) if self.is_lost() && error.to_string().contains("authorization violation") => {
                 self.set(ConnectionState::Refused);
@@ -188,9 +220,23 @@ impl ConnectionStatus {
         }
     }
 
+    /// Why an error of the bus means that the connection is of no use: one of the needed subscriptions is denied. Which one a
+    /// limit of subscriptions is about the bus does not say; once all needed ones are there, it is another.
+    fn denial(&self, error: &ServerError, needed: &[String]) -> Option<String> {
+        let ServerError::Other(text) = error else { return None };
+        if let Some(denied) = text.strip_prefix(SUBSCRIPTION_DENIED) {
+            let subject = needed.iter().find(|subject| denied.starts_with(&format!("\"{subject}\"")))?;
+            return Some(format!("our user may not subscribe to {subject}: see its permissions there"));
+        }
+        let is_ready = *self.state.borrow() == ConnectionState::Ready;
+        let is_limit = text.eq_ignore_ascii_case(TOO_MANY_SUBSCRIPTIONS) && !is_ready;
+        is_limit.then(|| "the limit of subscriptions there is reached".to_owned())
+    }
+
     /// It was usable at least once and is not known to be lost.
     fn was_connected(&self) -> bool {
-        matches!(*self.state.borrow(), ConnectionState::Ready | ConnectionState::Reconnected)
+        use ConnectionState::{Denied, Ready, Subscribed};
+        matches!(*self.state.borrow(), Ready | Subscribed | Denied(_))
     }
 
     fn is_lost(&self) -> bool {
@@ -208,11 +254,43 @@ mod tests {
         link.make_current(link.number());
         link.set(ConnectionState::Ready);
         for _ in 0..2 {
-            link.take(1, &Event::Disconnected);
+            link.take(1, &Event::Disconnected, &[]);
             assert_eq!(*link.state.borrow(), ConnectionState::Lost);
-            link.take(1, &Event::Connected);
+            link.take(1, &Event::Connected, &[]);
             assert!(link.reason().is_some_and(|reason| reason.contains("not yet subscribed")), "{:?}", link.reason());
         }
         assert_eq!(link.show().connects, 1);
+    }
+
+    #[test]
+    fn only_what_the_broker_needs_makes_a_connection_useless_until_it_is_made_again() {
+        let violation = |of: &str| {
+            let text = format!("Permissions Violation for {of}");
+            Event::ServerError(ServerError::Other(text))
+        };
+        let (needed, too_many) = (["a.b".to_owned()], ServerError::Other(TOO_MANY_SUBSCRIPTIONS.to_owned()));
+        let link = ConnectionStatus::new("decisions", Clock::start());
+        link.make_current(link.number());
+        for (text, is_denied) in [
+            ("Subscription to \"a.b\"", true),
+            ("Subscription to \"a.b\" using queue \"q\"", true),
+            ("Subscription to \"a.b.c\"", false),
+            ("Subscription to \"a\"", false),
+            ("Publish to \"a.b\"", false),
+        ] {
+            link.set(ConnectionState::Ready);
+            link.take(1, &violation(text), &needed);
+            link.set(ConnectionState::Ready);
+            assert_eq!(link.reason().is_some(), is_denied, "{text}: {:?}", link.reason());
+            link.take(1, &Event::Disconnected, &needed);
+            link.take(1, &Event::Connected, &needed);
+            assert_eq!(*link.state.borrow(), ConnectionState::Subscribed, "{text}");
+        }
+        link.take(1, &Event::ServerError(too_many.clone()), &needed);
+        assert!(matches!(*link.state.borrow(), ConnectionState::Denied(_)));
+        link.make_current(link.number());
+        link.set(ConnectionState::Ready);
+        link.take(2, &Event::ServerError(too_many), &needed);
+        assert_eq!(link.reason(), None, "of the connection that works, one more is too many");
     }
 }

@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::unconstrained;
 
-use super::{ConnectionState, ConnectionStatus, NatsSettings, sync_with_server};
+use super::{ConnectionState, ConnectionStatus, NatsSettings};
 use crate::calls::from_log;
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::bypass::{self, Bypass};
@@ -34,8 +34,7 @@ pub async fn learn_from_logs(
     broker: &SharedBroker,
 ) -> Result<(), SubscribeError> {
     let entries = client.subscribe(settings.logger_subject.clone()).await?;
-    sync_with_server(&client).await;
-    connection.set(ConnectionState::Ready);
+    connection.set(ConnectionState::Subscribed);
     // Without tokio's cooperative budget: everything from one read of the connection (some megabytes) is processed at once, so
     // that a burst of thousands of small entries is not dropped, and large ones do not pile up.
     unconstrained(read(entries, broker, &settings.processor)).await;

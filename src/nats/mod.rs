@@ -92,6 +92,12 @@ impl NatsSettings {
         }
     }
 
+    /// The subjects without whose messages the broker is of no use: the requests' and the log's.
+    fn needed_subjects(&self) -> [String; 4] {
+        let subject = &self.subject;
+        [subject.clone(), format!("{subject}.apply"), format!("{subject}.outcome"), self.logger_subject.clone()]
+    }
+
     /// The addresses of the servers, without credentials.
     fn shown(&self) -> String {
         self.show().servers.join(", ")
@@ -152,7 +158,7 @@ async fn options(
     name: &str,
     capacity: usize,
 ) -> Result<(u64, ConnectOptions), ConnectError> {
-    let (number, events) = (connection.number(), connection.clone());
+    let (number, events, needed) = (connection.number(), connection.clone(), settings.needed_subjects());
     let options = basic_options(settings, name).await?;
     let options = options
         .ping_interval(PING_INTERVAL)
@@ -163,7 +169,7 @@ async fn options(
         // The library calls this before the very first attempt too, and right after a loss, where no delay is needed.
         .reconnect_delay_callback(|attempt| if attempt <= 1 { Duration::ZERO } else { retry_delay() })
         .event_callback(move |event| {
-            events.take(number, &event);
+            events.take(number, &event, &needed);
             std::future::ready(())
         });
     Ok((number, options))

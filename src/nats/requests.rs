@@ -64,7 +64,7 @@ impl Learns {
     }
 }
 
-/// Subscribes, and waits until the bus has processed the subscriptions.
+/// Subscribes.
 ///
 /// # Errors
 /// The connection is closed.
@@ -75,7 +75,6 @@ pub(super) async fn subscribe(client: Client, settings: &NatsSettings) -> Result
         (Subject::Apply, client.queue_subscribe(format!("{subject}.apply"), queue.clone()).await?),
         (Subject::Outcome, client.subscribe(format!("{subject}.outcome")).await?),
     ];
-    super::sync_with_server(&client).await;
     Ok(Requests { client, subscriptions, learns: Learns(Arc::new(AtomicBool::new(true))) })
 }
 
