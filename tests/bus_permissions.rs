@@ -87,3 +87,41 @@ async fn what_was_denied_can_be_allowed_without_a_restart_of_the_broker() {
     let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
     assert!(answer["gl_path"].is_string(), "{answer}");
 }
+
+#[tokio::test]
+async fn a_user_who_may_publish_only_replies_is_ready_again_after_a_restart_of_the_bus() {
+    for permissions in [
+        "permissions: { publish: { deny: [\">\"] }, allow_responses: true }",
+        "permissions: { publish: [\"coburn.gl.>\"], allow_responses: true }",
+        "permissions: { subscribe: [\"coburn.gl.>\"], publish: [\"coburn.gl.>\"], allow_responses: true }",
+    ] {
+        let mut bus = bus(permissions);
+        let broker = setup(&bus).ready().await;
+        for round in 1..=2 {
+            let answer = gateway(&bus).await.request(DECIDE, REQUEST.into()).await.unwrap();
+            assert!(!answer.payload.is_empty(), "{permissions}");
+            bus.kill();
+            broker.until_nth(&["the connection to the bus is lost"], 2 * round).await;
+            bus.restart().unwrap();
+            broker.until_nth(&["connected to the bus and subscribed"], 2 + 2 * round).await;
+            assert_eq!(broker.get("/readyz").await.status, 200, "{permissions}");
+        }
+        let lines = broker.count(&["the bus reports an error"]);
+        assert!(lines <= 12, "{lines} lines:\n{}", broker.text());
+    }
+}
+
+#[tokio::test]
+async fn replies_that_are_denied_do_not_fill_the_log() {
+    let bus = bus("permissions: { publish: { deny: [\"_INBOX.>\"] } }");
+    let broker = setup(&bus).ready().await;
+    let client = gateway(&bus).await;
+    let before = broker.count(&["the bus reports an error"]);
+    for _ in 0..200 {
+        client.publish_with_reply(DECIDE, client.new_inbox(), REQUEST.into()).await.unwrap();
+    }
+    broker.signal("TERM");
+    let ended = broker.ended().await;
+    let lines = ended.out.lines().filter(|line| line.contains("the bus reports an error")).count();
+    assert!(lines <= before + 10, "{ended:?}");
+}

@@ -45,7 +45,7 @@ pub struct AdminEndpoints<'a> {
     pub broker: &'a SharedBroker,
     /// Where the bus is.
     pub settings: &'a NatsSettings,
-    /// The connections to the bus, for the status.
+    /// The connections to the bus, for the status; the last one is this one's.
     pub links: &'a [ConnectionStatus],
     /// The operators' token; `None`: nothing can be changed.
     pub token: Option<&'a Token>,
@@ -76,7 +76,9 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
         let endpoint = group.endpoint(word).await?;
         endpoints.push(named(word, endpoint).boxed());
     }
-    super::sync_with_server(&client).await;
+    if let Some(link) = admin.links.last() {
+        link.sync(&client).await;
+    }
     // The receiver is gone only when the process ends.
     let _ = start.listening.send(());
     let mut asks = stream::select_all(endpoints);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::requests::{Learns, Requests, subscribe};
-use super::{ConnectionState, ConnectionStatus, NatsSettings, basic_options, options, retry_delay, sync_with_server};
+use super::{ConnectionState, ConnectionStatus, NatsSettings, basic_options, options, retry_delay};
 use crate::shared_broker::SharedBroker;
 
 /// Interval at which the servers of the cluster are read.
@@ -80,7 +80,7 @@ async fn connect_elsewhere(
             // Before it subscribes, so that a denial counts.
             connection.make_current(number);
             if let Ok(requests) = subscribe(client.clone(), settings).await {
-                sync_with_server(&client).await;
+                connection.sync(&client).await;
                 tracing::info!(connection = connection.name(), "moved to another server of the bus");
                 return (client, requests);
             }

@@ -5,17 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_nats::{Client, Event, ServerError};
-use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::{sleep, timeout};
 
-use super::{retry_delay, sync_with_server};
+use super::{REQUEST_TIMEOUT, retry_delay};
 
 use crate::clock::Clock;
 use crate::status::Connection;
 use crate::telemetry::Counter;
 
-/// How the bus's error for a denied subscription begins; the subject in quotes follows, and perhaps the queue group.
+/// How the bus's errors for what it denies begin; the subject in quotes follows, and perhaps the queue group.
 const SUBSCRIPTION_DENIED: &str = "Permissions Violation for Subscription to ";
+const PUBLISH_DENIED: &str = "Permissions Violation for Publish to ";
+/// The denied subjects that may wait to be looked at; of more, [`ConnectionStatus::sync`] asks again.
+const MAX_DENIED_SUBJECTS: usize = 64;
+/// The events that are counted.
+const DROPPED: &str = "dropped";
+const ERROR: &str = "error";
 /// The bus's error for one subscription too many.
 const TOO_MANY_SUBSCRIPTIONS: &str = "maximum subscriptions exceeded";
 
@@ -43,12 +51,14 @@ pub enum ConnectionState {
 pub struct ConnectionStatus {
     name: &'static str,
     state: Arc<watch::Sender<ConnectionState>>,
-    dropped: Arc<Counter<&'static str>>,
+    counts: Arc<Counter<&'static str>>,
     connects: Arc<AtomicU64>,
     /// The number of the library's connection whose events count: while the process moves to another server there are two.
     current: Arc<AtomicU64>,
     newest: Arc<AtomicU64>,
     lame_duck: Arc<Notify>,
+    /// The subjects that the bus denies, each when it says so.
+    denied: broadcast::Sender<String>,
     clock: Clock,
 }
 
@@ -58,11 +68,12 @@ impl ConnectionStatus {
         Self {
             name,
             state: Arc::new(watch::Sender::new(ConnectionState::Starting)),
-            dropped: Arc::new(Counter::with_kinds(["dropped"])),
+            counts: Arc::new(Counter::with_kinds([DROPPED, ERROR])),
             connects: Arc::default(),
             current: Arc::default(),
             newest: Arc::default(),
             lame_duck: Arc::default(),
+            denied: broadcast::Sender::new(MAX_DENIED_SUBJECTS),
             clock,
         }
     }
@@ -97,7 +108,7 @@ impl ConnectionStatus {
             name: self.name,
             trouble: self.reason(),
             connects: self.connects.load(Ordering::Relaxed),
-            dropped: self.dropped.total("dropped"),
+            dropped: self.counts.total(DROPPED),
         }
     }
 
@@ -172,12 +183,36 @@ impl ConnectionStatus {
             tokio::select! {
                 biased;
                 _ = states.changed() => {}
-                confirmed = sync_with_server(client) => match confirmed {
+                confirmed = self.sync(client) => match confirmed {
                     true => self.set(ConnectionState::Ready),
                     false => sleep(retry_delay()).await,
                 },
             }
         }
+    }
+
+    /// Waits until the bus has processed everything that was sent before, at most `REQUEST_TIMEOUT`; returns false after that. The
+    /// bus processes messages in order, so its reply that a new inbox has no subscriber comes last. Where our user may not use
+    /// inboxes, the bus's error that says so stands for it. (`flush` returns when the bytes are written, before the bus has read
+    /// them.)
+    pub async fn sync(&self, client: &Client) -> bool {
+        let (inbox, nobody) = (client.new_inbox(), client.new_inbox());
+        let mut denied = self.denied.subscribe();
+        let processed = async {
+            let mut answers = client.subscribe(inbox.clone()).await.ok()?;
+            client.publish_with_reply(nobody.clone(), inbox.clone(), Bytes::new()).await.ok()?;
+            loop {
+                tokio::select! {
+                    answer = answers.next() => return answer.map(drop),
+                    // An error would mean that some were missed: then this times out, and is repeated.
+                    Ok(subject) = denied.recv() => if subject == inbox || subject == nobody { return Some(()) },
+                }
+            }
+        };
+        let is_processed = matches!(timeout(REQUEST_TIMEOUT, processed).await, Ok(Some(())));
+        // The library has read the errors that came before, and passes them on in a task that has its turn now.
+        tokio::task::yield_now().await;
+        is_processed
     }
 
     /// Handles an event of the NATS library about the connection with this number.
@@ -190,7 +225,7 @@ impl ConnectionStatus {
             // The library reports the connection before it has sent the subscriptions.
             Event::Connected if self.is_lost() => self.set(ConnectionState::Subscribed),
             Event::SlowConsumer(_) => {
-                if let Some(total) = self.dropped.count("dropped", self.clock.now()) {
+                if let Some(total) = self.counts.count(DROPPED, self.clock.now()) {
                     tracing::warn!(
                         connection = self.name,
                         total,
@@ -199,10 +234,15 @@ impl ConnectionStatus {
                 }
             }
             Event::ServerError(error) => {
+                if let Some(subject) = denied_subject(error) {
+                    // Nobody may be waiting for it.
+                    let _ = self.denied.send(subject.to_owned());
+                }
                 if let Some(why) = self.denial(error, needed) {
                     self.set(ConnectionState::Denied(why));
-                } else {
-                    tracing::warn!(connection = self.name, %error, "the bus reports an error");
+                } else if let Some(total) = self.counts.count(ERROR, self.clock.now()) {
+                    // One that follows each request, such as a reply that is denied, must not fill the log.
+                    tracing::warn!(connection = self.name, total, %error, "the bus reports an error");
                 }
             }
             // The library gives the reason as text only.
@@ -224,8 +264,9 @@ impl ConnectionStatus {
     /// limit of subscriptions is about the bus does not say; once all needed ones are there, it is another.
     fn denial(&self, error: &ServerError, needed: &[String]) -> Option<String> {
         let ServerError::Other(text) = error else { return None };
-        if let Some(denied) = text.strip_prefix(SUBSCRIPTION_DENIED) {
-            let subject = needed.iter().find(|subject| denied.starts_with(&format!("\"{subject}\"")))?;
+        if text.starts_with(SUBSCRIPTION_DENIED) {
+            let denied = denied_subject(error)?;
+            let subject = needed.iter().find(|subject| *subject == denied)?;
             return Some(format!("our user may not subscribe to {subject}: see its permissions there"));
         }
         let is_ready = *self.state.borrow() == ConnectionState::Ready;
@@ -242,6 +283,13 @@ impl ConnectionStatus {
     fn is_lost(&self) -> bool {
         matches!(*self.state.borrow(), ConnectionState::Lost | ConnectionState::Refused)
     }
+}
+
+/// The subject that an error of the bus denies.
+fn denied_subject(error: &ServerError) -> Option<&str> {
+    let ServerError::Other(text) = error else { return None };
+    let quoted = text.strip_prefix(SUBSCRIPTION_DENIED).or_else(|| text.strip_prefix(PUBLISH_DENIED))?;
+    quoted.strip_prefix('"')?.split('"').next()
 }
 
 #[cfg(test)]

@@ -196,18 +196,6 @@ async fn basic_options(settings: &NatsSettings, name: &str) -> Result<ConnectOpt
     Ok(options)
 }
 
-/// Waits until the bus has processed everything that was sent before, at most `REQUEST_TIMEOUT`; returns false after that. The
-/// bus processes messages in order, so its reply that a new inbox has no subscriber comes last. (`flush` returns when the bytes
-/// are written, before the bus has read them.)
-pub async fn sync_with_server(client: &Client) -> bool {
-    use futures_util::StreamExt;
-
-    let inbox = client.new_inbox();
-    let Ok(mut answers) = client.subscribe(inbox.clone()).await else { return false };
-    client.publish_with_reply(client.new_inbox(), inbox, bytes::Bytes::new()).await.is_ok()
-        && matches!(tokio::time::timeout(REQUEST_TIMEOUT, answers.next()).await, Ok(Some(_)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

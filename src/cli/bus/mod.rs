@@ -42,11 +42,15 @@ fn run<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
 
 /// Connects to the bus.
 async fn connect(operator: &OperatorAccess) -> anyhow::Result<Client> {
-    let connection = ConnectionStatus::new(LINK, Clock::start());
-    let connected = nats::connect(&operator.nats, &connection, "gecholog-broker command", 4_096);
+    connect_as(&ConnectionStatus::new(LINK, Clock::start()), operator).await
+}
+
+/// Connects, and reports the state of the connection there.
+async fn connect_as(connection: &ConnectionStatus, operator: &OperatorAccess) -> anyhow::Result<Client> {
+    let connected = nats::connect(&operator.nats, connection, "gecholog-broker command", 4_096);
     match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
         Ok(client) => Ok(client?),
-        Err(_) => bail!("{}; {WHAT_TO_DO}", absence(&connection)),
+        Err(_) => bail!("{}; {WHAT_TO_DO}", absence(connection)),
     }
 }
 

@@ -16,12 +16,12 @@ use serde_json::Value;
 
 use super::super::OutputError;
 use super::admin::path;
-use super::{connect, run};
+use super::{LINK, connect_as, run};
 use crate::calls::StatusFilter;
 use crate::calls::TraceIds;
 use crate::clock::Clock;
 use crate::config::OperatorAccess;
-use crate::nats;
+use crate::nats::ConnectionStatus;
 use call::{Call, ingress, status};
 use records::{LoggedEntries, LoggedEntry};
 use sessions::{OutputLine, Sessions};
@@ -56,10 +56,11 @@ impl WatchArgs {
     /// The bus does not answer.
     pub fn run(&self, operator: &OperatorAccess) -> anyhow::Result<()> {
         run(async {
-            let client = connect(operator).await?;
+            let connection = ConnectionStatus::new(LINK, Clock::start());
+            let client = connect_as(&connection, operator).await?;
             let subject = &operator.nats.logger_subject;
             let entries = client.subscribe(subject.clone()).await?;
-            nats::sync_with_server(&client).await;
+            connection.sync(&client).await;
             // Not on the standard output, whose lines a script may count. If the standard error is closed too, the error is lost.
             drop(writeln!(std::io::stderr(), "watching {subject}"));
             let select = |entry: &Value| self.select(entry, operator);
