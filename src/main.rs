@@ -54,13 +54,15 @@ fn start(sources: Sources) -> ExitCode {
     for warning in resolved.warnings {
         tracing::warn!("{warning}");
     }
-    match run(config) {
+    let code = match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
             ExitCode::FAILURE
         }
-    }
+    };
+    telemetry::end_log();
+    code
 }
 
 /// Carries out a command that starts no broker.
@@ -192,6 +194,7 @@ fn run(config: Config) -> anyhow::Result<()> {
                 _ = int.recv() => {}
             }
             tracing::warn!("second signal: stopping at once");
+            telemetry::end_log();
             std::process::exit(1);
         });
     })

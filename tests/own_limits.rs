@@ -2,18 +2,21 @@
 //! place.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use serde_json::{Value, json};
 
 use super::support::http::{self, Open};
 use super::support::metrics::Scrape;
 use super::support::pools::pool;
 use super::support::scripted::{Scripted, answer};
-use super::support::{Bus, GPT4, GPT35, PoolsFile, Setup, soon};
+use super::support::{Bus, DECIDE, GPT4, GPT35, PoolsFile, REQUEST, Setup, TOKEN, soon};
 
 const ADMIN: &str = "the-operators-own-token";
 
@@ -53,6 +56,68 @@ async fn without_descriptors_of_its_own_the_relay_says_so_and_blames_no_target()
     assert_eq!((target.calls(), broker.count(&["router disabled"])), (1, 0), "{}", broker.text());
     let scrape = Scrape::of(&broker).await;
     scrape.has(&[("gecholog_broker_resources_exhausted_total", &["needed_for=\"relay_connect\""], 1.0)]);
+}
+
+/// `broker`, with its log in a pipe that nobody reads; its address of HTTP is not known from the log.
+fn with_unread_log(bus: &Bus, http: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_broker"))
+        .env_clear()
+        .envs([("GECHOLOG_HOST", bus.host().as_str()), ("NATS_TOKEN", TOKEN), ("BROKER_LOG", "debug")])
+        .env("BROKER_HTTP", http)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_whose_reader_hangs_stops_no_decision_and_loses_only_what_does_not_fit() {
+    let bus = Bus::start().await;
+    let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let mut broker = with_unread_log(&bus, &http.to_string());
+    let get = |path| async move { http::send(http, "GET", path, &[], b"").await };
+    soon("a ready broker", async {
+        while !get("/readyz").await.is_ok_and(|answer| answer.status == 200) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    // More lines than the pipe and the queue take.
+    for _ in 0..200 {
+        let asked = (0..64).map(|_| bus.client.request(DECIDE, REQUEST.into()));
+        let answers = soon("decisions", join_all(asked)).await;
+        assert!(answers.into_iter().all(|answer| !answer.unwrap().payload.is_empty()));
+    }
+    assert_eq!(get("/livez").await.unwrap().status, 200);
+    let metrics = get("/metrics").await.unwrap().text();
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("gecholog_broker_log_lines_dropped_total "));
+    assert!(dropped.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    let mut log = BufReader::new(broker.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = log.next().unwrap();
+    assert!(first.contains("broker starts"), "{first}");
+    let reported = log.find(|line| line.contains("log lines were dropped")).unwrap();
+    assert!(reported.contains("total="), "{reported}");
+    bus.decide().await;
+    kill_process(Pid::from_child(&broker), Signal::TERM).unwrap();
+    let rest: Vec<_> = log.collect();
+    assert!(rest.iter().any(|line| line.contains("DEBUG")), "the decision after it: {rest:?}");
+    assert!(rest.last().unwrap().contains("stopped"), "{rest:?}");
+    assert_eq!(broker.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_log_whose_reader_hangs_delays_the_end_by_two_seconds_at_most() {
+    let bus = Bus::start().await;
+    let mut broker = with_unread_log(&bus, "off");
+    soon("a decision", async { while bus.client.request(DECIDE, REQUEST.into()).await.is_err() {} }).await;
+    for _ in 0..10 {
+        let asked = (0..64).map(|_| bus.client.request(DECIDE, REQUEST.into()));
+        soon("decisions", join_all(asked)).await;
+    }
+    kill_process(Pid::from_child(&broker), Signal::TERM).unwrap();
+    let begin = Instant::now();
+    assert_eq!(tokio::task::spawn_blocking(move || broker.wait()).await.unwrap().unwrap().code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

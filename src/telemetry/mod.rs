@@ -7,11 +7,13 @@ mod counter;
 mod counts;
 pub mod gen_ai;
 mod lines;
+mod output;
 mod relay_counters;
 
 pub use counter::Counter;
 pub use counts::{Counts, ReloadResult};
 pub use lines::log_event;
+pub use output::{dropped_log_lines, end_log};
 pub use relay_counters::RelayCounters;
 
 use std::ffi::OsStr;
@@ -77,20 +79,29 @@ pub fn check_filter(directives: &str) -> Result<(), FilterFault> {
     Ok(())
 }
 
-/// Logs to the standard output from now on. Only the first call has an effect.
+/// Logs to the standard output from now on, until [`end_log`]. Only the first call has an effect.
 pub fn init(settings: &LogSettings) {
     // The bus library logs every reconnect; our own lines report it once.
     let quiet = format!("async_nats=off,{}", if settings.filter.is_empty() { "info" } else { &settings.filter });
     let filter = EnvFilter::try_new(quiet).unwrap_or_else(|_| EnvFilter::new("info"));
     let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
     let ansi = has_colors(is_terminal, std::env::var_os("NO_COLOR").as_deref());
+    output::start();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_ansi(ansi);
-    // A log without a reader does not stop the broker; by default each lost line would write one to the standard error.
-    let lines = lines.log_internal_errors(false);
+    // By default each line that cannot be written would write one to the standard error.
+    let lines = lines.log_internal_errors(false).with_writer(|| output::Line);
     let _ = match settings.format {
         Format::Text => lines.try_init(),
         Format::Json => lines.json().flatten_event(true).try_init(),
     };
+    if cfg!(panic = "abort") {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            // The lines before it say what led to it; the process ends after this.
+            end_log();
+            report(panic);
+        }));
+    }
 }
 
 /// Whether lines are coloured: on a terminal, unless `NO_COLOR` is set and not empty (<https://no-color.org>).

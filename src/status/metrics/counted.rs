@@ -7,7 +7,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
 use super::family;
-use crate::telemetry::Counts;
+use crate::telemetry::{Counts, dropped_log_lines};
 
 /// The count of each kind.
 type Kinds = Vec<(&'static str, u64)>;
@@ -21,6 +21,7 @@ pub(super) struct Counted {
     last_reload_failed: bool,
     exhausted: Kinds,
     wrong_tokens: Kinds,
+    dropped_log_lines: u64,
     relay: Option<Relay>,
 }
 
@@ -56,6 +57,7 @@ impl Counted {
             last_reload_failed: counts.last_reload_failed(),
             exhausted: sorted(counts.all_exhausted()),
             wrong_tokens: sorted(counts.wrong_tokens.all()),
+            dropped_log_lines: dropped_log_lines(),
             relay,
         }
     }
@@ -90,6 +92,8 @@ impl Collector for Counted {
         kinds(encoder, "resources_exhausted", help, "needed_for", &self.exhausted)?;
         let help = "Wrong operators' tokens, by interface";
         kinds(encoder, "wrong_tokens", help, "via", &self.wrong_tokens)?;
+        let help = "Lines of the broker's own log that its reader did not take in time";
+        family(encoder, "log_lines_dropped", help, MetricType::Counter, None)?.counter([], self.dropped_log_lines)?;
         self.relay.as_ref().map_or(Ok(()), |relay| relay.encode(encoder))
     }
 }
