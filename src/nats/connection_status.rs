@@ -115,9 +115,7 @@ impl ConnectionStatus {
     /// Changes the state, and logs it if it is another one.
     pub fn set(&self, state: ConnectionState) {
         let changed = self.state.send_if_modified(|current| {
-            // Different errors of one outage are logged once.
             let same = *current == state
-                || matches!((&*current, &state), (ConnectionState::Away(_), ConnectionState::Away(_)))
                 // The bus does not say when it would allow what it has denied.
                 || matches!(current, ConnectionState::Denied(_)) && state != ConnectionState::Lost;
             if !same {
@@ -129,9 +127,6 @@ impl ConnectionStatus {
             return;
         }
         match state {
-            ConnectionState::Away(why) => {
-                tracing::warn!(connection = self.name, "no connection to the bus at {why}; retrying")
-            }
             ConnectionState::Lost => {
                 tracing::warn!(connection = self.name, "the connection to the bus is lost; retrying")
             }
@@ -146,7 +141,11 @@ impl ConnectionStatus {
             ConnectionState::Denied(why) => {
                 tracing::error!(connection = self.name, "the bus denies a subscription: {why}")
             }
-            ConnectionState::Connected | ConnectionState::Subscribed | ConnectionState::Starting => {}
+            // Who connects logs why it does not succeed.
+            ConnectionState::Away(_)
+            | ConnectionState::Connected
+            | ConnectionState::Subscribed
+            | ConnectionState::Starting => {}
         }
     }
 

@@ -38,6 +38,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// Two unanswered pings end a connection, so a dead peer is noticed within three times this.
 const PING_INTERVAL: Duration = Duration::from_secs(4);
 
+/// The different errors of one start that are logged.
+const MAX_LOGGED_ERRORS: usize = 8;
+/// The longest text of an error, in characters.
+const MAX_ERROR_LENGTH: usize = 500;
+
 /// The largest credentials file, in bytes; a usual one has 1 KB.
 const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
@@ -128,6 +133,7 @@ pub async fn connect(
     name: &str,
     capacity: usize,
 ) -> Result<Client, ConnectError> {
+    let mut logged = Vec::new();
     loop {
         let (number, options) = options(settings, connection, name, capacity).await?;
         match options.connect(settings.servers.clone()).await {
@@ -137,10 +143,33 @@ pub async fn connect(
                 return Ok(client);
             }
             Err(error) if is_refusal(error.kind()) => return Err(ConnectError::Refused(settings.shown())),
-            Err(error) => connection.set(ConnectionState::Away(format!("{} ({})", settings.shown(), error.kind()))),
+            Err(error) => {
+                let why = format!("{} ({})", settings.shown(), with_causes(&error));
+                connection.set(ConnectionState::Away(why.clone()));
+                // Each error once: the one that stays may come after that of a bus that is not there yet.
+                if logged.len() < MAX_LOGGED_ERRORS && !logged.contains(&why) {
+                    tracing::warn!(connection = connection.name(), "no connection to the bus at {why}; retrying");
+                    logged.push(why);
+                }
+            }
         }
         tokio::time::sleep(retry_delay()).await;
     }
+}
+
+/// An error with its causes: the library's names only its kind, and which certificate or limit it is about is further down.
+/// The server's own words may be among them.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text.chars().filter(|letter| !letter.is_control()).take(MAX_ERROR_LENGTH).collect()
 }
 
 const fn is_refusal(kind: ConnectErrorKind) -> bool {
@@ -199,6 +228,21 @@ async fn basic_options(settings: &NatsSettings, name: &str) -> Result<ConnectOpt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_what_caused_it_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer{text}")]
+        struct Outer {
+            text: &'static str,
+            source: std::io::Error,
+        }
+        let error = |text, inner: &str| Outer { text, source: std::io::Error::other(inner.to_owned()) };
+        assert_eq!(with_causes(&error("", "a wrong name")), "outer: a wrong name");
+        assert_eq!(with_causes(&error(": a wrong name", "a wrong name")), "outer: a wrong name");
+        assert_eq!(with_causes(&error("", "\x1b[2J\n")), "outer: [2J");
+        assert_eq!(with_causes(&error("", &"x".repeat(1_000))).len(), MAX_ERROR_LENGTH);
+    }
 
     #[test]
     fn tries_to_connect_are_at_most_half_a_second_apart_and_not_in_step() {

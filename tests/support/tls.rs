@@ -15,7 +15,7 @@ use super::http::{self, Answer};
 use super::soon;
 
 /// Where the test certificates are: `server.pem` is signed by `ca.pem`, `other.pem` by itself; both are for `localhost`, and
-/// `other.pem` is for `llm.test` too.
+/// `other.pem` is for `llm.test` too. `elsewhere.pem` is signed by itself, for `elsewhere.test` alone.
 pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tls");
 
 #[derive(Clone)]
