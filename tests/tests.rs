@@ -12,6 +12,7 @@ mod support;
 mod admin_api;
 mod artifacts;
 mod budgets;
+mod bus_credentials;
 mod bus_errors;
 mod bus_permissions;
 mod calls;

@@ -267,6 +267,7 @@ impl Resolver {
         let mut settings = nats::NatsSettings {
             servers: Vec::new(),
             token: None,
+            token_file: self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file).map(|file| file.value.into()),
             user: None,
             credentials: self.file("NATS_CREDS", |raw| &raw.nats_creds),
             authority: self.file("NATS_CA", |raw| &raw.nats_ca),

@@ -9,6 +9,7 @@ mod affinity;
 mod chunks;
 mod cluster;
 mod connection_status;
+mod credentials;
 mod logs;
 pub mod peers;
 mod requests;
@@ -21,12 +22,13 @@ use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
 use crate::status::Bus;
-use crate::system::files;
+use credentials::Credentials;
 
 pub use admin::{AdminEndpoints, Start, serve_admin};
 pub use affinity::share_affinity;
 pub use cluster::{follow_cluster, serve_requests};
 pub use connection_status::{ConnectionState, ConnectionStatus};
+pub use credentials::CredentialsFault;
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
 pub use takeover::take_over;
@@ -42,9 +44,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(4);
 const MAX_LOGGED_ERRORS: usize = 8;
 /// The longest text of an error, in characters.
 const MAX_ERROR_LENGTH: usize = 500;
-
-/// The largest credentials file, in bytes; a usual one has 1 KB.
-const MAX_CREDENTIALS_BYTES: u64 = 1 << 20;
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,6 +62,8 @@ pub struct NatsSettings {
     pub servers: Vec<ServerAddr>,
     /// `NATS_TOKEN`, or the one in `NATS_URL`.
     pub token: Option<Secret>,
+    /// `NATS_TOKEN_FILE`; `token` is what it held at the start.
+    pub token_file: Option<PathBuf>,
     /// User and password in `NATS_URL`.
     pub user: Option<(String, Secret)>,
     /// `NATS_CREDS`.
@@ -117,9 +118,9 @@ pub enum ConnectError {
         "the bus at {0} refuses our credentials: check NATS_TOKEN (or NATS_TOKEN_FILE, NATS_CREDS, the user in NATS_URL)"
     )]
     Refused(String),
-    /// The credentials file cannot be read.
-    #[error("cannot read the credentials file {path}: {source}")]
-    Credentials { path: PathBuf, source: std::io::Error },
+    /// A file of credentials cannot be used.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsFault),
 }
 
 /// Connects, and retries until it succeeds. `name` is shown by the server's tools; `capacity` is the number of messages that
@@ -172,8 +173,9 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(MAX_ERROR_LENGTH).collect()
 }
 
+/// The other kind about credentials, `Authentication`, is a file that cannot be read right now.
 const fn is_refusal(kind: ConnectErrorKind) -> bool {
-    matches!(kind, ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation)
+    matches!(kind, ConnectErrorKind::AuthorizationViolation)
 }
 
 /// The delay before the next attempt; random, so that many replicas do not reconnect at the same time.
@@ -206,21 +208,12 @@ async fn options(
 
 /// The credentials and timeouts of a connection.
 async fn basic_options(settings: &NatsSettings, name: &str) -> Result<ConnectOptions, ConnectError> {
-    let mut options = ConnectOptions::new().name(name).connection_timeout(REQUEST_TIMEOUT);
-    if let Some(Secret(token)) = &settings.token {
-        options = options.token(token.clone());
-    }
-    if let Some((user, Secret(password))) = &settings.user {
-        options = options.user_and_password(user.clone(), password.clone());
-    }
+    let credentials = Credentials::of(settings);
+    // Read once before: the library does not say why it cannot have them.
+    credentials.read(&[]).await?;
+    let mut options = credentials.into_options().name(name).connection_timeout(REQUEST_TIMEOUT);
     if let Some(path) = &settings.authority {
         options = options.add_root_certificates(path.clone());
-    }
-    if let Some(path) = &settings.credentials {
-        let fault = |source| ConnectError::Credentials { path: path.clone(), source };
-        let bytes = files::read_beside(path, MAX_CREDENTIALS_BYTES).await;
-        let bytes = bytes.map_err(|unreadable| fault(std::io::Error::other(unreadable)))?;
-        options = options.credentials(&String::from_utf8_lossy(&bytes)).map_err(fault)?;
     }
     Ok(options)
 }
