@@ -126,6 +126,20 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
         let (code, answer) = post(&broker, &path, token, "").await;
         assert_eq!(code, 401, "{answer}");
     }
+    for (value, code) in [
+        (format!("bearer {ADMIN}"), 200),
+        (format!("BEARER   {ADMIN}"), 200),
+        (format!("Bearer{ADMIN}"), 401),
+        (format!("Basic {ADMIN}"), 401),
+        (ADMIN.to_owned(), 401),
+    ] {
+        let path = "/api/v1/routers/%2Fazure%2Fdud%2F/resume";
+        let headers = [("Authorization", value.as_str())];
+        let answer = http::send(broker.http().await, "POST", path, &headers, b"").await.unwrap();
+        assert_eq!(answer.status, code, "{}", answer.text());
+        let asks = (code == 401).then_some("bearer");
+        assert_eq!(answer.header("www-authenticate"), asks, "RFC 9110, 15.5.2");
+    }
     let huge = "x".repeat(5_000);
     for (path, body, code, words) in [
         ("/api/v1/routers/%2Fnobodys%2F/drain", "", 404, "/nobodys/ is in no pool"),
@@ -142,7 +156,7 @@ async fn without_the_token_nothing_changes_and_the_refusal_says_why() {
         assert!(answer["error"].as_str().unwrap().contains(words), "{path}: {answer}");
     }
     assert_eq!(router(&broker, DUD).await["drained"], Value::Null);
-    assert_eq!(broker.count(&["command of an operator"]), 0);
+    assert_eq!(broker.count(&["command of an operator"]), 2, "the two that were right: {}", broker.text());
 }
 
 /// A signed order, as the command line sends it.

@@ -88,6 +88,12 @@ fn answer(done: &[AdminResult]) -> Response {
     document(status, &json!({"changed": changed, "replicas": done, "error": error}))
 }
 
+/// The token of an `Authorization` header. Its scheme is in any case, with one space or more behind it (RFC 9110, 11.1 and 11.4).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start_matches(' '))
+}
+
 /// Checks the operators' token. The answer to a wrong one is delayed.
 async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection> {
     let Some(token) = sources.peers.token() else {
@@ -95,7 +101,7 @@ async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection
         return Err((StatusCode::FORBIDDEN, why.to_owned()));
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer "));
+    let given = given.and_then(bearer);
     if given.is_some_and(|given| token.matches(given)) {
         return Ok(());
     }
