@@ -66,6 +66,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     // Nothing else is called through it, and its variables are those of all programs.
     if relay.listen.is_some() || traces.is_some() {
         relay.proxy = check.proxy(&relay.gateway);
+        warnings.extend(super::relay_settings::idle_no_proxy(&relay.proxy));
     }
     let telemetry = check.telemetry();
     let config = if check.faults.is_empty() {

@@ -3,9 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Fault;
 use super::check::Resolver;
 use super::raw::RawSettings;
+use super::{Fault, secret};
 use crate::relay;
 use balancer::broker;
 
@@ -14,6 +14,18 @@ pub(super) fn idle(relay: &relay::RelaySettings, broker: &broker::BrokerSettings
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
     let problem = "only the relay serves it, and the relay is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
     relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
+}
+
+/// Entries of `NO_PROXY` that match nothing. The variable is that of all programs, and so they are no faults.
+pub(super) fn idle_no_proxy(proxy: &relay::Proxy) -> impl Iterator<Item = Fault> {
+    let problem = "matches no host here: it must be a host, a domain, *.example.com, an address, a network such as 10.1.0.0/16, \
+                   each with a port or without, or * alone";
+    proxy.idle_entries().map(move |entry| Fault {
+        place: "NO_PROXY".to_owned(),
+        // There may be a password before an @.
+        value: secret::shown(entry.to_owned()).filter(|_| !entry.contains('@')),
+        problem: problem.to_owned(),
+    })
 }
 
 impl Resolver {

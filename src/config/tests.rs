@@ -326,3 +326,18 @@ fn help_names_every_switch_but_the_secrets() {
         assert_eq!(help.contains(&flag), !secret, "{flag}");
     }
 }
+
+#[test]
+fn what_of_no_proxy_matches_nothing_is_a_warning() {
+    let variables = [
+        ("HTTPS_PROXY", "http://proxy:3128"),
+        ("NO_PROXY", "internal.example,10.0.0.0/33,u:hush@<local>"),
+        ("BROKER_RELAY", "127.0.0.1:0"),
+    ];
+    let resolved = resolve_with(&variables, &[]);
+    assert!(resolved.config.is_ok());
+    let warnings: Vec<_> = resolved.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].starts_with("NO_PROXY=\"10.0.0.0/33\": matches no host"), "{warnings:?}");
+    assert!(!warnings.concat().contains("hush"), "{warnings:?}");
+}

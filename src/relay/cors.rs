@@ -36,10 +36,16 @@ pub enum AllowedOrigins {
     These(Vec<String>),
 }
 
-/// A text is no list of origins.
+/// Why a text is no list of origins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be origins without a path, such as https://chat.example.com, separated by commas, or *")]
-pub struct OriginFault;
+pub enum OriginFault {
+    /// An element has another form.
+    #[error("must be origins without a path, such as https://chat.example.com, separated by commas, or *")]
+    Form,
+    /// No page has such an origin.
+    #[error("has a * within an origin, which matches no page: list each origin, such as https://a.example.com, or give * alone")]
+    Wildcard,
+}
 
 impl FromStr for AllowedOrigins {
     type Err = OriginFault;
@@ -54,12 +60,15 @@ impl FromStr for AllowedOrigins {
 
 /// An origin as browsers write it: without the port that its scheme has by default.
 fn origin_of(text: &str) -> Result<String, OriginFault> {
-    let uri: Uri = text.parse().map_err(|_| OriginFault)?;
-    let scheme = uri.scheme_str().ok_or(OriginFault)?;
-    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(OriginFault)?;
+    if text.contains('*') {
+        return Err(OriginFault::Wildcard);
+    }
+    let uri: Uri = text.parse().map_err(|_| OriginFault::Form)?;
+    let scheme = uri.scheme_str().ok_or(OriginFault::Form)?;
+    let authority = uri.authority().filter(|authority| !authority.as_str().contains('@')).ok_or(OriginFault::Form)?;
     let origin = format!("{scheme}://{authority}").to_ascii_lowercase();
     if origin != text.to_ascii_lowercase() {
-        return Err(OriginFault);
+        return Err(OriginFault::Form);
     }
     let default_port = match scheme {
         "http" => ":80",
@@ -151,10 +160,12 @@ mod tests {
             "https://a.example/x",
             "https://u@a.example",
             "null",
-            "*, https://a",
             "https://a,",
         ] {
-            assert_eq!(bad.parse::<AllowedOrigins>(), Err(OriginFault), "{bad}");
+            assert_eq!(bad.parse::<AllowedOrigins>(), Err(OriginFault::Form), "{bad}");
+        }
+        for bad in ["*, https://a", "https://*.example.com", "https://a.example.com, https://*", "http://localhost:*"] {
+            assert_eq!(bad.parse::<AllowedOrigins>(), Err(OriginFault::Wildcard), "{bad}");
         }
     }
 

@@ -70,8 +70,7 @@ impl Proxy {
             return Self::default();
         }
         let matcher = Matcher::builder().https(https).http(http).build();
-        let entries = no_proxy.split(|letter: char| letter == ',' || letter.is_whitespace());
-        let direct = entries.filter(|entry| !entry.is_empty()).map(DirectHosts::parse).collect();
+        let direct = entries(no_proxy).map(DirectHosts::parse).collect();
         let (no_proxy, gateway) = (no_proxy.to_owned(), gateway.host().to_owned());
         Self(Some(Arc::new(ProxyRules { matcher, direct, no_proxy, gateway })))
     }
@@ -88,6 +87,12 @@ impl Proxy {
         }
         let port_is_valid = found.uri().authority().is_some_and(|to| to.as_str() == to.host() || to.port().is_some());
         if found.uri().scheme() == Some(&Scheme::HTTP) && port_is_valid { Ok(()) } else { Err(ProxyFault::Address) }
+    }
+
+    /// The entries of `NO_PROXY` that are no host, domain, address or network, and so match nothing.
+    pub fn idle_entries(&self) -> impl Iterator<Item = &str> {
+        let no_proxy = self.0.as_ref().map_or("", |rules| rules.no_proxy.as_str());
+        entries(no_proxy).filter(|entry| !names_hosts(entry))
     }
 
     /// The proxy for a connection to this address; none: it is made directly.
@@ -150,6 +155,23 @@ impl DirectHosts {
         };
         self.port.is_none_or(|direct| direct == port) && has_host()
     }
+}
+
+/// The entries of a `NO_PROXY`.
+fn entries(no_proxy: &str) -> impl Iterator<Item = &str> {
+    no_proxy.split(|letter: char| letter == ',' || letter.is_whitespace()).filter(|entry| !entry.is_empty())
+}
+
+/// Whether an entry of `NO_PROXY` can match a host.
+fn names_hosts(entry: &str) -> bool {
+    let host = without_brackets(with_own_port(entry).map_or(entry, |(host, _)| host));
+    if let Some((address, bits)) = host.split_once('/') {
+        let most = address.parse::<IpAddr>().map(|address| if address.is_ipv4() { 32 } else { 128 });
+        return most.is_ok_and(|most| bits.parse::<u8>().is_ok_and(|bits| bits <= most));
+    }
+    let domain = host.strip_prefix("*.").unwrap_or(host);
+    let is_domain = domain.chars().all(|letter| letter.is_alphanumeric() || "-_.".contains(letter));
+    host == "*" || host.parse::<IpAddr>().is_ok() || is_domain && !domain.is_empty()
 }
 
 /// The host and the port of an entry of `NO_PROXY` that has one; an IPv6 address then stands in brackets.
@@ -357,6 +379,20 @@ mod tests {
             let proxy = Proxy::new("http://secure:3128", "", no, &gateway);
             assert_eq!(proxy_of(&proxy, target).is_none(), is_direct, "{no} {target}");
         }
+    }
+
+    #[test]
+    fn entries_of_no_proxy_that_match_nothing_are_found() {
+        let gateway = "http://gecholog:5380".parse().unwrap();
+        let good = "localhost,127.0.0.1,.corp.example *.corp.example,*,*:8443,a_b.example:80,10.0.0.0/8,10.0.0.0/32,0.0.0.0/0,\
+                    2001:db8::1,[2001:db8::1]:9000,2001:db8::/32,[::1],2001:db8::/128,bücher.example,svc.cluster.local.";
+        let idle = |no_proxy: &str| {
+            let proxy = Proxy::new("http://secure:3128", "", no_proxy, &gateway);
+            proxy.idle_entries().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(idle(good), [""; 0]);
+        let bad = ["10.0.0.0/33", "10.1.*", "<local>", "10.0.0/8", "2001:db8::/129", "https://a.example", "a.*.example", "/8", "10.0.0.0/"];
+        assert_eq!(idle(&bad.join(",")), bad);
     }
 
     #[test]
