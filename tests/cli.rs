@@ -278,12 +278,16 @@ async fn s3_a_path_that_is_no_ingress_is_not_explained() {
         assert_eq!(ended.code, Some(code), "{path}: {ended:?}");
         assert_eq!(ended.out.contains("/llm/: only the relay serves it"), code == 0, "{path}: {ended:?}");
     }
+    let ended = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain"]).ended().await;
+    assert!(ended.code == Some(0) && ended.out.contains("/llm/: only the relay serves it"), "the only one: {ended:?}");
     // What is below the path of a target is below its pool, and a pool of the gateway may lie below one of the relay.
     let pools = r#"{"pools": [
         {"ingress": "/llm/", "targets": [{"name": "chat", "url": "http://h/"}]},
         {"ingress": "/llm/fast/", "targets": [{"router": "/azure/gpt4/"}]}
     ]}"#;
     let file = PoolsFile::of(pools);
+    let ended = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain"]).ended().await;
+    assert!(ended.code == Some(2) && ended.err.contains("--path") && ended.err.contains("/llm/, /llm/fast/"), "{ended:?}");
     for (path, words) in [
         ("/llm/chat/completions", "/llm/ -> /llm/chat/"),
         ("/llm/chat/", "/llm/ -> /llm/chat/"),

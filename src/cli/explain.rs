@@ -29,9 +29,9 @@ const MAX_LISTED_ROUTERS: usize = 100;
 /// The arguments of `explain`.
 #[derive(Debug, Clone, Args)]
 pub struct Explain {
-    /// The ingress that the client calls, or a path below one of the relay
-    #[arg(long, default_value = "/azure/")]
-    pub path: String,
+    /// The ingress that the client calls, or a path below one of the relay; needed if there are several
+    #[arg(long)]
+    pub path: Option<String>,
     /// File with the JSON body of the request
     #[arg(long, value_name = "FILE")]
     pub payload: Option<PathBuf>,
@@ -50,9 +50,16 @@ pub struct Explain {
 pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
     let relayed = settings.relayed.clone();
     let broker = Broker::new(BrokerSettings { relayed: BTreeSet::new(), ..settings });
+    let ingresses: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
+    let asked_path = match (asked.path.as_deref(), &*ingresses) {
+        (Some(path), _) | (None, &[path]) => path,
+        (None, several) => {
+            bail!(BadArgument(format!("--path: which one is called? Ingresses: {}", several.join(", "))))
+        }
+    };
     // Pools that only the relay serves are explained too, and the paths below their ingress, which it serves.
-    let relayed = broker.ingresses().of(&asked.path).filter(|ingress| relayed.contains(*ingress)).cloned();
-    let path = relayed.as_ref().map_or(asked.path.as_str(), RouterPath::as_str);
+    let relayed = broker.ingresses().of(asked_path).filter(|ingress| relayed.contains(*ingress)).cloned();
+    let path = relayed.as_ref().map_or(asked_path, RouterPath::as_str);
     let bytes = serde_json::to_vec(&message(path, asked)?)?;
     let message = Message::read(&bytes).context("the request")?;
     let request = message.request().context("the request")?;
@@ -65,12 +72,11 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
     let _ = match broker.choose(&request, &mut rng) {
         Decision::Route(route) => describe(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::UnknownIngress) => {
-            let known: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
-            let near = nearest(&asked.path, &known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let near = nearest(asked_path, &ingresses).map(|near| format!("; did you mean {near}?"));
             bail!(
-                "{}: not an ingress of a pool: the gateway serves it without the broker{near}. Ingresses: {}",
-                asked.path,
-                known.join(", ")
+                "{asked_path}: not an ingress of a pool: the gateway serves it without the broker{}. Ingresses: {}",
+                near.unwrap_or_default(),
+                ingresses.join(", ")
             )
         }
         pass @ Decision::Pass(Pass::AllDisabled(_) | Pass::NoMatchingTarget(..)) => {
