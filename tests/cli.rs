@@ -287,7 +287,10 @@ async fn s3_a_path_that_is_no_ingress_is_not_explained() {
     ]}"#;
     let file = PoolsFile::of(pools);
     let ended = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain"]).ended().await;
-    assert!(ended.code == Some(2) && ended.err.contains("--path") && ended.err.contains("/llm/, /llm/fast/"), "{ended:?}");
+    assert!(
+        ended.code == Some(2) && ended.err.contains("--path") && ended.err.contains("/llm/, /llm/fast/"),
+        "{ended:?}"
+    );
     for (path, words) in [
         ("/llm/chat/completions", "/llm/ -> /llm/chat/"),
         ("/llm/chat/", "/llm/ -> /llm/chat/"),

@@ -4,6 +4,7 @@
 //! define, and reports all faults at once, each with its place and what would be right. Secrets are never shown, not even
 //! invalid ones. The pools may be in a file ([`mod@file`]), which is read again while the broker runs.
 
+mod bus_settings;
 mod calls_settings;
 mod check;
 pub mod file;

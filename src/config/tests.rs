@@ -280,6 +280,8 @@ fn secrets_are_taken_out_of_urls_and_never_shown() {
         let faults = faults(&[("NATS_URL", bad)]);
         assert!(!faults.is_empty() && !faults.join("\n").contains("hush"), "{bad}: {faults:?}");
     }
+    let bare = self::faults(&[("GECHOLOG_HOST", "::1")]);
+    assert!(bare[0].ends_with("must have an IPv6 address in brackets: [::1]:4222"), "{bare:?}");
     let faults = faults(&[("GECHOLOG_HOST", "hush@gecholog")]);
     assert!(!faults.join("\n").contains("hush"), "{faults:?}");
 }

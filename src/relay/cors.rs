@@ -43,7 +43,9 @@ pub enum OriginFault {
     #[error("must be origins without a path, such as https://chat.example.com, separated by commas, or *")]
     Form,
     /// No page has such an origin.
-    #[error("has a * within an origin, which matches no page: list each origin, such as https://a.example.com, or give * alone")]
+    #[error(
+        "has a * within an origin, which matches no page: list each origin, such as https://a.example.com, or give * alone"
+    )]
     Wildcard,
 }
 
@@ -153,15 +155,9 @@ mod tests {
         ] {
             assert_eq!(written.parse(), Ok(AllowedOrigins::These(vec![origin.to_owned()])), "{written}");
         }
-        for bad in [
-            "",
-            "a.example",
-            "https://a.example/",
-            "https://a.example/x",
-            "https://u@a.example",
-            "null",
-            "https://a,",
-        ] {
+        for bad in
+            ["", "a.example", "https://a.example/", "https://a.example/x", "https://u@a.example", "null", "https://a,"]
+        {
             assert_eq!(bad.parse::<AllowedOrigins>(), Err(OriginFault::Form), "{bad}");
         }
         for bad in ["*, https://a", "https://*.example.com", "https://a.example.com, https://*", "http://localhost:*"] {

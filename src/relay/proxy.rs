@@ -391,7 +391,17 @@ mod tests {
             proxy.idle_entries().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(idle(good), [""; 0]);
-        let bad = ["10.0.0.0/33", "10.1.*", "<local>", "10.0.0/8", "2001:db8::/129", "https://a.example", "a.*.example", "/8", "10.0.0.0/"];
+        let bad = [
+            "10.0.0.0/33",
+            "10.1.*",
+            "<local>",
+            "10.0.0/8",
+            "2001:db8::/129",
+            "https://a.example",
+            "a.*.example",
+            "/8",
+            "10.0.0.0/",
+        ];
         assert_eq!(idle(&bad.join(",")), bad);
     }
 
