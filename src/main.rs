@@ -26,9 +26,13 @@ fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version go to the standard output, faults to the standard error; their reader may have closed it.
-            let _ = error.print();
-            return if error.use_stderr() { ExitCode::from(BAD_ARGUMENTS) } else { ExitCode::SUCCESS };
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            // Help and version go to the standard output, faults to the standard error, which has no other to report to.
+            return match printed {
+                _ if error.use_stderr() => ExitCode::from(BAD_ARGUMENTS),
+                Ok(()) => ExitCode::SUCCESS,
+                Err(fault) => failed(&OutputError(fault).into()),
+            };
         }
     };
     let sources = Sources::new(std::env::vars_os(), cli.flags);

@@ -381,6 +381,24 @@ async fn s3_a_reader_that_goes_away_ends_a_command_quietly() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_cannot_be_written_is_said_once_with_an_exit_code() {
+    for arguments in [&["schema"][..], &["help"], &["--help"], &["drain", "--help"], &["--version"], &["config"]] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_broker"))
+            .args(arguments)
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(std::fs::File::create("/dev/full").unwrap())
+            .stderr(Stdio::piped())
+            .output();
+        let ended = ended.unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {said}");
+        assert_eq!(said.matches("No space left").count(), 1, "{arguments:?}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn a_broker_whose_log_has_no_reader_keeps_serving_quietly() {
     let bus = Bus::start().await;

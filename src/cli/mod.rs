@@ -32,7 +32,7 @@ pub struct BadArgument(pub String);
 /// The standard output cannot be written. It is not treated as a failure if its reader has closed it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to the standard output: {0}")]
-pub struct OutputError(#[from] pub std::io::Error);
+pub struct OutputError(pub std::io::Error);
 
 /// Load balancer for LLM deployments, behind the gecholog gateway or without it.
 ///

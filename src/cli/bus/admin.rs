@@ -132,8 +132,7 @@ impl AdminSubcommand {
 }
 
 fn print(out: &mut impl Write, text: &str) -> Result<(), OutputError> {
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(OutputError)
 }
 
 /// What the replicas did.
