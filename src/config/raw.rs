@@ -149,11 +149,17 @@ pub struct RawSettings {
     #[arg(skip)]
     pub(super) otel_exporter_otlp_headers: Option<String>,
     #[arg(skip)]
+    pub(super) otel_exporter_otlp_traces_headers: Option<String>,
+    #[arg(skip)]
     pub(super) otel_exporter_otlp_certificate: Option<String>,
     #[arg(skip)]
     pub(super) otel_exporter_otlp_timeout: Option<String>,
     #[arg(skip)]
     pub(super) otel_exporter_otlp_protocol: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_exporter_otlp_traces_protocol: Option<String>,
+    #[arg(skip)]
+    pub(super) otel_traces_exporter: Option<String>,
     #[arg(skip)]
     pub(super) otel_service_name: Option<String>,
     #[arg(skip)]

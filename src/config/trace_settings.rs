@@ -1,6 +1,6 @@
 //! The settings of traces: the standard variables of OpenTelemetry, as far as they concern traces over HTTP.
 //!
-//! Without an endpoint, or with `OTEL_SDK_DISABLED=true`, there are no traces, and the other variables are not validated: they
+//! Without an endpoint, or with `OTEL_SDK_DISABLED=true` or `OTEL_TRACES_EXPORTER=none`, there are no traces, and the other variables are not validated: they
 //! may be meant for other programs.
 
 use std::time::Duration;
@@ -22,10 +22,17 @@ impl Resolver {
         if disabled.is_some_and(|written| written.value.trim().eq_ignore_ascii_case("true")) {
             return None;
         }
+        let exporter = self.get("OTEL_TRACES_EXPORTER", |raw| &raw.otel_traces_exporter);
+        if exporter.as_ref().is_some_and(|written| written.value.trim() == "none") {
+            return None;
+        }
         let endpoint = self.endpoint()?;
-        if let Some(protocol) = self.get("OTEL_EXPORTER_OTLP_PROTOCOL", |raw| &raw.otel_exporter_otlp_protocol)
-            && protocol.value.trim() != "http/protobuf"
-        {
+        if let Some(exporter) = exporter.filter(|written| written.value.trim() != "otlp") {
+            self.fault(&exporter, "must be otlp, or none for no traces");
+        }
+        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", |raw| &raw.otel_exporter_otlp_traces_protocol);
+        let of_all = || self.get("OTEL_EXPORTER_OTLP_PROTOCOL", |raw| &raw.otel_exporter_otlp_protocol);
+        if let Some(protocol) = own.or_else(of_all).filter(|written| written.value.trim() != "http/protobuf") {
             self.fault(&protocol, "must be http/protobuf: traces are sent over HTTP only, usually to port 4318");
         }
         let timeout = self.whole(
@@ -77,9 +84,9 @@ impl Resolver {
     }
 
     fn trace_headers(&mut self) -> Vec<(String, Secret)> {
-        let Some(written) = self.get("OTEL_EXPORTER_OTLP_HEADERS", |raw| &raw.otel_exporter_otlp_headers) else {
-            return Vec::new();
-        };
+        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", |raw| &raw.otel_exporter_otlp_traces_headers);
+        let of_all = || self.get("OTEL_EXPORTER_OTLP_HEADERS", |raw| &raw.otel_exporter_otlp_headers);
+        let Some(written) = own.or_else(of_all) else { return Vec::new() };
         let Some(pairs) = pairs(&written) else {
             self.secret_fault(&written.place, "must be name=value, separated by commas, values percent-encoded");
             return Vec::new();
@@ -171,6 +178,25 @@ mod tests {
         assert_eq!(with(&rest), Ok(None));
         assert_eq!(with(&[ON, ("OTEL_SDK_DISABLED", "TRUE")]), Ok(None));
         assert!(with(&[ON, ("OTEL_SDK_DISABLED", "false")]).unwrap().is_some());
+        assert_eq!(with(&[ON, ("OTEL_TRACES_EXPORTER", "none"), ("OTEL_TRACES_SAMPLER", "nonsense")]), Ok(None));
+        assert!(with(&[ON, ("OTEL_TRACES_EXPORTER", "otlp")]).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_variables_of_traces_alone_replace_those_of_all_signals() {
+        let headers = [("OTEL_EXPORTER_OTLP_HEADERS", "a=1"), ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "b=2")];
+        let settings = with(&[ON, headers[0], headers[1]]).unwrap().unwrap();
+        assert_eq!(settings.headers, [("b".to_owned(), Secret("2".to_owned()))]);
+        let protocol =
+            |own| with(&[ON, ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", own)]);
+        assert!(protocol("http/protobuf").unwrap().is_some());
+        let faults = protocol("grpc").unwrap_err();
+        assert!(
+            faults[0].starts_with("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=\"grpc\": must be http/protobuf"),
+            "{faults:?}"
+        );
+        let faults = with(&[ON, ("OTEL_TRACES_EXPORTER", "zipkin")]).unwrap_err();
+        assert!(faults[0].starts_with("OTEL_TRACES_EXPORTER=\"zipkin\": must be otlp"), "{faults:?}");
     }
 
     #[test]
