@@ -23,17 +23,41 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The text of an error and of its causes, each of them once: some libraries repeat their cause.
+/// The longest text of an error, in characters.
+const MAX_ERROR_LENGTH: usize = 500;
+
+/// The text of an error and of its causes, each of them once: libraries often name only its kind, and which certificate or limit it
+/// is about is further down. The other side's own words may be among them, so it is one line of at most 500 characters.
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let said = cause.to_string();
-        if !text.ends_with(&said) {
+        if !text.contains(&said) {
             text.push_str(": ");
             text.push_str(&said);
         }
         next = cause.source();
     }
-    text
+    text.chars().filter(|letter| !letter.is_control()).take(MAX_ERROR_LENGTH).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_shown_with_what_caused_it_each_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer{text}")]
+        struct Outer {
+            text: &'static str,
+            source: std::io::Error,
+        }
+        let error = |text, inner: &str| Outer { text, source: std::io::Error::other(inner.to_owned()) };
+        assert_eq!(with_causes(&error("", "a wrong name")), "outer: a wrong name");
+        assert_eq!(with_causes(&error(": a wrong name", "a wrong name")), "outer: a wrong name");
+        assert_eq!(with_causes(&error("", "\x1b[2J\n")), "outer: [2J");
+        assert_eq!(with_causes(&error("", &"x".repeat(1_000))).len(), MAX_ERROR_LENGTH);
+    }
 }

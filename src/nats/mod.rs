@@ -21,6 +21,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
 use rand::RngExt;
 
+use crate::fault::with_causes;
 use crate::status::Bus;
 use credentials::Credentials;
 
@@ -42,8 +43,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(4);
 
 /// The different errors of one start that are logged.
 const MAX_LOGGED_ERRORS: usize = 8;
-/// The longest text of an error, in characters.
-const MAX_ERROR_LENGTH: usize = 500;
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -158,21 +157,6 @@ pub async fn connect(
     }
 }
 
-/// An error with its causes: the library's names only its kind, and which certificate or limit it is about is further down.
-/// The server's own words may be among them.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
-    }
-    text.chars().filter(|letter| !letter.is_control()).take(MAX_ERROR_LENGTH).collect()
-}
-
 /// The other kind about credentials, `Authentication`, is a file that cannot be read right now.
 const fn is_refusal(kind: ConnectErrorKind) -> bool {
     matches!(kind, ConnectErrorKind::AuthorizationViolation)
@@ -221,21 +205,6 @@ async fn basic_options(settings: &NatsSettings, name: &str) -> Result<ConnectOpt
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_error_is_shown_with_what_caused_it_each_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("outer{text}")]
-        struct Outer {
-            text: &'static str,
-            source: std::io::Error,
-        }
-        let error = |text, inner: &str| Outer { text, source: std::io::Error::other(inner.to_owned()) };
-        assert_eq!(with_causes(&error("", "a wrong name")), "outer: a wrong name");
-        assert_eq!(with_causes(&error(": a wrong name", "a wrong name")), "outer: a wrong name");
-        assert_eq!(with_causes(&error("", "\x1b[2J\n")), "outer: [2J");
-        assert_eq!(with_causes(&error("", &"x".repeat(1_000))).len(), MAX_ERROR_LENGTH);
-    }
 
     #[test]
     fn tries_to_connect_are_at_most_half_a_second_apart_and_not_in_step() {
