@@ -10,7 +10,7 @@ use hyper::HeaderMap;
 use super::affinity::{CallAffinity, MakerNotes};
 use super::hold::UpstreamAnswer;
 use super::metrics;
-use super::record::{Record, RecordEnd, RecordedAnswer};
+use super::record::{Record, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use crate::telemetry::Counts;
 use balancer::broker::Route;
@@ -217,7 +217,7 @@ impl AttemptGuard {
         }
         // What is estimated here was estimated when the call was sent.
         let usage = end.usage.filter(|usage| !usage.estimated);
-        self.broker.learn(CallObservation::Attempt(&Attempt {
+        let attempt = Attempt {
             answer: CallAnswer {
                 served_path: Some(self.router.as_str()),
                 transaction: Some(&self.transaction),
@@ -243,20 +243,10 @@ impl AttemptGuard {
             leaves_key_open: end.leaves_key_open,
             transport_failure: end.broken,
             payload_digest: self.digest,
-        }));
+        };
+        self.broker.learn(CallObservation::Attempt(&attempt));
         if let Some(record) = record {
-            record.publish(RecordEnd {
-                router: self.router.clone(),
-                transaction: std::mem::take(&mut self.transaction),
-                status: end.status,
-                makes_nothing: !self.is_generation,
-                clients_key: self.key == Some(NamedBy::Client),
-                broken: end.broken,
-                error_class,
-                usage: end.usage,
-                sent: self.began,
-                over: self.broker.now(),
-            });
+            record.publish(&attempt, end.usage);
         }
     }
 }

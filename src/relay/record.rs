@@ -19,7 +19,7 @@ use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
 use llm::{Usage, model};
-use types::outcome::{ErrorClass, TransportFailure};
+use types::outcome::{Attempt, CallAnswer, NamedBy};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -48,12 +48,13 @@ impl Entries {
     }
 
     /// Written here: one piece of memory that goes to another thread costs less than the dozens that the entry is made of.
-    fn send(&self, record: Record, end: &RecordEnd) {
+    fn send(&self, record: Record, attempt: &Attempt<'_>, usage: Option<Usage>) {
+        let now = self.broker.now();
         match self.log.try_reserve() {
-            Ok(place) => place.send(record.entry(end)),
+            Ok(place) => place.send(record.entry(attempt, usage, now)),
             Err(TrySendError::Closed(())) => {}
             Err(TrySendError::Full(())) => {
-                if let Some(total) = self.broker.counts().relayed.entries.count(DROPPED, end.over) {
+                if let Some(total) = self.broker.counts().relayed.entries.count(DROPPED, now) {
                     tracing::warn!(
                         total,
                         "log entries of the relay come faster than the bus takes them: the newest are dropped"
@@ -136,51 +137,41 @@ impl RecordedAnswer {
     }
 }
 
-/// How a recorded call ended.
-#[derive(Debug, Clone)]
-pub(super) struct RecordEnd {
-    pub(super) router: RouterPath,
-    pub(super) transaction: String,
-    pub(super) status: u16,
-    /// See [`LogEntry::makes_nothing`](types::outcome::LogEntry).
-    pub(super) makes_nothing: bool,
-    /// The client's own key was sent.
-    pub(super) clients_key: bool,
-    pub(super) broken: Option<TransportFailure>,
-    pub(super) error_class: Option<ErrorClass>,
-    pub(super) usage: Option<Usage>,
-    pub(super) sent: BrokerTime,
-    pub(super) over: BrokerTime,
-}
-
 impl Record {
-    /// Has the entry published.
-    pub(super) fn publish(self, end: RecordEnd) {
+    /// Has the entry of an attempt published that ended now.
+    pub(super) fn publish(self, attempt: &Attempt<'_>, usage: Option<Usage>) {
         let entries = Arc::clone(&self.entries);
-        entries.send(self, &end);
+        entries.send(self, attempt, usage);
     }
 
     /// The entry, in bytes.
-    fn entry(self, end: &RecordEnd) -> Vec<u8> {
+    fn entry(self, attempt: &Attempt<'_>, usage: Option<Usage>, now: BrokerTime) -> Vec<u8> {
+        let Attempt {
+            transport_failure: broken,
+            sent_at,
+            answer: CallAnswer { served_path, transaction, status, .. },
+            ..
+        } = *attempt;
+        let router = served_path.unwrap_or_default();
         // One without a good end says nothing that anybody should take for an answer.
-        let answer = self.answer.filter(|_| end.broken.is_none());
+        let answer = self.answer.filter(|_| broken.is_none());
         let left_out = |answer: &RecordedAnswer| Some(answer.length).filter(|length| *length > answer.body.len());
         let inbound = answer.as_ref().map(|answer| shown(&answer.body, left_out(answer)));
         let body = answer.as_ref().map(|answer| answer.body.as_slice());
-        let priced = Priced { router: end.router.as_str(), provider: self.priced_by };
+        let priced = Priced { router, provider: self.priced_by };
         let served = body.and_then(model::of_answer);
         let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
         let book = self.entries.broker.prices().book();
-        let cost = end.usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
-        let call = call_object(end, self.traces, cost);
-        let error = end.broken.map(|broken| broken.to_string());
+        let cost = usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
+        let call = call_object(attempt, usage, self.traces, cost);
+        let error = broken.map(|broken| broken.to_string());
         let url = url_without_query(&self.uri);
         let response_headers = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
         entry::write(&Entry {
             session: self.session.id(),
-            transaction: &end.transaction,
+            transaction: transaction.unwrap_or_default(),
             ingress: self.ingress.as_str(),
-            router: end.router.as_str(),
+            router,
             stamp: &self.stamp,
             call: &call,
             subpath: &self.subpath,
@@ -189,23 +180,29 @@ impl Record {
             ingress_payload: &self.ingress_payload.shown(),
             outbound_payload: &self.outbound_payload.shown(),
             patch: Arc::unwrap_or_clone(self.patch),
-            status: end.status,
+            status: status.unwrap_or_default(),
             response_headers: &response_headers,
             inbound_payload: inbound.as_deref(),
             error: error.as_deref(),
-            times: Some([self.received_at, end.sent, end.over]),
+            times: Some([self.received_at, sent_at, now]),
         })
     }
 }
 
 /// What the entry says of the outcome, beside the stamp: class, tokens, cost, trace ids.
-fn call_object(ending: &RecordEnd, traces: TraceIds, cost: Option<Cost>) -> Vec<u8> {
-    let class = match ending.broken {
+fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, cost: Option<Cost>) -> Vec<u8> {
+    let class = match attempt.transport_failure {
         Some(broken) => broken.error_class().map_or(CallClass::Broker, CallClass::Error),
-        None => ending.error_class.into(),
+        None => attempt.details.error_class.into(),
     };
-    let RecordEnd { makes_nothing, clients_key, usage, .. } = *ending;
-    let object = CallObject { class, makes_nothing, clients_key, trace_ids: traces.into_vec(), usage, cost };
+    let object = CallObject {
+        class,
+        makes_nothing: !attempt.is_generation,
+        clients_key: attempt.key == Some(NamedBy::Client),
+        trace_ids: traces.into_vec(),
+        usage,
+        cost,
+    };
     // All of its keys are texts: it cannot fail.
     serde_json::to_vec(&object).unwrap_or_default()
 }

@@ -93,7 +93,7 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
 }
 
 /// What the headers of any answer say about its target's rate limits; of several limits of a kind the least. Resets are at most
-/// [`MAX_REFILL`].
+/// `MAX_REFILL`.
 pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> RateLimitHeaders {
     let Some(all) = headers.buckets() else { return RateLimitHeaders::default() };
     let now = Received::new(headers, received);

@@ -7,10 +7,11 @@
 use rand::Rng;
 use smallvec::{SmallVec, smallvec};
 
+use super::choose::no_router;
 use super::routers::Router;
 use super::unavailability::Unavailability;
 use super::{Broker, LimitVerdict, Pass, Pool, Route, RouteKind, TokenReservation};
-use crate::strategy::{Candidate, CandidateCursor, NodeId, PickContext, PickReason, PickStep, Tree};
+use crate::strategy::{Candidate, CandidateCursor, Candidates, NodeId, PickContext, PickReason, PickStep, Tier, Tree};
 use types::request::Request;
 use types::router::{PoolId, RouterId};
 
@@ -103,33 +104,16 @@ impl AttemptHistory {
         rng: &mut R,
         usable: impl Fn(RouterId) -> bool,
     ) -> Option<Candidate> {
-        let mut cursor = std::mem::take(&mut self.cursor);
-        let wanted = |router| !self.has_tried(router) && usable(router);
-        let next_untried = first(&mut cursor, tree, request, rng, wanted);
-        let next_untried = next_untried.or_else(|| first(&mut CandidateCursor::default(), tree, request, rng, wanted));
+        let (tree, context) = tree;
+        let cursor = std::mem::take(&mut self.cursor);
+        let wanted = |candidate: &Candidate| !self.has_tried(candidate.router) && usable(candidate.router);
+        let mut rest = Candidates::new(tree, request, rng).with(context).starting_at(cursor);
+        let next_untried = rest.find(wanted);
+        let cursor = rest.into_cursor();
+        let next_untried = next_untried.or_else(|| Candidates::new(tree, request, rng).with(context).find(wanted));
         self.cursor = cursor;
         next_untried
     }
-}
-
-fn first<R: Rng>(
-    cursor: &mut CandidateCursor,
-    (tree, context): (&Tree, PickContext<'_>),
-    request: &impl Request,
-    rng: &mut R,
-    wanted: impl Fn(RouterId) -> bool,
-) -> Option<Candidate> {
-    all(cursor, (tree, context), request, rng).find(|candidate| wanted(candidate.router))
-}
-
-/// The candidates from a cursor on.
-fn all<'a, R: Rng>(
-    cursor: &'a mut CandidateCursor,
-    (tree, context): (&'a Tree, PickContext<'a>),
-    request: &'a impl Request,
-    rng: &'a mut R,
-) -> impl Iterator<Item = Candidate> + 'a {
-    std::iter::from_fn(move || cursor.next(tree, context, request, rng))
 }
 
 impl Broker {
@@ -220,7 +204,8 @@ impl Broker {
             return NextTarget::Untried(route);
         }
         let usable_again = |router| again(router) && usable(router);
-        if let Some(chosen) = all(&mut CandidateCursor::default(), known, request, rng)
+        if let Some(chosen) = self
+            .candidates(pool, Tier::Serving, request, rng)
             .filter(|candidate| usable_again(candidate.router))
             .min_by_key(|candidate| history.last_try(candidate.router))
         {
@@ -232,7 +217,8 @@ impl Broker {
         if !request.is_generation() {
             // On probation, and not as a probe: it is better than no answer.
             let mut last_resort = |wanted: &dyn Fn(RouterId) -> bool| {
-                let chosen = first(&mut CandidateCursor::default(), known, request, rng, wanted)?;
+                let chosen =
+                    self.candidates(pool, Tier::Serving, request, rng).find(|candidate| wanted(candidate.router))?;
                 Some(self.route(id, chosen, RouteKind::LastResort))
             };
             if let Some(route) = last_resort(&unseen) {
@@ -281,11 +267,7 @@ impl Broker {
 
     /// Why no target is left, and until when.
     fn no_target(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
-        let why = if pool.is_available() {
-            Pass::NoMatchingTarget(id, pool.tree().dead_end(request))
-        } else {
-            Pass::AllDisabled(id)
-        };
+        let why = no_router(id, pool, request);
         NextTarget::None { why, unavailability: self.unavailability(pool, request, history) }
     }
 }

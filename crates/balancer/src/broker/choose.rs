@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{Broker, Decision, Pass, PathRole, Pool, Route, RouteKind, WhenAllDisabled};
+use super::{Broker, Decision, Pass, PathRole, Pool, PoolId, Route, RouteKind, WhenAllDisabled};
 use crate::health::Health;
 use crate::strategy::{Candidate, CandidateCursor, Tier};
 use types::request::Request;
@@ -22,19 +22,12 @@ impl Broker {
             }
             None => match self.choose_when_none_serves(pool, request, rng, |_| true) {
                 Some(found) => found,
-                None if pool.is_available() => {
-                    return Decision::Pass(Pass::NoMatchingTarget(id, pool.tree().dead_end(request)));
-                }
-                None => return Decision::Pass(Pass::AllDisabled(id)),
+                None => return Decision::Pass(no_router(id, pool, request)),
             },
         };
-        let mut decision = Decision::Route(Route { relayed: false, ..self.route(id, chosen, kind) });
-        if pool.has_rate_limits()
-            && let Decision::Route(route) = &mut decision
-        {
-            self.reselect_within_limits(pool, route, request, rng, |_| true);
-        }
-        decision
+        let mut route = Route { relayed: false, ..self.route(id, chosen, kind) };
+        self.apply_rate_limits(pool, &mut route, request, rng, |_| true);
+        Decision::Route(route)
     }
 
     /// The choice when no router is available, among those that are wanted.
@@ -94,4 +87,9 @@ impl Broker {
     pub(super) fn probes(&self, router: RouterId) -> bool {
         self.routers.get(router).is_some_and(|router| router.health().is_probing())
     }
+}
+
+/// Why a pool has no router for a request.
+pub(super) fn no_router(id: PoolId, pool: &Pool, request: &impl Request) -> Pass {
+    if pool.is_available() { Pass::NoMatchingTarget(id, pool.tree().dead_end(request)) } else { Pass::AllDisabled(id) }
 }

@@ -206,6 +206,17 @@ impl<'a, Q: Request, R: Rng> Candidates<'a, Q, R> {
     pub fn with(self, context: PickContext<'a>) -> Self {
         Self { context, ..self }
     }
+
+    /// From where a cursor stands.
+    #[must_use]
+    pub(crate) fn starting_at(self, cursor: CandidateCursor) -> Self {
+        Self { cursor, ..self }
+    }
+
+    /// Where it stands.
+    pub(crate) fn into_cursor(self) -> CandidateCursor {
+        self.cursor
+    }
 }
 
 impl<Q: Request, R: Rng> Iterator for Candidates<'_, Q, R> {
