@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::answer_headers::Headers;
 use super::logged_call::{Details, LoggedCall};
-use super::missing::{Missing, Naming};
-use super::{Malformed, object, patch, stamp, transaction};
+use super::missing::Missing;
+use super::{Malformed, object, stamp, transaction};
 use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
 use llm::{retry_after, usage};
-use types::outcome::{LogEntry, NamedBy};
+use types::outcome::LogEntry;
 use types::time::GatewayTime;
 
 /// The fields without which nothing can be learnt from an entry, and that the gateway's filters can remove.
@@ -39,7 +39,6 @@ pub fn read_call(bytes: &[u8]) -> Result<LoggedCall<'_>, Malformed> {
         has_status: false,
         headers: AnswerHeaders::default(),
         payload: &[],
-        request: RequestSection::default(),
         details: Details::default(),
     };
     object(bytes, |cursor| parts.read(cursor))?;
@@ -57,18 +56,7 @@ struct Parts<'a> {
     headers: AnswerHeaders<'a>,
     /// The body of the upstream's answer.
     payload: &'a [u8],
-    request: RequestSection<'a>,
     details: Details<'a>,
-}
-
-/// The fields of a request that show who named its deployment or model.
-#[derive(Default)]
-struct RequestSection<'a> {
-    url: Option<RawJson<'a>>,
-    subpath: Option<RawJson<'a>>,
-    received: Option<RawJson<'a>>,
-    sent: Option<RawJson<'a>>,
-    patch: Option<RawJson<'a>>,
 }
 
 /// A timer of the gateway, as written.
@@ -108,13 +96,13 @@ impl<'a> Parts<'a> {
                 b"error" => entry.processor_errors = Some(value.raw()?.bytes()),
                 b"ingress_payload" => {
                     let payload = value.raw()?;
-                    (entry.payload, self.request.received) = (Some(payload.bytes()), Some(payload));
+                    (entry.payload, self.details.received) = (Some(payload.bytes()), Some(payload));
                 }
                 b"ingress_headers" => self.details.headers = Some(value.raw()?),
-                b"outbound_payload" => self.request.sent = Some(value.raw()?),
-                b"broker_patch" => self.request.patch = Some(value.raw()?),
-                b"ingress_subpath" => self.request.subpath = Some(value.raw()?),
-                b"url" => self.request.url = Some(value.raw()?),
+                b"outbound_payload" => self.details.sent = Some(value.raw()?),
+                b"broker_patch" => self.details.patch = Some(value.raw()?),
+                b"ingress_subpath" => self.details.subpath = Some(value.raw()?),
+                b"url" => self.details.url = Some(value.raw()?),
                 b"broker_call" => {
                     let call = value.raw()?;
                     let says = |name| call.field(name).is_some_and(RawJson::is_true);
@@ -173,14 +161,12 @@ impl<'a> Parts<'a> {
             entry.answer.retry_after = retry_after::of_answer(status, &self.headers, self.payload, received);
             entry.details.error_class = error_class::classify(status, &self.headers, self.payload);
             let missing = Missing::of_error(status, entry.details.error_class, self.payload);
-            entry.details.missing = missing.map(|missing| self.request.who_named(missing));
+            entry.details.missing = missing.map(|missing| self.details.who_named(missing));
         }
         entry.started = entry.started.or_else(|| entry.answer.transaction.and_then(transaction::started));
         entry.details.latency = self.upstream.millis.filter(|_| self.upstream.has_run()).map(Duration::from_millis);
-        let RequestSection { url, subpath, received, sent, .. } = self.request;
-        let stated = self.headers.usage().transpose();
-        let details = Details { url, subpath, received, sent, stated, ..self.details };
-        let usage = details.usage();
+        self.details.stated = self.headers.usage().transpose();
+        let usage = self.details.usage();
         // The estimate was already made when the call was sent.
         if let Ok(Some(usage)) = usage
             && !usage.estimated
@@ -188,7 +174,7 @@ impl<'a> Parts<'a> {
             entry.details.completion_tokens = Some(usage.output).filter(|output| *output > 0);
             entry.details.total_tokens = Some(usage.total());
         }
-        LoggedCall { entry: self.entry, usage, details }
+        LoggedCall { entry: self.entry, usage, details: self.details }
     }
 
     /// The needed field that the gateway's filters removed. A call that never reached its upstream does not have it either,
@@ -204,30 +190,6 @@ impl<'a> Parts<'a> {
             None
         }
     }
-}
-
-impl RequestSection<'_> {
-    fn who_named(&self, missing: Missing) -> NamedBy {
-        let text =
-            |raw: Option<RawJson<'_>>| raw.and_then(RawJson::value).and_then(|value| Some(value.as_str()?.to_owned()));
-        let (url, subpath) = (text(self.url), text(self.subpath));
-        let patch = self.patch.map(patch::read);
-        let naming = Naming {
-            path: url.as_deref().and_then(path_of),
-            subpath: subpath.as_deref(),
-            received: self.received,
-            sent: self.sent,
-            patch: patch.as_ref(),
-        };
-        naming.named_by(missing)
-    }
-}
-
-/// The path of a URL, without its query; `None` if it is empty, as that of a call that never left the gateway.
-fn path_of(url: &str) -> Option<&str> {
-    let (_, behind) = url.split_once("://")?;
-    let path = behind.get(behind.find('/')?..)?;
-    path.split(['?', '#']).next()
 }
 
 impl<'a> Timer<'a> {

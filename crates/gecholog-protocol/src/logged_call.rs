@@ -8,8 +8,10 @@ use llm::request_view::RequestSummary;
 use llm::stream::StreamState;
 use llm::usage::{self, InvalidUsage, Usage};
 use llm::{Protocol, model};
-use types::outcome::LogEntry;
+use types::outcome::{LogEntry, NamedBy};
 
+use super::missing::{Missing, Naming};
+use super::patch;
 use llm::json::{Cursor, RawJson};
 
 /// A finished call, from its entry.
@@ -41,6 +43,8 @@ pub(super) struct Details<'a> {
     /// `request.ingress_payload` and `request.outbound_payload`
     pub(super) received: Option<RawJson<'a>>,
     pub(super) sent: Option<RawJson<'a>>,
+    /// `request.broker_patch`
+    pub(super) patch: Option<RawJson<'a>>,
     /// `response.inbound_payload` and `response.token_count`
     pub(super) answer: Option<RawJson<'a>>,
     pub(super) token_count: Option<RawJson<'a>>,
@@ -159,6 +163,22 @@ impl LoggedCall<'_> {
 }
 
 impl Details<'_> {
+    /// Who named the deployment or model that is missing.
+    pub(super) fn who_named(&self, missing: Missing) -> NamedBy {
+        let text =
+            |raw: Option<RawJson<'_>>| raw.and_then(RawJson::value).and_then(|value| Some(value.as_str()?.to_owned()));
+        let (url, subpath) = (text(self.url), text(self.subpath));
+        let patch = self.patch.map(patch::read);
+        let naming = Naming {
+            path: url.as_deref().and_then(path_of),
+            subpath: subpath.as_deref(),
+            received: self.received,
+            sent: self.sent,
+            patch: patch.as_ref(),
+        };
+        naming.named_by(missing)
+    }
+
     /// The usage by the answer, or else by the gateway; an estimate for a stream that ended before its usage.
     pub(super) fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
         let Some(answer) = self.answer else { return self.counted_by_gateway(ServiceTier::default()) };
@@ -197,4 +217,11 @@ impl Details<'_> {
 fn is_stream(text: &str) -> bool {
     let start = text.trim_start_matches(['\u{feff}', '\r', '\n']);
     ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| start.starts_with(field))
+}
+
+/// The path of a URL, without its query; `None` if it is empty, as that of a call that never left the gateway.
+fn path_of(url: &str) -> Option<&str> {
+    let (_, behind) = url.split_once("://")?;
+    let path = behind.get(behind.find('/')?..)?;
+    path.split(['?', '#']).next()
 }
