@@ -8,9 +8,9 @@ use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, RouterSett
 use gecholog_broker::stamping;
 use gecholog_protocol::stamp::MAX_STAMP_BYTES;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry, reply};
-use llm::translate::converse::{self, AnswerContext, AnswerIdentity, ConverseStream};
+use llm::translate::converse::{self, AnswerContext, ConverseStream};
 use llm::translate::embeddings::{self, EmbeddingModel};
-use llm::translate::{MAX_DROPPED, StreamTranslator, Unsupported};
+use llm::translate::{AnswerId, MAX_DROPPED, StreamTranslator, Unsupported};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::mode::OperatingMode;
@@ -76,12 +76,10 @@ pub fn log_entry(data: &[u8]) {
     }
 }
 
-const ANSWER: AnswerIdentity<'_> = AnswerIdentity { id: "chatcmpl-1", created: 1 };
-
 /// Frames of AWS's event streams, and Converse's chunks made of them: the output does not depend on how the bytes were cut.
 pub fn event_stream(data: &[u8]) {
     let translate = |size: usize| {
-        let mut stream = ConverseStream::new(AnswerContext::default(), ANSWER);
+        let mut stream = ConverseStream::new(AnswerContext::default(), &AnswerId::default());
         let mut out = Vec::new();
         let pushed = data.chunks(size).try_for_each(|piece| stream.push(piece, &mut out));
         let finished = pushed.and_then(|()| stream.finish(&mut out));
@@ -101,7 +99,7 @@ pub fn converse(data: &[u8]) {
             assert!(!given || is_json(&translated.body), "{}", String::from_utf8_lossy(&translated.body));
         }
     }
-    if let Ok(answer) = converse::answer(data, &AnswerContext::default(), ANSWER) {
+    if let Ok(answer) = converse::answer(data, &AnswerContext::default(), &AnswerId::default()) {
         assert!(!given || is_json(&answer), "{}", String::from_utf8_lossy(&answer));
     }
     assert!(is_json(&converse::error(500, None, data)));

@@ -3,9 +3,9 @@
 
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
-use crate::translate::StreamTranslator as _;
 use crate::translate::bedrock_invoke;
-use crate::translate::converse::{AnswerContext, AnswerIdentity, ConverseStream};
+use crate::translate::converse::{AnswerContext, ConverseStream};
+use crate::translate::{AnswerId, StreamTranslator as _};
 use crate::usage::TokenCounts;
 use crate::usage::objects::ObjectUsage;
 
@@ -35,10 +35,9 @@ pub(crate) struct ReadFrames<'a> {
 
 impl Default for FrameEvents {
     fn default() -> Self {
-        let identity = AnswerIdentity { id: "", created: 0 };
         Self {
             frames: Parser::default(),
-            converse: ConverseStream::new(AnswerContext::default(), identity),
+            converse: ConverseStream::new(AnswerContext::default(), &AnswerId::default()),
             chunks: ObjectUsage::default(),
             written: Vec::new(),
         }

@@ -2,7 +2,7 @@
 
 use llm::prices::ServiceTier;
 use llm::stream::StreamState;
-use llm::translate::{anthropic, converse};
+use llm::translate::{AnswerId, anthropic, converse};
 use llm::usage::{InvalidUsage, MAX_TOKENS, MAX_UNSTATED_OUTPUT, of_answer, of_object};
 use llm::{Protocol, Usage};
 use proptest::prelude::*;
@@ -340,8 +340,8 @@ fn a_stream_says_its_tier_in_any_event_and_the_last_one_counts() {
 fn translated_answers_keep_the_tier() {
     let bedrock = json!({"output": {"message": {"role": "assistant", "content": [{"text": "a"}]}}, "stopReason": "end_turn",
         "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "serviceTier": {"type": "flex"}});
-    let identity = converse::AnswerIdentity { id: "1", created: 0 };
-    let answer = converse::answer(bedrock.to_string().as_bytes(), &converse::AnswerContext::default(), identity);
+    let id = AnswerId { id: "1".to_owned(), created: 0 };
+    let answer = converse::answer(bedrock.to_string().as_bytes(), &converse::AnswerContext::default(), &id);
     assert_eq!(of_answer(&answer.unwrap()).unwrap().unwrap().service_tier, ServiceTier::Flex);
     let claude = json!({"id": "1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "a"}],
         "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1, "service_tier": "priority"}});

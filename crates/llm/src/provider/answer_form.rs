@@ -5,7 +5,7 @@ use crate::json::RawJson;
 use crate::translate::anthropic::{self, AnswerContext};
 use crate::translate::bedrock_invoke::InvokeStream;
 use crate::translate::functions::AsFunctions;
-use crate::translate::{BrokenAnswer, StreamTranslator, converse, embeddings};
+use crate::translate::{AnswerId, BrokenAnswer, StreamTranslator, converse, embeddings};
 use crate::usage::TokenCounts;
 
 /// The largest whole answer that is translated, in bytes; the longest texts of models have half a megabyte.
@@ -34,15 +34,6 @@ pub enum AnswerForm {
     Embeddings(embeddings::AnswerContext),
     /// Anthropic's or Converse's, for a client that knows functions and no tools.
     Functions(Box<Self>),
-}
-
-/// How an answer is known to its client, where its vendor gives it no id.
-#[derive(Debug, Clone)]
-pub struct AnswerId {
-    /// Such as `chatcmpl-…`.
-    pub id: String,
-    /// Seconds since 1970.
-    pub created: u64,
 }
 
 impl AnswerForm {
@@ -75,10 +66,7 @@ impl AnswerForm {
                 let stream = anthropic::Stream::new(context.clone(), id.created);
                 if *is_framed { Box::new(Framed::new(Some(stream))) } else { Box::new(stream) }
             }
-            Self::Converse(context) => {
-                let identity = converse::AnswerIdentity { id: &id.id, created: id.created };
-                Box::new(converse::ConverseStream::new(context.clone(), identity))
-            }
+            Self::Converse(context) => Box::new(converse::ConverseStream::new(context.clone(), id)),
             Self::Functions(form) => Box::new(AsFunctions::new(form.stream(id)?, true)),
         })
     }
@@ -145,11 +133,7 @@ impl StreamTranslator for BufferedAnswer {
         }
         *out = match &self.form {
             AnswerForm::Anthropic { context, .. } => anthropic::answer(&body, context, self.id.created)?,
-            AnswerForm::Converse(context) => converse::answer(
-                &body,
-                context,
-                converse::AnswerIdentity { id: &self.id.id, created: self.id.created },
-            )?,
+            AnswerForm::Converse(context) => converse::answer(&body, context, &self.id)?,
             AnswerForm::Embeddings(context) => embeddings::answer(&body, context, self.counted)?,
             // None of these is buffered.
             AnswerForm::OpenAi

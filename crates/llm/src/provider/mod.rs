@@ -14,11 +14,12 @@ mod path;
 mod prepare;
 mod table;
 
-pub use answer_form::{AnswerForm, AnswerId};
+pub use answer_form::AnswerForm;
 pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, TargetSettings, endpoint};
 pub use path::{Operation, without_query};
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 
+pub use crate::translate::AnswerId;
 use crate::translate::anthropic::Envelope;
 use crate::translate::embeddings::EmbeddingModel;
 

@@ -42,6 +42,15 @@ pub struct TranslatedRequest<A> {
     pub answer: A,
 }
 
+/// How an answer is known to its client, where its vendor gives it no id.
+#[derive(Debug, Clone, Default)]
+pub struct AnswerId {
+    /// Such as `chatcmpl-…`.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: u64,
+}
+
 /// What becomes of what a vendor cannot take (`"unsupported"` in the pools file).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Unsupported {

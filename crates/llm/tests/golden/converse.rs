@@ -1,14 +1,16 @@
 //! Converse: golden requests, answers, streams and errors, and what botocore's service model says to them.
 
 use llm::event_stream;
-use llm::translate::converse::{self, AnswerContext, AnswerIdentity, ConverseStream};
-use llm::translate::{BrokenAnswer, StreamTranslator, TranslateError, Unsupported};
+use llm::translate::converse::{self, AnswerContext, ConverseStream};
+use llm::translate::{AnswerId, BrokenAnswer, StreamTranslator, TranslateError, Unsupported};
 use serde_json::{Value, json};
 
 use super::Golden;
 use crate::botocore;
 
-const IDENTITY: AnswerIdentity<'_> = AnswerIdentity { id: "chatcmpl-1", created: 1_796_000_000 };
+fn id() -> AnswerId {
+    AnswerId { id: "chatcmpl-1".to_owned(), created: 1_796_000_000 }
+}
 
 fn unsupported(golden: &Golden) -> Unsupported {
     match golden.get("unsupported") {
@@ -52,7 +54,7 @@ fn context(golden: &Golden) -> AnswerContext {
 #[test]
 fn answers() {
     for golden in Golden::all("converse/answers") {
-        let made = match converse::answer(golden.section("answer").as_bytes(), &context(&golden), IDENTITY) {
+        let made = match converse::answer(golden.section("answer").as_bytes(), &context(&golden), &id()) {
             Ok(made) => ("completion", String::from_utf8(made).unwrap()),
             Err(broken) => ("broken", broken.to_string()),
         };
@@ -115,7 +117,7 @@ pub(super) fn translate<'a>(
     context: AnswerContext,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (String, Result<(), BrokenAnswer>, Option<llm::Usage>) {
-    let (mut stream, mut out) = (ConverseStream::new(context, IDENTITY), Vec::new());
+    let (mut stream, mut out) = (ConverseStream::new(context, &id()), Vec::new());
     let mut result = Ok(());
     for piece in pieces {
         result = stream.push(piece, &mut out);
@@ -218,7 +220,7 @@ fn answers_that_botocores_model_makes_up_are_read() {
     assert_eq!(made_up.len(), 300);
     for case in made_up {
         let body = serde_json::to_vec(&case["body"]).unwrap();
-        let translated = converse::answer(&body, &AnswerContext::default(), IDENTITY);
+        let translated = converse::answer(&body, &AnswerContext::default(), &id());
         if case["broken"] == json!(true) {
             assert!(translated.is_err(), "{case:#}");
             continue;
@@ -258,7 +260,7 @@ mod properties {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::{IDENTITY, frame};
+    use super::{frame, id};
 
     /// Values that look like parts of a request, and some that do not.
     fn scrap() -> impl Strategy<Value = Value> {
@@ -349,10 +351,10 @@ mod properties {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>, payload: Vec<u8>, kind in "[a-zA-Z]{0,18}", mode in mode()) {
             let _ = converse::request(&bytes, mode);
-            let _ = converse::answer(&bytes, &AnswerContext::default(), IDENTITY);
+            let _ = converse::answer(&bytes, &AnswerContext::default(), &id());
             let error: Value = serde_json::from_slice(&converse::error(500, None, &bytes)).unwrap();
             prop_assert!(error["error"]["message"].is_string());
-            let mut stream = converse::ConverseStream::new(AnswerContext::default(), IDENTITY);
+            let mut stream = converse::ConverseStream::new(AnswerContext::default(), &id());
             let _ = stream.push(&frame(&[(":message-type", "event"), (":event-type", &kind)], &payload), &mut Vec::new());
         }
 

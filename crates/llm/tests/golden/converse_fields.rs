@@ -1,7 +1,7 @@
 //! Converse: no part of a request is lost without a word.
 
-use llm::translate::converse::{AnswerContext, AnswerIdentity};
-use llm::translate::{BrokenAnswer, Unsupported, converse};
+use llm::translate::converse::AnswerContext;
+use llm::translate::{AnswerId, BrokenAnswer, Unsupported, converse};
 use serde_json::{Value, json};
 
 use super::converse::{frames, translate};
@@ -193,8 +193,8 @@ fn every_field_without_a_counterpart_is_named() {
 /// What a whole answer with this text for its content becomes.
 fn answered(content: &str, reason: &str) -> Result<String, BrokenAnswer> {
     let body = format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{content}]}}}}{reason}}}"#);
-    let identity = AnswerIdentity { id: "chatcmpl-1", created: 1 };
-    let made = converse::answer(body.as_bytes(), &AnswerContext::default(), identity)?;
+    let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 1 };
+    let made = converse::answer(body.as_bytes(), &AnswerContext::default(), &id)?;
     Ok(String::from_utf8(made).unwrap())
 }
 

@@ -1,16 +1,16 @@
 //! A whole answer of `converse` as a chat completion.
 
-use super::{AnswerContext, AnswerIdentity};
+use super::AnswerContext;
 use crate::json::RawJson;
 use crate::prices::ServiceTier;
 use crate::translate::completion::{Message, write_head};
-use crate::translate::{BrokenAnswer, checked_json, write};
+use crate::translate::{AnswerId, BrokenAnswer, checked_json, write};
 
 /// Translates a whole answer with a good status.
 ///
 /// # Errors
 /// It is no answer of Converse's, or one that says of itself that it is malformed.
-pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>) -> Result<Vec<u8>, BrokenAnswer> {
+pub fn answer(body: &[u8], context: &AnswerContext, id: &AnswerId) -> Result<Vec<u8>, BrokenAnswer> {
     let body = checked_json(body).filter(|body| body.is_object()).ok_or(BrokenAnswer("it is no JSON object"))?;
     let message = body.field("output").and_then(|output| output.field("message"));
     let content = message.and_then(|message| message.field("content")).filter(|content| content.is_array());
@@ -26,8 +26,8 @@ pub fn answer(body: &[u8], context: &AnswerContext, identity: AnswerIdentity<'_>
     let finish = finish_reason(body.field("stopReason"), blocks.called)?;
     let mut out = Vec::with_capacity(body.bytes().len() + 256);
     out.push(b'{');
-    let [id, model] = [identity.id, &context.model].map(write::to_json);
-    write_head(&mut out, "chat.completion", &id, identity.created, &model);
+    let model = write::to_json(&context.model);
+    write_head(&mut out, "chat.completion", &write::to_json(&id.id), id.created, &model);
     blocks.message.write(None, finish, &mut out);
     if let Some(usage) = TokenUsage::read(body) {
         usage.write(&mut out);

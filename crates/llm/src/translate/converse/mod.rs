@@ -40,12 +40,3 @@ impl AnswerContext {
         self.renamed.get(sent).map_or(sent, |name| name)
     }
 }
-
-/// How an answer is known to its client.
-#[derive(Debug, Clone, Copy)]
-pub struct AnswerIdentity<'a> {
-    /// Its id, such as `chatcmpl-` and the vendor's `x-amzn-requestid`.
-    pub id: &'a str,
-    /// Seconds since 1970.
-    pub created: u64,
-}

@@ -2,12 +2,12 @@
 
 use super::answer::{self, Called, TokenUsage};
 use super::error::write_error;
-use super::{AnswerContext, AnswerIdentity, text};
+use super::{AnswerContext, text};
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
 use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
-use crate::translate::{BrokenAnswer, StreamTranslator, write};
+use crate::translate::{AnswerId, BrokenAnswer, StreamTranslator, write};
 use crate::usage::TokenCounts;
 
 /// A streamed answer. It keeps at most one frame.
@@ -61,10 +61,10 @@ enum Progress {
 
 impl ConverseStream {
     /// The answer to a request of this context.
-    pub fn new(context: AnswerContext, identity: AnswerIdentity<'_>) -> Self {
+    pub fn new(context: AnswerContext, id: &AnswerId) -> Self {
         let mut chunks = Chunks::default();
-        let [id, model] = [identity.id, &context.model].map(write::to_json);
-        chunks.begin(&id, identity.created, &model, context.include_usage);
+        let model = write::to_json(&context.model);
+        chunks.begin(&write::to_json(&id.id), id.created, &model, context.include_usage);
         let state = State {
             context,
             chunks,
