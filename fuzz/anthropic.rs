@@ -1,8 +1,8 @@
 //! What must hold for any bytes that are translated to Anthropic's Messages and back, one function for each parser.
 #![allow(dead_code, reason = "each fuzz target uses one of them")]
 
-use llm::translate::anthropic::{self, AnswerContext, ApiVersion, Envelope, Options, Stream, Thinking};
-use llm::translate::{BrokenAnswer, StreamTranslator, Unsupported};
+use llm::translate::anthropic::{self, ApiVersion, Envelope, Options, Stream, Thinking};
+use llm::translate::{BrokenAnswer, ChatContext, StreamTranslator, Unsupported};
 use serde::de::IgnoredAny;
 
 fn is_json(bytes: &[u8]) -> bool {
@@ -30,7 +30,7 @@ pub fn request(data: &[u8]) {
 
 /// An answer that is made is JSON, and so is every error.
 pub fn answer(data: &[u8]) {
-    if let Ok(answer) = anthropic::answer(data, &AnswerContext::default(), 1) {
+    if let Ok(answer) = anthropic::answer(data, &ChatContext::default(), 1) {
         assert!(is_json(&answer));
     }
     assert!(is_json(&anthropic::error(400, data)));
@@ -45,7 +45,7 @@ pub fn stream(data: &[u8]) {
 }
 
 fn translate<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, Result<(), BrokenAnswer>) {
-    let context = AnswerContext { include_usage: true, ..AnswerContext::default() };
+    let context = ChatContext { include_usage: true, ..ChatContext::default() };
     let (mut stream, mut out) = (Stream::new(context, 1), Vec::new());
     let mut result = pieces.into_iter().try_for_each(|piece| stream.push(piece, &mut out));
     if result.is_ok() {

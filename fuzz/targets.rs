@@ -8,9 +8,9 @@ use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, RouterSett
 use gecholog_broker::stamping;
 use gecholog_protocol::stamp::MAX_STAMP_BYTES;
 use gecholog_protocol::{Message, ReplicaIdentity, log_entry, reply};
-use llm::translate::converse::{self, AnswerContext, ConverseStream};
-use llm::translate::embeddings::{self, EmbeddingModel};
-use llm::translate::{AnswerId, MAX_DROPPED, StreamTranslator, Unsupported};
+use llm::translate::converse::{self, ConverseStream};
+use llm::translate::embeddings::{self, EmbeddingModel, EmbeddingsContext};
+use llm::translate::{AnswerId, ChatContext, MAX_DROPPED, StreamTranslator, Unsupported};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use types::mode::OperatingMode;
@@ -79,7 +79,7 @@ pub fn log_entry(data: &[u8]) {
 /// Frames of AWS's event streams, and Converse's chunks made of them: the output does not depend on how the bytes were cut.
 pub fn event_stream(data: &[u8]) {
     let translate = |size: usize| {
-        let mut stream = ConverseStream::new(AnswerContext::default(), &AnswerId::default());
+        let mut stream = ConverseStream::new(ChatContext::default(), &AnswerId::default());
         let mut out = Vec::new();
         let pushed = data.chunks(size).try_for_each(|piece| stream.push(piece, &mut out));
         let finished = pushed.and_then(|()| stream.finish(&mut out));
@@ -99,7 +99,7 @@ pub fn converse(data: &[u8]) {
             assert!(!given || is_json(&translated.body), "{}", String::from_utf8_lossy(&translated.body));
         }
     }
-    if let Ok(answer) = converse::answer(data, &AnswerContext::default(), &AnswerId::default()) {
+    if let Ok(answer) = converse::answer(data, &ChatContext::default(), &AnswerId::default()) {
         assert!(!given || is_json(&answer), "{}", String::from_utf8_lossy(&answer));
     }
     assert!(is_json(&converse::error(500, None, data)));
@@ -119,7 +119,7 @@ pub fn embeddings(data: &[u8]) {
             }
         }
         for (inputs, is_base64) in [(1, false), (2, true)] {
-            let context = embeddings::AnswerContext { model: "m".to_owned(), family, inputs, is_base64 };
+            let context = EmbeddingsContext { model: "m".to_owned(), family, inputs, is_base64 };
             let Ok(answer) = embeddings::answer(data, &context, Some(7)) else { continue };
             let answer = json(&answer).filter(|_| given);
             let vectors = answer.map(|answer| answer["data"].as_array().map(Vec::len));

@@ -4,8 +4,8 @@
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
 use crate::translate::bedrock_invoke;
-use crate::translate::converse::{AnswerContext, ConverseStream};
-use crate::translate::{AnswerId, StreamTranslator as _};
+use crate::translate::converse::ConverseStream;
+use crate::translate::{AnswerId, ChatContext, StreamTranslator as _};
 use crate::usage::TokenCounts;
 use crate::usage::objects::ObjectUsage;
 
@@ -37,7 +37,7 @@ impl Default for FrameEvents {
     fn default() -> Self {
         Self {
             frames: Parser::default(),
-            converse: ConverseStream::new(AnswerContext::default(), &AnswerId::default()),
+            converse: ConverseStream::new(ChatContext::default(), &AnswerId::default()),
             chunks: ObjectUsage::default(),
             written: Vec::new(),
         }

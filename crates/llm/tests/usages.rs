@@ -2,7 +2,7 @@
 
 use llm::prices::ServiceTier;
 use llm::stream::StreamState;
-use llm::translate::{AnswerId, anthropic, converse};
+use llm::translate::{AnswerId, ChatContext, anthropic, converse};
 use llm::usage::{InvalidUsage, MAX_TOKENS, MAX_UNSTATED_OUTPUT, of_answer, of_object};
 use llm::{Protocol, Usage};
 use proptest::prelude::*;
@@ -341,10 +341,10 @@ fn translated_answers_keep_the_tier() {
     let bedrock = json!({"output": {"message": {"role": "assistant", "content": [{"text": "a"}]}}, "stopReason": "end_turn",
         "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}, "serviceTier": {"type": "flex"}});
     let id = AnswerId { id: "1".to_owned(), created: 0 };
-    let answer = converse::answer(bedrock.to_string().as_bytes(), &converse::AnswerContext::default(), &id);
+    let answer = converse::answer(bedrock.to_string().as_bytes(), &ChatContext::default(), &id);
     assert_eq!(of_answer(&answer.unwrap()).unwrap().unwrap().service_tier, ServiceTier::Flex);
     let claude = json!({"id": "1", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "a"}],
         "stop_reason": "end_turn", "usage": {"input_tokens": 1, "output_tokens": 1, "service_tier": "priority"}});
-    let answer = anthropic::answer(claude.to_string().as_bytes(), &anthropic::AnswerContext::default(), 0).unwrap();
+    let answer = anthropic::answer(claude.to_string().as_bytes(), &ChatContext::default(), 0).unwrap();
     assert_eq!(of_answer(&answer).unwrap().unwrap().service_tier, ServiceTier::Priority);
 }

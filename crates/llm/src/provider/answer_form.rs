@@ -2,10 +2,10 @@
 
 use super::error;
 use crate::json::RawJson;
-use crate::translate::anthropic::{self, AnswerContext};
+use crate::translate::anthropic;
 use crate::translate::bedrock_invoke::InvokeStream;
 use crate::translate::functions::AsFunctions;
-use crate::translate::{AnswerId, BrokenAnswer, StreamTranslator, converse, embeddings};
+use crate::translate::{AnswerId, BrokenAnswer, ChatContext, StreamTranslator, converse, embeddings};
 use crate::usage::TokenCounts;
 
 /// The largest whole answer that is translated, in bytes; the longest texts of models have half a megabyte.
@@ -24,14 +24,14 @@ pub enum AnswerForm {
     /// Anthropic's, for a client that speaks OpenAI's protocol.
     Anthropic {
         /// What is known of the request.
-        context: AnswerContext,
+        context: ChatContext,
         /// Streams come in AWS's frames.
         is_framed: bool,
     },
     /// Converse's, for a client that speaks OpenAI's protocol.
-    Converse(converse::AnswerContext),
+    Converse(ChatContext),
     /// Embeddings of Bedrock's InvokeModel, for a client that speaks OpenAI's protocol.
-    Embeddings(embeddings::AnswerContext),
+    Embeddings(embeddings::EmbeddingsContext),
     /// Anthropic's or Converse's, for a client that knows functions and no tools.
     Functions(Box<Self>),
 }

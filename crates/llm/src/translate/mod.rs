@@ -17,6 +17,7 @@ mod request_fields;
 mod surrogates;
 mod write;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde_json::value::RawValue;
@@ -40,6 +41,26 @@ pub struct TranslatedRequest<A> {
     pub dropped: DroppedList,
     /// What the translation of the answer needs of the request.
     pub answer: A,
+}
+
+/// What the translation of an answer needs of a request for a chat completion.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChatContext {
+    /// The model's name in the request, for answers that do not name theirs.
+    pub model: String,
+    /// The client wants a stream.
+    pub stream: bool,
+    /// The client wants the usage at the stream's end (`stream_options.include_usage`).
+    pub include_usage: bool,
+    /// The names of tools that the vendor does not take: what was sent, and what the client calls them.
+    pub renamed: BTreeMap<String, String>,
+}
+
+impl ChatContext {
+    /// The client's name of a tool.
+    fn tool_name<'a>(&'a self, sent: &'a str) -> &'a str {
+        self.renamed.get(sent).map_or(sent, |name| name)
+    }
 }
 
 /// How an answer is known to its client, where its vendor gives it no id.

@@ -1,8 +1,8 @@
 //! Converse: golden requests, answers, streams and errors, and what botocore's service model says to them.
 
 use llm::event_stream;
-use llm::translate::converse::{self, AnswerContext, ConverseStream};
-use llm::translate::{AnswerId, BrokenAnswer, StreamTranslator, TranslateError, Unsupported};
+use llm::translate::converse::{self, ConverseStream};
+use llm::translate::{AnswerId, BrokenAnswer, ChatContext, StreamTranslator, TranslateError, Unsupported};
 use serde_json::{Value, json};
 
 use super::Golden;
@@ -45,7 +45,7 @@ fn requests() {
 }
 
 /// What the translation of the answer needs from the request of a golden file.
-fn context(golden: &Golden) -> AnswerContext {
+fn context(golden: &Golden) -> ChatContext {
     let default = r#"{"model":"nova","messages":[{"role":"user","content":"hi"}]}"#;
     let request = golden.get("request").unwrap_or(default);
     converse::request(request.as_bytes(), Unsupported::Drop).unwrap().answer
@@ -114,7 +114,7 @@ pub(super) fn frames(lines: &str) -> Vec<u8> {
 }
 
 pub(super) fn translate<'a>(
-    context: AnswerContext,
+    context: ChatContext,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (String, Result<(), BrokenAnswer>, Option<llm::Usage>) {
     let (mut stream, mut out) = (ConverseStream::new(context, &id()), Vec::new());
@@ -220,7 +220,7 @@ fn answers_that_botocores_model_makes_up_are_read() {
     assert_eq!(made_up.len(), 300);
     for case in made_up {
         let body = serde_json::to_vec(&case["body"]).unwrap();
-        let translated = converse::answer(&body, &AnswerContext::default(), &id());
+        let translated = converse::answer(&body, &ChatContext::default(), &id());
         if case["broken"] == json!(true) {
             assert!(translated.is_err(), "{case:#}");
             continue;
@@ -255,8 +255,7 @@ fn frames_that_a_test_writes_are_read() {
 }
 
 mod properties {
-    use llm::translate::converse::{self, AnswerContext};
-    use llm::translate::{StreamTranslator, Unsupported};
+    use llm::translate::{ChatContext, StreamTranslator, Unsupported, converse};
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -351,10 +350,10 @@ mod properties {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>, payload: Vec<u8>, kind in "[a-zA-Z]{0,18}", mode in mode()) {
             let _ = converse::request(&bytes, mode);
-            let _ = converse::answer(&bytes, &AnswerContext::default(), &id());
+            let _ = converse::answer(&bytes, &ChatContext::default(), &id());
             let error: Value = serde_json::from_slice(&converse::error(500, None, &bytes)).unwrap();
             prop_assert!(error["error"]["message"].is_string());
-            let mut stream = converse::ConverseStream::new(AnswerContext::default(), &id());
+            let mut stream = converse::ConverseStream::new(ChatContext::default(), &id());
             let _ = stream.push(&frame(&[(":message-type", "event"), (":event-type", &kind)], &payload), &mut Vec::new());
         }
 
@@ -376,7 +375,7 @@ mod properties {
                 bytes.extend(frame(&[(":message-type", "event"), (":event-type", "contentBlockDelta")], payload.as_bytes()));
             }
             bytes.extend(frame(&[(":message-type", "event"), (":event-type", "messageStop")], b"{\"stopReason\":\"end_turn\"}"));
-            let (chunks, result, _) = super::translate(AnswerContext::default(), [&bytes[..]]);
+            let (chunks, result, _) = super::translate(ChatContext::default(), [&bytes[..]]);
             prop_assert_eq!(result, Ok(()));
             let mut said = String::new();
             for event in chunks.strip_suffix("data: [DONE]\n\n").unwrap().split_terminator("\n\n") {

@@ -1,7 +1,6 @@
 //! Converse: no part of a request is lost without a word.
 
-use llm::translate::converse::AnswerContext;
-use llm::translate::{AnswerId, BrokenAnswer, Unsupported, converse};
+use llm::translate::{AnswerId, BrokenAnswer, ChatContext, Unsupported, converse};
 use serde_json::{Value, json};
 
 use super::converse::{frames, translate};
@@ -87,7 +86,7 @@ contentBlockDelta {"contentBlockIndex":3,"delta":{"text":"yes"}}
 contentBlockStop {"contentBlockIndex":3}
 messageStop {"stopReason":"end_turn"}
 metadata {"usage":{"inputTokens":3,"outputTokens":2,"totalTokens":5}}"#;
-    let (chunks, result, _) = translate(AnswerContext::default(), [&frames(events)[..]]);
+    let (chunks, result, _) = translate(ChatContext::default(), [&frames(events)[..]]);
     assert_eq!(result, Ok(()));
     let back = json!([{"role": "assistant", "content": "yes", "thinking_blocks": assembled(&chunks)}]);
     let body = converse::request(messages(&back).to_string().as_bytes(), Unsupported::Refuse).unwrap().body;
@@ -194,7 +193,7 @@ fn every_field_without_a_counterpart_is_named() {
 fn answered(content: &str, reason: &str) -> Result<String, BrokenAnswer> {
     let body = format!(r#"{{"output":{{"message":{{"role":"assistant","content":[{content}]}}}}{reason}}}"#);
     let id = AnswerId { id: "chatcmpl-1".to_owned(), created: 1 };
-    let made = converse::answer(body.as_bytes(), &AnswerContext::default(), &id)?;
+    let made = converse::answer(body.as_bytes(), &ChatContext::default(), &id)?;
     Ok(String::from_utf8(made).unwrap())
 }
 
@@ -253,7 +252,7 @@ fn a_stream_that_is_not_what_converse_says_is_broken() {
         (call(r#"{"toolUseId":"","name":"f"}"#), false),
         (call(r#"{"toolUseId":"a","name":""}"#), false),
     ] {
-        let (chunks, result, _) = translate(AnswerContext::default(), [&frames(&events)[..]]);
+        let (chunks, result, _) = translate(ChatContext::default(), [&frames(&events)[..]]);
         assert_eq!(result.is_ok(), good, "{events}: {chunks}");
     }
 }

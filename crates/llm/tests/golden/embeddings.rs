@@ -1,7 +1,7 @@
 //! Embeddings of Bedrock's InvokeModel: golden requests and answers, and whatever else comes.
 
 use llm::translate::Unsupported;
-use llm::translate::embeddings::{AnswerContext, EmbeddingModel, answer, request};
+use llm::translate::embeddings::{EmbeddingModel, EmbeddingsContext, answer, request};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -84,7 +84,7 @@ proptest! {
     fn base64_holds_the_same_numbers(vectors in prop::collection::vec(prop::collection::vec(-1e9_f32..1e9, 1..9), 1..4)) {
         use base64::Engine as _;
         let body = serde_json::json!({"embeddings": vectors}).to_string();
-        let context = AnswerContext { model: "m".to_owned(), family: EmbeddingModel::CohereV3, inputs: vectors.len(), is_base64: true };
+        let context = EmbeddingsContext { model: "m".to_owned(), family: EmbeddingModel::CohereV3, inputs: vectors.len(), is_base64: true };
         let made: Value = serde_json::from_slice(&answer(body.as_bytes(), &context, None).unwrap()).unwrap();
         for (index, vector) in vectors.iter().enumerate() {
             let one = &made["data"][index];
@@ -97,7 +97,7 @@ proptest! {
 
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>, json in "[\\[\\]{}\",:a-f0-9.e-]{0,40}", family in prop::sample::select(&FAMILIES[..])) {
-        let context = AnswerContext { model: String::new(), family, inputs: 1, is_base64: false };
+        let context = EmbeddingsContext { model: String::new(), family, inputs: 1, is_base64: false };
         let wrapped = format!("{{\"input\":{json},\"embedding\":{json},\"embeddings\":{json}}}");
         for body in [&bytes, json.as_bytes(), wrapped.as_bytes()] {
             if let Ok(made) = request(body, family, Unsupported::Pass) {

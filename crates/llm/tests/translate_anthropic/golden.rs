@@ -1,9 +1,11 @@
 //! Golden files: requests, answers, errors and streams as they come and as they leave, byte by byte, white space between values
 //! aside.
 
+use std::collections::BTreeMap;
+
 use llm::json::RawJson;
-use llm::translate::TranslateError;
-use llm::translate::anthropic::{self, AnswerContext, Stream};
+use llm::translate::anthropic::{self, Stream};
+use llm::translate::{ChatContext, TranslateError};
 
 use super::{goldens, minified, options_of, translate_stream};
 
@@ -14,11 +16,11 @@ fn field<'a>(golden: RawJson<'a>, name: &str) -> RawJson<'a> {
     golden.field(name).unwrap_or_else(|| panic!("no `{name}`"))
 }
 
-fn renamed(golden: RawJson<'_>) -> Vec<(String, String)> {
-    let mut renamed = Vec::new();
+fn renamed(golden: RawJson<'_>) -> BTreeMap<String, String> {
+    let mut renamed = BTreeMap::new();
     if let Some(names) = golden.field("renamed") {
         names.for_each_field(|vendor, client| {
-            renamed.push((String::from_utf8_lossy(vendor).into_owned(), client.text().unwrap().into_owned()));
+            renamed.insert(String::from_utf8_lossy(vendor).into_owned(), client.text().unwrap().into_owned());
         });
     }
     renamed
@@ -39,7 +41,7 @@ fn requests() {
                     .field("dropped")
                     .map_or(Vec::new(), |list| serde_json::from_slice::<Vec<String>>(list.bytes()).unwrap());
                 assert_eq!(dropped, expected, "{name}");
-                assert_eq!(translated.answer.renamed_tools, renamed(golden), "{name}");
+                assert_eq!(translated.answer.renamed, renamed(golden), "{name}");
             }
             Err(TranslateError::Invalid { param, message }) => {
                 assert_eq!(param, field(golden, "refused").text().unwrap(), "{name}: {message}");
@@ -59,11 +61,8 @@ fn answers() {
     assert!(files.len() >= 5, "the files are found");
     for (name, file) in files {
         let golden = RawJson::parse(&file).unwrap();
-        let context = AnswerContext {
-            model: "claude-test".to_owned(),
-            renamed_tools: renamed(golden),
-            ..AnswerContext::default()
-        };
+        let context =
+            ChatContext { model: "claude-test".to_owned(), renamed: renamed(golden), ..ChatContext::default() };
         let answer = anthropic::answer(field(golden, "anthropic").bytes(), &context, CREATED).unwrap();
         assert_eq!(minified(&answer), minified(field(golden, "openai").bytes()), "{name}");
     }
@@ -89,10 +88,10 @@ fn streams() {
     let files = goldens("stream_", ".anthropic.sse");
     assert!(files.len() >= 4, "the files are found");
     for (name, file) in files {
-        let context = AnswerContext {
+        let context = ChatContext {
             model: "claude-test".to_owned(),
             include_usage: name.contains("usage"),
-            ..AnswerContext::default()
+            ..ChatContext::default()
         };
         let (out, result) = translate_stream(Stream::new(context, CREATED), [&file[..]]);
         assert_eq!(result, Ok(()), "{name}");

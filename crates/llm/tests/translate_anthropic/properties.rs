@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use llm::translate::anthropic::{self, AnswerContext, Envelope, Options, Stream, Thinking};
-use llm::translate::{StreamTranslator, Unsupported};
+use llm::translate::anthropic::{self, Envelope, Options, Stream, Thinking};
+use llm::translate::{ChatContext, StreamTranslator, Unsupported};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -14,8 +14,8 @@ fn streams() -> Vec<Vec<u8>> {
     goldens("stream_", ".anthropic.sse").into_iter().map(|(_, stream)| stream).collect()
 }
 
-fn context() -> AnswerContext {
-    AnswerContext { include_usage: true, ..AnswerContext::default() }
+fn context() -> ChatContext {
+    ChatContext { include_usage: true, ..ChatContext::default() }
 }
 
 /// JSON with the words of both protocols in all places.

@@ -4,8 +4,8 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use llm::translate::StreamTranslator;
-use llm::translate::anthropic::{self, AnswerContext, Stream};
+use llm::translate::anthropic::{self, Stream};
+use llm::translate::{ChatContext, StreamTranslator};
 
 use super::options;
 
@@ -62,7 +62,7 @@ fn timing() {
     let start = b"data: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"c\",\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}}\n\n\
         data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n";
     let text = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hello there\"}}\n\n";
-    let mut stream = Stream::new(AnswerContext::default(), 1);
+    let mut stream = Stream::new(ChatContext::default(), 1);
     let mut out = Vec::new();
     stream.push(start, &mut out).unwrap();
     let event = nanoseconds(|| {
@@ -75,7 +75,7 @@ fn timing() {
         data: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"tool_use\",\"id\":\"t\",\"name\":\"n\",\"input\":{}}}\n\n\
         data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{\\\"a\\\":[0\"}}\n\n";
     let piece = b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\",\\\"Paris\\\"\"}}\n\n";
-    let mut stream = Stream::new(AnswerContext::default(), 1);
+    let mut stream = Stream::new(ChatContext::default(), 1);
     stream.push(start, &mut out).unwrap();
     let event = nanoseconds(|| {
         out.clear();

@@ -1,8 +1,8 @@
 //! The traps that other gateways fell into, by their numbers in `docs/providers.md`, as far as they concern Anthropic, and the
 //! rules of the vendor that the golden files do not show.
 
-use llm::translate::anthropic::{self, AnswerContext, ApiVersion, Envelope, Options, Stream, Thinking};
-use llm::translate::{BrokenAnswer, TranslateError, Unsupported};
+use llm::translate::anthropic::{self, ApiVersion, Envelope, Options, Stream, Thinking};
+use llm::translate::{BrokenAnswer, ChatContext, TranslateError, Unsupported};
 use serde_json::{Value, json};
 
 use super::{chunks, options, translate, translate_stream};
@@ -128,7 +128,7 @@ fn trap_6_cached_tokens_count_once_and_alike_in_answers_and_streams() {
     let used =
         json!({"input_tokens": 3, "cache_read_input_tokens": 50, "cache_creation_input_tokens": 7, "output_tokens": 9});
     let message = json!({"id": "m", "model": "c", "content": [{"type": "text", "text": "a"}], "stop_reason": "end_turn", "usage": used});
-    let answer = anthropic::answer(message.to_string().as_bytes(), &AnswerContext::default(), 1).unwrap();
+    let answer = anthropic::answer(message.to_string().as_bytes(), &ChatContext::default(), 1).unwrap();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["usage"]["prompt_tokens"], 60);
     assert_eq!(answer["usage"]["total_tokens"], 69);
@@ -212,7 +212,7 @@ fn trap_12_schema_keys_go_where_they_are_keywords_and_stay_where_they_are_names_
 #[test]
 fn trap_13_a_stop_for_a_tool_call_without_one_is_broken() {
     let message = json!({"id": "m", "content": [{"type": "text", "text": "a"}], "stop_reason": "tool_use"});
-    assert!(anthropic::answer(message.to_string().as_bytes(), &AnswerContext::default(), 1).is_err());
+    assert!(anthropic::answer(message.to_string().as_bytes(), &ChatContext::default(), 1).is_err());
     let mut events = text_stream();
     events[4]["delta"]["stop_reason"] = json!("tool_use");
     assert!(stream(&events, false).1.is_err());
@@ -305,7 +305,7 @@ fn trap_16_tools_that_are_forbidden_stay_forbidden_and_no_stream_ends_before_its
 #[test]
 fn trap_17_an_answer_always_has_its_choice() {
     let message = json!({"id": "m", "content": [], "stop_reason": "end_turn"});
-    let answer = anthropic::answer(message.to_string().as_bytes(), &AnswerContext::default(), 1).unwrap();
+    let answer = anthropic::answer(message.to_string().as_bytes(), &ChatContext::default(), 1).unwrap();
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["choices"][0]["message"]["content"], "");
 }
@@ -412,7 +412,7 @@ fn trap_22_an_event_that_cannot_be_read_breaks_the_stream_and_an_unknown_one_doe
     ] {
         let end = "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
         let all = [good, event, end].concat();
-        let (_, ended) = translate_stream(Stream::new(AnswerContext::default(), 1), [all.as_bytes()]);
+        let (_, ended) = translate_stream(Stream::new(ChatContext::default(), 1), [all.as_bytes()]);
         assert_eq!(ended.is_err(), broken, "{event}");
     }
 }
@@ -437,7 +437,7 @@ fn a_cut_call_is_right_only_where_the_answer_was_cut() {
 #[test]
 fn answers_that_are_no_answers_are_broken() {
     let good = json!({"id": "m", "model": "c", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {"x": 1}}], "stop_reason": "tool_use"}).to_string();
-    let context = AnswerContext::default();
+    let context = ChatContext::default();
     assert!(anthropic::answer(good.as_bytes(), &context, 1).is_ok());
     for length in 0..good.len() {
         assert!(anthropic::answer(&good.as_bytes()[..length], &context, 1).is_err(), "{length}");
@@ -467,7 +467,7 @@ fn reasons_for_the_end() {
         ("news", "stop"),
     ] {
         let message = json!({"id": "m", "content": [{"type": "text", "text": "a"}], "stop_reason": reason});
-        let answer = anthropic::answer(message.to_string().as_bytes(), &AnswerContext::default(), 1).unwrap();
+        let answer = anthropic::answer(message.to_string().as_bytes(), &ChatContext::default(), 1).unwrap();
         let answer: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!(answer["choices"][0]["finish_reason"], expected);
         let mut events = text_stream();
@@ -595,7 +595,7 @@ fn a_system_prompt_alone_becomes_a_turn() {
 fn stream(events: &[Value], include_usage: bool) -> (String, Result<(), BrokenAnswer>) {
     let text: String =
         events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).collect();
-    translate_stream(Stream::new(AnswerContext { include_usage, ..AnswerContext::default() }, 1), [text.as_bytes()])
+    translate_stream(Stream::new(ChatContext { include_usage, ..ChatContext::default() }, 1), [text.as_bytes()])
 }
 
 /// The fifth event, `[4]`, has the reason for the end.

@@ -2,17 +2,17 @@
 
 use std::borrow::Cow;
 
-use super::{AnswerContext, usage};
+use super::usage;
 use crate::json::RawJson;
 use crate::translate::completion::{Message, write_head};
-use crate::translate::{BrokenAnswer, checked_json, write};
+use crate::translate::{BrokenAnswer, ChatContext, checked_json, write};
 use crate::usage::of_answer;
 
 /// Translates a whole answer with a good status. `created` is in seconds since 1970.
 ///
 /// # Errors
 /// It is cut, or no message: another target may answer.
-pub fn answer(body: &[u8], context: &AnswerContext, created: u64) -> Result<Vec<u8>, BrokenAnswer> {
+pub fn answer(body: &[u8], context: &ChatContext, created: u64) -> Result<Vec<u8>, BrokenAnswer> {
     let message = checked_json(body).filter(|message| message.is_object());
     let message = message.ok_or(BrokenAnswer("it is no JSON object, or cut"))?;
     let content = message.field("content").filter(|content| content.is_array());
@@ -43,7 +43,7 @@ pub fn answer(body: &[u8], context: &AnswerContext, created: u64) -> Result<Vec<
     Ok(out)
 }
 
-fn add(message: &mut Message, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
+fn add(message: &mut Message, block: RawJson<'_>, context: &ChatContext) -> Result<(), BrokenAnswer> {
     let kind = block.field("type").and_then(RawJson::text).ok_or(BrokenAnswer("a block has no type"))?;
     let string = |name| block.field(name).filter(|text| text.quoted().is_some());
     match &*kind {
@@ -85,7 +85,7 @@ pub(super) fn call_id_and_name(block: RawJson<'_>) -> Result<(RawJson<'_>, Strin
 }
 
 /// The id and the model of an answer, as JSON strings.
-pub(super) fn id_and_model<'a>(message: RawJson<'a>, context: &AnswerContext) -> [Cow<'a, [u8]>; 2] {
+pub(super) fn id_and_model<'a>(message: RawJson<'a>, context: &ChatContext) -> [Cow<'a, [u8]>; 2] {
     let string = |name| message.field(name).filter(|text| text.quoted().is_some_and(|text| !text.is_empty()));
     [("id", "msg"), ("model", context.model.as_str())].map(|(name, default)| match string(name) {
         Some(text) => Cow::Borrowed(text.bytes()),

@@ -166,23 +166,3 @@ impl Envelope {
         matches!(self, Self::Api)
     }
 }
-
-/// What the translation of an answer needs of the request.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AnswerContext {
-    /// The model that was asked, for answers that do not name theirs.
-    pub model: String,
-    /// Whether the client asked for a stream.
-    pub stream: bool,
-    /// Whether the client asked for the usage at the end of the stream (`stream_options.include_usage`).
-    pub include_usage: bool,
-    /// The tools whose names had to be changed: the vendor's name, then the client's.
-    pub renamed_tools: Vec<(String, String)>,
-}
-
-impl AnswerContext {
-    /// The client's name of a tool.
-    fn tool_name<'a>(&'a self, name: &'a str) -> &'a str {
-        self.renamed_tools.iter().find(|(renamed, _)| renamed == name).map_or(name, |(_, original)| original)
-    }
-}

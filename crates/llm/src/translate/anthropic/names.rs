@@ -34,11 +34,8 @@ impl Names {
     }
 
     /// The names that were changed: the vendor's, then the client's.
-    pub(super) fn renamed(self) -> Vec<(String, String)> {
-        let mut renamed: Vec<_> =
-            self.known.into_iter().filter(|(original, vendor)| original != vendor).map(|(a, b)| (b, a)).collect();
-        renamed.sort();
-        renamed
+    pub(super) fn renamed(self) -> BTreeMap<String, String> {
+        self.known.into_iter().filter(|(original, vendor)| original != vendor).map(|(a, b)| (b, a)).collect()
     }
 }
 

@@ -5,18 +5,18 @@ use super::conversation::Conversation;
 use super::names::Names;
 use super::settings::RequestSettings;
 use super::tools::Tools;
-use super::{AnswerContext, Envelope, Options};
+use super::{Envelope, Options};
 use crate::json::RawJson;
 use crate::translate::write;
 use crate::translate::{
-    Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
+    ChatContext, Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
 };
 
 /// Translates a chat completion request.
 ///
 /// # Errors
 /// It is not what OpenAI takes, asks for several answers, or asks for what the vendor cannot take where that is to be refused.
-pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
     request_of(RequestFields::read(body), options)
 }
 
@@ -24,7 +24,7 @@ pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<A
 pub(crate) fn request_of(
     fields: Option<RequestFields<'_>>,
     options: &Options<'_>,
-) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
     let fields = RequestFields::of_request(fields.filter(RequestFields::are_checked))?;
     let (body, stream) = (fields.body(), fields.is_stream());
     let mut draft =
@@ -57,8 +57,8 @@ pub(crate) fn request_of(
     out.push(b'}');
 
     let dropped = draft.drops.into_list(options.unsupported)?;
-    let (model, renamed_tools) = (options.model.to_owned(), draft.names.renamed());
-    Ok(TranslatedRequest { body: out, dropped, answer: AnswerContext { model, stream, include_usage, renamed_tools } })
+    let (model, renamed) = (options.model.to_owned(), draft.names.renamed());
+    Ok(TranslatedRequest { body: out, dropped, answer: ChatContext { model, stream, include_usage, renamed } })
 }
 
 /// A request on its way.

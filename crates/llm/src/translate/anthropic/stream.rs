@@ -2,13 +2,13 @@
 
 use super::answer::{self, finish_reason, may_cut_a_call};
 use super::error::write_error;
-use super::{AnswerContext, usage};
+use super::usage;
 use crate::error_body::ErrorBody;
 use crate::json::RawJson;
 use crate::sse::{Event, Parser};
 use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
-use crate::translate::{BrokenAnswer, StreamTranslator, checked_json, write};
+use crate::translate::{BrokenAnswer, ChatContext, StreamTranslator, checked_json, write};
 use crate::usage::TokenCounts;
 
 /// A streamed answer on its way back.
@@ -20,7 +20,7 @@ pub struct Stream {
 
 impl Stream {
     /// A stream that answers a request. `created` is in seconds since 1970.
-    pub fn new(context: AnswerContext, created: u64) -> Self {
+    pub fn new(context: ChatContext, created: u64) -> Self {
         let events = Events {
             context,
             created,
@@ -91,7 +91,7 @@ enum Block {
 /// What earlier events said.
 #[derive(Debug)]
 struct Events {
-    context: AnswerContext,
+    context: ChatContext,
     created: u64,
     chunks: Chunks,
     /// The open block and the vendor's index of it.

@@ -1,16 +1,15 @@
 //! A whole answer of `converse` as a chat completion.
 
-use super::AnswerContext;
 use crate::json::RawJson;
 use crate::prices::ServiceTier;
 use crate::translate::completion::{Message, write_head};
-use crate::translate::{AnswerId, BrokenAnswer, checked_json, write};
+use crate::translate::{AnswerId, BrokenAnswer, ChatContext, checked_json, write};
 
 /// Translates a whole answer with a good status.
 ///
 /// # Errors
 /// It is no answer of Converse's, or one that says of itself that it is malformed.
-pub fn answer(body: &[u8], context: &AnswerContext, id: &AnswerId) -> Result<Vec<u8>, BrokenAnswer> {
+pub fn answer(body: &[u8], context: &ChatContext, id: &AnswerId) -> Result<Vec<u8>, BrokenAnswer> {
     let body = checked_json(body).filter(|body| body.is_object()).ok_or(BrokenAnswer("it is no JSON object"))?;
     let message = body.field("output").and_then(|output| output.field("message"));
     let content = message.and_then(|message| message.field("content")).filter(|content| content.is_array());
@@ -67,7 +66,7 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn take(&mut self, block: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
+    fn take(&mut self, block: RawJson<'_>, context: &ChatContext) -> Result<(), BrokenAnswer> {
         let mut result = Ok(());
         block.for_each_field(|name, value| match name {
             b"text" => self.message.add_text(value.quoted().unwrap_or_default()),
@@ -103,7 +102,7 @@ impl Blocks {
         }
     }
 
-    fn tool_call(&mut self, call: RawJson<'_>, context: &AnswerContext) -> Result<(), BrokenAnswer> {
+    fn tool_call(&mut self, call: RawJson<'_>, context: &ChatContext) -> Result<(), BrokenAnswer> {
         if call.field("type").is_some_and(|kind| kind.is_text("server_tool_use")) {
             self.called.vendors_own = true;
             return Ok(());

@@ -13,30 +13,8 @@ mod stream;
 mod text;
 mod tools;
 
-use std::collections::BTreeMap;
-
 pub use answer::answer;
 pub use error::error;
 pub use request::request;
 pub(crate) use request::request_of;
 pub use stream::ConverseStream;
-
-/// What the translation of an answer needs of its request.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AnswerContext {
-    /// The model's name in the request.
-    pub model: String,
-    /// The client wants a stream: `converse-stream` is called, and [`ConverseStream`] translates.
-    pub stream: bool,
-    /// The client wants the usage at the stream's end.
-    pub include_usage: bool,
-    /// Names of tools that Converse does not take: what was sent, and what the client calls them.
-    renamed: BTreeMap<String, String>,
-}
-
-impl AnswerContext {
-    /// The client's name of a tool.
-    fn tool_name<'a>(&'a self, sent: &'a str) -> &'a str {
-        self.renamed.get(sent).map_or(sent, |name| name)
-    }
-}

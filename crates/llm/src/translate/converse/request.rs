@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::AnswerContext;
 use super::messages::Conversation;
 use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
 use crate::translate::object_fields::pick_of;
-use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing, write};
+use crate::translate::{
+    ChatContext, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing, write,
+};
 
 /// Fields of Converse itself, which pass as they are. Those that OpenAI's fields become (`inferenceConfig`, `toolConfig`,
 /// `outputConfig`, `serviceTier`) are not among them.
@@ -80,7 +81,7 @@ fn invalid(param: &str, message: &str) -> TranslateError {
 ///
 /// # Errors
 /// It is no request of OpenAI's, or asks for what Converse cannot do and `unsupported` says to refuse that.
-pub fn request(body: &[u8], unsupported: Unsupported) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+pub fn request(body: &[u8], unsupported: Unsupported) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
     request_of(RequestFields::read(body), unsupported)
 }
 
@@ -88,14 +89,14 @@ pub fn request(body: &[u8], unsupported: Unsupported) -> Result<TranslatedReques
 pub(crate) fn request_of(
     fields: Option<RequestFields<'_>>,
     unsupported: Unsupported,
-) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
     let asked = RequestFields::of_request(fields)?;
     let mut drops = Drops::default();
     let fields = Fields::read(&asked, unsupported, &mut drops)?;
     let (body, renamed) = fields.write(&mut drops)?;
     let dropped = drops.into_list(unsupported)?;
     let (model, stream) = (asked.model().into_owned(), asked.is_stream());
-    let answer = AnswerContext { model, stream, include_usage: fields.include_usage, renamed };
+    let answer = ChatContext { model, stream, include_usage: fields.include_usage, renamed };
     Ok(TranslatedRequest { body, dropped, answer })
 }
 

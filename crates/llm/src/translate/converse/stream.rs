@@ -2,12 +2,12 @@
 
 use super::answer::{self, Called, TokenUsage};
 use super::error::write_error;
-use super::{AnswerContext, text};
+use super::text;
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
 use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
-use crate::translate::{AnswerId, BrokenAnswer, StreamTranslator, write};
+use crate::translate::{AnswerId, BrokenAnswer, ChatContext, StreamTranslator, write};
 use crate::usage::TokenCounts;
 
 /// A streamed answer. It keeps at most one frame.
@@ -19,7 +19,7 @@ pub struct ConverseStream {
 
 #[derive(Debug)]
 struct State {
-    context: AnswerContext,
+    context: ChatContext,
     chunks: Chunks,
     called: Called,
     block: Block,
@@ -61,7 +61,7 @@ enum Progress {
 
 impl ConverseStream {
     /// The answer to a request of this context.
-    pub fn new(context: AnswerContext, id: &AnswerId) -> Self {
+    pub fn new(context: ChatContext, id: &AnswerId) -> Self {
         let mut chunks = Chunks::default();
         let model = write::to_json(&context.model);
         chunks.begin(&write::to_json(&id.id), id.created, &model, context.include_usage);

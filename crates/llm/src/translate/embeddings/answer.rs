@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::AnswerContext;
+use super::EmbeddingsContext;
 use crate::json::RawJson;
 use crate::translate::BrokenAnswer;
 use crate::usage::MAX_TOKENS;
@@ -13,7 +13,7 @@ use crate::usage::MAX_TOKENS;
 ///
 /// # Errors
 /// It is no such answer, or has another number of vectors than there were texts.
-pub fn answer(body: &[u8], context: &AnswerContext, counted: Option<u64>) -> Result<Vec<u8>, BrokenAnswer> {
+pub fn answer(body: &[u8], context: &EmbeddingsContext, counted: Option<u64>) -> Result<Vec<u8>, BrokenAnswer> {
     let whole =
         RawJson::parse(body).ok().filter(|body| body.is_object()).ok_or(BrokenAnswer("it is no JSON object"))?;
     let mut out = Vec::with_capacity(body.len() + 128);

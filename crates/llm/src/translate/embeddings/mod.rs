@@ -73,7 +73,7 @@ impl EmbeddingModel {
 
 /// What the translation of an answer needs of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerContext {
+pub struct EmbeddingsContext {
     /// The model's name in the request.
     pub model: String,
     pub family: EmbeddingModel,

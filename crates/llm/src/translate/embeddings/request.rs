@@ -1,6 +1,6 @@
 //! A request: from OpenAI's embeddings to the body of InvokeModel.
 
-use super::{AnswerContext, EmbeddingModel};
+use super::{EmbeddingModel, EmbeddingsContext};
 use crate::json::RawJson;
 use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported};
 
@@ -44,7 +44,7 @@ pub fn request(
     body: &[u8],
     family: EmbeddingModel,
     unsupported: Unsupported,
-) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+) -> Result<TranslatedRequest<EmbeddingsContext>, TranslateError> {
     request_of(RequestFields::read(body), family, unsupported)
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn request_of(
     fields: Option<RequestFields<'_>>,
     family: EmbeddingModel,
     unsupported: Unsupported,
-) -> Result<TranslatedRequest<AnswerContext>, TranslateError> {
+) -> Result<TranslatedRequest<EmbeddingsContext>, TranslateError> {
     let asked = RequestFields::of_request(fields)?;
     let mut fields = Fields::default();
     for (name, value) in asked.list() {
@@ -72,7 +72,7 @@ pub(crate) fn request_of(
     let dropped = fields.drops.into_list(unsupported)?;
     let body = write(family, &texts, dimensions, &fields.passed)?;
     let model = asked.model().into_owned();
-    let answer = AnswerContext { model, family, inputs: texts.len(), is_base64 };
+    let answer = EmbeddingsContext { model, family, inputs: texts.len(), is_base64 };
     Ok(TranslatedRequest { body, dropped, answer })
 }
 
