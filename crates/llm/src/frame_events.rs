@@ -98,7 +98,6 @@ mod tests {
 
     use crate::ErrorClass;
     use crate::Protocol;
-    use crate::event_stream::HeaderValue;
     use crate::event_stream::tests::frame;
     use crate::headers::AnswerHeaders;
     use crate::stream::{Progress, StreamEnd, StreamState};
@@ -110,7 +109,7 @@ mod tests {
     }
 
     fn used(events: &[Value], size: usize) -> Result<Option<Usage>, InvalidUsage> {
-        let headers = [(":message-type", HeaderValue::Text("event")), (":event-type", HeaderValue::Text("chunk"))];
+        let headers = [(":message-type", "event"), (":event-type", "chunk")];
         let bytes: Vec<u8> = events
             .iter()
             .flat_map(|event| {
@@ -191,12 +190,11 @@ mod tests {
     #[test]
     fn exceptions_ends_and_content_are_known_before_they_are_passed_on() {
         let converse = |event: &str, payload: Value| {
-            let headers = [(":message-type", HeaderValue::Text("event")), (":event-type", HeaderValue::Text(event))];
+            let headers = [(":message-type", "event"), (":event-type", event)];
             frame(&headers, payload.to_string().as_bytes())
         };
         let exception = |kind: &str| {
-            let headers =
-                [(":message-type", HeaderValue::Text("exception")), (":exception-type", HeaderValue::Text(kind))];
+            let headers = [(":message-type", "exception"), (":exception-type", kind)];
             frame(&headers, br#"{"message": "x"}"#)
         };
         let start = converse("messageStart", json!({"role": "assistant"}));
