@@ -19,23 +19,14 @@ const TEXT: u8 = 7;
 
 /// Why a stream cannot be read on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
-    /// Its length is more than `MAX_FRAME_BYTES`, or its headers are longer than `MAX_HEADER_BYTES`.
-    #[error("a frame of the event stream is longer than 16 MB, or its headers than 128 KB")]
-    TooLarge,
-    /// Its lengths contradict each other.
-    #[error("a frame of the event stream has lengths that contradict each other")]
-    Lengths,
-    /// The bytes of the prelude or of the frame are not those that were sent.
-    #[error("a frame of the event stream has a wrong checksum")]
-    Checksum,
-    /// Its headers have no known form.
-    #[error("a frame of the event stream has malformed headers")]
-    Headers,
-    /// The stream ended within it.
-    #[error("the event stream ended within a frame")]
-    Truncated,
-}
+#[error("a frame of the event stream {0}")]
+pub struct FrameError(&'static str);
+
+const TOO_LARGE: FrameError = FrameError("is longer than 16 MB, or its headers than 128 KB");
+const LENGTHS: FrameError = FrameError("has lengths that contradict each other");
+const CHECKSUM: FrameError = FrameError("has a wrong checksum");
+const HEADERS: FrameError = FrameError("has malformed headers");
+const TRUNCATED: FrameError = FrameError("has no end");
 
 /// One frame whose checksums are right and whose headers can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +39,15 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// The frame that these bytes are; they have the length that their prelude says.
     fn read(bytes: &'a [u8], headers: usize) -> Result<Self, FrameError> {
-        let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(FrameError::Lengths)?;
+        let (checked, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or(LENGTHS)?;
         if crc32fast::hash(checked) != u32::from_be_bytes(*checksum) {
-            return Err(FrameError::Checksum);
+            return Err(CHECKSUM);
         }
         let (headers, payload) =
-            checked.get(PRELUDE_BYTES..).and_then(|rest| rest.split_at_checked(headers)).ok_or(FrameError::Lengths)?;
+            checked.get(PRELUDE_BYTES..).and_then(|rest| rest.split_at_checked(headers)).ok_or(LENGTHS)?;
         let mut rest = headers;
         while !rest.is_empty() {
-            take_header(&mut rest).ok_or(FrameError::Headers)?;
+            take_header(&mut rest).ok_or(HEADERS)?;
         }
         Ok(Self { headers, payload })
     }
@@ -123,15 +114,15 @@ impl Prelude {
         let [a, b, c, d, e, f, g, h, checksum @ ..] = *prelude;
         // A length is only believed when the checksum says that it was sent.
         if crc32fast::hash(&[a, b, c, d, e, f, g, h]) != u32::from_be_bytes(checksum) {
-            return Err(FrameError::Checksum);
+            return Err(CHECKSUM);
         }
         let size = |bytes| usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX);
         let (frame, headers) = (size([a, b, c, d]), size([e, f, g, h]));
         if frame > MAX_FRAME_BYTES || headers > MAX_HEADER_BYTES {
-            return Err(FrameError::TooLarge);
+            return Err(TOO_LARGE);
         }
         if frame < PRELUDE_BYTES + headers + CHECKSUM_BYTES {
-            return Err(FrameError::Lengths);
+            return Err(LENGTHS);
         }
         Ok(Some(Self { frame, headers }))
     }
@@ -198,7 +189,7 @@ impl Parser {
         match self.error {
             Some(error) => Err(error),
             None if self.partial.is_empty() => Ok(()),
-            None => Err(FrameError::Truncated),
+            None => Err(TRUNCATED),
         }
     }
 }
@@ -289,11 +280,11 @@ pub(crate) mod tests {
             prelude.extend(crc32fast::hash(&prelude).to_be_bytes());
             let mut parser = Parser::default();
             for (at, byte) in prelude.iter().enumerate() {
-                let expected = if at + 1 == prelude.len() { Err(FrameError::TooLarge) } else { Ok(()) };
+                let expected = if at + 1 == prelude.len() { Err(TOO_LARGE) } else { Ok(()) };
                 assert_eq!(parser.push(&[*byte], |_| panic!("no frame")), expected);
             }
             assert_eq!(parser.partial.capacity(), 0);
-            assert_eq!(parser.push(&[0; 100], |_| panic!("no frame")), Err(FrameError::TooLarge));
+            assert_eq!(parser.push(&[0; 100], |_| panic!("no frame")), Err(TOO_LARGE));
         }
     }
 
@@ -301,13 +292,13 @@ pub(crate) mod tests {
     fn lengths_that_contradict_each_other_and_unknown_headers_are_refused() {
         let mut prelude = [20_u32.to_be_bytes(), 5_u32.to_be_bytes()].concat();
         prelude.extend(crc32fast::hash(&prelude).to_be_bytes());
-        assert_eq!(read([&prelude[..]]).1, Err(FrameError::Lengths));
+        assert_eq!(read([&prelude[..]]).1, Err(LENGTHS));
         let mut unknown = frame_of(&header("a", 0, b""), b"");
         unknown[PRELUDE_BYTES + 2] = 10;
         let end = unknown.len() - CHECKSUM_BYTES;
         let checksum = crc32fast::hash(&unknown[..end]);
         unknown[end..].copy_from_slice(&checksum.to_be_bytes());
-        assert_eq!(read([&unknown[..]]).1, Err(FrameError::Headers));
+        assert_eq!(read([&unknown[..]]).1, Err(HEADERS));
     }
 
     proptest! {
@@ -328,7 +319,7 @@ pub(crate) mod tests {
             let (whole, _) = read([&stream[..]]);
             let (frames, result) = read([&stream[..at]]);
             prop_assert!(whole.starts_with(&frames));
-            prop_assert!(result == Err(FrameError::Truncated) || frames.len() < whole.len() || at == stream.len());
+            prop_assert!(result == Err(TRUNCATED) || frames.len() < whole.len() || at == stream.len());
             let mut changed = stream.clone();
             changed[at] ^= change;
             let (frames, result) = read([&changed[..]]);
