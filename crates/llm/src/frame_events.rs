@@ -138,7 +138,7 @@ mod tests {
             assert_eq!(used(&events(15), size), Ok(Some(expected)));
             let cut = Usage { output: 10, estimated: true, ..expected };
             assert_eq!(used(&events(15)[..2], size), Ok(Some(cut)));
-            assert_eq!(used(&events(-1), size), Err(InvalidUsage::Number("output_tokens")));
+            assert_eq!(used(&events(-1), size), Err(InvalidUsage::Implausible));
         }
         assert_eq!(used(&[json!({"secret": "of another model"})], 100), Ok(None));
     }
@@ -184,7 +184,7 @@ mod tests {
             assert_eq!((cut.input(), cut.output, cut.estimated), (input, 10, true), "{model} breaks off");
         }
         let hostile = json!({"amazon-bedrock-invocationMetrics": {"inputTokenCount": -1, "outputTokenCount": 7}});
-        assert_eq!(used(&[hostile], 100), Err(InvalidUsage::Number("inputTokenCount")));
+        assert_eq!(used(&[hostile], 100), Err(InvalidUsage::Implausible));
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl<'a> AnswerHeaders<'a> {
         let number = |text: &str| {
             let digits = Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let number = digits.and_then(|digits| digits.parse().ok()).filter(|number| *number <= MAX_TOKENS);
-            number.ok_or(InvalidUsage::Number("x-amzn-bedrock-*-token-count"))
+            number.ok_or(InvalidUsage::Implausible)
         };
         // Embeddings have no output.
         let part = |text: Option<&str>| text.map_or(Ok(0), number);

@@ -221,7 +221,7 @@ fn hostile_usage_is_unknown() {
             json!({"usageMetadata": {"promptTokenCount": 5, "thoughtsTokenCount": bad}}),
             json!({"usage": {"inputTokens": bad, "outputTokens": 5}}),
         ] {
-            assert!(matches!(of(&answer), Err(InvalidUsage::Number(_))), "{answer}");
+            assert_eq!(of(&answer), Err(InvalidUsage::Implausible), "{answer}");
         }
     }
     for usage in
@@ -238,11 +238,9 @@ fn hostile_usage_is_unknown() {
             json!({"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": total,
                 "prompt_tokens_details": {"cached_tokens": 4}}),
         ] {
-            assert_eq!(of(&json!({"usage": usage})), Err(InvalidUsage::Total), "{usage}");
+            assert_eq!(of(&json!({"usage": usage})), Err(InvalidUsage::Implausible), "{usage}");
         }
     }
-    let error = InvalidUsage::Number("prompt_tokens").to_string();
-    assert_eq!(error, "prompt_tokens is not a whole number from 0 to 1000000000");
 }
 
 #[test]

@@ -7,24 +7,19 @@ impl TokenCounts {
     /// The numbers of vendors that have no object for them.
     pub(crate) fn bare_field(&mut self, name: &[u8], value: RawJson<'_>) {
         match name {
-            // Ollama: docs/api.md, "Generate a completion".
-            b"prompt_eval_count" => self.bare_input("prompt_eval_count", value),
-            b"eval_count" => self.number("eval_count", value, |counts| &mut counts.output),
-            // Titan at Bedrock: userguide, model-parameters-titan-text and -titan-embed. Whole answers have the output in each result.
-            b"inputTextTokenCount" => self.bare_input("inputTextTokenCount", value),
-            b"totalOutputTextTokenCount" => {
-                self.number("totalOutputTextTokenCount", value, |counts| &mut counts.output);
+            // Ollama: docs/api.md, "Generate a completion". Titan at Bedrock: userguide, model-parameters-titan-text and -titan-embed;
+            // whole answers have the output in each result. Llama at Bedrock: userguide, model-parameters-meta.
+            b"prompt_eval_count" | b"inputTextTokenCount" | b"prompt_token_count" => self.bare_input(value),
+            b"eval_count" | b"totalOutputTextTokenCount" | b"generation_token_count" => {
+                self.number(value, |counts| &mut counts.output);
             }
             b"results" => value.for_each(|result| {
                 if let Some(count) = result.field("tokenCount") {
                     let before = self.output.unwrap_or(0);
-                    self.number("tokenCount", count, |counts| &mut counts.output);
+                    self.number(count, |counts| &mut counts.output);
                     self.output = self.output.map(|count| count.saturating_add(before).min(MAX_TOKENS));
                 }
             }),
-            // Llama at Bedrock: userguide, model-parameters-meta.
-            b"prompt_token_count" => self.bare_input("prompt_token_count", value),
-            b"generation_token_count" => self.number("generation_token_count", value, |counts| &mut counts.output),
             // Cohere's chat of version 1, and embeddings: docs.cohere.com, `meta`. What is billed counts where nothing else does.
             b"meta" if value.is_object() => {
                 if let Some(tokens) = value.field("tokens").or_else(|| value.field("billed_units")) {
@@ -36,9 +31,9 @@ impl TokenCounts {
     }
 
     /// The input, where that alone shows that there is a usage.
-    fn bare_input(&mut self, name: &'static str, value: RawJson<'_>) {
+    fn bare_input(&mut self, value: RawJson<'_>) {
         self.seen |= !value.is_null();
-        self.number(name, value, |counts| &mut counts.input);
+        self.number(value, |counts| &mut counts.input);
     }
 
     /// Reads `amazon-bedrock-invocationMetrics`, which Bedrock adds to the last chunk of a stream of any model: the numbers that the
@@ -46,8 +41,8 @@ impl TokenCounts {
     pub(crate) fn read_metrics(&mut self, metrics: RawJson<'_>) {
         let mut other = Self::default();
         metrics.for_each_field(|name, value| match name {
-            b"inputTokenCount" => other.bare_input("inputTokenCount", value),
-            b"outputTokenCount" => other.number("outputTokenCount", value, |counts| &mut counts.output),
+            b"inputTokenCount" => other.bare_input(value),
+            b"outputTokenCount" => other.number(value, |counts| &mut counts.output),
             _ => other.field(name, value),
         });
         if self.input.is_none() {

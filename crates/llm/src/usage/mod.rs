@@ -63,15 +63,11 @@ impl Usage {
 /// A usage that cannot be believed, and so is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidUsage {
-    /// A number that is none, negative, fractional or too large.
-    #[error("{0} is not a whole number from 0 to {MAX_TOKENS}")]
-    Number(&'static str),
-    /// A usage without the tokens of the input.
     #[error("the usage has no number of input tokens")]
     Missing,
-    /// A total that says far more than its parts.
-    #[error("the total has over {MAX_UNSTATED_OUTPUT} tokens more than input, output and reasoning")]
-    Total,
+    /// A number is none, negative, fractional or too large, or the total says far more than its parts.
+    #[error("the usage has a number that cannot be believed")]
+    Implausible,
 }
 
 /// What a whole answer says: any vendor's, also a stream that came as one JSON array. `Ok(None)` if it says nothing.
@@ -130,7 +126,8 @@ pub struct TokenCounts {
     exclusive: bool,
     /// The total shows what the other numbers leave out.
     total_is_decisive: bool,
-    invalid: Option<&'static str>,
+    /// A number in it cannot be believed.
+    invalid: bool,
     input: Option<u64>,
     output: Option<u64>,
     total: Option<u64>,
@@ -236,47 +233,28 @@ impl TokenCounts {
         match name {
             b"prompt_tokens" => {
                 self.total_is_decisive = true;
-                self.number("prompt_tokens", value, |counts| &mut counts.input);
+                self.number(value, |counts| &mut counts.input);
             }
-            b"input_tokens" => self.number("input_tokens", value, |counts| &mut counts.input),
-            b"inputTokens" => self.number("inputTokens", value, |counts| &mut counts.input),
-            b"promptTokenCount" => self.number("promptTokenCount", value, |counts| &mut counts.input),
-            b"completion_tokens" => self.number("completion_tokens", value, |counts| &mut counts.output),
-            b"output_tokens" => self.number("output_tokens", value, |counts| &mut counts.output),
-            b"outputTokens" => self.number("outputTokens", value, |counts| &mut counts.output),
-            b"candidatesTokenCount" => self.number("candidatesTokenCount", value, |counts| &mut counts.output),
-            b"total_tokens" => self.number("total_tokens", value, |counts| &mut counts.total),
-            b"totalTokens" => self.number("totalTokens", value, |counts| &mut counts.total),
-            b"totalTokenCount" => self.number("totalTokenCount", value, |counts| &mut counts.total),
-            b"cache_read_input_tokens" => {
+            b"input_tokens" | b"inputTokens" | b"promptTokenCount" => self.number(value, |counts| &mut counts.input),
+            b"completion_tokens" | b"output_tokens" | b"outputTokens" | b"candidatesTokenCount" => {
+                self.number(value, |counts| &mut counts.output);
+            }
+            b"total_tokens" | b"totalTokens" | b"totalTokenCount" => self.number(value, |counts| &mut counts.total),
+            // Models of Nova that are invoked write Converse's names with `Count` (nova userguide, using-invoke-api).
+            b"cache_read_input_tokens" | b"cacheReadInputTokens" | b"cacheReadInputTokenCount" => {
                 self.exclusive = true;
-                self.number("cache_read_input_tokens", value, |counts| &mut counts.cache_read);
+                self.number(value, |counts| &mut counts.cache_read);
             }
-            b"cache_creation_input_tokens" => {
+            b"cache_creation_input_tokens" | b"cacheWriteInputTokens" | b"cacheWriteInputTokenCount" => {
                 self.exclusive = true;
-                self.number("cache_creation_input_tokens", value, |counts| &mut counts.cache_write);
+                self.number(value, |counts| &mut counts.cache_write);
             }
-            // Converse; models of Nova that are invoked write it with `Count` (nova userguide, using-invoke-api).
-            b"cacheReadInputTokens" | b"cacheReadInputTokenCount" => {
-                self.exclusive = true;
-                self.number("cacheReadInputTokens", value, |counts| &mut counts.cache_read);
+            b"cachedContentTokenCount" | b"prompt_cache_hit_tokens" | b"cached_tokens" => {
+                self.number(value, |counts| &mut counts.cache_read);
             }
-            b"cacheWriteInputTokens" | b"cacheWriteInputTokenCount" => {
-                self.exclusive = true;
-                self.number("cacheWriteInputTokens", value, |counts| &mut counts.cache_write);
-            }
-            b"cachedContentTokenCount" => {
-                self.number("cachedContentTokenCount", value, |counts| &mut counts.cache_read)
-            }
-            b"prompt_cache_hit_tokens" => {
-                self.number("prompt_cache_hit_tokens", value, |counts| &mut counts.cache_read)
-            }
-            b"cached_tokens" => self.number("cached_tokens", value, |counts| &mut counts.cache_read),
-            b"thoughtsTokenCount" => self.number("thoughtsTokenCount", value, |counts| &mut counts.thoughts),
-            b"toolUsePromptTokenCount" => {
-                self.number("toolUsePromptTokenCount", value, |counts| &mut counts.tool_input);
-            }
-            b"reasoning_tokens" => self.number("reasoning_tokens", value, |counts| &mut counts.reasoning),
+            b"thoughtsTokenCount" => self.number(value, |counts| &mut counts.thoughts),
+            b"toolUsePromptTokenCount" => self.number(value, |counts| &mut counts.tool_input),
+            b"reasoning_tokens" => self.number(value, |counts| &mut counts.reasoning),
             b"seconds" => self.in_seconds = true,
             b"tokens" if value.is_object() => value.for_each_field(|name, value| self.field(name, value)),
             _ => self.details(name, value),
@@ -288,10 +266,10 @@ impl TokenCounts {
         match name {
             b"prompt_tokens_details" | b"input_tokens_details" | b"input_token_details" => {
                 value.for_each_field(|name, value| match name {
-                    b"cached_tokens" => self.number("cached_tokens", value, |counts| &mut counts.cache_read),
-                    b"audio_tokens" => self.number("audio_tokens", value, |counts| &mut counts.audio_input),
+                    b"cached_tokens" => self.number(value, |counts| &mut counts.cache_read),
+                    b"audio_tokens" => self.number(value, |counts| &mut counts.audio_input),
                     b"cache_write_tokens" | b"cache_creation_tokens" => {
-                        self.number("cache_write_tokens", value, |counts| &mut counts.cache_write);
+                        self.number(value, |counts| &mut counts.cache_write);
                     }
                     _ => {}
                 });
@@ -299,9 +277,9 @@ impl TokenCounts {
             b"completion_tokens_details" | b"output_tokens_details" | b"output_token_details" => {
                 value.for_each_field(|name, value| match name {
                     b"reasoning_tokens" | b"thinking_tokens" => {
-                        self.number("reasoning_tokens", value, |counts| &mut counts.reasoning);
+                        self.number(value, |counts| &mut counts.reasoning);
                     }
-                    b"audio_tokens" => self.number("audio_tokens", value, |counts| &mut counts.audio_output),
+                    b"audio_tokens" => self.number(value, |counts| &mut counts.audio_output),
                     _ => {}
                 });
             }
@@ -309,7 +287,7 @@ impl TokenCounts {
             b"speed" => self.fast = value.is_text("fast"),
             b"cache_creation" => value.for_each_field(|name, value| {
                 if name == b"ephemeral_1h_input_tokens" {
-                    self.number("ephemeral_1h_input_tokens", value, |counts| &mut counts.cache_write_1h);
+                    self.number(value, |counts| &mut counts.cache_write_1h);
                 }
             }),
             b"promptTokensDetails" => self.audio(value, |counts| &mut counts.audio_input),
@@ -323,12 +301,12 @@ impl TokenCounts {
         list.for_each(|part| {
             let is_audio = part.field("modality").is_some_and(|modality| modality.is_text("AUDIO"));
             if let Some(count) = part.field("tokenCount").filter(|_| is_audio) {
-                self.number("tokenCount", count, &place);
+                self.number(count, &place);
             }
         });
     }
 
-    fn number(&mut self, name: &'static str, value: RawJson<'_>, place: impl Fn(&mut Self) -> &mut Option<u64>) {
+    fn number(&mut self, value: RawJson<'_>, place: impl Fn(&mut Self) -> &mut Option<u64>) {
         if value.is_null() {
             return;
         }
@@ -338,7 +316,7 @@ impl TokenCounts {
         let number = std::str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
         match number.and_then(|text| text.parse().ok()).filter(|number| *number <= MAX_TOKENS) {
             Some(number) => *place(self) = Some(number),
-            None => self.invalid = Some(name),
+            None => self.invalid = true,
         }
     }
 
@@ -356,8 +334,8 @@ impl TokenCounts {
     /// # Errors
     /// It cannot be believed.
     pub fn usage(&self) -> Result<Option<Usage>, InvalidUsage> {
-        if let Some(name) = self.invalid {
-            return Err(InvalidUsage::Number(name));
+        if self.invalid {
+            return Err(InvalidUsage::Implausible);
         }
         let known = |total: Option<u64>, part: Option<u64>| total.map(|total| total.saturating_sub(part.unwrap_or(0)));
         let Some(input) = self.input.or_else(|| known(self.total, self.output)) else {
@@ -375,7 +353,7 @@ impl TokenCounts {
         let exclusive = (self.exclusive && !self.total_is_decisive) || cache_is_left_out || cached > input;
         let hidden = if cache_is_left_out { 0 } else { left_out };
         if hidden.max(unstated) > reasoning.max(MAX_UNSTATED_OUTPUT) {
-            return Err(InvalidUsage::Total);
+            return Err(InvalidUsage::Implausible);
         }
         // Where the reasoning is stated, that and no more is what the output may leave out.
         let hidden = if reasoning > 0 { hidden.min(reasoning) } else { hidden };

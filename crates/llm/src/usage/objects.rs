@@ -197,7 +197,7 @@ mod tests {
             Ok(Some(cached)),
             "the prompt was in the cache"
         );
-        assert_eq!(used(&[chat(&text), end(chat(""), json!(-1))], 9), Err(InvalidUsage::Number("prompt_eval_count")));
+        assert_eq!(used(&[chat(&text), end(chat(""), json!(-1))], 9), Err(InvalidUsage::Implausible));
         assert_eq!(used(&[json!({"status": "pulling manifest"}), json!({"status": "success"})], 9), Ok(None));
         assert_eq!(used(&[json!({"error": "model runner has unexpectedly stopped"})], 9), Ok(None));
     }
