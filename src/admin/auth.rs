@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use llm::sigv4::hex;
 use ring::hmac::{self, HMAC_SHA256, Key};
-
 use types::time::BrokerTime;
 
 /// How far the sender's clock may be from this one.
@@ -106,10 +106,6 @@ fn text(subject: &str, at: u64, nonce: &str, body: &[u8]) -> Vec<u8> {
     let mut text = format!("{subject}\n{at}\n{}\n{nonce}\n", nonce.len()).into_bytes();
     text.extend_from_slice(body);
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

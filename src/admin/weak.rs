@@ -86,8 +86,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_drawn_is_taken(bytes in proptest::array::uniform16(any::<u8>())) {
-            let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            prop_assert_eq!(weakness(&token), None);
+            prop_assert_eq!(weakness(&llm::sigv4::hex(&bytes)), None);
         }
     }
 }
