@@ -30,9 +30,6 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("account_deactivated", KeyRefused),
     ("access_terminated", KeyRefused),
     ("organization_restricted", KeyRefused),
-    ("invalid_organization", KeyRefused),
-    ("mismatched_organization", KeyRefused),
-    ("mismatched_project", KeyRefused),
     ("ip_not_authorized", KeyRefused),
     ("unsupported_country_region_territory", KeyRefused),
     ("invalid_authentication_error", KeyRefused),
@@ -111,7 +108,6 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("authentication_error", KeyRefused),
     ("overloaded_error", Overloaded),
     // Gemini and Vertex.
-    ("BILLING_DISABLED", QuotaExhausted),
     ("API_KEY_INVALID", KeyRefused),
     ("API_KEY_SERVICE_BLOCKED", KeyRefused),
     ("API_KEY_IP_ADDRESS_BLOCKED", KeyRefused),
@@ -119,10 +115,6 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("ACCESS_TOKEN_EXPIRED", KeyRefused),
     ("ACCESS_TOKEN_SCOPE_INSUFFICIENT", KeyRefused),
     ("CREDENTIALS_MISSING", KeyRefused),
-    ("SERVICE_DISABLED", KeyRefused),
-    ("CONSUMER_INVALID", KeyRefused),
-    ("CONSUMER_SUSPENDED", KeyRefused),
-    ("USER_PROJECT_DENIED", KeyRefused),
     ("UNAUTHENTICATED", KeyRefused),
     ("RESOURCE_EXHAUSTED", RateLimited),
     ("UNAVAILABLE", Overloaded),
@@ -160,16 +152,18 @@ const SPECIFIC: &[(&str, ErrorClass)] = &[
     ("OutputTextSensitiveContentDetected", ContentFiltered),
 ];
 
-/// Words about the account that a request chooses beside its key.
-const ACCOUNT: &[&str] = &[
-    "invalid_organization",
-    "mismatched_organization",
-    "mismatched_project",
-    "BILLING_DISABLED",
-    "CONSUMER_INVALID",
-    "CONSUMER_SUSPENDED",
-    "SERVICE_DISABLED",
-    "USER_PROJECT_DENIED",
+/// The same, of words about the account that a request chooses beside its key.
+const ACCOUNT: &[(&str, ErrorClass)] = &[
+    // OpenAI.
+    ("invalid_organization", KeyRefused),
+    ("mismatched_organization", KeyRefused),
+    ("mismatched_project", KeyRefused),
+    // Gemini and Vertex.
+    ("BILLING_DISABLED", QuotaExhausted),
+    ("CONSUMER_INVALID", KeyRefused),
+    ("CONSUMER_SUSPENDED", KeyRefused),
+    ("SERVICE_DISABLED", KeyRefused),
+    ("USER_PROJECT_DENIED", KeyRefused),
 ];
 
 /// Words by which OpenAI and Azure do not know what another account or region has made: a response, or what it has encrypted.
@@ -237,7 +231,7 @@ fn find(table: &[(&str, ErrorClass)], word: &str) -> Option<ErrorClass> {
 
 /// What a word means whatever the status is.
 pub(crate) fn specific(word: &str) -> Option<ErrorClass> {
-    find(SPECIFIC, word).or_else(|| is_permission(word).then_some(KeyRefused))
+    find(SPECIFIC, word).or_else(|| find(ACCOUNT, word)).or_else(|| is_permission(word).then_some(KeyRefused))
 }
 
 /// Whether a word leaves open if the key is refused or only what the request asks for.
@@ -247,7 +241,7 @@ pub(crate) fn is_permission(word: &str) -> bool {
 
 /// Whether a word is about the account that a request chooses beside its key.
 pub(crate) fn is_account(word: &str) -> bool {
-    ACCOUNT.iter().any(|known| known.eq_ignore_ascii_case(word))
+    find(ACCOUNT, word).is_some()
 }
 
 /// Whether a word says that what the request refers to was made with another account.
@@ -266,7 +260,8 @@ mod tests {
 
     #[test]
     fn no_word_stands_twice() {
-        let all: Vec<_> = SPECIFIC.iter().chain(GENERAL).map(|(word, _)| word.to_ascii_lowercase()).collect();
+        let all: Vec<_> =
+            [SPECIFIC, ACCOUNT, GENERAL].into_iter().flatten().map(|(word, _)| word.to_ascii_lowercase()).collect();
         for (at, word) in all.iter().enumerate() {
             assert!(!all[..at].contains(word), "{word}");
         }
