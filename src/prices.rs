@@ -217,9 +217,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<PriceTable, Vec<Fault>> {
 
 /// The day of a time of the broker's clock.
 pub fn day(now: BrokerTime) -> Date {
-    let nanos = i128::from(now.as_nanos());
-    let timestamp = jiff::Timestamp::from_nanosecond(nanos).unwrap_or_default();
-    timestamp.to_zoned(jiff::tz::TimeZone::UTC).date()
+    now.timestamp().to_zoned(jiff::tz::TimeZone::UTC).date()
 }
 
 /// The warning about the shipped table if it is the only one and old.

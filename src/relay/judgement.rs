@@ -1,7 +1,6 @@
 //! What an attempt came to: for the retry plan, and for the health of its target.
 
 use bytes::Bytes;
-use jiff::Timestamp;
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::decoded::decoded;
@@ -52,7 +51,7 @@ pub(super) fn judge_attempt<'n>(
             let retry_after = error.and_then(|error| {
                 let (headers, said) = *error;
                 let (headers, said) = decoded(answer_headers(&headers), &said);
-                retry_after::of_answer(ERROR_STATUS, &headers, &said, received(guard.now()))
+                retry_after::of_answer(ERROR_STATUS, &headers, &said, Some(guard.now().timestamp()))
             });
             let unreached = matches!(failure, TransportFailure::Connect | TransportFailure::ConnectTimeout);
             // Behind the gateway it is the gateway that could not be reached, and no router is to blame.
@@ -68,10 +67,6 @@ pub(super) fn judge_attempt<'n>(
     }
 }
 
-fn received(now: BrokerTime) -> Option<Timestamp> {
-    Timestamp::from_nanosecond(i128::from(now.as_nanos())).ok()
-}
-
 /// What an answer says, to health and to the plan.
 fn ending<'n>(
     answer: &UpstreamAnswer,
@@ -84,7 +79,7 @@ fn ending<'n>(
     // Only an error, or a short answer, is here to its end.
     let body = if status >= 400 || answer.rest.is_none() { answer.start() } else { Bytes::new() };
     let (headers, body) = decoded(answer_headers(&answer.head.headers), &body);
-    let received = received(now);
+    let received = Some(now.timestamp());
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
     let error_class = match error_class {
         // The client chose an account that is not one of our key's.

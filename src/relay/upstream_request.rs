@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, Uri};
-use jiff::Timestamp;
 use llm::Protocol;
 use llm::capability::MissingCapability;
 use llm::provider::{AnswerForm, AnswerId, Operation};
@@ -24,7 +23,6 @@ use super::stream_usage;
 use super::target::{ForwardedRequest, Target};
 use super::upstream_body::UpstreamBody;
 use crate::shared_broker::SharedBroker;
-use types::time::BrokerTime;
 
 /// The header in which Amazon names an error.
 const AMAZON_ERROR: &str = "x-amzn-errortype";
@@ -124,7 +122,7 @@ impl UpstreamRequest {
         let uri = provider.uri(&prepared, onward.query, direct.query())?;
         let mut headers = target.headers(onward);
         let clock = broker.clone();
-        let now = move || timestamp(clock.now());
+        let now = move || clock.now().timestamp();
         provider.sign(&prepared, &uri, method.as_str(), &mut headers, keys, now.clone()).await?;
         direct.set_own_headers(&mut headers);
         let body = match prepared.body {
@@ -140,10 +138,6 @@ impl UpstreamRequest {
         let translation = AnswerTranslation { form: prepared.answer, id, dropped: prepared.dropped };
         Ok(Self { request, body, translation: Some(Box::new(translation)), adds_usage, hides_usage })
     }
-}
-
-fn timestamp(now: BrokerTime) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(now.as_nanos())).unwrap_or_default()
 }
 
 fn assemble(method: &Method, uri: Uri, mut headers: HeaderMap, body: &Bytes) -> Request<Full<Bytes>> {

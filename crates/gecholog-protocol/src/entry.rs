@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 use serde_json::json;
@@ -18,8 +17,6 @@ use types::time::BrokerTime;
 
 /// The longest payload of an entry, in bytes. Each payload occurs twice in an entry, and both must fit into one message.
 pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
-/// A timer that never started, as the gateway writes it.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 
 /// A header's name in small letters, and one of its values. Values of the same name are adjacent.
 pub type Header<'a> = (&'a str, Cow<'a, str>);
@@ -137,8 +134,7 @@ struct Moment {
 
 impl Moment {
     fn from_time(at: BrokerTime) -> Self {
-        let moment = Timestamp::from_nanosecond(at.as_nanos().into());
-        Self { at, text: moment.map_or_else(|_| ZERO_TIME.to_owned(), |moment| moment.to_string()) }
+        Self { at, text: at.timestamp().to_string() }
     }
 }
 

@@ -156,7 +156,7 @@ impl<'a> Parts<'a> {
         let entry = &mut self.entry;
         entry.filtered = filtered;
         if let Some(status) = entry.answer.status.or(entry.egress_status) {
-            let received = entry.stopped.and_then(|at| Timestamp::from_nanosecond(i128::from(at.as_nanos())).ok());
+            let received = entry.stopped.map(GatewayTime::timestamp);
             entry.details.quota = retry_after::rate_limits(&self.headers, received);
             entry.answer.retry_after = retry_after::of_answer(status, &self.headers, self.payload, received);
             entry.details.error_class = error_class::classify(status, &self.headers, self.payload);
@@ -215,6 +215,6 @@ impl<'a> Timer<'a> {
 
 /// A moment in the gateway's spelling, RFC 3339 with nanoseconds.
 fn moment(text: &str) -> Option<GatewayTime> {
-    let moment: jiff::Timestamp = text.parse().ok()?;
+    let moment: Timestamp = text.parse().ok()?;
     u64::try_from(moment.as_nanosecond()).ok().map(GatewayTime::from_nanos)
 }

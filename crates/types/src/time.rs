@@ -8,6 +8,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 /// A moment on this replica's clock, in nanoseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BrokerTime(u64);
@@ -24,6 +26,11 @@ impl BrokerTime {
     /// Nanoseconds since the Unix epoch.
     pub const fn as_nanos(self) -> u64 {
         self.0
+    }
+
+    /// The same moment as a date and time, which reach further.
+    pub fn timestamp(self) -> Timestamp {
+        Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default()
     }
 
     /// The moment `span` later; saturates at [`BrokerTime::MAX`].
@@ -50,12 +57,7 @@ impl BrokerTime {
 /// RFC 3339 in UTC, with milliseconds.
 impl fmt::Display for BrokerTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = Duration::from_nanos(self.0).as_millis();
-        let moment = i64::try_from(whole).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
-        match moment {
-            Some(moment) => moment.fmt(f),
-            None => f.write_str("far ahead"),
-        }
+        self.rounded_down(Duration::from_millis(1)).timestamp().fmt(f)
     }
 }
 
@@ -69,7 +71,7 @@ impl serde::Serialize for BrokerTime {
 /// RFC 3339.
 impl<'de> serde::Deserialize<'de> for BrokerTime {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let moment = jiff::Timestamp::deserialize(deserializer)?;
+        let moment = Timestamp::deserialize(deserializer)?;
         u64::try_from(moment.as_nanosecond()).map(Self).map_err(serde::de::Error::custom)
     }
 }
@@ -87,6 +89,11 @@ impl GatewayTime {
     /// Nanoseconds since the Unix epoch.
     pub const fn as_nanos(self) -> u64 {
         self.0
+    }
+
+    /// The same moment as a date and time, which reach further.
+    pub fn timestamp(self) -> Timestamp {
+        Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default()
     }
 }
 
