@@ -12,8 +12,7 @@ use arc_swap::ArcSwap;
 use std::time::Duration;
 
 use jiff::civil::Date;
-use llm::Usage;
-use llm::prices::{PriceTable, PricedCall, Prices, Quote};
+use llm::prices::{PriceTable, Prices};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::fault::Fault;
@@ -81,15 +80,6 @@ impl PriceBook {
     /// The `price` of a target in the pools file.
     pub fn target_price(&self, router: &RouterPath) -> Option<&Prices> {
         self.targets.get(router).map(AsRef::as_ref)
-    }
-
-    /// The cost of a call, and the row, table and date that it was computed with; `None` if unknown.
-    pub fn quote(&self, call: PricedCall<'_>, usage: &Usage) -> Option<Quote> {
-        // A target with a price needs no table.
-        if let Some(prices) = call.target_price {
-            return PriceTable::default().quote(PricedCall { target_price: Some(prices), ..call }, usage);
-        }
-        self.table().quote(call, usage)
     }
 }
 
@@ -235,6 +225,8 @@ pub fn staleness(book: &PriceBook, today: Date) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calls::cost::cost_of;
+    use llm::Usage;
 
     fn path(name: &str) -> PathBuf {
         std::env::temp_dir().join(format!("broker-prices-{}-{name}.json", std::process::id()))
@@ -249,10 +241,8 @@ mod tests {
         let prices = LivePrices::default();
         let router = RouterPath::parse("/azure/gpt4/").unwrap();
         let cost = |router: &RouterPath| {
-            let book = prices.book();
-            let target_price = book.target_price(router);
-            let call = PricedCall { provider: Some("openai"), model: "gpt-4o", target_price };
-            book.quote(call, &usage(1)).unwrap().cost.nano_dollars
+            let models = ["gpt-4o"].into_iter();
+            cost_of(&prices.book(), router.as_str(), Some("openai"), models, &usage(1)).unwrap().nano_usd
         };
         assert_eq!(cost(&router), 2_500);
         assert!(!prices.book().has_own_prices());
@@ -273,8 +263,7 @@ mod tests {
         let mut file = PricesFile::open(path.clone()).unwrap();
         let prices = LivePrices::default();
         prices.set_table(file.table.clone());
-        let call = PricedCall { provider: Some("a"), model: "m", target_price: None };
-        let cost = || prices.book().quote(call, &usage(1)).map(|quote| quote.cost.nano_dollars);
+        let cost = || prices.book().table().quote(Some("a"), "m", &usage(1)).map(|(cost, _)| cost.nano_dollars);
         assert_eq!(cost(), Some(1_000));
         file.take(br#"{"models": {"a/m": {"input": -1}}}"#.to_vec(), &prices);
         assert_eq!(cost(), Some(1_000));

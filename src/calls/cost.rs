@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::record::CallRecord;
 use crate::prices::PriceBook;
 use llm::Usage;
-use llm::prices::{PriceBasis, PricedCall};
 use types::router::RouterPath;
 
 /// The cost of a call, and the price that it was computed with.
@@ -25,48 +25,35 @@ pub struct Cost {
     pub priced: Option<Arc<str>>,
 }
 
-/// The keys by which the price of a call is looked up.
-#[derive(Debug, Clone, Copy)]
-pub struct Priced<'a> {
-    /// The router that served it.
-    pub router: &'a str,
-    /// The vendor of its models, as named in the price table, if known.
-    pub provider: Option<&'a str>,
-}
-
-/// The cost of a call with this usage; `None` if unknown. `models` are the names of its model, the best first.
+/// The cost of a call with this usage; `None` if unknown. `router` served it, `provider` is the vendor of its models, as named in the
+/// price table, if known, and `models` are the names of its model, the best first.
 pub fn cost_of<'a>(
     book: &PriceBook,
-    priced: Priced<'_>,
-    models: impl Iterator<Item = &'a str>,
-    usage: &Usage,
-) -> Option<Cost> {
-    let router = if book.has_own_prices() { RouterPath::parse(priced.router).ok() } else { None };
-    let target_price = router.as_ref().and_then(|router| book.target_price(router));
-    // A price of a target needs no model.
-    let models = models.chain(target_price.map(|_| ""));
-    let call = |model| PricedCall { provider: priced.provider, model, target_price };
-    let quote = models.into_iter().find_map(|model| book.quote(call(model), usage))?;
-    let nano_usd = quote.cost.nano_dollars;
-    Some(match quote.basis {
-        PriceBasis::Target => Cost { nano_usd, price: "target".into(), ..Cost::default() },
-        PriceBasis::Row(row) => {
-            let (table, priced) = (Some(Arc::clone(&row.source.name)), row.source.day.clone());
-            Cost { nano_usd, price: Arc::clone(&row.name), table, priced }
-        }
-    })
-}
-
-/// The row of the price table for the model of a call, by which metrics name it: the row that the cost was computed with, or
-/// the first with one of the model's names.
-pub fn price_row<'a>(
-    book: &PriceBook,
-    cost: Option<&Cost>,
+    router: &str,
     provider: Option<&str>,
     mut models: impl Iterator<Item = &'a str>,
-) -> Option<Arc<str>> {
-    let priced = cost.filter(|cost| cost.table.is_some()).map(|cost| Arc::clone(&cost.price));
-    priced.or_else(|| models.find_map(|model| book.table().find(provider, model)).map(|row| Arc::clone(&row.name)))
+    usage: &Usage,
+) -> Option<Cost> {
+    let router = if book.has_own_prices() { RouterPath::parse(router).ok() } else { None };
+    // A price of a target needs no model.
+    if let Some(prices) = router.and_then(|router| book.target_price(&router)) {
+        return Some(Cost { nano_usd: prices.cost(usage)?.nano_dollars, price: "target".into(), ..Cost::default() });
+    }
+    let (cost, row) = models.find_map(|model| book.table().quote(provider, model, usage))?;
+    let (table, priced) = (Some(Arc::clone(&row.source.name)), row.source.day.clone());
+    Some(Cost { nano_usd: cost.nano_dollars, price: Arc::clone(&row.name), table, priced })
+}
+
+/// Adds to a record what the call cost, and the row of the price table for its model, by which metrics name it: the row that the
+/// cost was computed with, or the first with one of the model's names.
+pub fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) {
+    if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
+        record.cost = cost_of(book, router, provider, record.models(), usage);
+    }
+    let provider = provider.or_else(|| record.attempts.last()?.context.provider);
+    let priced = record.cost.as_ref().filter(|cost| cost.table.is_some()).map(|cost| Arc::clone(&cost.price));
+    let find = || record.models().find_map(|model| book.table().find(provider, model)).map(|row| Arc::clone(&row.name));
+    record.context.price_row = priced.or_else(find);
 }
 
 /// The path of a URL, with its query.
@@ -98,6 +85,7 @@ pub fn dollars(nano_usd: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prices::LivePrices;
     use llm::prices::ServiceTier;
 
     fn usage() -> Usage {
@@ -121,8 +109,7 @@ mod tests {
     fn the_best_known_name_has_the_price_and_unknown_is_unknown() {
         let book = PriceBook::default();
         let priced = |provider, models: &[&str]| {
-            cost_of(&book, Priced { router: "/a/", provider }, models.iter().copied(), &usage())
-                .map(|cost| (cost.nano_usd, cost.price))
+            cost_of(&book, "/a/", provider, models.iter().copied(), &usage()).map(|cost| (cost.nano_usd, cost.price))
         };
         // $2.50 and $10 per million.
         let expected = Some((3_500_000, Arc::from("openai/gpt-4o")));
@@ -132,9 +119,23 @@ mod tests {
         assert_eq!(&*priced(Some("azure"), &["gpt-4o"]).unwrap().1, "azure/gpt-4o");
         assert_eq!(priced(None, &["nobody-knows-this"]), None);
         assert_eq!(priced(None, &[]), None);
-        let cost =
-            super::cost_of(&book, Priced { router: "/a/", provider: None }, ["gpt-4o"].into_iter(), &usage()).unwrap();
+        let cost = cost_of(&book, "/a/", None, ["gpt-4o"].into_iter(), &usage()).unwrap();
         assert_eq!((cost.table.as_deref(), cost.priced.is_some()), (Some("shipped"), true));
+    }
+
+    #[test]
+    fn a_targets_price_stands_over_all_tables_and_needs_no_model() {
+        let cost = |price: &[u8], models: &[&str]| {
+            let prices = LivePrices::default();
+            let price = llm::prices::target_price(price).unwrap();
+            prices.set_targets([(RouterPath::parse("/a/").unwrap(), Arc::new(price))].into());
+            cost_of(&prices.book(), "/a/", Some("openai"), models.iter().copied(), &usage())
+        };
+        let expected = Some(Cost { nano_usd: 7_700_000, price: "target".into(), ..Cost::default() });
+        for models in [&["gpt-4o"][..], &["unknown"], &[]] {
+            assert_eq!(cost(br#"{"input": 7, "output": 7}"#, models), expected);
+        }
+        assert_eq!(cost(br#"{"input": 7}"#, &["gpt-4o"]), None, "it counts also where it says too little");
     }
 
     #[test]
@@ -142,8 +143,7 @@ mod tests {
         let book = PriceBook::default();
         let cost = |service_tier| {
             let usage = Usage { service_tier, ..usage() };
-            let priced = Priced { router: "/a/", provider: Some("openai") };
-            cost_of(&book, priced, ["gpt-5"].into_iter(), &usage).map(|cost| cost.nano_usd)
+            cost_of(&book, "/a/", Some("openai"), ["gpt-5"].into_iter(), &usage).map(|cost| cost.nano_usd)
         };
         // $1.25 and $10 per million; half of it, and twice as much.
         assert_eq!(cost(ServiceTier::Standard), Some(2_250_000));

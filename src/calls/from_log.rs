@@ -2,7 +2,6 @@
 
 use super::content::CallContent;
 use super::context::{AttemptContext, CallContext};
-use super::cost::Priced;
 use super::record::{short, within};
 use super::{CallAttempt, CallClass, CallRecord, TraceIds, Via, cost};
 use crate::clock::millis;
@@ -93,7 +92,7 @@ fn record_of(
         ..CallRecord::default()
     };
     if let Some(book) = book {
-        price(&mut record, book, provider);
+        cost::price(&mut record, book, provider);
     }
     record
 }
@@ -111,15 +110,6 @@ fn decided(logged: &LoggedCall<'_>, stamp: LoggedStamp) -> CallAttempt {
         tries: 1,
         ..CallAttempt::default()
     }
-}
-
-/// The cost of the call, and the row of the price table for its model.
-fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) {
-    if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
-        let priced = Priced { router, provider };
-        record.cost = cost::cost_of(book, priced, record.models(), usage);
-    }
-    record.context.price_row = cost::price_row(book, record.cost.as_ref(), provider, record.models());
 }
 
 /// Whether an entry is of an attempt of a relay. For calls past the gateway the relay writes the entry, and marks it. Through the

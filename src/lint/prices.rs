@@ -9,7 +9,7 @@ use llm::prices::PriceRow;
 use serde_json::Value;
 
 use super::Finding;
-use crate::calls::cost::{Priced, cost_of};
+use crate::calls::cost::cost_of;
 use crate::prices::PriceBook;
 use crate::relay::DirectUpstream;
 use balancer::broker::BrokerSettings;
@@ -104,12 +104,12 @@ impl ModelPlan<'_> {
     /// A model without a price.
     fn unknown_price(&self, named: &NamedModel<'_>, asked: &BTreeSet<Option<&str>>) -> Option<Finding> {
         let provider = self.direct.get(named.router).and_then(|direct| direct.host_provider());
-        let priced = Priced { router: named.router.as_str(), provider };
         // The price of a target may be for embeddings, which have no output.
         let output = u64::from(self.book.target_price(named.router).is_none());
         let usage = Usage { input_uncached: 1, output, ..Usage::default() };
         let is_known = |asked: &Option<&str>| {
-            cost_of(self.book, priced, [named.model].into_iter().chain(*asked), &usage).is_some()
+            let models = [named.model].into_iter().chain(*asked);
+            cost_of(self.book, named.router.as_str(), provider, models, &usage).is_some()
         };
         (self.book.has_own_prices() && !asked.iter().all(is_known)).then(|| {
             Finding::warning(

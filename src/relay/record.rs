@@ -14,7 +14,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::credentials::is_credential;
 use super::session::Session;
-use crate::calls::cost::{self, Cost, Priced};
+use crate::calls::cost::{self, Cost};
 use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
@@ -158,11 +158,10 @@ impl Record {
         let left_out = |answer: &RecordedAnswer| Some(answer.length).filter(|length| *length > answer.body.len());
         let inbound = answer.as_ref().map(|answer| shown(&answer.body, left_out(answer)));
         let body = answer.as_ref().map(|answer| answer.body.as_slice());
-        let priced = Priced { router, provider: self.priced_by };
         let served = body.and_then(model::of_answer);
         let models = served.as_deref().into_iter().chain(self.models.iter().map(String::as_str));
         let book = self.entries.broker.prices().book();
-        let cost = usage.and_then(|usage| cost::cost_of(&book, priced, models, &usage));
+        let cost = usage.and_then(|usage| cost::cost_of(&book, router, self.priced_by, models, &usage));
         let call = call_object(attempt, usage, self.traces, cost);
         let error = broken.map(|broken| broken.to_string());
         let url = url_without_query(&self.uri);

@@ -12,7 +12,7 @@ use super::relay_request::RelayRequest;
 use super::trace::{FinishedAttempt, FinishedAttempts};
 use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
-use crate::calls::cost::{self, Priced};
+use crate::calls::cost;
 use crate::calls::{CallAttempt, CallClass, CallRecord, PASSED_OVER, TraceIds, Via, short};
 use crate::clock::millis;
 use crate::shared_broker::SharedBroker;
@@ -253,13 +253,7 @@ impl RunningCall {
         if record.router.is_none() {
             record.usage = None;
         }
-        let book = self.broker.prices().book();
-        if let (Some(router), Some(usage)) = (&record.router, &record.usage) {
-            let priced = Priced { router, provider: priced_by };
-            record.cost = cost::cost_of(&book, priced, record.models(), usage);
-        }
-        let provider = priced_by.or_else(|| record.attempts.last()?.context.provider);
-        record.context.price_row = cost::price_row(&book, record.cost.as_ref(), provider, record.models());
+        cost::price(&mut record, &self.broker.prices().book(), priced_by);
         self.broker.calls().finished(record, content.map(|content| *content), true);
     }
 }

@@ -4,9 +4,7 @@
 
 use std::sync::LazyLock;
 
-use llm::prices::{
-    Capabilities, PriceRow, PriceTable, PricedCall, Prices, SHIPPED, ServiceTier, TableSource, target_price,
-};
+use llm::prices::{Capabilities, PriceRow, PriceTable, Prices, SHIPPED, ServiceTier, TableSource, target_price};
 use llm::{Cost, Usage};
 use proptest::prelude::*;
 
@@ -25,7 +23,7 @@ fn nano(cost: Option<Cost>) -> Option<u64> {
 
 /// In nano-dollars.
 fn cost_in(table: &PriceTable, provider: Option<&str>, model: &str, usage: &Usage) -> Option<u64> {
-    nano(table.quote(PricedCall { provider, model, target_price: None }, usage).map(|quote| quote.cost))
+    nano(table.quote(provider, model, usage).map(|(cost, _)| cost))
 }
 
 fn ours(models: &str) -> PriceTable {
@@ -109,9 +107,8 @@ fn prices_below_a_nano_dollar_are_rounded_once_per_call() {
         assert_eq!(cost_in(&table, None, "m", &usage(input, output)), Some(cost), "{input} {output}");
     }
     // The shipped table has such prices.
-    let batch = PricedCall { provider: Some("openai"), model: "gpt-6-luna", target_price: None };
     let cached = Usage { cache_write: 1, service_tier: ServiceTier::Batch, ..Usage::default() };
-    assert_eq!(TABLE.quote(batch, &cached).unwrap().cost.nano_dollars, 63, "62.5");
+    assert_eq!(cost_in(&TABLE, Some("openai"), "gpt-6-luna", &cached), Some(63), "62.5");
 }
 
 #[test]
@@ -166,8 +163,7 @@ fn what_is_unknown_costs_nothing_that_is_known() {
     assert_eq!(cost("other", usage(5, 1)), None);
     let litellm =
         PriceTable::parse("x", br#"{"m": {"input_cost_per_token": 0, "output_cost_per_token": 0.0}}"#).unwrap();
-    let free = litellm.quote(PricedCall { model: "m", ..PricedCall::default() }, &usage(1, 1));
-    assert_eq!(free, None, "LiteLLM writes 0 for what it does not know");
+    assert_eq!(cost_in(&litellm, None, "m", &usage(1, 1)), None, "LiteLLM writes 0 for what it does not know");
 }
 
 #[test]
@@ -254,22 +250,17 @@ fn names_without_a_provider() {
 }
 
 #[test]
-fn the_target_stands_over_the_users_file_and_that_over_the_shipped_table() {
+fn the_users_file_stands_over_the_shipped_table() {
     let mine = br#"{"date": "2026-11-29", "models": {"openai/gpt-4o": {"input": 1, "output": 1}}}"#;
     let table = PriceTable::parse("prices.json", mine).unwrap().over(&TABLE);
-    let target = target_price(br#"{"input": 7, "output": 7}"#).unwrap();
-    let quote = |model, target_price| {
-        let call = PricedCall { provider: Some("openai"), model, target_price };
-        let quote = table.quote(call, &usage(1, 0)).unwrap();
-        (quote.cost.nano_dollars, quote.basis.to_string())
+    let quote = |model| {
+        let (cost, row) = table.quote(Some("openai"), model, &usage(1, 0)).unwrap();
+        let day = row.source.day.as_deref().unwrap();
+        (cost.nano_dollars, format!("{} ({}, {day})", row.name, row.source.name))
     };
-    assert_eq!(quote("gpt-4o", None), (1_000, "openai/gpt-4o (prices.json, 2026-11-29)".to_owned()));
-    assert_eq!(quote("gpt-4o-2024-05-13", None).0, 1_000, "a name without its date means all dates");
-    assert_eq!(quote("gpt-4o-mini", None), (150, format!("openai/gpt-4o-mini (shipped, {})", TABLE.date().unwrap())));
-    assert_eq!(quote("gpt-4o", Some(&target)), (7_000, "price of the target".to_owned()));
-    assert_eq!(quote("unknown", Some(&target)).0, 7_000);
-    let unknown = PricedCall { target_price: Some(&Prices::default()), model: "gpt-4o", ..PricedCall::default() };
-    assert_eq!(table.quote(unknown, &usage(1, 1)), None, "the target's price counts also where it says too little");
+    assert_eq!(quote("gpt-4o"), (1_000, "openai/gpt-4o (prices.json, 2026-11-29)".to_owned()));
+    assert_eq!(quote("gpt-4o-2024-05-13").0, 1_000, "a name without its date means all dates");
+    assert_eq!(quote("gpt-4o-mini"), (150, format!("openai/gpt-4o-mini (shipped, {})", TABLE.date().unwrap())));
 }
 
 #[test]

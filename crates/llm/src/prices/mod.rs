@@ -18,7 +18,6 @@ pub mod names;
 mod place;
 mod row;
 
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -33,46 +32,6 @@ use crate::Usage;
 
 /// The table that ships with the program, in our own form. It takes milliseconds to read: read it once, with [`PriceTable::parse`].
 pub const SHIPPED: &[u8] = include_bytes!("../../../../data/prices.json");
-
-/// What is asked for: the model of a call, and who served it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PricedCall<'a> {
-    /// The provider that served it, if it is known.
-    pub provider: Option<&'a str>,
-    /// The model, best as the answer names it.
-    pub model: &'a str,
-    /// The price of the target that served it, which stands over all tables.
-    pub target_price: Option<&'a Prices>,
-}
-
-/// A cost, and why it is that.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Quote {
-    pub cost: Cost,
-    pub basis: PriceBasis,
-}
-
-/// Which price a cost was made with.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PriceBasis {
-    /// The `price` of the target.
-    Target,
-    /// A row of a table.
-    Row(Arc<PriceRow>),
-}
-
-impl fmt::Display for PriceBasis {
-    /// `openai/gpt-4o (shipped, 2026-11-28)`, or `price of the target`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Target => f.write_str("price of the target"),
-            Self::Row(row) => match &row.source.day {
-                Some(day) => write!(f, "{} ({}, {day})", row.name, row.source.name),
-                None => write!(f, "{} ({})", row.name, row.source.name),
-            },
-        }
-    }
-}
 
 /// Prices of many models. Copies share their rows.
 #[derive(Debug, Clone, Default)]
@@ -144,13 +103,10 @@ impl PriceTable {
         self.layers.iter().find_map(|layer| layer.find(provider.as_deref(), &model))
     }
 
-    /// What a call cost, and by which price; `None` if that is unknown.
-    pub fn quote(&self, call: PricedCall<'_>, usage: &Usage) -> Option<Quote> {
-        if let Some(prices) = call.target_price {
-            return Some(Quote { cost: prices.cost(usage)?, basis: PriceBasis::Target });
-        }
-        let row = self.find(call.provider, call.model)?;
-        Some(Quote { cost: row.prices.cost(usage)?, basis: PriceBasis::Row(Arc::clone(row)) })
+    /// What a call cost, and the row with its price; `None` if that is unknown. Best is the model as the answer names it.
+    pub fn quote(&self, provider: Option<&str>, model: &str, usage: &Usage) -> Option<(Cost, &Arc<PriceRow>)> {
+        let row = self.find(provider, model)?;
+        Some((row.prices.cost(usage)?, row))
     }
 }
 
