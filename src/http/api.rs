@@ -54,7 +54,7 @@ pub(super) async fn status(State(sources): State<HttpState>) -> Response {
 }
 
 pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
-    let text = status::metrics(status_of(&sources), sources.broker.counts(), sources.broker.calls());
+    let text = status::metrics(status_of(&sources), &sources.broker);
     answer(StatusCode::OK, status::CONTENT_TYPE, text)
 }
 

@@ -18,8 +18,7 @@ use finished::Finished;
 use gen_ai::GenAi;
 
 use super::Status;
-use crate::calls::Calls;
-use crate::telemetry::Counts;
+use crate::shared_broker::SharedBroker;
 use balancer::broker::{HISTOGRAM_STEPS, PublicState, RouterStatus};
 use types::outcome::Class;
 
@@ -30,17 +29,17 @@ const PREFIX: &str = "gecholog_broker";
 type Label<'a> = (&'a str, &'a str);
 
 /// The metrics of a replica.
-pub fn metrics(status: Status, counts: &Counts, calls: &Calls) -> String {
+pub fn metrics(status: Status, broker: &SharedBroker) -> String {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Counted::from_counts(counts)));
-    registry.register_collector(Box::new(Finished::from_calls(calls, counts)));
-    registry.register_collector(Box::new(Scrape { status, transitions: counts.transitions() }));
+    registry.register_collector(Box::new(Counted(broker.clone())));
+    registry.register_collector(Box::new(Finished(broker.clone())));
+    registry.register_collector(Box::new(Scrape { status, transitions: broker.counts().transitions() }));
     let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = prometheus_text::encode(&mut text, &registry);
     // Their names are OpenTelemetry's, and have no prefix.
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(GenAi(calls.histograms())));
+    registry.register_collector(Box::new(GenAi(broker.calls().histograms())));
     let _ = prometheus_text::encode(&mut text, &registry);
     text
 }
@@ -77,6 +76,20 @@ fn family<'s>(
     unit: Option<&'s Unit>,
 ) -> Result<Family<'s>, fmt::Error> {
     encoder.encode_descriptor(name, help, unit, kind).map(Family)
+}
+
+/// A counter by kind, in the order of the names.
+fn kinds(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    kinds: impl Iterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let mut kinds: Vec<_> = kinds.collect();
+    kinds.sort_unstable();
+    let mut counter = family(encoder, name, help, MetricType::Counter, None)?;
+    kinds.into_iter().try_for_each(|(kind, count)| counter.counter([(label, kind)], count))
 }
 
 impl Collector for Scrape {
