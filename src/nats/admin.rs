@@ -29,11 +29,13 @@ use gecholog_protocol::Message;
 /// The name of the service.
 const NAME: &str = "gecholog-broker";
 /// The endpoints that only read; they need no token.
-const READ_ENDPOINTS: [&str; 5] = ["status", "config", "explain", CALLS, RECORDS];
+const READ_ENDPOINTS: [&str; 5] = [STATUS, "config", "explain", CALLS, RECORDS];
+/// The endpoint for the status document.
+pub const STATUS: &str = "status";
 /// The endpoint for pages of finished calls in memory.
-const CALLS: &str = "calls";
+pub const CALLS: &str = "calls";
 /// The endpoint for the records of calls that have just ended, by id.
-pub(super) const RECORDS: &str = "records";
+pub const RECORDS: &str = "records";
 /// The most ids in one request.
 pub const MAX_IDS: usize = 2_048;
 /// The state for a replica that starts. This replica answers only once it has taken over the state of others itself.
@@ -144,7 +146,7 @@ impl AdminEndpoints<'_> {
 
     fn answer(&self, word: &'static str, ask: &Request) -> Answer {
         match (word, AdminAction::from_word(word)) {
-            ("status", _) => {
+            (STATUS, _) => {
                 document(&Status::from_broker(self.broker, self.links.iter().map(ConnectionStatus::show).collect()))
             }
             ("config", _) => self.config(),

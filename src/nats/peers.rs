@@ -12,11 +12,9 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::NatsSettings;
-pub use super::admin::MAX_IDS;
-use super::admin::RECORDS;
+pub use super::admin::{CALLS, MAX_IDS, RECORDS, STATUS};
 use super::chunks::Reassembler;
 use crate::admin::{AdminAction, AdminCommand, AdminRequest, AdminResult, MessageSignature, Token};
-use crate::calls::{CallQuery, CallRecord, CallsPage};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
@@ -184,44 +182,20 @@ fn read<T: DeserializeOwned>(answer: &Message) -> Result<T, (String, String)> {
     }
 }
 
-/// The finished calls that match a query, of each replica that has some in memory.
+/// Asks an endpoint of all replicas. Returns the answer of each that has one.
 ///
 /// # Errors
 /// No replica answers, or one with an error or something that cannot be parsed.
-pub async fn calls(client: &Client, settings: &NatsSettings, query: &CallQuery) -> Result<Vec<CallsPage>, PeerError> {
-    let body = serde_json::to_vec(query).unwrap_or_default();
-    let answers =
-        request(client, subject(settings, "calls"), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
-    let pages = answers.iter().map(read);
-    pages.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))
-}
-
-/// The records of calls that have just ended, of each replica that has them in memory: at most [`MAX_IDS`] ids.
-///
-/// # Errors
-/// No replica answers, or one with an error or something that cannot be parsed.
-pub async fn records(client: &Client, settings: &NatsSettings, ids: &[String]) -> Result<Vec<CallRecord>, PeerError> {
-    let body = serde_json::to_vec(ids).unwrap_or_default();
-    let answers =
-        request(client, subject(settings, RECORDS), HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
-    let records = answers.iter().map(read::<Vec<CallRecord>>).collect::<Result<Vec<_>, _>>();
-    let records = records.map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))?;
-    Ok(records.into_iter().flatten().collect())
-}
-
-/// A document of each replica.
-///
-/// # Errors
-/// No replica answers, or one answers without a document.
-pub async fn documents(
+pub async fn ask<T: DeserializeOwned>(
     client: &Client,
     settings: &NatsSettings,
-    word: &str,
-) -> Result<Vec<serde_json::Value>, PeerError> {
-    let subject = subject(settings, word);
-    let answers = request(client, subject, HeaderMap::new(), Bytes::new(), MAX_DOCUMENTS_BYTES).await?;
-    let documents = answers.iter().map(read);
-    documents.collect::<Result<_, _>>().map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))
+    endpoint: &str,
+    body: Vec<u8>,
+) -> Result<Vec<T>, PeerError> {
+    let subject = subject(settings, endpoint);
+    let answers = request(client, subject, HeaderMap::new(), body.into(), MAX_DOCUMENTS_BYTES).await?;
+    let read: Result<_, _> = answers.iter().map(read).collect();
+    read.map_err(|(replica, why)| PeerError::Unusable(clean(&replica), clean(&why)))
 }
 
 /// Sends commands from HTTP to all replicas, this one included.

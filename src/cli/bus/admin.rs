@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use clap::Args;
+use serde_json::Value;
 
 use super::super::{BadArgument, OutputError};
 use super::status::{count, list};
@@ -13,7 +14,7 @@ use super::{clean, connect, run};
 use crate::admin::{AdminAction, AdminRequest, AdminResult};
 use crate::clock::Clock;
 use crate::config::OperatorAccess;
-use crate::nats::peers;
+use crate::nats::peers::{self, STATUS};
 use types::router::{PathError, RouterPath};
 
 /// Interval of the queries for calls in flight.
@@ -177,7 +178,7 @@ async fn wait_until_idle(
 ) -> anyhow::Result<()> {
     let mut written = None;
     loop {
-        let documents = peers::documents(client, &operator.nats, "status").await?;
+        let documents: Vec<Value> = peers::ask(client, &operator.nats, STATUS, Vec::new()).await?;
         let routers = documents.iter().flat_map(|document| list(&document["routers"]));
         let reported: Vec<_> = routers.filter(|one| one["router"] == router.as_str()).collect();
         // A replica that never sent it a call has nothing in progress there.

@@ -12,7 +12,7 @@ use super::super::OutputError;
 use super::table::Table;
 use super::{clean, connect, run};
 use crate::config::OperatorAccess;
-use crate::nats::peers;
+use crate::nats::peers::{self, STATUS};
 use balancer::broker::HISTOGRAM_STEPS;
 
 /// Interval of `--watch`.
@@ -40,7 +40,7 @@ impl StatusArgs {
             let client = connect(operator).await?;
             let before = if self.watch && !self.json && std::io::stdout().is_terminal() { CLEAR } else { "" };
             loop {
-                let documents = peers::documents(&client, &operator.nats, "status").await?;
+                let documents: Vec<Value> = peers::ask(&client, &operator.nats, STATUS, Vec::new()).await?;
                 let text = if self.json { serde_json::to_string(&documents)? + "\n" } else { render(&documents) };
                 {
                     let mut out = std::io::stdout().lock();

@@ -13,7 +13,7 @@ use super::super::{BadArgument, health};
 use super::{clean, connect, run};
 use crate::calls::{CallQuery, CallRecord, CallsPage, VERSION, describe, file};
 use crate::config::OperatorAccess;
-use crate::nats::peers;
+use crate::nats::peers::{self, CALLS};
 
 /// The longest line of a file that is read, in bytes; a record has a few hundred, at most some thousands.
 const MAX_LINE_BYTES: u64 = 1 << 20;
@@ -51,7 +51,7 @@ impl WhyArgs {
         let pages = match source {
             Source::Bus(operator) => run(async {
                 let client = connect(operator).await?;
-                Ok(peers::calls(&client, &operator.nats, &query).await?)
+                Ok(peers::ask(&client, &operator.nats, CALLS, serde_json::to_vec(&query)?).await?)
             })?,
             Source::Http(address, tls) => {
                 let id = percent_encoding::utf8_percent_encode(&self.id, percent_encoding::NON_ALPHANUMERIC);

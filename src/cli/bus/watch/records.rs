@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::call::CallUsage;
 use crate::calls::{CallRecord, Via};
 use crate::nats::NatsSettings;
-use crate::nats::peers::{self, MAX_IDS};
+use crate::nats::peers::{self, MAX_IDS, RECORDS};
 
 /// How long entries are collected before their records are requested; the brokers read the same entries meanwhile.
 const COLLECT_TIME: Duration = Duration::from_millis(100);
@@ -89,8 +89,10 @@ impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
         loop {
             let open = batch.iter().filter(|entry| entry.needs_record);
             let ids: Vec<_> = open.flat_map(LoggedEntry::ids).map(str::to_owned).collect();
-            match peers::records(&self.client, self.settings, &ids).await {
+            let ids = serde_json::to_vec(&ids).unwrap_or_default();
+            match peers::ask::<Vec<CallRecord>>(&self.client, self.settings, RECORDS, ids).await {
                 Ok(records) => {
+                    let records = records.concat();
                     self.unanswered = false;
                     batch.iter_mut().filter(|entry| entry.needs_record).for_each(|entry| entry.use_record(&records));
                     self.missing = batch.iter().any(|entry| entry.needs_record);
