@@ -8,7 +8,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use gecholog_broker::cli::bus::{AdminSubcommand, Source, WhyArgs};
+use gecholog_broker::admin::{AdminAction, AdminRequest};
+use gecholog_broker::cli::bus::{Source, WhyArgs};
 use gecholog_broker::cli::{self, BadArgument, Cli, Command, OutputError};
 use gecholog_broker::config::{self, Config, Sources};
 use gecholog_broker::{app, telemetry};
@@ -101,12 +102,15 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         Command::Status(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => args.run(&operator(sources)?).map(|()| ExitCode::SUCCESS),
         Command::Why(args) => why(&args, sources),
-        Command::Drain(timed) => administer(sources, AdminSubcommand::Drain(timed)),
-        Command::Resume(target) => administer(sources, AdminSubcommand::Resume(target)),
-        Command::Disable(timed) => administer(sources, AdminSubcommand::Disable(timed)),
-        Command::Enable(target) => administer(sources, AdminSubcommand::Enable(target)),
-        Command::Weight(weigh) => administer(sources, AdminSubcommand::Weight(weigh)),
-        Command::Mode { mode, reason } => administer(sources, AdminSubcommand::Mode(mode, reason)),
+        Command::Drain(timed) => administer(sources, AdminAction::Drain, timed.wait, timed.into()),
+        Command::Resume(target) => administer(sources, AdminAction::Resume, false, target.into()),
+        Command::Disable(timed) => administer(sources, AdminAction::Disable, timed.wait, timed.into()),
+        Command::Enable(target) => administer(sources, AdminAction::Enable, false, target.into()),
+        Command::Weight(weigh) => administer(sources, AdminAction::Weight, false, weigh.into()),
+        Command::Mode { mode, reason } => {
+            let asked = AdminRequest { mode: Some(mode), reason, ..AdminRequest::default() };
+            administer(sources, AdminAction::Mode, false, asked)
+        }
     }
 }
 
@@ -122,8 +126,8 @@ fn why(args: &WhyArgs, sources: Sources) -> anyhow::Result<ExitCode> {
     print(&report)
 }
 
-fn administer(sources: Sources, command: AdminSubcommand) -> anyhow::Result<ExitCode> {
-    command.run(&operator(sources)?, &mut std::io::stdout().lock())?;
+fn administer(sources: Sources, action: AdminAction, wait: bool, asked: AdminRequest) -> anyhow::Result<ExitCode> {
+    cli::bus::administer(&operator(sources)?, action, &asked, wait, &mut std::io::stdout().lock())?;
     Ok(ExitCode::SUCCESS)
 }
 

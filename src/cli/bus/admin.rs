@@ -41,7 +41,7 @@ pub struct TimedArgs {
     lasting: Option<String>,
     /// Wait until no call to it is in progress
     #[arg(long)]
-    wait: bool,
+    pub wait: bool,
 }
 
 /// The arguments of `weight`.
@@ -59,77 +59,57 @@ pub struct WeightArgs {
     lasting: Option<String>,
 }
 
-/// The commands that change the state of the brokers.
-#[derive(Debug, Clone)]
-pub enum AdminSubcommand {
-    Drain(TimedArgs),
-    Resume(TargetArgs),
-    Disable(TimedArgs),
-    Enable(TargetArgs),
-    Weight(WeightArgs),
-    /// The mode, and the reason.
-    Mode(String, Option<String>),
-}
-
 pub(super) fn path(text: &str) -> Result<RouterPath, PathError> {
     RouterPath::parse(text)
 }
 
-impl AdminSubcommand {
-    fn request(&self) -> (AdminAction, AdminRequest, bool) {
-        let plain = |target: &TargetArgs| AdminRequest {
-            router: Some(target.router.clone()),
-            reason: target.reason.clone(),
-            ..AdminRequest::default()
-        };
-        let timed = |timed: &TimedArgs| AdminRequest { lasting: timed.lasting.clone(), ..plain(&timed.target) };
-        match self {
-            Self::Drain(drain) => (AdminAction::Drain, timed(drain), drain.wait),
-            Self::Disable(disable) => (AdminAction::Disable, timed(disable), disable.wait),
-            Self::Resume(target) => (AdminAction::Resume, plain(target), false),
-            Self::Enable(target) => (AdminAction::Enable, plain(target), false),
-            Self::Weight(WeightArgs { pool, target, weight, lasting }) => {
-                let ask = AdminRequest {
-                    pool: Some(pool.clone()),
-                    weight: *weight,
-                    lasting: lasting.clone(),
-                    ..plain(target)
-                };
-                (AdminAction::Weight, ask, false)
-            }
-            Self::Mode(mode, reason) => (
-                AdminAction::Mode,
-                AdminRequest { mode: Some(mode.clone()), reason: reason.clone(), ..AdminRequest::default() },
-                false,
-            ),
-        }
+impl From<TargetArgs> for AdminRequest {
+    fn from(TargetArgs { router, reason }: TargetArgs) -> Self {
+        Self { router: Some(router), reason, ..Self::default() }
     }
+}
 
-    /// Sends the command and writes what was done; with `--wait`, also the calls in progress until there are none.
-    ///
-    /// # Errors
-    /// The command is invalid, no replica answers, none carried it out, or it ended before the calls did.
-    pub fn run(&self, operator: &OperatorAccess, out: &mut impl Write) -> anyhow::Result<()> {
-        let (action, asked, wait) = self.request();
-        // An invalid command is reported before a replica is asked.
-        let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
-        asked.clone().command(action, String::new(), Clock::start().now()).map_err(fault)?;
-        if operator.token.is_none() {
-            bail!("needs the operators' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
-        }
-        run(async {
-            let client = connect(operator).await?;
-            let who = "the command line";
-            let now = Clock::start().now();
-            let token = operator.token.as_ref();
-            let done = peers::send_command(&client, &operator.nats, token, who, action, &asked, now).await?;
-            print(out, &summary(&done)?)?;
-            if let Some(router) = asked.router.as_ref().filter(|_| wait) {
-                wait_until_idle(&client, operator, action, router, out).await?;
-            }
-            Ok(())
-        })
+impl From<TimedArgs> for AdminRequest {
+    fn from(TimedArgs { target, lasting, .. }: TimedArgs) -> Self {
+        Self { lasting, ..target.into() }
     }
+}
+
+impl From<WeightArgs> for AdminRequest {
+    fn from(WeightArgs { pool, target, weight, lasting }: WeightArgs) -> Self {
+        Self { pool: Some(pool), weight, lasting, ..target.into() }
+    }
+}
+
+/// Sends a command and writes what was done; with `wait`, also the calls in progress until there are none.
+///
+/// # Errors
+/// The command is invalid, no replica answers, none carried it out, or it ended before the calls did.
+pub fn administer(
+    operator: &OperatorAccess,
+    action: AdminAction,
+    asked: &AdminRequest,
+    wait: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    // An invalid command is reported before a replica is asked.
+    let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
+    asked.clone().command(action, String::new(), Clock::start().now()).map_err(fault)?;
+    if operator.token.is_none() {
+        bail!("needs the operators' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
+    }
+    run(async {
+        let client = connect(operator).await?;
+        let who = "the command line";
+        let now = Clock::start().now();
+        let token = operator.token.as_ref();
+        let done = peers::send_command(&client, &operator.nats, token, who, action, asked, now).await?;
+        print(out, &summary(&done)?)?;
+        if let Some(router) = asked.router.as_ref().filter(|_| wait) {
+            wait_until_idle(&client, operator, action, router, out).await?;
+        }
+        Ok(())
+    })
 }
 
 fn print(out: &mut impl Write, text: &str) -> Result<(), OutputError> {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use async_nats::Client;
 
-pub use admin::{AdminSubcommand, TargetArgs, TimedArgs, WeightArgs};
+pub use admin::{TargetArgs, TimedArgs, WeightArgs, administer};
 pub use status::StatusArgs;
 pub use watch::WatchArgs;
 pub use why::{Source, WhyArgs};
