@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use jiff::SignedDuration;
 use types::time::BrokerTime;
 
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +22,12 @@ impl Clock {
     pub fn now(&self) -> BrokerTime {
         self.at.after(self.started.elapsed())
     }
+}
+
+/// Reads a time with its unit, such as `30m`: more than 0, and at most `longest`.
+pub fn read_time(text: &str, longest: Duration) -> Option<Duration> {
+    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
+    time.filter(|time| !time.is_zero() && *time <= longest)
 }
 
 /// Whole milliseconds, as documents and metrics have them.

@@ -8,13 +8,13 @@ mod weak;
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{AuthError, MessageSignature, Nonces, SIGNATURE_WINDOW, Token};
 pub use state::{AcceptedNonces, ReplicaState};
 pub use weak::{Weakness, weakness};
 
+use crate::clock::read_time;
 use balancer::broker::{Command, OperatorCommand};
 use types::mode::OperatingMode;
 use types::router::RouterPath;
@@ -171,7 +171,10 @@ impl AdminRequest {
         if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
             return Err(AdminRequestError::Reason);
         }
-        let until = self.lasting.map(|text| time(&text)).transpose()?.map(|time| now.after(time));
+        let time = |text: String| {
+            read_time(&text, MAX_DURATION).ok_or_else(|| AdminRequestError::Time(text.chars().take(40).collect()))
+        };
+        let until = self.lasting.map(time).transpose()?.map(|time| now.after(time));
         let router = || self.router.clone().ok_or(AdminRequestError::MissingField("\"router\""));
         let command = match action {
             AdminAction::Mode => {
@@ -218,16 +221,6 @@ impl AdminRequest {
             None => Ok(()),
         }
     }
-}
-
-/// Parses a time such as `30m`.
-///
-/// # Errors
-/// It cannot be read, is not positive, or is too long.
-pub fn time(text: &str) -> Result<Duration, AdminRequestError> {
-    let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    let fits = |time: &Duration| !time.is_zero() && *time <= MAX_DURATION;
-    time.filter(fits).ok_or_else(|| AdminRequestError::Time(text.chars().take(40).collect()))
 }
 
 #[cfg(test)]

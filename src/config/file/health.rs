@@ -13,13 +13,14 @@ use jsonc_parser::ast::Value;
 
 use super::reader::{Item, Location, Reader, nearest};
 use super::schema::health as schema;
+use crate::clock::read_time;
 use balancer::broker::RouterSettings;
 use balancer::health::{Preset, Ratio};
 use types::outcome::{ErrorClass, FailureRule};
 use types::router::RouterPath;
 
-/// The longest time, in seconds: a year. A longer one is a mistake.
-const MAX_SECONDS: u64 = 366 * 86_400;
+/// The longest time: a year. A longer one is a mistake.
+const MAX_TIME: Duration = Duration::from_secs(366 * 86_400);
 /// The largest `factor` of a cooldown.
 const MAX_FACTOR: f64 = 100.0;
 
@@ -218,8 +219,7 @@ pub(super) fn count(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<u32> {
 /// A time with its unit.
 pub(super) fn span(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Duration> {
     let text = reader.word(item)?;
-    let time = text.parse::<jiff::SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    let time = time.filter(|time| !time.is_zero() && *time <= Duration::from_secs(MAX_SECONDS));
+    let time = read_time(text, MAX_TIME);
     if time.is_none() {
         reader.fault(item, "must be a time with its unit, such as \"500ms\", \"90s\" or \"1h 30m\", up to a year");
     }
