@@ -8,7 +8,7 @@ use std::hash::Hasher as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{BrokerSettings, PoolSettings, RouterSettings, WhenAllDisabled};
+use super::{BrokerSettings, PoolSettings, RouterSettings};
 use crate::health::{Cooldown, HealthSettings, Probe, Ratio, RetryAfterSettings};
 use crate::strategy::{Condition, Field, Policy, Query, Target, TargetKind, Test};
 use types::outcome::FailureRule;
@@ -49,11 +49,7 @@ impl BrokerSettings {
 fn pool(PoolSettings { ingress, root, when_all_disabled }: &PoolSettings, values: Values) -> Value {
     let mut shown = target(root, values);
     shown["ingress"] = json!(ingress);
-    shown["when_all_disabled"] = json!(match when_all_disabled {
-        WhenAllDisabled::Pass => "pass",
-        WhenAllDisabled::Soonest => "soonest",
-        WhenAllDisabled::Any => "any",
-    });
+    shown["when_all_disabled"] = json!(when_all_disabled);
     shown
 }
 
@@ -167,6 +163,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::broker::WhenAllDisabled;
     use crate::fixtures::path;
     use crate::load::rate_limit::RateLimit;
 

@@ -12,7 +12,8 @@ use types::router::{RouterId, RouterPath};
 use types::transition::BrokerEvent;
 
 /// What happens to a request when every router it may go to is disabled: `when_all_disabled`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WhenAllDisabled {
     /// The gateway serves it by the ingress's own endpoint, as it documents.
     #[default]
