@@ -105,13 +105,13 @@ fn label(target: &Target) -> String {
 }
 
 fn name(policy: &Policy) -> String {
-    match policy {
-        Policy::LoadBalance => "loadbalance".to_owned(),
-        Policy::RoundRobin => "round_robin".to_owned(),
-        Policy::Fallback => "fallback, the first that is available".to_owned(),
-        Policy::Fastest => "fastest, no shares: by expected time".to_owned(),
-        Policy::LeastBusy => "least_busy, no shares: by the calls in progress".to_owned(),
-        Policy::Sticky(field) => format!("sticky by {field}"),
-        Policy::Conditional { .. } => "conditional, shares below are of the calls that reach it".to_owned(),
-    }
+    let note: &str = match policy {
+        Policy::LoadBalance | Policy::RoundRobin => "",
+        Policy::Fallback => ", the first that is available",
+        Policy::Fastest => ", no shares: by expected time",
+        Policy::LeastBusy => ", no shares: by the calls in progress",
+        Policy::Sticky(field) => &format!(" by {field}"),
+        Policy::Conditional { .. } => ", shares below are of the calls that reach it",
+    };
+    format!("{}{note}", policy.as_str())
 }

@@ -20,7 +20,7 @@ pub(super) fn read(reader: &mut Reader<'_>, item: Option<Item<'_>>, names: &Name
         return None;
     }
     let (mode, name) = match item.get("mode") {
-        None => (Mode::LoadBalance, "loadbalance"),
+        None => (Mode::LoadBalance, Policy::LoadBalance.as_str()),
         Some(mode) => reader.text(&mode).and_then(|text| Some((known(reader, &mode, text)?, text)))?,
     };
     belongs(reader, &item, name);
