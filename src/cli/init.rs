@@ -8,10 +8,7 @@ use clap::Args;
 
 use super::check::GlFile;
 use gecholog_protocol::gl_config::GlConfig;
-use types::router::RouterPath;
-
-/// Below this path the gateway itself answers.
-const ECHO: &str = "/echo/";
+use types::router::{ECHO_PATH, RouterPath};
 
 /// Arguments of `init`.
 #[derive(Debug, Clone, Args)]
@@ -38,7 +35,8 @@ fn start(config: &GlConfig) -> anyhow::Result<String> {
         one_line(&config.name)
     );
     let mut paths: Vec<RouterPath> = Vec::new();
-    for router in config.routers.iter().filter(|router| !router.path.value().is_some_and(|path| path.starts_with(ECHO)))
+    for router in
+        config.routers.iter().filter(|router| !router.path.value().is_some_and(|path| path.starts_with(ECHO_PATH)))
     {
         let path = if router.path.has_variable() { None } else { RouterPath::parse(&router.path.to_string()).ok() };
         match path {

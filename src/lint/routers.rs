@@ -2,10 +2,7 @@
 
 use super::{Finding, Linter, Severity};
 use gecholog_protocol::gl_config::{GlConfig, Router};
-use types::router::RouterPath;
-
-/// Below this path the gateway itself answers.
-const ECHO: &str = "/echo/";
+use types::router::{ECHO_PATH, RouterPath};
 
 /// Whether the gateway has a path that a pool names.
 pub(super) enum Found<'a> {
@@ -70,7 +67,7 @@ impl Linter<'_> {
                 self.find(dropped("ingress-dropped", router, &effect));
             }
         }
-        if ingress.as_str().starts_with(ECHO) {
+        if ingress.as_str().starts_with(ECHO_PATH) {
             let reason = "the gateway itself answers every call below /echo/, whatever router is chosen";
             self.find([Finding::error(
                 "ingress-echo",
@@ -96,7 +93,7 @@ impl Linter<'_> {
                 self.find(dropped("router-dropped", router, &effect));
             }
         }
-        if path.as_str().starts_with(ECHO) {
+        if path.as_str().starts_with(ECHO_PATH) {
             let reason =
                 "a call that is sent to an echo router goes to its URL; only calls that begin below /echo/ are echoed";
             self.find([Finding::warning(

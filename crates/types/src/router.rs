@@ -10,6 +10,8 @@ use std::sync::Arc;
 /// The longest accepted path, in bytes. The gateway has no limit; two such paths must fit into one stamp of 300
 /// bytes.
 pub const MAX_PATH_BYTES: usize = 80;
+/// The gateway itself answers below this path (docs/gateway-protocol.md 4.9).
+pub const ECHO_PATH: &str = "/echo/";
 
 /// A router's index in the broker's table; one router has one id, however many pools list it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,12 +4,9 @@
 use super::super::Broker;
 use crate::in_flight::MAX_CALL_DURATION;
 use types::outcome::{CallObservation, Cause, Class, LogEntry, Outcome, ResponseMessage};
-use types::router::RouterId;
+use types::router::{ECHO_PATH, RouterId};
 use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent, IgnoreReason};
-
-/// The gateway itself answers below this path (docs/gateway-protocol.md 4.9).
-const ECHO: &str = "/echo/";
 
 /// The status that a response processor's message says.
 ///
@@ -35,7 +32,7 @@ fn from_upstream(processor_generated: bool, path: Option<&str>) -> Result<(), Ig
     if processor_generated {
         return Err(IgnoreReason::ProcessorGenerated);
     }
-    if path.is_some_and(|path| path.starts_with(ECHO)) { Err(IgnoreReason::Echo) } else { Ok(()) }
+    if path.is_some_and(|path| path.starts_with(ECHO_PATH)) { Err(IgnoreReason::Echo) } else { Ok(()) }
 }
 
 impl Broker {
