@@ -41,7 +41,10 @@ impl SharedState {
 impl SharedBroker {
     /// Carries out a command of an operator; the result says why it was rejected, if it was.
     pub fn execute(&self, command: &AdminCommand) -> AdminResult {
-        let now = self.now();
+        self.execute_at(command, self.now())
+    }
+
+    fn execute_at(&self, command: &AdminCommand, now: BrokerTime) -> AdminResult {
         let mut done = None;
         self.change(|state| {
             let (result, applied) = state.execute(command, now);
@@ -70,9 +73,8 @@ impl SharedBroker {
         let (taken, complete_since) = known.accepted_nonces.moments(now);
         self.nonces().take_over(taken, complete_since);
         // A command that this replica got since then is newer.
-        if let Some(commanded) = commanded.filter(|_| self.lock().mode_command.is_none()) {
-            self.execute(&commanded.0);
-            self.lock().mode_command = Some(commanded);
+        if let Some((command, since)) = commanded.filter(|_| self.lock().mode_command.is_none()) {
+            self.execute_at(&command, since);
         }
     }
 
