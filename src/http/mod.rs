@@ -155,7 +155,7 @@ async fn ready(State(sources): State<HttpState>) -> (StatusCode, String) {
     if *sources.stopping.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n".to_owned());
     }
-    let reasons: Vec<_> = sources.links.iter().filter_map(ConnectionStatus::reason).collect();
+    let reasons: Vec<_> = sources.links.iter().filter_map(|link| link.show().trouble).collect();
     if reasons.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {

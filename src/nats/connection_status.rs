@@ -86,14 +86,14 @@ impl ConnectionStatus {
     pub fn reason(&self) -> Option<String> {
         match &*self.state.borrow() {
             ConnectionState::Ready => None,
-            ConnectionState::Starting => Some(format!("{}: not connected to the bus yet", self.name)),
-            ConnectionState::Away(why) => Some(format!("{}: no connection to the bus at {why}", self.name)),
-            ConnectionState::Lost => Some(format!("{}: the connection to the bus is lost", self.name)),
-            ConnectionState::Refused => Some(format!("{}: the bus refuses our credentials", self.name)),
+            ConnectionState::Starting => Some("not connected to the bus yet".to_owned()),
+            ConnectionState::Away(why) => Some(format!("no connection to the bus at {why}")),
+            ConnectionState::Lost => Some("the connection to the bus is lost".to_owned()),
+            ConnectionState::Refused => Some("the bus refuses our credentials".to_owned()),
             ConnectionState::Connected | ConnectionState::Subscribed => {
-                Some(format!("{}: connected to the bus, not yet subscribed", self.name))
+                Some("connected to the bus, not yet subscribed".to_owned())
             }
-            ConnectionState::Denied(why) => Some(format!("{}: the bus denies a subscription: {why}", self.name)),
+            ConnectionState::Denied(why) => Some(format!("the bus denies a subscription: {why}")),
         }
     }
 
@@ -106,7 +106,7 @@ impl ConnectionStatus {
     pub fn show(&self) -> Connection {
         Connection {
             name: self.name,
-            trouble: self.reason(),
+            trouble: self.reason().map(|reason| format!("{}: {reason}", self.name)),
             connects: self.connects.load(Ordering::Relaxed),
             dropped: self.counts.total(DROPPED),
         }

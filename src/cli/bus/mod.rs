@@ -50,14 +50,11 @@ async fn connect_as(connection: &ConnectionStatus, operator: &OperatorAccess) ->
     let connected = nats::connect(&operator.nats, connection, "gecholog-broker command", 4_096);
     match tokio::time::timeout(CONNECT_TIMEOUT, connected).await {
         Ok(client) => Ok(client?),
-        Err(_) => bail!("{}; {WHAT_TO_DO}", absence(connection)),
+        Err(_) => {
+            let reason = connection.reason().unwrap_or_else(|| "the bus does not answer".to_owned());
+            bail!("{reason}; {WHAT_TO_DO}")
+        }
     }
-}
-
-/// Why the bus does not answer, without the name of the connection: there is only one here.
-fn absence(connection: &ConnectionStatus) -> String {
-    let reason = connection.reason().unwrap_or_else(|| "the bus does not answer".to_owned());
-    reason.strip_prefix(LINK).and_then(|reason| reason.strip_prefix(": ")).unwrap_or(&reason).to_owned()
 }
 
 /// A text from outside, made safe for a terminal: without control characters, which could move its cursor or change its colours.
