@@ -9,8 +9,8 @@ use hyper::HeaderMap;
 
 use super::affinity::{CallAffinity, MakerNotes};
 use super::hold::UpstreamAnswer;
+use super::log_entry::{LogEntryDraft, RecordedAnswer};
 use super::metrics;
-use super::record::{Record, RecordedAnswer};
 use crate::shared_broker::SharedBroker;
 use crate::telemetry::Counts;
 use balancer::broker::Route;
@@ -34,7 +34,7 @@ pub(super) struct AttemptGuard {
     is_generation: bool,
     began: BrokerTime,
     /// What its log entry is made of, if no other program writes one.
-    record: Option<Box<Record>>,
+    record: Option<Box<LogEntryDraft>>,
     /// Whose key it carries; behind the gateway that is unknown.
     key: Option<NamedBy>,
     /// Why it says nothing about its router; without a reason, the client went away.
@@ -136,7 +136,7 @@ impl AttemptGuard {
     }
 
     /// Keeps a record from now on.
-    pub(super) fn record(&mut self, record: Record) {
+    pub(super) fn record(&mut self, record: LogEntryDraft) {
         self.record = Some(Box::new(record));
     }
 

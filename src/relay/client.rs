@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::proxy::{Proxy, ProxyConnector};
-use super::tracked::TrackedConnection;
+use super::tracked_connection::TrackedConnection;
 use crate::system::{descriptors, files};
 
 /// So many connections to one host wait for the next call.

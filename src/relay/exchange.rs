@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::client::{self, Client};
 use super::framing;
 use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
-use super::tracked::{ConnectionActivity, RequestProgress};
+use super::tracked_connection::{ConnectionActivity, RequestProgress};
 use super::upstream_body::UpstreamBody;
 use super::upstream_request::AnswerTranslation;
 use crate::fault::with_causes;

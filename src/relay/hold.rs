@@ -21,7 +21,7 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 
 use super::buffered_parts::BufferedParts;
-use super::decoded::decoded;
+use super::content_coding::decoded;
 use super::exchange::AttemptTimeouts;
 pub(super) use super::hold_until::answer_headers;
 use super::hold_until::{HoldUntil, is_error, stream_of};

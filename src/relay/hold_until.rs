@@ -6,7 +6,7 @@ use llm::answer::may_be_untyped_json;
 use llm::headers::AnswerHeaders;
 use llm::stream::StreamState;
 
-use super::decoded::is_readable;
+use super::content_coding::is_readable;
 use super::hold::{ExpectedAnswer, MAX_BUFFERED_BYTES};
 use super::upstream_body::UpstreamBody;
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::decoded::decoded;
+use super::content_coding::decoded;
 use super::hold::{FailedAttempt, UpstreamAnswer, answer_headers};
 use super::metrics;
 use super::target::Target;

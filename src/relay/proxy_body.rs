@@ -13,8 +13,8 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
+use super::answer_rest::{AnswerRest, broken_event, next_part_by};
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::passing::{Upstream, broken_event, next_part_by};
 use super::running_call::RunningCall;
 use super::upstream_body::UpstreamBody;
 use super::whole_lines::whole_lines;
@@ -33,7 +33,7 @@ pub(super) struct BodyCut;
 pub(super) struct ProxyBody {
     held: VecDeque<Bytes>,
     /// In memory of its own: the HTTP library moves bodies about, and most are here when they are passed on.
-    rest: Option<Box<Upstream>>,
+    rest: Option<Box<AnswerRest>>,
     /// It broke off.
     cut: Option<CutState>,
     /// The client sees no other end than that of the connection.
@@ -82,7 +82,7 @@ impl ProxyBody {
             held.iter().for_each(|part| tail.push(part));
         }
         let (held, lines) = whole_lines(held, stream.as_ref().is_some_and(|stream| stream.has_lines()));
-        let rest = Upstream {
+        let rest = AnswerRest {
             body,
             idle,
             first_event_by,

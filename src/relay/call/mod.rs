@@ -1,11 +1,11 @@
 //! One call of a client: its body is read, and it is sent until an answer is worth passing on or there is nothing left to do.
 
-mod capable;
-mod exchanged;
+mod acceptance;
+mod capability;
 mod give_up;
-mod kept;
 mod model;
-mod sent;
+mod outbound;
+mod send;
 
 use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
@@ -34,10 +34,10 @@ use super::{Relay, RelayRules, changed_body, client_config, cors, headers};
 use crate::shared_broker::{NextStep, PlannedAttempt};
 use balancer::broker::{AttemptHistory, ClientTree};
 use balancer::retry::{RetryDecision, RetryPlan, retry_decision};
-use capable::CapabilityCheck;
-use exchanged::{Exchanged, Sending};
+use capability::CapabilityCheck;
 use gecholog_protocol::missing::Naming;
 use llm::capability::Needs;
+use send::{Exchanged, Sending};
 use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::{Patch, Request as _};
 use types::router::RouterPath;

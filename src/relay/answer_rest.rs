@@ -23,7 +23,7 @@ const END_WAIT: Duration = Duration::from_secs(1);
 
 /// What is still to come, and what becomes of it.
 #[derive(Debug)]
-pub(super) struct Upstream {
+pub(super) struct AnswerRest {
     pub(super) body: UpstreamBody,
     pub(super) idle: Duration,
     /// When the first event must be here, as long as only comments came.
@@ -55,7 +55,7 @@ pub(super) fn next_part_by(idle: Duration, first_event_by: Option<Instant>, stre
     first_event_by.map_or(by, |first| by.min(first))
 }
 
-impl Upstream {
+impl AnswerRest {
     pub(super) fn report(&mut self, broken: Option<TransportFailure>, reason: Option<&'static str>) {
         if self.guard.is_none() && self.call.is_none() {
             return;
@@ -176,7 +176,7 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for AnswerRest {
     /// Some clients close the connection at the last event, and some only after the end of the body.
     fn drop(&mut self) {
         if self.stream.as_ref().is_some_and(|stream| stream.has_ended() && stream.error().is_none()) {

@@ -6,7 +6,7 @@ use llm::json::{Cursor, RawJson};
 use super::super::provider_target::NotSentReason;
 use super::super::trace::FinishedAttempt;
 use super::Call;
-use super::exchanged::Sending;
+use super::send::Sending;
 use crate::shared_broker::NextStep;
 use balancer::broker::RouteKind;
 use types::router::RouterId;

@@ -9,13 +9,13 @@ use super::super::body::NoMemory;
 use super::super::changed_body;
 use super::super::direct::DirectUpstream;
 use super::super::exchange::AttemptTimeouts;
+use super::super::log_entry::{LogEntryDraft, LoggedBody};
 use super::super::provider_target::NotSentReason;
-use super::super::record::{LoggedBody, Record};
 use super::super::target::{ForwardedRequest, Target};
 use super::super::upstream_request::{ProviderResources, RequestDraft, UpstreamRequest};
 use super::Call;
-use super::capable::CapabilityCheck;
-use super::exchanged::Sending;
+use super::capability::CapabilityCheck;
+use super::send::Sending;
 use types::request::Patch;
 use types::router::RouterPath;
 
@@ -50,8 +50,8 @@ impl Call<'_> {
     }
 
     /// What the log entry of a call that does not pass the gateway is made of.
-    pub(super) fn record(&self, to: &Sending<'_>, direct: &DirectUpstream, sent: &UpstreamRequest) -> Record {
-        Record {
+    pub(super) fn record(&self, to: &Sending<'_>, direct: &DirectUpstream, sent: &UpstreamRequest) -> LogEntryDraft {
+        LogEntryDraft {
             entries: self.relay.entries.clone(),
             session: self.session.clone(),
             ingress: self.ingress.clone(),

@@ -48,7 +48,7 @@ impl Entries {
     }
 
     /// Written here: one piece of memory that goes to another thread costs less than the dozens that the entry is made of.
-    fn send(&self, record: Record, attempt: &Attempt<'_>, usage: Option<Usage>) {
+    fn send(&self, record: LogEntryDraft, attempt: &Attempt<'_>, usage: Option<Usage>) {
         let now = self.broker.now();
         match self.log.try_reserve() {
             Ok(place) => place.send(record.entry(attempt, usage, now)),
@@ -67,7 +67,7 @@ impl Entries {
 
 /// What is known of a call before it is sent.
 #[derive(Debug, Clone)]
-pub(super) struct Record {
+pub(super) struct LogEntryDraft {
     pub(super) entries: Arc<Entries>,
     pub(super) session: Session,
     pub(super) ingress: RouterPath,
@@ -137,7 +137,7 @@ impl RecordedAnswer {
     }
 }
 
-impl Record {
+impl LogEntryDraft {
     /// Has the entry of an attempt published that ended now.
     pub(super) fn publish(self, attempt: &Attempt<'_>, usage: Option<Usage>) {
         let entries = Arc::clone(&self.entries);
