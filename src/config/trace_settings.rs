@@ -1,7 +1,7 @@
 //! The settings of traces: the standard variables of OpenTelemetry, as far as they concern traces over HTTP.
 //!
-//! Without an endpoint, or with `OTEL_SDK_DISABLED=true` or `OTEL_TRACES_EXPORTER=none`, there are no traces, and the other variables are not validated: they
-//! may be meant for other programs.
+//! Without an endpoint, or with `OTEL_SDK_DISABLED=true` or `OTEL_TRACES_EXPORTER=none`, there are no traces, and the other
+//! variables are not validated: they may be meant for other programs.
 
 use std::time::Duration;
 

@@ -5,8 +5,8 @@
 //! - `page`: the page for browsers.
 //! - `api`: documents and metrics. `admin`: commands of operators. `events`: streams of events.
 //!
-//! Without the bus the process is not ready, but alive: a restart would not bring the bus back, and would lose what was learnt. A process that
-//! stops is not ready either: its relay does not listen any more.
+//! Without the bus the process is not ready, but alive: a restart would not bring the bus back, and would lose what was learnt. A
+//! process that stops is not ready either: its relay does not listen any more.
 
 mod admin;
 mod api;

@@ -2,9 +2,10 @@
 //! another target can still answer.
 //!
 //! Of an error all is held back that comes within [`ERROR_BODY_WAIT`], since its status and headers say enough to ask another
-//! target; of a short answer that says its length, and of JSON or of what names no type, all; of a stream (events, lines of JSON, frames
-//! of AWS, a growing array) its preamble, up to the first event with content; of everything else the first byte. At most [`MAX_BUFFERED_BYTES`] of any, and of streams and
-//! of JSON without a length for no longer than the setting `hold`: then what came is passed on, which is no failure.
+//! target; of a short answer that says its length, and of JSON or of what names no type, all; of a stream (events, lines of JSON,
+//! frames of AWS, a growing array) its preamble, up to the first event with content; of everything else the first byte. At most
+//! [`MAX_BUFFERED_BYTES`] of any, and of streams and of JSON without a length for no longer than the setting `hold`: then what came
+//! is passed on, which is no failure.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Where an attempt goes: a router of the gateway, or a target of its own. Of the client's request only the rest of the path, the query, headers and
-//! body go on; the address is always that of the settings.
+//! Where an attempt goes: a router of the gateway, or a target of its own. Of the client's request only the rest of the path, the
+//! query, headers and body go on; the address is always that of the settings.
 
 use std::fmt;
 use std::str::FromStr;

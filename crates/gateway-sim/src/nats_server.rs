@@ -23,7 +23,8 @@ impl NatsServer {
     /// server's own language, such as `max_payload: 4096`.
     ///
     /// # Errors
-    /// There is no such program (see [`program`]), or it ends before it is ready, such as for a port in use; the error has the last line of its log.
+    /// There is no such program (see [`program`]), or it ends before it is ready, such as for a port in use; the error has the last
+    /// line of its log.
     pub fn start(port: u16, token: &str, settings: &str) -> io::Result<Self> {
         let config = config_file();
         let listen = if port == 0 { -1 } else { i32::from(port) };

@@ -61,7 +61,8 @@ impl Transaction {
         query
     }
 
-    /// Static headers win over those of the object; masked names are always the client's own. The merged set is for the log only: async processors still see the unmerged one.
+    /// Static headers win over those of the object; masked names are always the client's own. The merged set is for the log only:
+    /// async processors still see the unmerged one.
     fn merge_headers(&mut self) -> Headers {
         let shared = Arc::clone(&self.shared);
         let masked = &shared.config.masked;

@@ -325,8 +325,8 @@ fn sound_of_choice<'a>(ids: &mut Vec<Cow<'a, str>>, name: &[u8], value: &mut Cur
     })
 }
 
-/// Adds the values of all fields whose name ends in `_id` or `_ids`, but for those of calls. Within a text a quote has a backslash before it, so what a
-/// text says is never taken for a field.
+/// Adds the values of all fields whose name ends in `_id` or `_ids`, but for those of calls. Within a text a quote has a backslash
+/// before it, so what a text says is never taken for a field.
 fn add_fields<'a>(ids: &mut Vec<Cow<'a, str>>, body: &'a [u8]) {
     let is_of_call = |at: usize| {
         let before = body.get(..at).unwrap_or_default();

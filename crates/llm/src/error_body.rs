@@ -1,10 +1,9 @@
 //! Finds the error in the body of an answer, whichever vendor wrote it.
 //!
-//! Known forms: `{"error": {…}}` (OpenAI, Azure, Gemini, OpenRouter), the same in an array (Gemini), `{"type": "error",
-//! "error": {…}}` (Anthropic), `{"error": "text"}` (TGI, Ollama), fields at the top (Mistral, vLLM, Bedrock, Cohere), `{"errors":
-//! […]}`, `{"response": {"error": {…}}}` (a failed event of the Responses API), Groq's `x_groq.error`, the forms of [`crate::vendor_codes`], and any of them
-//! inside a server-sent event.
-//! A body that is cut still yields the fields before the cut.
+//! Known forms: `{"error": {…}}` (OpenAI, Azure, Gemini, OpenRouter), the same in an array (Gemini), `{"type": "error", "error":
+//! {…}}` (Anthropic), `{"error": "text"}` (TGI, Ollama), fields at the top (Mistral, vLLM, Bedrock, Cohere), `{"errors": […]}`,
+//! `{"response": {"error": {…}}}` (a failed event of the Responses API), Groq's `x_groq.error`, the forms of
+//! [`crate::vendor_codes`], and any of them inside a server-sent event. A body that is cut still yields the fields before the cut.
 
 use std::borrow::Cow;
 

@@ -55,7 +55,8 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
 
 /// Whether an error of this class says that another account may get an answer, whatever the status is: ours may not use the model
 /// (Vertex, OpenAI and Bedrock say so with a 400 too, which is the caller's fault where a model does not exist), has not made the
-/// response, the encrypted reasoning or the file that the request refers to, or has a limit per minute that the request exceeds (Groq's 413).
+/// response, the encrypted reasoning or the file that the request refers to, or has a limit per minute that the request exceeds
+/// (Groq's 413).
 pub fn is_not_for_account(class: ErrorClass, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
     if headers.is_compressed() {
         return false;

@@ -151,7 +151,8 @@ const TOO_LONG: &[&str] = &[
     "expected maxlength:",
     "too many input tokens",
     "input tokens exceed",
-    // assumed: Hugging Face's TGI, without what it quotes: "`inputs` tokens + `max_new_tokens` must be", "`inputs` must have less than 1024 tokens".
+    // assumed: Hugging Face's TGI, without what it quotes: "`inputs` tokens + `max_new_tokens` must be", "`inputs` must have less
+    // than 1024 tokens".
     "input validation error:  tokens +  must be <=",
     "input validation error:  must have less than",
     // OpenRouter: what is left of the credit is enough for shorter answers, or for shorter prompts.

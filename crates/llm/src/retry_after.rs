@@ -1,6 +1,7 @@
 //! When to come back to a target, from the headers and the body of its answer, and what is left of its rate limits.
 //!
-//! The target's own word comes first, if it is above 0: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body says (Gemini's
+//! The target's own word comes first, if it is above 0: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body
+//! says (Gemini's
 //! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`, `ratelimit`).
 //! Only where none of these is given is an empty bucket used, which says when it will be *full* again, and no client needs to
 //! wait for: so at most `MAX_REFILL`.

@@ -1,7 +1,8 @@
 //! A streamed answer on its way: whether its content has begun, whether an error came, whether it ended, what it used.
 //!
-//! Bytes are pushed as they come, cut anywhere: server-sent events, or one of the forms of `stream_form`. Events are recognised by their form, not only by the path of the request, since
-//! many servers speak a protocol of others. What an event *says* never counts: a text that mentions errors is a text.
+//! Bytes are pushed as they come, cut anywhere: server-sent events, or one of the forms of `stream_form`. Events are recognised by
+//! their form, not only by the path of the request, since many servers speak a protocol of others. What an event *says* never
+//! counts: a text that mentions errors is a text.
 //!
 //! Before its content a stream has a preamble that a good answer and a failed one share: role chunks, Azure's
 //! `prompt_filter_results`, `message_start`, `response.created`, pings, comments. As long as a caller holds that back, another

@@ -61,8 +61,8 @@ fn ids<'a>(turn: &'a Value, kind: &str, field: &str, converse: &str) -> Vec<&'a 
     ids
 }
 
-/// What both vendors ask of a conversation: turns that alternate, are not empty and end in no thinking, no blank texts, each call with its result at the
-/// beginning of the next turn, and tools where there are calls.
+/// What both vendors ask of a conversation: turns that alternate, are not empty and end in no thinking, no blank texts, each call
+/// with its result at the beginning of the next turn, and tools where there are calls.
 fn check(name: &str, body: &Value) {
     let turns = body["messages"].as_array().unwrap();
     let mut open: Vec<&str> = Vec::new();

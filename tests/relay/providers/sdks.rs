@@ -1,4 +1,5 @@
-//! The SDKs of OpenAI (for Python today's and 0.28, for Node.js) and of Anthropic, unchanged but for their addresses; their own retries are off.
+//! The SDKs of OpenAI (for Python today's and 0.28, for Node.js) and of Anthropic, unchanged but for their addresses; their own
+//! retries are off.
 
 use std::process::Command;
 

@@ -1,4 +1,5 @@
-//! The last router that serves in a pool, or what conditions lead to: a guess never ejects it, and where its settings keep it, neither does a failure.
+//! The last router that serves in a pool, or what conditions lead to: a guess never ejects it, and where its settings keep it,
+//! neither does a failure.
 
 use super::Broker;
 use crate::health::HealthEffect;

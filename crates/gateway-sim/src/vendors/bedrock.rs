@@ -1,5 +1,5 @@
-//! Bedrock's runtime: InvokeModel for Anthropic's models and for embeddings, Converse, and the OpenAI-shaped endpoint; signatures and keys. Source:
-//! botocore's service model `bedrock-runtime`, and docs.aws.amazon.com/bedrock.
+//! Bedrock's runtime: InvokeModel for Anthropic's models and for embeddings, Converse, and the OpenAI-shaped endpoint; signatures
+//! and keys. Source: botocore's service model `bedrock-runtime`, and docs.aws.amazon.com/bedrock.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -126,8 +126,8 @@ fn behind_line(bytes: &[u8]) -> &[u8] {
     memchr(b'\n', bytes).and_then(|end| bytes.get(end + 1..)).unwrap_or_default()
 }
 
-/// Whether a line, whatever follows it, is data that begins an array of objects, or an array whose first element is on the next line; `None` as long
-/// as it may be.
+/// Whether a line, whatever follows it, is data that begins an array of objects, or an array whose first element is on the next
+/// line; `None` as long as it may be.
 fn begins_array(line: &[u8]) -> Option<bool> {
     /// White space before the array and in it.
     const MAX_BYTES: usize = 64;

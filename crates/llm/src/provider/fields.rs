@@ -70,7 +70,8 @@ struct Span<'a> {
 }
 
 /// Removes the fields of the request itself that the rules do not let pass; all other bytes and their order stay, and those that
-/// ask for what happens anyway are not named. Of what is in the fields only Google's are changed. A body that is no JSON object passes as it is: what to say of it is up to the vendor.
+/// ask for what happens anyway are not named. Of what is in the fields only Google's are changed. A body that is no JSON object
+/// passes as it is: what to say of it is up to the vendor.
 ///
 /// # Errors
 /// Fields would be removed, and `unsupported` says to refuse that.
