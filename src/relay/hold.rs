@@ -207,6 +207,7 @@ impl UpstreamAnswer {
         sent: Option<Instant>,
         held: &mut BufferedParts,
     ) -> Result<(), TransportFailure> {
+        use TransportFailure::{FirstByteTimeout, Stalled};
         let mut hold_end = Instant::now() + times.hold;
         let error_end = is_error(self.head.status).then(|| Instant::now() + times.hold.min(ERROR_BODY_WAIT));
         let (mut length, mut has_come) = (0, false);
@@ -219,9 +220,7 @@ impl UpstreamAnswer {
             let by = error_end.map_or(by, |end| by.min(end));
             let frame = match timeout_at(by, rest.frame()).await {
                 Err(_) if may_pass && Instant::now() >= hold_end => return Ok(()),
-                Err(_) if late == TransportFailure::FirstByteTimeout && length > 0 => {
-                    return Err(TransportFailure::Stalled);
-                }
+                Err(_) if late == FirstByteTimeout && length > 0 => return Err(Stalled),
                 Err(_) => return Err(late),
                 Ok(Some(Err(error))) => {
                     let (failure, reason) = error.failure(length > 0);
@@ -245,7 +244,7 @@ impl UpstreamAnswer {
                 length += data.len();
                 let known = self.known_by(until, &data);
                 if known != until {
-                    // An error that comes behind white space has its time to come to its end, however long that took.
+                    // An error behind white space has its time to come to its end, however late it begins.
                     hold_end = hold_end.max(Instant::now() + times.hold.min(ERROR_BODY_WAIT));
                 }
                 until = known;
@@ -255,12 +254,7 @@ impl UpstreamAnswer {
             if is_end {
                 self.end();
             }
-            let enough = match until {
-                HoldUntil::FirstByte => length > 0,
-                HoldUntil::Content => progress != Progress::Preamble,
-                HoldUntil::ItsBeginning | HoldUntil::EndOrTime | HoldUntil::End => false,
-            };
-            if enough || length >= MAX_BUFFERED_BYTES {
+            if until.is_reached(length, progress) || length >= MAX_BUFFERED_BYTES {
                 return Ok(());
             }
         }

@@ -4,7 +4,7 @@ use hyper::body::Body;
 use hyper::{HeaderMap, StatusCode};
 use llm::answer::may_be_untyped_json;
 use llm::headers::AnswerHeaders;
-use llm::stream::StreamState;
+use llm::stream::{Progress, StreamState};
 
 use super::content_coding::is_readable;
 use super::hold::{ExpectedAnswer, MAX_BUFFERED_BYTES};
@@ -45,6 +45,15 @@ impl HoldUntil {
             Self::ItsBeginning
         } else {
             Self::FirstByte
+        }
+    }
+
+    /// Whether this much is enough before its end, and as far as its events have come.
+    pub(super) fn is_reached(self, length: usize, progress: Progress) -> bool {
+        match self {
+            Self::FirstByte => length > 0,
+            Self::Content => progress != Progress::Preamble,
+            Self::ItsBeginning | Self::EndOrTime | Self::End => false,
         }
     }
 

@@ -99,12 +99,11 @@ impl AttemptHistory {
     /// The next untried candidate; at the end of the order, one that came back before the cursor.
     fn next_untried<R: Rng>(
         &mut self,
-        tree: (&Tree, PickContext<'_>),
+        (tree, context): (&Tree, PickContext<'_>),
         request: &impl Request,
         rng: &mut R,
         usable: impl Fn(RouterId) -> bool,
     ) -> Option<Candidate> {
-        let (tree, context) = tree;
         let cursor = std::mem::take(&mut self.cursor);
         let wanted = |candidate: &Candidate| !self.has_tried(candidate.router) && usable(candidate.router);
         let mut rest = Candidates::new(tree, request, rng).with(context).starting_at(cursor);
