@@ -28,7 +28,7 @@ test: toolchain ## all tests, against a real nats-server; GECHOLOG_BIN=<path> ru
 	cargo test --workspace --locked $(ARGS)
 	@# The browser by itself: beside all other tests it gets too little of the machine.
 	@nats=$$(script/nats-server) && browser=$$(script/browser) && \
-	NATS_SERVER="$$nats" BROWSER_PYTHON="$$browser" cargo test --locked --test tests -- page::
+	NATS_SERVER="$$nats" BROWSER_PYTHON="$$browser" cargo test --workspace --locked --test tests -- page::
 
 bench: toolchain ## one table of what a decision, a log entry and a round trip cost
 	@nats=$$(script/nats-server) && \
