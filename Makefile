@@ -5,8 +5,8 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 # What follows the program's name: make demo ARGS="--requests 200"
 ARGS ?=
 
-# Tests mostly wait: for processes, for time limits that run out. So there are three at a time for each processor.
-export RUST_TEST_THREADS ?= $(shell expr 3 \* $$(getconf _NPROCESSORS_ONLN))
+# Tests mostly wait: for processes, for time limits that run out. So there are four at a time for each processor.
+export RUST_TEST_THREADS ?= $(shell expr 4 \* $$(getconf _NPROCESSORS_ONLN))
 
 .PHONY: help demo test bench simulate check clean-tools toolchain
 .DEFAULT_GOAL := help

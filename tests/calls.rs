@@ -500,7 +500,7 @@ async fn a_full_disk_leaves_no_half_line() {
         assert_eq!(lines(), file_lines(&harness.broker, "written").await, "{until}");
     }
     harness.broker.until(&["calls are written to the file again", "lost="]).await;
-    assert_eq!(harness.broker.count(&["calls cannot be written"]), 1, "{}", harness.broker.text());
+    harness.broker.exactly(&["calls cannot be written"], 1).await;
 }
 
 #[tokio::test]
@@ -548,7 +548,7 @@ async fn a_file_that_cannot_be_written_costs_one_line_and_a_metric_and_no_call()
     })
     .await;
     harness.broker.until(&["calls are written to the file again", "lost="]).await;
-    assert_eq!(harness.broker.count(&["calls cannot be written"]), 1, "{}", harness.broker.text());
+    harness.broker.exactly(&["calls cannot be written"], 1).await;
 }
 
 #[tokio::test]
@@ -633,7 +633,8 @@ async fn watch_shows_the_cost_that_the_brokers_record() {
     assert_eq!(call_of(&broker, "trace=priced").await["cost"]["nano_usd"], 22_000_000);
     bus.log(logged("last")).await;
     watch.until(&["  last"]).await;
-    assert_eq!(watch.count(&["  priced"]), 1, "once, however many brokers record it");
+    // Once, however many brokers record it.
+    watch.exactly(&["  priced"], 1).await;
 }
 
 /// Its entry is the gateway's, and its record the relay's.

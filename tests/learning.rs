@@ -200,7 +200,7 @@ async fn a_router_that_the_gateway_does_not_have_is_disabled_with_that_cause() {
         }
         let line = broker.until(&["router disabled", "/azure/none/"]).await;
         assert!(line.contains("unknown to the gateway"), "{line}");
-        assert_eq!(broker.count(&["router disabled"]), 1, "{}", broker.text());
+        broker.exactly(&["router disabled"], 1).await;
         assert!(chosen(&bus, 50).await.iter().all(|router| router == GPT4));
     }
 }
@@ -239,7 +239,7 @@ async fn ten_refused_keys_in_a_row_while_another_router_works_are_said_once() {
     for _ in 0..10 {
         gateway.call().await;
     }
-    assert_eq!(broker.count(&["refuses every call"]), 1);
+    broker.exactly(&["refuses every call"], 1).await;
     assert_eq!(broker.count(&["router disabled"]), 0, "{}", broker.text());
 }
 
@@ -255,7 +255,7 @@ async fn nothing_but_404_is_said_once() {
     let line = broker.until(&["nothing but 404"]).await;
     assert!(line.contains(GPT4) && line.contains("endpoint"), "{line}");
     sentinel(&bus, &broker).await;
-    assert_eq!(broker.count(&["nothing but 404"]), 1);
+    broker.exactly(&["nothing but 404"], 1).await;
     assert_eq!(disabled(&broker), BTreeSet::new());
 }
 
@@ -278,7 +278,7 @@ async fn filters_that_empty_the_log_are_logged_once_with_the_setting_that_fixes_
         while broker.count(&["router disabled", DUD]) == 0 {
             gateway.call().await;
         }
-        assert_eq!(broker.count(&["the gateway's log comes without"]), 1);
+        broker.exactly(&["the gateway's log comes without"], 1).await;
     }
 }
 

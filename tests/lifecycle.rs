@@ -54,7 +54,8 @@ async fn it_starts_before_the_bus_and_is_ready_when_the_bus_comes() {
     assert_eq!(health(&address, &["--ready"]).0, 0);
     assert_eq!(broker.get("/other").await.status, 404);
     assert!(bus.decide().await["gl_path"].is_string());
-    assert_eq!(broker.count(&["no connection to the bus"]), 2, "one line per connection, not per try");
+    // One line per connection, not per try.
+    broker.exactly(&["no connection to the bus"], 2).await;
 }
 
 #[tokio::test]
@@ -97,7 +98,8 @@ async fn a_token_that_becomes_wrong_later_is_said_once_and_does_not_end_it() {
     drop(other);
     bus.server.restart().unwrap();
     broker.until_nth(&["connected to the bus and subscribed"], 4).await;
-    assert_eq!(broker.count(&["the bus refuses our credentials"]), 2, "once per connection: {}", broker.text());
+    // Once per connection.
+    broker.exactly(&["the bus refuses our credentials"], 2).await;
     assert!(bus.decide().await["gl_path"].is_string());
 }
 
@@ -186,7 +188,7 @@ async fn stop(broker: &mut Broker, signal: &str) {
     assert_eq!(broker.exit().await.code(), Some(0), "{}", broker.text());
     assert_eq!(broker.count(&["stopped before every answer was written"]), 0, "{}", broker.text());
     // Another thread may still have logged that its connection to the bus is away.
-    assert_eq!(broker.count(&[" INFO stopped"]), 1, "{}", broker.text());
+    broker.exactly(&[" INFO stopped"], 1).await;
 }
 
 #[tokio::test]
@@ -235,7 +237,7 @@ async fn asked_twice_it_ends_at_once() {
     broker.until(&["stopping"]).await;
     broker.signal("TERM");
     assert_eq!(broker.exit().await.code(), Some(1), "{}", broker.text());
-    assert_eq!(broker.count(&["second signal"]), 1, "{}", broker.text());
+    broker.exactly(&["second signal"], 1).await;
 }
 
 #[tokio::test]
@@ -354,5 +356,5 @@ async fn it_goes_on_trying_to_connect_and_not_in_a_tight_loop() {
     }
     // Two connections, of which each pauses at least nine times, for a tenth of a second or more.
     assert!(begin.elapsed() > Duration::from_millis(900), "{:?}", begin.elapsed());
-    assert_eq!(broker.count(&["no connection to the bus"]), 2, "{}", broker.text());
+    broker.exactly(&["no connection to the bus"], 2).await;
 }

@@ -109,7 +109,7 @@ async fn what_kubernetes_sets_by_itself_only_warns() {
     for name in ["BROKER_PORT:", "BROKER_SERVICE_HOST:", "BROKER_SERVICE_PORT:", "BROKER_PORT_5381_TCP_ADDR:"] {
         broker.until(&["WARN", name]).await;
     }
-    assert_eq!(broker.count(&["WARN"]), 4, "{}", broker.text());
+    broker.exactly(&["WARN"], 4).await;
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn with_one_row_the_dud_is_found_left_out_and_back_on_time() {
         let time = time_out(&broker, round).await;
         assert!(is_time_out(time), "{time:?}");
     }
-    assert_eq!(broker.count(&["router disabled"]), 2, "{}", broker.text());
+    broker.exactly(&["router disabled"], 2).await;
 }
 
 #[tokio::test]
@@ -117,9 +117,9 @@ async fn while_all_are_out_the_ingress_serves_by_its_own_endpoint() {
     assert_eq!(llms.calls("gpt4"), before + 10);
     llms.answer("gpt35turbo", 200);
     broker.until_nth(&["router on probation"], 3).await;
-    assert_eq!(broker.count(&["all routers disabled"]), 1);
+    broker.exactly(&["all routers disabled"], 1).await;
     assert!(broker.until(&["available again"]).await.contains("/azure/"));
-    assert_eq!(broker.count(&["available again"]), 1);
+    broker.exactly(&["available again"], 1).await;
     assert_eq!(
         broker.count(&["router disabled"]),
         3,
@@ -158,7 +158,8 @@ async fn a_callers_own_fault_disables_no_router() {
             soon("a log", logs.next()).await.unwrap();
         }
         super::support::sentinel(&bus, &broker).await;
-        assert_eq!(broker.count(&["router disabled"]), 1, "only the sentinel: {}", broker.text());
+        // Only the sentinel.
+        broker.exactly(&["router disabled"], 1).await;
         drop(gateway);
     }
 }
@@ -202,7 +203,7 @@ async fn a_constant_session_id_hides_no_failure_and_counts_none_twice() {
             let time = time_out(&broker, round).await;
             assert!(is_time_out(time), "{time:?}");
         }
-        assert_eq!(broker.count(&["router disabled"]), 3, "{}", broker.text());
+        broker.exactly(&["router disabled"], 3).await;
     }
 }
 
@@ -261,7 +262,7 @@ async fn a_deployment_that_the_client_misspelt_takes_no_router_out() {
     assert_eq!(call("gpt35turbo").await.status, 503);
     // Logs are learnt from in their order: what the typo did has been done by now.
     assert!(broker.until(&["router disabled", GPT35]).await.contains("answered 503"));
-    assert_eq!(broker.count(&["router disabled"]), 1);
+    broker.exactly(&["router disabled"], 1).await;
 }
 
 #[tokio::test]

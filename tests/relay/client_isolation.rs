@@ -133,7 +133,7 @@ async fn what_the_caller_named_is_the_callers_fault_and_what_the_target_names_th
         }
         let later = harness.call().await;
         assert_eq!(later.status, if targets { 503 } else { 200 }, "{about}: {}", later.text());
-        assert_eq!(beside.count(&["router disabled"]), expected, "{about}: {}", beside.text());
+        beside.exactly(&["router disabled"], expected).await;
     }
 }
 

@@ -107,7 +107,7 @@ async fn a_router_that_fails_is_never_noticed() {
         assert_eq!(answer.header("x-broker-attempts"), Some("2"), "{fault}");
         harness.call().await;
         assert_eq!(harness.llms.calls("gpt35turbo"), if disables { 1 } else { 2 }, "{fault}");
-        assert_eq!(harness.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
+        harness.broker.exactly(&["router disabled"], usize::from(disables)).await;
     }
 }
 
@@ -142,7 +142,7 @@ async fn a_router_whose_answer_is_not_whole_is_never_noticed_as_the_gateway_coll
         let before = upstream.calls();
         harness.call().await;
         assert_eq!(upstream.calls() - before, if disables { 1 } else { 2 }, "{fault}");
-        assert_eq!(harness.broker.count(&["router disabled"]), usize::from(disables), "{fault}");
+        harness.broker.exactly(&["router disabled"], usize::from(disables)).await;
     }
 }
 
@@ -262,7 +262,7 @@ async fn all_attempts_are_one_session_and_each_counts_once() {
         answer.header("session-id").map(str::to_ascii_uppercase),
         Some(format!("{}2", session.trim_end_matches('0')))
     );
-    assert_eq!(harness.broker.count(&["router disabled"]), 1, "{}", harness.broker.text());
+    harness.broker.exactly(&["router disabled"], 1).await;
 }
 
 #[tokio::test]

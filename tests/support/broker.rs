@@ -192,6 +192,14 @@ impl Broker {
         all.map(|(_, line)| line.clone()).collect()
     }
 
+    /// Waits for so many lines that hold all these words, as the log comes a moment after what it tells of; there are no more.
+    pub(crate) async fn exactly(&self, words: &[&str], lines: usize) {
+        if lines > 0 {
+            self.until_nth(words, lines).await;
+        }
+        assert_eq!(self.count(words), lines, "lines with {words:?}:\n{}", self.text());
+    }
+
     pub(crate) fn count(&self, words: &[&str]) -> usize {
         self.lines(words).len()
     }
