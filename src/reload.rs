@@ -93,10 +93,9 @@ fn take(file: &PoolsFile, broker: &SharedBroker, relay: Option<&Relay>) {
         Ok((settings, rules)) => {
             broker.prices().set_targets(rules.prices.clone());
             // First the targets' addresses, then the pools that use them.
-            if let Some(relay) = relay {
-                relay.configure(rules);
-            }
+            let replaced = relay.map(|relay| relay.configure(rules)).unwrap_or_default();
             let config = broker.configure(&settings);
+            broker.targets_replaced(&replaced);
             tracing::info!(file = %file.path.display(), pools = settings.pools.len(), config, "pools file applied");
             ReloadResult::Applied
         }

@@ -309,18 +309,24 @@ impl Relay {
     }
 
     /// Puts other rules in force. Calls in progress keep their limits, and targets the temporary keys that they have fetched.
-    pub fn configure(&self, mut rules: RelayRules) {
+    /// Returns the targets whose address, key or other headers changed.
+    pub fn configure(&self, mut rules: RelayRules) -> Vec<RouterPath> {
         self.budget().allow(rules.retry_budget);
         self.connect_timeout.set(rules.times.connect);
         self.usage_refusals.forget();
         self.connect_log.forget();
         let before = Arc::clone(&self.rules.load().now);
+        let mut replaced = Vec::new();
         for (path, target) in &mut rules.direct {
             if let Some(before) = before.direct.get(path) {
                 Arc::make_mut(target).keep_key_of(before);
+                if target != before {
+                    replaced.push(path.clone());
+                }
             }
         }
         self.rules.store(Arc::new(RulesInForce { now: Arc::new(rules), before }));
+        replaced
     }
 
     /// The retries that all calls together may make. Never taken while the broker is locked.

@@ -247,6 +247,14 @@ impl SharedBroker {
         config
     }
 
+    /// Targets whose address or key changed need not be waited for.
+    pub fn targets_replaced(&self, paths: &[RouterPath]) {
+        if !paths.is_empty() {
+            self.change(|state| state.broker.apply(BrokerInput::TargetsReplaced(paths), self.now()));
+            self.0.target_back.notify_waiters();
+        }
+    }
+
     /// Waits until a target of this pool may be back: until the eligibility of its targets has changed since `seen`.
     pub async fn target_back(&self, ingress: &RouterPath, seen: u64) {
         loop {

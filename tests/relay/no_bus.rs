@@ -32,6 +32,27 @@ async fn status(broker: &Broker) -> Value {
 }
 
 #[tokio::test]
+async fn s2_a_target_whose_key_was_refused_is_asked_again_when_its_file_has_another() {
+    let a = Scripted::answering(|call| if call.head.contains("new-key") { good() } else { answer(401, &[], "{}") });
+    let (a, b) = (a.await, Scripted::start(good()).await);
+    let file = PoolsFile::none();
+    let key = file.folder().join("key");
+    std::fs::write(&key, "old-key\n").unwrap();
+    let own = target("a", &a.url()).replace("${KEY}", &format!("${{file:{}}}", key.display()));
+    file.put(&pools(&[own, target("b", &b.url())]));
+    let broker = off(&file).secret("old-key").secret("new-key").spawn();
+    for _ in 0..2 {
+        assert_eq!(call(&broker).await.header("x-broker-router"), Some("/llm/b/"));
+    }
+    assert_eq!(a.calls(), 1, "out: its key is refused");
+    std::fs::write(&key, "new-key\n").unwrap();
+    broker.until(&["router on probation", "/llm/a/"]).await;
+    for _ in 0..2 {
+        assert_eq!(call(&broker).await.header("x-broker-router"), Some("/llm/a/"));
+    }
+}
+
+#[tokio::test]
 async fn s2_the_relay_serves_is_ready_learns_and_reloads_without_a_bus() {
     let bus = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (a, b) = (Scripted::start(answer(500, &[], "{}")).await, Scripted::start(good()).await);

@@ -311,6 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn a_target_with_a_new_key_is_asked_at_once_and_one_that_is_disabled_by_order_is_not() {
+        let mut broker = broker(&["/a/", "/b/", "/c/"]);
+        say(&mut broker, Command::Disable(path("/a/")), Some(at(30)), START);
+        fail(&mut broker, "/b/", START);
+        assert_eq!(word(&broker, "/b/", START), (PublicState::Disabled, false));
+        let replaced = ["/a/", "/b/", "/c/", "/none/"].map(path);
+        let applied = broker.apply(BrokerInput::TargetsReplaced(&replaced), at(1));
+        assert_eq!(applied.changes.len(), 1, "{:?}", applied.changes);
+        assert_eq!(
+            ["/a/", "/b/", "/c/"].map(|path| word(&broker, path, at(1)).0),
+            [PublicState::Disabled, PublicState::Probation, PublicState::Enabled]
+        );
+        assert_eq!(spread(&mut broker, at(2)).get("/b/"), Some(&1), "one at a time");
+    }
+
+    #[test]
     fn a_weight_holds_in_its_pool_survives_a_reload_and_ends() {
         let mut broker = broker(&["/a/", "/b/"]);
         let weigh = |weight| Command::SetWeight { pool: path("/in/"), router: path("/a/"), weight };

@@ -2,6 +2,7 @@
 
 use super::{BrokerSettings, ImportedState, OperatorCommand, Route};
 use types::outcome::CallObservation;
+use types::router::RouterPath;
 
 /// An input; applying it is the only way to change the broker's state.
 #[derive(Debug, Clone, Copy)]
@@ -24,4 +25,6 @@ pub enum BrokerInput<'a> {
     Tick,
     /// New settings.
     Configured(&'a BrokerSettings),
+    /// The addresses or keys behind these paths changed: what is known to fail is not what is called from now on.
+    TargetsReplaced(&'a [RouterPath]),
 }
