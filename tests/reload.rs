@@ -85,7 +85,7 @@ async fn a_thousand_reloads_leave_no_request_unanswered_and_none_answered_from_h
     }
     stop.store(true, Ordering::Relaxed);
     soon("the end of the load", load.join_all()).await;
-    let seen = seen.lock().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     let answered = answered.load(Ordering::Relaxed);
     println!("{answered} requests answered over {RELOADS} reloads: {seen:?}");
     assert_ne!(configs[0], configs[1]);
@@ -93,7 +93,7 @@ async fn a_thousand_reloads_leave_no_request_unanswered_and_none_answered_from_h
         assert_eq!(*config, configs[number % 2], "the same file, the same hash");
     }
     let allowed = |config: &str, router: &str| (0..2).any(|one| configs[one] == config && good[one].contains(&router));
-    for ((config, router), count) in seen.iter() {
+    for ((config, router), count) in &seen {
         assert!(
             allowed(config, router),
             "{count} answers with {router} from {config}; the files are {:?}",
