@@ -10,6 +10,7 @@ use super::target::Target;
 use balancer::retry::AttemptResult;
 use gecholog_protocol::missing::{Missing, Naming};
 use gecholog_protocol::upstream_body;
+use llm::request_view::asks_for_spare_capacity;
 use llm::{error_class, retry_after};
 use types::outcome::{ErrorClass, RetryAfter, TransportFailure};
 use types::time::BrokerTime;
@@ -33,7 +34,7 @@ pub(super) fn judge_attempt<'n>(
     target: &Target<'_>,
     clients_account: bool,
     result: Result<UpstreamAnswer, FailedAttempt>,
-    naming: impl FnOnce() -> Naming<'n>,
+    naming: impl Fn() -> Naming<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
     match result {
@@ -72,7 +73,7 @@ fn ending<'n>(
     answer: &UpstreamAnswer,
     target: &Target<'_>,
     clients_account: bool,
-    naming: impl FnOnce() -> Naming<'n>,
+    naming: impl Fn() -> Naming<'n>,
     now: BrokerTime,
 ) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
@@ -87,6 +88,9 @@ fn ending<'n>(
             if clients_account && error_class::refuses_account(&headers, &body) =>
         {
             Some(ErrorClass::InvalidRequest)
+        }
+        Some(class) if is_lack_of_capacity(status, class) && chose_spare_capacity(&naming()) => {
+            Some(ErrorClass::Unsupported)
         }
         class => class,
     };
@@ -103,4 +107,16 @@ fn ending<'n>(
         ..AttemptEnd::with(status)
     };
     (end, AttemptResult::Answered { status, error_class, missing: end.missing, not_for_account })
+}
+
+/// 498 is Groq's "Flex Tier Capacity Exceeded" (console.groq.com, error codes).
+const fn is_lack_of_capacity(status: u16, class: ErrorClass) -> bool {
+    status == 498 || matches!(class, ErrorClass::RateLimited | ErrorClass::Overloaded)
+}
+
+/// The client, and not the settings, chose to be served only while there is capacity to spare: that there is none tells nothing about
+/// other calls.
+fn chose_spare_capacity(naming: &Naming<'_>) -> bool {
+    let is_overridden = naming.patch.is_some_and(|patch| patch.merge.contains_key("service_tier"));
+    !is_overridden && naming.received.is_some_and(asks_for_spare_capacity)
 }

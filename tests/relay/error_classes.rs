@@ -126,6 +126,35 @@ async fn s1_1_where_the_clients_own_key_was_sent_it_is_the_callers_fault() {
     }
 }
 
+/// OpenAI's and Groq's words where nothing is left for calls of the flex tier.
+const NO_SPARE_CAPACITY: [(u16, &str); 3] = [
+    (429, r#"{"error": {"message": "Resource unavailable", "code": "resource_unavailable"}}"#),
+    (429, r#"{"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}"#),
+    (498, r#"{"error": {"message": "Flex tier capacity exceeded", "code": "capacity_exceeded"}}"#),
+];
+
+#[tokio::test]
+async fn s1_1_a_lack_of_capacity_for_a_tier_that_the_client_chose_leads_on_and_costs_its_target_nothing() {
+    let flex = r#"{"service_tier": "flex", "messages": []}"#;
+    for (status, body) in NO_SPARE_CAPACITY {
+        for (own, request, takes_out) in [
+            ("", flex, false),
+            ("", r#"{"service_tier": "auto", "messages": []}"#, true),
+            (r#""override_params": {"service_tier": "flex"}, "#, flex, true),
+        ] {
+            let (a, b) = (Scripted::start(answer(status, &[], body)).await, Scripted::start(good()).await);
+            let own = target("a", &a.url()).replacen('{', &format!("{{{own}"), 1);
+            let harness = Harness::of(&pools(&[own, target("b", &b.url())])).await;
+            let answer = harness.send(CHAT, &[("Content-Type", "application/json")], request).await;
+            assert_eq!((answer.status, b.calls()), (200, 1), "{body}, {request}");
+            if takes_out {
+                harness.broker.until(&["router disabled", "/llm/a/"]).await;
+            }
+            assert_eq!(!harness.disabled().await.is_empty(), takes_out, "{body}, {request}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn s1_1_server_faults_below_500_are_failures() {
     for status in [424, 425, 498] {

@@ -48,6 +48,12 @@ pub struct RequestView<'a> {
     fields: Vec<(Cow<'a, str>, Field<'a>)>,
 }
 
+/// Whether a request is to be served only while there is capacity to spare, and is refused (429; Groq: 498) where there is none:
+/// `service_tier: flex` of OpenAI, Groq and Bedrock.
+pub fn asks_for_spare_capacity(request: RawJson<'_>) -> bool {
+    ["service_tier", "serviceTier"].iter().any(|name| request.field(name).is_some_and(|tier| tier.is_text("flex")))
+}
+
 /// The form that an answer shall have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ResponseFormat {
