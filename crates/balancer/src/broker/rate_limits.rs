@@ -11,7 +11,7 @@ use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, When
 use crate::in_flight::Call;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
-use types::outcome::{CallDetails, CallObservation, Outcome, RateLimitHeaders};
+use types::outcome::{CallDetails, CallFacts, CallObservation, NamedBy, Outcome, RateLimitHeaders};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -111,10 +111,10 @@ impl Broker {
         now: BrokerTime,
     ) {
         let Some(limits) = &mut self.limits else { return };
-        let CallDetails { total_tokens: used, quota, .. } = *observation.details();
+        let CallFacts { details: CallDetails { total_tokens: used, quota, .. }, key, .. } = observation.facts();
         // What is left of a client's own limits, or of those of calls that generate nothing, is not left for others.
-        let is_ours = !observation.is_of_clients_key() && outcome.is_generation;
-        let remaining = if is_ours { quota } else { RateLimitHeaders::default() };
+        let is_ours = key != Some(NamedBy::Client) && outcome.is_generation;
+        let remaining = if is_ours { *quota } else { RateLimitHeaders::default() };
         let foreign = match observation {
             CallObservation::Log { entry, decision } => match entry.stamp_id {
                 Some(_) => decision.is_none(),

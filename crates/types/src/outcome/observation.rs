@@ -199,32 +199,6 @@ impl<'a> CallObservation<'a> {
         }
     }
 
-    pub const fn answer(&self) -> &'a CallAnswer<'a> {
-        match *self {
-            Self::Message(message) | Self::OneRow(message) => &message.answer,
-            Self::Log { entry, .. } => &entry.answer,
-            Self::Attempt(attempt) => &attempt.answer,
-        }
-    }
-
-    /// Whether the client's own key was sent, so that limits in the answer are those of the client's account.
-    pub fn is_of_clients_key(&self) -> bool {
-        match *self {
-            Self::Attempt(attempt) => attempt.key == Some(NamedBy::Client),
-            Self::Log { entry, .. } => entry.clients_key,
-            Self::Message(_) | Self::OneRow(_) => false,
-        }
-    }
-
-    /// The information from the answer's body; `None` if it was not read.
-    pub const fn details(&self) -> &'a CallDetails {
-        match *self {
-            Self::Message(_) | Self::OneRow(_) => &CallDetails::NONE,
-            Self::Log { entry, .. } => &entry.details,
-            Self::Attempt(attempt) => &attempt.details,
-        }
-    }
-
     /// The number of this replica's decision, if known.
     pub const fn decision(&self) -> Option<u64> {
         match *self {

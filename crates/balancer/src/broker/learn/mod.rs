@@ -137,7 +137,7 @@ impl Broker {
 
     /// Which router an observation is about and what it says.
     fn interpret(&self, observation: &CallObservation<'_>, now: BrokerTime) -> Result<Outcome, IgnoreReason> {
-        let answer = observation.answer();
+        let answer = observation.facts().answer;
         let status = match observation {
             CallObservation::Message(message) | CallObservation::OneRow(message) => {
                 gateway::status_of_message(message)?
