@@ -4,7 +4,7 @@
 //! applies to a router in one pool, and survives a reload of the file.
 
 use super::operator::{ExpiredOverride, MAX_WEIGHT_OVERRIDES};
-use super::{Broker, Override, Weight};
+use super::{Broker, Override};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{ActionDone, BrokerEvent, HealthState, OperatorAction};
@@ -160,11 +160,6 @@ impl Broker {
         self.in_flight.running(self.router_at(router.as_str())?)
     }
 
-    /// Weights that are not the file's.
-    pub fn weights(&self) -> &[Weight] {
-        self.operator.weights()
-    }
-
     /// Ingresses of pools that contain this router and have no available target.
     pub fn pools_left_empty(&self, router: &RouterPath) -> Vec<&RouterPath> {
         let id = self.router_at(router.as_str());
@@ -184,9 +179,15 @@ mod tests {
     use super::*;
     use crate::broker::tests::fixture::{START, decide, flat, path};
     use crate::broker::tests::report::{Report, Source};
-    use crate::broker::{BrokerInput, Decision, PublicState, invariants};
+    use crate::broker::{BrokerInput, Decision, PublicState, Weight, invariants};
     fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
+    }
+
+    impl Broker {
+        fn weights(&self) -> &[Weight] {
+            self.operator.weights()
+        }
     }
 
     fn broker(routers: &[&str]) -> Broker {
