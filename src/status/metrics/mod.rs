@@ -199,16 +199,16 @@ impl Scrape {
     fn outcomes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Finished calls, each counted once, by router and class";
         let mut outcomes = family(encoder, "outcomes", help, MetricType::Counter, None)?;
-        for (path, router) in self.routers() {
+        for (path, RouterStatus { stats, .. }) in self.routers() {
             for class in Class::ALL {
                 let count = match class {
-                    Class::Success => router.successes,
-                    Class::Neutral => router.neutral,
-                    Class::Overloaded => router.overloaded,
-                    Class::RateLimited => router.rate_limited,
-                    Class::Refused => router.refused,
+                    Class::Success => stats.successes,
+                    Class::Neutral => stats.neutral,
+                    Class::Overloaded => stats.overloaded,
+                    Class::RateLimited => stats.rate_limited,
+                    Class::Refused => stats.refused,
                     Class::Failure => {
-                        router.failures.saturating_sub(router.overloaded + router.rate_limited + router.refused)
+                        stats.failures.saturating_sub(stats.overloaded + stats.rate_limited + stats.refused)
                     }
                 };
                 outcomes.counter([("router", path), ("class", class.as_str())], count)?;
@@ -221,13 +221,13 @@ impl Scrape {
         ] {
             let mut unparsable = family(encoder, name, help, MetricType::Counter, None)?;
             for (path, router) in self.routers() {
-                unparsable.counter([("router", path)], router.unparsable_retry_after)?;
+                unparsable.counter([("router", path)], router.stats.unparsable_retry_after)?;
             }
         }
         let help = "Completion tokens reported by upstreams";
         let mut tokens = family(encoder, "completion_tokens", help, MetricType::Counter, None)?;
         for (path, router) in self.routers() {
-            tokens.counter([("router", path)], router.tokens)?;
+            tokens.counter([("router", path)], router.stats.tokens)?;
         }
         Ok(())
     }
@@ -237,8 +237,8 @@ impl Scrape {
         let mut latency = family(encoder, "upstream_latency", help, MetricType::Histogram, Some(&Unit::Seconds))?;
         for (path, router) in self.routers() {
             let ends = HISTOGRAM_STEPS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::INFINITY]);
-            let steps: Vec<_> = ends.zip(router.latency.counts).collect();
-            let (sum, count) = (router.latency.sum.as_secs_f64(), router.latency.count());
+            let steps: Vec<_> = ends.zip(router.stats.latency.counts).collect();
+            let (sum, count) = (router.stats.latency.sum.as_secs_f64(), router.stats.latency.count());
             let labels = [("router", path)];
             latency.0.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &steps, None)?;
         }

@@ -340,7 +340,7 @@ mod tests {
             let observed = CallObservation::Log { entry: &entry, decision: None };
             broker.apply(BrokerInput::Observed(&observed), START);
         }
-        let shown = &broker.snapshot(START).routers[0];
+        let shown = &broker.snapshot(START).routers[0].stats;
         assert_eq!((shown.neutral, shown.successes), (1, 1));
     }
 

@@ -4,6 +4,7 @@ use super::Broker;
 use super::histogram::Histogram;
 use super::routers::Router;
 use super::selection_counts::SelectionCounts;
+use serde::Serialize;
 use types::outcome::{Cause, Class, Evidence, Outcome, RetryAfter};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
@@ -15,42 +16,61 @@ const REFUSALS_BEFORE_ADVISORY: u32 = 10;
 const NOT_FOUNDS_BEFORE_ADVISORY: u64 = 3;
 /// Consecutive failed returns that raise an advisory.
 const FAILED_RETURNS_BEFORE_ADVISORY: u32 = 3;
-/// Counters of one router. They only rise.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Counters of one router. They only rise. The status shows those that are not skipped.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RouterStats {
     /// Decisions for it.
+    #[serde(skip)]
     pub chosen: u64,
     /// The same by pool and reason, without pools that are no more.
+    #[serde(skip)]
     pub(super) selections: SelectionCounts,
     /// Answers of class Success.
     pub successes: u64,
     /// Answers of class Neutral.
     pub neutral: u64,
-    /// Answers of the other classes.
+    /// Answers of the other classes, overloaded and rate-limited ones included.
     pub failures: u64,
-    /// Completion tokens, of answers that report them.
-    pub tokens: u64,
-    /// Answers with an unparsable retry-after.
-    pub unparsable_retry_after: u64,
     /// Of the failures: 503 and 529.
     pub overloaded: u64,
     /// Of the failures: 429.
     pub rate_limited: u64,
     /// Failures of which the upstream refused our key or account.
     pub refused: u64,
+    /// Answers with an unparsable retry-after.
+    #[serde(skip)]
+    pub unparsable_retry_after: u64,
+    /// Completion tokens, of answers that report them.
+    pub tokens: u64,
     /// The upstream's latency.
     pub latency: Histogram,
-    /// The last failure: when, and its cause.
-    pub last_failure: Option<(BrokerTime, Cause)>,
+    pub last_failure: Option<LastFailure>,
+    #[serde(skip)]
     not_founds: u64,
+    #[serde(skip)]
     refusals: u32,
+    #[serde(skip)]
     refusals_reported: bool,
+    #[serde(skip)]
     not_found_reported: bool,
     /// When the last successful call began, by the gateway's clock.
+    #[serde(skip)]
     pub(super) last_good_start: Option<GatewayTime>,
     /// When the relay's last successful attempt was sent.
+    #[serde(skip)]
     pub(super) last_good_sent: Option<BrokerTime>,
+    #[serde(skip)]
     refused_since: Option<BrokerTime>,
+}
+
+/// A router's last failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LastFailure {
+    /// When.
+    pub at: BrokerTime,
+    /// What it was.
+    #[serde(serialize_with = "Cause::serialize_displayed")]
+    pub cause: Cause,
 }
 
 impl RouterStats {
@@ -74,7 +94,7 @@ impl RouterStats {
                 self.overloaded += u64::from(class == Class::Overloaded);
                 self.rate_limited += u64::from(class == Class::RateLimited);
                 self.refused += u64::from(class == Class::Refused);
-                self.last_failure = Some((now, outcome.cause));
+                self.last_failure = Some(LastFailure { at: now, cause: outcome.cause });
             }
         }
         self.unparsable_retry_after += u64::from(outcome.retry_after == Some(RetryAfter::Unparsable));

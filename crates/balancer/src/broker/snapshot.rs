@@ -10,9 +10,9 @@ use serde::{Serialize, Serializer};
 
 use super::operator::weighted;
 use super::routers::Readiness;
-use super::selection_counts::SelectionCounts;
 use super::{
-    Broker, BrokerSettings, Histogram, Override, PassCounts, PathRole, Pool, PoolSettings, SelectionReason, Weight,
+    Broker, BrokerSettings, Histogram, Override, PassCounts, PathRole, Pool, PoolSettings, RouterStats,
+    SelectionReason, Weight,
 };
 use crate::strategy::{TargetStatus, Tier, Tree};
 use crate::table::Table;
@@ -123,45 +123,14 @@ pub struct RouterStatus {
     pub in_flight: Option<u32>,
     /// Calls of this replica that timed out; `None` as above.
     pub without_outcome: Option<u64>,
-    /// Answers of class success.
-    pub successes: u64,
-    /// Answers of class neutral.
-    pub neutral: u64,
-    /// Answers of the other classes, overloaded and rate-limited ones included.
-    pub failures: u64,
-    /// Of the failures: 503 and 529.
-    pub overloaded: u64,
-    /// Of the failures: 429.
-    pub rate_limited: u64,
-    /// Failures of which the upstream refused our key or account.
-    pub refused: u64,
-    /// Answers with an unparsable retry-after.
-    #[serde(skip)]
-    pub unparsable_retry_after: u64,
-    /// Completion tokens.
-    pub tokens: u64,
-    /// The upstream's latency.
-    pub latency: Histogram,
-    pub last_failure: Option<LastFailure>,
+    #[serde(flatten)]
+    pub stats: RouterStats,
     /// What its health allows; nothing while it is drained.
     #[serde(skip)]
     readiness: Option<Readiness>,
-    /// Its decisions by pool and reason.
-    #[serde(skip)]
-    selections: SelectionCounts,
     /// A pool of the settings has it.
     #[serde(skip)]
     is_configured: bool,
-}
-
-/// A router's last failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct LastFailure {
-    /// When.
-    pub at: BrokerTime,
-    /// What it was.
-    #[serde(serialize_with = "Cause::serialize_displayed")]
-    pub cause: Cause,
 }
 
 fn displayed<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -212,7 +181,7 @@ impl Snapshot {
     pub fn new(at: BrokerTime, basis: &SnapshotBasis, passes: &[PassCounts], mut routers: Vec<RouterStatus>) -> Self {
         let mut decisions: Table<PoolId, Vec<(RouterPath, SelectionReason, u64)>> = Table::default();
         for router in &routers {
-            for (pool, reason, count) in router.selections.iter() {
+            for (pool, reason, count) in router.stats.selections.iter() {
                 decisions.get_or_grow(pool).push((router.router.clone(), reason, count));
             }
         }
@@ -330,18 +299,8 @@ impl Broker {
             requests: stats.chosen,
             in_flight: self.in_flight.running(id),
             without_outcome: self.in_flight.timed_out(id),
-            successes: stats.successes,
-            neutral: stats.neutral,
-            failures: stats.failures,
-            overloaded: stats.overloaded,
-            rate_limited: stats.rate_limited,
-            refused: stats.refused,
-            unparsable_retry_after: stats.unparsable_retry_after,
-            tokens: stats.tokens,
-            latency: stats.latency.clone(),
-            last_failure: stats.last_failure.map(|(at, cause)| LastFailure { at, cause }),
+            stats: stats.clone(),
             readiness: self.operator.readiness(&self.routers, id),
-            selections: stats.selections.clone(),
             is_configured: self.path_roles.get(path) == Some(&PathRole::Router(id)),
         })
     }
