@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::BadArgument;
 use crate::config::file::nearest;
-use balancer::broker::{Broker, BrokerInput, BrokerSettings, Decision, Pass};
+use balancer::broker::{Broker, BrokerSettings, Decision, Pass};
 use balancer::strategy::{Candidates, Tier};
 use gecholog_protocol::Message;
 use gecholog_protocol::processor::RouteRequest;
@@ -152,7 +152,7 @@ fn spread(text: &mut String, mut broker: Broker, request: &RouteRequest<'_>, tim
     let mut nothing = times;
     for _ in 0..times {
         if let Decision::Route(route) = broker.choose(request, rng) {
-            broker.apply(BrokerInput::Chosen(&route), BrokerTime::from_nanos(0));
+            broker.commit_route(&route, BrokerTime::from_nanos(0));
             nothing -= 1;
         }
     }

@@ -381,14 +381,14 @@ mod tests {
         failed.apply(&mut broker, START);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(600)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe);
-        broker.apply(BrokerInput::Chosen(&probe), seconds(600));
+        broker.commit_route(&probe, seconds(600));
         let NextTarget::Untried(resort) = offer(&mut broker, seconds(600)) else { panic!("there is nothing better") };
         assert_eq!(resort.kind, RouteKind::LastResort);
         broker.apply(BrokerInput::Abandoned { route: &probe, was_sent: true }, seconds(601));
         assert_eq!(invariants::broken(&broker), None);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(602)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe, "another may find out");
-        broker.apply(BrokerInput::Chosen(&probe), seconds(602));
+        broker.commit_route(&probe, seconds(602));
         let worked = report(Source::Attempt, A, 200, "X_1_2_1");
         let worked = Report { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
         worked.apply(&mut broker, seconds(603));

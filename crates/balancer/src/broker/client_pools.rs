@@ -186,7 +186,7 @@ mod tests {
         let route = chosen(&mut broker, &tree).unwrap();
         assert_eq!(broker.path(route.router()), Some(&path("/b/")));
         assert_eq!(broker.pool(route.pool).unwrap().ingress(), &path("/in/"));
-        broker.apply(BrokerInput::Chosen(&route), NOW);
+        broker.commit_route(&route, NOW);
         assert_eq!(broker.snapshot(NOW).pools[0].decisions.iter().map(|(_, _, count)| count).sum::<u64>(), 1);
         let failed = Report {
             served_path: Some("/b/"),

@@ -1,14 +1,12 @@
-//! The broker's inputs: its state is a fold over these.
+//! The broker's inputs: its state is a fold over these and the decisions that are counted.
 
 use super::{BrokerSettings, ImportedState, OperatorCommand, Route};
 use types::outcome::CallObservation;
 use types::router::RouterPath;
 
-/// An input; applying it is the only way to change the broker's state.
+/// An input; besides [`Broker::commit`](super::Broker::commit), applying it is the only way to change the broker's state.
 #[derive(Debug, Clone, Copy)]
 pub enum BrokerInput<'a> {
-    /// A decision was answered.
-    Chosen(&'a Route),
     /// A finished request was observed.
     Observed(&'a CallObservation<'a>),
     /// The call to the chosen router ended without anyone at fault: the client disconnected, or it was passed over.

@@ -194,7 +194,7 @@ impl Broker {
         }
     }
 
-    /// Counts a decision that is answered, without the allocation of [`BrokerInput::Chosen`].
+    /// Counts a decision that is answered.
     pub fn commit(&mut self, decision: &Decision, now: BrokerTime) {
         match decision {
             Decision::Route(route) => self.commit_route(route, now),
@@ -214,11 +214,10 @@ impl Broker {
         std::mem::take(&mut self.effects)
     }
 
-    /// Applies an input. The only writer; derived state is up to date when it returns.
+    /// Applies an input; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
         let mut outcome = None;
-        let is_call =
-            matches!(event, BrokerInput::Chosen(_) | BrokerInput::Observed(_) | BrokerInput::Abandoned { .. });
+        let is_call = matches!(event, BrokerInput::Observed(_) | BrokerInput::Abandoned { .. });
         let ignored = self.write(event, now, &mut outcome);
         self.refresh();
         self.nothing_due_before = if is_call {
@@ -238,7 +237,6 @@ impl Broker {
         outcome: &mut Option<Outcome>,
     ) -> Option<IgnoreReason> {
         match event {
-            BrokerInput::Chosen(route) => self.count_choice(route, now),
             BrokerInput::Observed(observation) => {
                 self.advance_load_clock(now);
                 if self.nothing_due_before <= now {

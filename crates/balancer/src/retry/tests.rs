@@ -152,7 +152,7 @@ impl Harness {
                         self.spent.withdraw(self.now);
                     }
                     trace.tried.push(place);
-                    self.broker.apply(BrokerInput::Chosen(&route), self.now);
+                    self.broker.commit_route(&route, self.now);
                     if self.attempt(&route, by, answer(place, before), &mut plan, &mut history)
                         == RetryDecision::DoNotRetry
                     {

@@ -235,7 +235,7 @@ fn the_targets_of_a_request_are_those_that_its_conditions_lead_to() {
         let NextTarget::Untried(route) = early else { panic!("{early:?}") };
         let chosen = harness.broker.path(route.router()).unwrap();
         assert_eq!((chosen.as_str(), route.kind), (router(0).as_str(), RouteKind::Panic));
-        harness.broker.apply(BrokerInput::Chosen(&route), at(5_010));
+        harness.broker.commit_route(&route, at(5_010));
         assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{third:?}");
     }
 }

@@ -69,7 +69,7 @@ proptest! {
                     harness.broker.advance_clock(at(millis));
                     let mut history = AttemptHistory::default();
                     if let NextTarget::Untried(route) = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng) {
-                        harness.broker.apply(BrokerInput::Chosen(&route), at(millis));
+                        harness.broker.commit_route(&route, at(millis));
                         running.insert(route.number, route);
                     }
                 }

@@ -265,7 +265,7 @@ impl Harness {
         let mut routes = Vec::new();
         self.broker.advance_clock(at(millis));
         while let NextTarget::Untried(route) = self.broker.next_target(request, &mut history, &mut self.rng) {
-            self.broker.apply(BrokerInput::Chosen(&route), at(millis));
+            self.broker.commit_route(&route, at(millis));
             assert_eq!(invariants::broken(&self.broker), None);
             history.note(route.router(), false);
             routes.push(route);
@@ -316,7 +316,7 @@ fn who_is_asked_again_should_have_room_too() {
         let (NextTarget::Untried(route) | NextTarget::Retry(route)) = offer else {
             panic!("a limit never costs an answer")
         };
-        harness.broker.apply(BrokerInput::Chosen(&route), at(0));
+        harness.broker.commit_route(&route, at(0));
         history.note(route.router(), true);
         offered.push(route.router().0);
     }
@@ -433,7 +433,7 @@ proptest! {
                 untried.retain(|other| *other != route.router());
                 prop_assert_eq!(untried.len() + 1, before, "no router is asked twice");
                 history.note(route.router(), false);
-                harness.broker.apply(BrokerInput::Chosen(&route), at(now));
+                harness.broker.commit_route(&route, at(now));
                 prop_assert_eq!(invariants::broken(&harness.broker), None);
             }
             prop_assert!(untried.is_empty());

@@ -117,7 +117,7 @@ fn play(seed: u64) -> String {
                         NextTarget::Untried(route) | NextTarget::Retry(route) => {
                             note(&mut said, &route);
                             history.note(route.router(), dice.random_bool(0.5));
-                            harness.broker.apply(BrokerInput::Chosen(&route), at(millis));
+                            harness.broker.commit_route(&route, at(millis));
                             if dice.random_bool(0.3) && harness.broker.limits.is_none() {
                                 harness
                                     .broker

@@ -47,7 +47,7 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
     let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
     assert!(route.relayed);
-    harness.broker.apply(BrokerInput::Chosen(&route), at(0));
+    harness.broker.commit_route(&route, at(0));
     let place = usize::from(route.router().0);
     for seconds in [199, 201, 3_600] {
         harness.tick(at(seconds * 1_000));
@@ -325,7 +325,7 @@ fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
     let mut rng = SmallRng::seed_from_u64(1);
     let offer = harness.broker.next_target(&INGRESS, &mut AttemptHistory::default(), &mut rng);
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
-    harness.broker.apply(BrokerInput::Chosen(&route), at(0));
+    harness.broker.commit_route(&route, at(0));
     let (place, served) = (usize::from(route.router().0), router(usize::from(route.router().0)));
     let entry = Report { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "L_1_1_1", 0, 1_000) };
     let attempt = Report { source: Source::Attempt, sent_at: Some(at(0)), decision: Some(route.number), ..entry };

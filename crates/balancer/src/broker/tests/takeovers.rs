@@ -225,7 +225,8 @@ fn happen(play: &mut Play<'_>, last: &mut Option<Route>, happening: &Happening) 
                 broker.next_target(&INGRESS, &mut AttemptHistory::default(), rng)
             {
                 assert_may_be_chosen(broker, &route, now);
-                emitted.extend(broker.apply(BrokerInput::Chosen(&route), now).changes);
+                broker.commit_route(&route, now);
+                emitted.extend(broker.take_changes());
                 *last = Some(route);
             }
         }
