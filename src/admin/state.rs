@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::message::{RouterMessage, VERSION, known, known_of};
 use super::{AdminCommand, Nonces};
 use balancer::broker::{
-    Command, ImportedOverride, ImportedRouter, ImportedState, OperatorCommand, PublicState, Snapshot,
+    Command, ImportedOverride, ImportedRouter, ImportedState, OperatorCommand, Override, PublicState, Snapshot, Weight,
 };
 use types::mode::OperatingMode;
 use types::outcome::Cause;
@@ -107,27 +107,19 @@ impl ReplicaState {
                 seconds_left: router.seconds_left,
                 cause: router.why.unwrap_or_default(),
             });
-        let drained = broker.routers.iter().filter_map(|router| {
-            let hold = router.drained.as_ref()?;
-            Some(ActiveOverride {
-                router: router.router.clone(),
-                pool: None,
-                weight: None,
-                seconds_left: left(hold.until),
-                seconds_ago: broker.at.since(hold.since).as_secs_f64(),
-                by: hold.by.clone(),
-                reason: hold.reason.clone(),
-            })
-        });
-        let weights = broker.pools.iter().flat_map(|pool| &pool.weights).map(|weight| ActiveOverride {
-            router: weight.router.clone(),
-            pool: Some(weight.pool.clone()),
-            weight: Some(weight.weight),
-            seconds_left: left(weight.hold.until),
-            seconds_ago: broker.at.since(weight.hold.since).as_secs_f64(),
-            by: weight.hold.by.clone(),
-            reason: weight.hold.reason.clone(),
-        });
+        let active = |router: &RouterPath, weight: Option<&Weight>, hold: &Override| ActiveOverride {
+            router: router.clone(),
+            pool: weight.map(|weight| weight.pool.clone()),
+            weight: weight.map(|weight| weight.weight),
+            seconds_left: left(hold.until),
+            seconds_ago: broker.at.since(hold.since).as_secs_f64(),
+            by: hold.by.clone(),
+            reason: hold.reason.clone(),
+        };
+        let routers = broker.routers.iter();
+        let drained = routers.filter_map(|router| Some(active(&router.router, None, router.drained.as_ref()?)));
+        let weights = broker.pools.iter().flat_map(|pool| &pool.weights);
+        let weights = weights.map(|weight| active(&weight.router, Some(weight), &weight.hold));
         let mode_command =
             commanded.and_then(|(command, since)| ModeCommand::from_command(command, broker.at.since(*since)));
         let (routers, overrides) = (out.collect(), drained.chain(weights).collect());
