@@ -5,7 +5,6 @@ use std::time::Duration;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
-use super::attempt_guard::AttemptEnd;
 use super::headers;
 use super::hold::UpstreamAnswer;
 use super::relay_request::RelayRequest;
@@ -33,6 +32,8 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-trace-id");
 pub(super) struct RunningCall {
     broker: SharedBroker,
     pub(super) attempts: FinishedAttempts,
+    /// Whose answer the client gets.
+    pub(super) served_by: Option<RouterPath>,
     /// Absent until its pool is known, and once it is recorded.
     begun: Option<Box<Begun>>,
 }
@@ -51,16 +52,7 @@ struct Begun {
     /// By whose prices the last answer is paid, if that is known.
     priced_by: Option<&'static str>,
     /// The attempt that is in progress.
-    sent: Option<LastAttempt>,
-}
-
-#[derive(Debug)]
-struct LastAttempt {
-    router: RouterPath,
-    stamp: WrittenStamp,
-    transaction: String,
-    at: BrokerTime,
-    provider: Option<&'static str>,
+    sent: Option<FinishedAttempt>,
 }
 
 /// What is known of an answer whose end was still to come.
@@ -79,7 +71,7 @@ pub(super) struct StreamedEnd {
 
 impl RunningCall {
     pub(super) fn new(broker: SharedBroker) -> Self {
-        Self { broker, attempts: FinishedAttempts::default(), begun: None }
+        Self { broker, attempts: FinishedAttempts::default(), served_by: None, begun: None }
     }
 
     /// The head of its request is here.
@@ -123,53 +115,53 @@ impl RunningCall {
         sent_model(patch, asked.as_deref()).into_iter().chain(asked).collect()
     }
 
-    /// An attempt is sent.
-    pub(super) fn sending(&mut self, router: &RouterPath, stamp: &WrittenStamp, transaction: String) {
-        let at = self.broker.now();
+    /// An attempt is sent, to a target of this provider.
+    pub(super) fn sending(
+        &mut self,
+        router: &RouterPath,
+        stamp: &WrittenStamp,
+        transaction: String,
+        provider: Option<&'static str>,
+    ) {
+        let context = AttemptContext { sent: Some(self.broker.now()), provider: provider.map(gen_ai::provider) };
         if let Some(begun) = &mut self.begun {
-            begun.sent =
-                Some(LastAttempt { router: router.clone(), stamp: stamp.clone(), transaction, at, provider: None });
+            let attempt = FinishedAttempt::new(router.clone(), None, Duration::ZERO, stamp.clone());
+            begun.sent = Some(FinishedAttempt { transaction, context, ..attempt });
         }
     }
 
-    /// Whose target the attempt that is in progress goes to.
-    pub(super) fn goes_to(&mut self, provider: Option<&'static str>) {
-        if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.as_mut()) {
-            sent.provider = provider.map(gen_ai::provider);
-        }
-    }
-
-    /// The connection of an attempt had been closed, and it is sent again as this transaction.
-    pub(super) fn resent(&mut self, router: &RouterPath, stamp: &WrittenStamp, time: Duration, transaction: String) {
+    /// The connection of an attempt had been closed after this time, and it is sent again as this transaction.
+    pub(super) fn resent(&mut self, time: Duration, transaction: String) {
+        let now = self.broker.now();
+        let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.as_mut()) else { return };
+        let context = AttemptContext { sent: Some(now), ..sent.context };
+        let again = FinishedAttempt { transaction, context, ..sent.clone() };
         let ended = Some(AttemptResult::Broken(TransportFailure::Stale));
-        self.note(FinishedAttempt::new(router.clone(), ended, time, stamp.clone()));
-        self.sending(router, stamp, transaction);
+        self.attempts.note(FinishedAttempt { ended, time, ..std::mem::replace(sent, again) });
     }
 
     /// An attempt has come to an answer, or to nothing.
     pub(super) fn note(&mut self, mut attempt: FinishedAttempt) {
         if let Some(sent) = self.begun.as_mut().and_then(|begun| begun.sent.take()) {
-            attempt.transaction = sent.transaction;
-            attempt.context = AttemptContext { sent: Some(sent.at), provider: sent.provider };
+            (attempt.transaction, attempt.context) = (sent.transaction, sent.context);
         }
         self.attempts.note(attempt);
     }
 
     /// What an answer says besides, whose request had these changes; if it comes to the client, it stands in the record.
-    /// `priced_by`: the provider by whose prices it is paid, if that is known.
+    /// `priced_by`: the provider by whose prices it is paid, if that is known. Returns what it used.
     pub(super) fn answered(
         &mut self,
         answer: &UpstreamAnswer,
-        end: &mut AttemptEnd,
         patch: &Patch,
         priced_by: Option<&'static str>,
-    ) {
-        let Some(begun) = &mut self.begun else { return };
-        end.usage = self.broker.counts().valid_usage(answer.usage(begun.request_bytes));
-        begun.record.usage = end.usage;
+    ) -> Option<Usage> {
+        let begun = self.begun.as_mut()?;
+        begun.record.usage = self.broker.counts().valid_usage(answer.usage(begun.request_bytes));
         begun.priced_by = priced_by;
         begun.record.sent_model = sent_model(patch, begun.record.model.as_deref());
         begun.record.served_model = model::of_answer(&answer.start()).map(short);
+        begun.record.usage
     }
 
     /// The counters of the process.
@@ -189,8 +181,6 @@ impl RunningCall {
             headers.insert(TRACE_ID, headers::value(id));
         }
         begun.record.status = Some(status);
-        let router = headers.get(super::call::ROUTER).and_then(|router| router.to_str().ok());
-        begun.record.router = router.map(str::to_owned);
     }
 
     /// A part of its answer goes to the client.
@@ -215,21 +205,13 @@ impl RunningCall {
         let now = self.broker.now();
         let Begun { mut record, received_at, traces, is_read, sent, priced_by, content, .. } = *begun;
         if let Some(sent) = sent {
-            self.attempts.note(FinishedAttempt {
-                router: sent.router,
-                ended: None,
-                not_sent: None,
-                reason: None,
-                time: now.since(sent.at),
-                stamp: sent.stamp,
-                transaction: sent.transaction,
-                first_byte: None,
-                context: AttemptContext { sent: Some(sent.at), provider: sent.provider },
-            });
+            let time = sent.context.sent.map(|at| now.since(at)).unwrap_or_default();
+            self.attempts.note(FinishedAttempt { time, ..sent });
         }
         let is_gone = record.status.is_none();
         (record.attempts, record.attempts_left_out) = self.attempts.recorded(is_gone);
         (record.at, record.trace_ids) = (now, traces.into_vec());
+        record.router = self.served_by.take().map(|router| router.to_string());
         record.replica = Some(self.broker.replica().to_owned());
         record.ms = Some(millis(now.since(received_at)));
         let by = |router: &String| record.attempts.iter().rposition(|attempt| attempt.router == *router);

@@ -41,6 +41,19 @@ async fn one_that_closes_before_any_answer_is_an_attempt_that_is_no_targets_faul
     ]);
 }
 
+#[tokio::test]
+async fn one_that_is_sent_again_goes_to_the_same_provider() {
+    let a = Scripted::start(good()).await;
+    a.once(then(vec![]));
+    let of_openai = target("a", &a.url()).replacen('{', r#"{"provider": "openai", "#, 1);
+    let harness = Harness::of(&pools(&[of_openai])).await;
+    for attempts in ["1", "2"] {
+        assert_eq!(harness.call().await.header("x-broker-attempts"), Some(attempts));
+    }
+    let calls = ("gen_ai_client_operation_duration_seconds_count", &["provider_name=\"openai\""][..], 2.0);
+    Scrape::of(&harness.broker).await.has(&[calls]);
+}
+
 /// It is said of the time before the request, and crosses it on its way.
 #[tokio::test]
 async fn one_that_answers_408_and_closes_is_asked_again_over_a_new_one() {

@@ -44,7 +44,7 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
-pub(super) const ROUTER: HeaderName = HeaderName::from_static("x-broker-router");
+const ROUTER: HeaderName = HeaderName::from_static("x-broker-router");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-broker-attempts");
 const SESSION: HeaderName = HeaderName::from_static("x-broker-session");
 const TRACE: HeaderName = HeaderName::from_static("x-broker-trace");
@@ -307,7 +307,7 @@ impl Call<'_> {
         self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.broker.now());
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
-        self.running.answered(&answer, &mut end, &patch, direct.as_deref().and_then(DirectUpstream::host_provider));
+        end.usage = self.running.answered(&answer, &patch, direct.as_deref().and_then(DirectUpstream::host_provider));
         self.accept(AcceptedAnswer { answer, guard, end }, decision, router)
     }
 
@@ -328,7 +328,7 @@ impl Call<'_> {
 
     /// Passes an answer on.
     fn pass_on(
-        &self,
+        &mut self,
         answer: UpstreamAnswer,
         router: &RouterPath,
         guard: Option<AttemptGuard>,
@@ -349,6 +349,7 @@ impl Call<'_> {
         // client.
         head.version = Version::HTTP_11;
         self.set_own_headers(&mut head.headers, Some(router));
+        self.running.served_by = Some(router.clone());
         if let Some(dropped) = translation.as_ref().and_then(|it| it.dropped()) {
             head.headers.insert(DROPPED, dropped);
         }

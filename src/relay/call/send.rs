@@ -63,8 +63,8 @@ impl<'c> Call<'c> {
         let mut sent = self.upstream_request(&target, to.patched, asks_usage).await?;
         self.keep_record(&to, &sent, guard);
         guard.set_key(target.key());
-        self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()));
-        self.running.goes_to(to.direct.and_then(DirectUpstream::provider_name));
+        let provider = to.direct.and_then(DirectUpstream::provider_name);
+        self.running.sending(to.router, to.stamp, self.session.transaction(self.plan.sent()), provider);
         let mut client = &relay.clients.pooled;
         let mut named_usage = false;
         loop {
@@ -78,7 +78,7 @@ impl<'c> Call<'c> {
                 // The gateway may have seen the first one. No one else writes of it, and no number must be missing.
                 self.unlogged += u32::from(to.direct.is_some());
                 let transaction = self.session.transaction(self.number());
-                self.running.resent(to.router, to.stamp, guard.time(), transaction.clone());
+                self.running.resent(guard.time(), transaction.clone());
                 guard.resent(TransportFailure::Stale.as_str(), transaction);
                 target = relay.target(to.direct, to.router, self.session.before(self.number()));
                 client = &relay.clients.unpooled;
