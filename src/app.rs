@@ -364,22 +364,13 @@ impl BackgroundTasks {
         };
         let following = reload::follow(pools, broker.clone(), relay.clone());
         let endless = async {
-            tokio::join!(broker.run_timers(), following, follow_files(&broker, tls.clone(), prices));
+            let files = prices::follow(prices, broker.prices());
+            tokio::join!(broker.run_timers(), following, ServerTls::follow(tls.clone()), files);
             anyhow::Ok(())
         };
         let tasks: [Task<'_>; 3] = [Box::pin(http), Box::pin(learning), Box::pin(endless)];
         FuturesUnordered::from_iter(tasks).try_collect().await
     }
-}
-
-/// Follows the certificate and the file of prices, if they are set.
-async fn follow_files(broker: &SharedBroker, tls: Option<ServerTls>, prices: Option<PricesFile>) {
-    let certificate = async {
-        if let Some(tls) = tls {
-            tls.follow().await;
-        }
-    };
-    tokio::join!(certificate, prices::follow(prices, broker.prices()));
 }
 
 /// Serves the page, the API and the probes; never returns, even without a listener.

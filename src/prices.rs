@@ -9,11 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
-use std::time::Duration;
-
 use jiff::civil::Date;
 use llm::prices::{PriceTable, Prices};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::fault::Fault;
 use crate::system::files;
@@ -24,7 +21,6 @@ use types::time::BrokerTime;
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The shipped table may be outdated when it is older than this.
 const MAX_AGE_DAYS: i32 = 90;
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Read when it is first needed.
 static SHIPPED: LazyLock<PriceTable> = LazyLock::new(PriceTable::shipped);
@@ -45,8 +41,23 @@ pub fn begin(prices: &LivePrices, targets: PricesByRouter, file: Option<&PricesF
 
 /// Follows the user's file, if there is one.
 pub async fn follow(file: Option<PricesFile>, prices: &LivePrices) {
-    if let Some(file) = file {
-        file.follow(prices).await;
+    let Some(mut file) = file else { return };
+    let mut polls = files::polls();
+    let mut was_there = true;
+    loop {
+        polls.tick().await;
+        match files::read_beside(&file.path, MAX_FILE_BYTES).await {
+            Ok(bytes) if bytes == file.seen => was_there = true,
+            Ok(bytes) => {
+                was_there = true;
+                file.take(bytes, prices);
+            }
+            Err(error) => {
+                if std::mem::take(&mut was_there) {
+                    tracing::error!("{}: the prices stay as they are", unreadable(&file.path, &error));
+                }
+            }
+        }
     }
 }
 
@@ -141,28 +152,6 @@ impl PricesFile {
         let seen = files::read(&path, MAX_FILE_BYTES).map_err(|error| vec![unreadable(&path, &error)])?;
         let table = parse(&path, &seen)?;
         Ok(Self { path, seen, table })
-    }
-
-    /// Follows the file; never returns.
-    async fn follow(mut self, prices: &LivePrices) {
-        let mut pause = interval(POLL_INTERVAL);
-        pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut was_there = true;
-        loop {
-            pause.tick().await;
-            match files::read_beside(&self.path, MAX_FILE_BYTES).await {
-                Ok(bytes) if bytes == self.seen => was_there = true,
-                Ok(bytes) => {
-                    was_there = true;
-                    self.take(bytes, prices);
-                }
-                Err(error) => {
-                    if std::mem::take(&mut was_there) {
-                        tracing::error!("{}: the prices stay as they are", unreadable(&self.path, &error));
-                    }
-                }
-            }
-        }
     }
 
     fn take(&mut self, bytes: Vec<u8>, prices: &LivePrices) {

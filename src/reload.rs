@@ -11,14 +11,12 @@ use std::time::Duration;
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::file::PoolsFile;
 use crate::relay::Relay;
 use crate::shared_broker::SharedBroker;
+use crate::system::files;
 use crate::telemetry::ReloadResult;
-
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Timeout for watching the folder; on a file system that does not answer, only the content is compared.
 const WATCH_TIME: Duration = Duration::from_secs(5);
@@ -37,11 +35,10 @@ pub async fn follow(file: Option<PoolsFile>, broker: SharedBroker, relay: Option
     };
     let (touched, mut touches) = mpsc::channel(1);
     let _watcher = watch_beside(file.path.clone(), touched).await;
-    let mut pause = interval(POLL_INTERVAL);
-    pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut polls = files::polls();
     loop {
         let asked = tokio::select! {
-            _ = pause.tick() => false,
+            _ = polls.tick() => false,
             Some(()) = touches.recv() => false,
             _ = hangup.recv() => true,
         };

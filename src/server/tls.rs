@@ -14,7 +14,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{MissedTickBehavior, interval};
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 
@@ -23,8 +22,6 @@ use crate::system::files::{self, Unreadable};
 
 /// The largest file of a certificate chain or a key, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-/// How often the two files are compared with what they held before.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What can be wrong with the two files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,16 +77,16 @@ impl ServerTls {
         Ok(Self { files, opened: Arc::new(contents), current: Arc::new(RwLock::new(acceptor)) })
     }
 
-    /// Reads the files again whenever they change; never ends.
-    pub async fn follow(self) {
-        let mut ticks = interval(POLL_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut seen = Arc::clone(&self.opened);
+    /// Reads the files again whenever they change, if there are any.
+    pub async fn follow(tls: Option<Self>) {
+        let Some(tls) = tls else { return };
+        let mut polls = files::polls();
+        let mut seen = Arc::clone(&tls.opened);
         loop {
-            ticks.tick().await;
-            let now = self.files.read().await;
+            polls.tick().await;
+            let now = tls.files.read().await;
             if *seen != now {
-                self.replace(&now);
+                tls.replace(&now);
                 seen = Arc::new(now);
             }
         }

@@ -14,11 +14,14 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 use tokio::sync::oneshot;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// Timeout of reading one file.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// Threads that may hang in reading files; while that many do, no further file is read.
 const MAX_HANGING_READS: usize = 4;
+/// How often a file that is followed is compared with what it held before.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// Some editors begin each text with it. It is no part of a token, and hides the first line of a PEM file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -46,6 +49,13 @@ pub enum Unreadable {
 
 fn size(bytes: u64) -> String {
     if bytes < 1 << 20 { format!("{} KB", bytes >> 10) } else { format!("{} MB", bytes >> 20) }
+}
+
+/// The moments at which a file that is followed is read again.
+pub fn polls() -> Interval {
+    let mut polls = interval(POLL_INTERVAL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    polls
 }
 
 /// Reads a file of at most `largest` bytes, without the byte order mark it may begin with. Blocks the thread for 5 s at most.
