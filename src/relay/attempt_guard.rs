@@ -49,7 +49,7 @@ pub(super) struct AttemptGuard {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct AttemptEnd {
     pub(super) status: u16,
     pub(super) broken: Option<TransportFailure>,
@@ -69,23 +69,12 @@ pub(super) struct AttemptEnd {
 
 impl AttemptEnd {
     /// With this status, and nothing to add.
-    pub(super) const fn with(status: u16) -> Self {
-        Self {
-            status,
-            broken: None,
-            gateway_generated: false,
-            missing: None,
-            retry_after: None,
-            html: false,
-            error_class: None,
-            leaves_key_open: false,
-            usage: None,
-            quota: RateLimitHeaders { requests: None, tokens: None },
-        }
+    pub(super) fn with(status: u16) -> Self {
+        Self { status, ..Self::default() }
     }
 
     /// Without a good answer. The status is the one that gateways answer with then.
-    pub(super) const fn broken(failure: TransportFailure) -> Self {
+    pub(super) fn broken(failure: TransportFailure) -> Self {
         let status = match failure {
             TransportFailure::ConnectTimeout | TransportFailure::FirstByteTimeout => 504,
             _ => 502,

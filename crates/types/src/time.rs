@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// A moment on this replica's clock, in nanoseconds since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct BrokerTime(u64);
 
 impl BrokerTime {

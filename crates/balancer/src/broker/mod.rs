@@ -103,7 +103,7 @@ pub struct Applied {
 }
 
 /// The broker's state.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Broker {
     /// Shared, so that a reader can go on without the broker.
     settings: Arc<BrokerSettings>,
@@ -141,29 +141,7 @@ pub struct Broker {
 impl Broker {
     /// A broker in which every router serves. At most 65,536 routers; further ones are left out.
     pub fn new(settings: BrokerSettings) -> Self {
-        let mut broker = Self {
-            settings: Arc::default(),
-            path_roles: FxHashMap::default(),
-            ingresses: Arc::default(),
-            paths: Paths::default(),
-            routers: Routers::default(),
-            pools: Table::default(),
-            client_pools: ClientPools::default(),
-            eligibility_changes: 0,
-            dedup: OutcomeDedup::default(),
-            loads: None,
-            in_flight: InFlight::default(),
-            operator: OperatorOverrides::default(),
-            limits: None,
-            suspects: Suspects::default(),
-            last_success: None,
-            decisions: 0,
-            config_generation: 0,
-            unknown_ingress: 0,
-            filter_reported: false,
-            nothing_due_before: BrokerTime::from_nanos(0),
-            effects: Vec::new(),
-        };
+        let mut broker = Self::default();
         broker.configure(Arc::new(settings));
         broker
     }

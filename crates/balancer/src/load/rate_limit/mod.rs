@@ -112,16 +112,10 @@ struct Account {
 }
 
 /// The accounts of all routers with limits, about 600 bytes each.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct RateLimiter {
     now: BrokerTime,
     accounts: Table<RouterId, Option<Box<Account>>>,
-}
-
-impl Default for RateLimiter {
-    fn default() -> Self {
-        Self { now: BrokerTime::from_nanos(0), accounts: Table::default() }
-    }
 }
 
 impl RateLimiter {
