@@ -332,7 +332,7 @@ fn check_ports(args: &Args) -> anyhow::Result<()> {
     let ports = list(|(whose, _, port)| format!("port {port} (for the {whose})"), " and ");
     let fix = list(|(_, flag, port)| format!("{flag} {}", free_beyond(*port)), " ");
     let verb = if taken.len() == 1 { "is" } else { "are" };
-    bail!("{ports} {verb} in use, perhaps by another demo: end it, or add {fix}");
+    bail!("{ports} {verb} in use, perhaps by another demo: end it, or make demo ARGS=\"{fix}\"");
 }
 
 fn is_free(port: u16) -> bool {
@@ -340,7 +340,8 @@ fn is_free(port: u16) -> bool {
 }
 
 fn free_beyond(port: u16) -> u16 {
-    (1..100).filter_map(|tens| port.checked_add(tens * 10)).find(|port| is_free(*port)).unwrap_or(0)
+    // Not ten: there may be another of the demo's own ports.
+    (1..100).filter_map(|hundreds| port.checked_add(hundreds * 100)).find(|port| is_free(*port)).unwrap_or(0)
 }
 
 /// Listens to the gateway's log, from its first word.

@@ -132,7 +132,9 @@ fn remark(at: Timestamp, message: String, line: &Value) -> Option<Event> {
     let news = message.starts_with("routers available again");
     let subject = ["router", "error"].into_iter().filter_map(|name| text(&line[name]));
     let words: Vec<_> = subject.chain([message]).collect();
-    (urgent || news).then(|| Event::Remark(at, words.join(": ")))
+    let details = ["mode", "by", "reason", "connection"];
+    let details = details.into_iter().filter_map(|name| Some(format!(" {name}={}", text(&line[name])?)));
+    (urgent || news).then(|| Event::Remark(at, words.join(": ") + &details.collect::<String>()))
 }
 
 fn why(stamp: &Value) -> Option<String> {

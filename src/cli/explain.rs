@@ -72,7 +72,7 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
     let _ = match broker.choose(&request, &mut rng) {
         Decision::Route(route) => describe(&mut text, &broker, route.pool, &request, &mut rng),
         Decision::Pass(Pass::UnknownIngress) => {
-            let near = nearest(asked_path, &ingresses).map(|near| format!("; did you mean {near}?"));
+            let near = nearest(asked_path, &ingresses).map(|near| format!(" (did you mean {near}?)"));
             bail!(
                 "{asked_path}: not an ingress of a pool: the gateway serves it without the broker{}. Ingresses: {}",
                 near.unwrap_or_default(),

@@ -65,7 +65,7 @@ async fn execute(
     let Ok(body) = to_bytes(body, MAX_REQUEST_BYTES).await else {
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 4096 bytes, or broke off");
     };
-    let who = "over HTTP";
+    let who = "the HTTP API";
     let asked = AdminRequest::read(&body).map(|mut asked| {
         complete(&mut asked);
         asked
