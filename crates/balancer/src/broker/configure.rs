@@ -78,6 +78,16 @@ impl Broker {
         Some(id)
     }
 
+    /// Ends the cooldowns of these routers; probes find out what they do now.
+    pub(super) fn end_cooldowns(&mut self, paths: &[RouterPath], now: BrokerTime) {
+        for path in paths {
+            if let Some(id) = self.router_at(path.as_str()) {
+                self.routers.change_health(id, |health, _| health.end_cooldown(now));
+            }
+        }
+        self.tick(now);
+    }
+
     /// Readmits routers that are never to be ejected under the new settings.
     pub(super) fn readmit_exempt(&mut self, now: BrokerTime) {
         for id in self.routers.ids() {

@@ -244,12 +244,7 @@ impl Broker {
                 self.configure(Arc::new(settings.clone()));
                 self.readmit_exempt(now);
             }
-            BrokerInput::TargetsReplaced(paths) => {
-                for id in paths.iter().filter_map(|path| self.router_at(path.as_str())).collect::<Vec<_>>() {
-                    self.routers.change_health(id, |health, _| health.end_cooldown(now));
-                }
-                self.tick(now);
-            }
+            BrokerInput::TargetsReplaced(paths) => self.end_cooldowns(paths, now),
         }
         None
     }
