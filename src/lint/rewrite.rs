@@ -2,7 +2,7 @@
 //! path are those of the chosen router. Query parameters and static headers stay those of the ingress router, and a masked
 //! static header is never sent.
 
-use super::routers::{Found, find};
+use super::routers::{RouterLookup, find};
 use super::{Finding, Linter};
 use gecholog_protocol::gl_config::{Router, Text};
 use types::router::RouterPath;
@@ -17,9 +17,9 @@ impl Linter<'_> {
         let pools: Vec<_> = self.needs.pools.iter().map(|(ingress, pool)| (*ingress, pool.routers.clone())).collect();
         for (ingress, targets) in pools {
             let kept = |path: &RouterPath| match find(config, path) {
-                Found::Usable(router) => Some(router),
+                RouterLookup::Usable(router) => Some(router),
                 // A router that may be dropped is checked as if it were not.
-                Found::Dropped(router) if router.is_kept().is_none() => Some(router),
+                RouterLookup::Dropped(router) if router.is_kept().is_none() => Some(router),
                 _ => None,
             };
             let Some(from) = kept(ingress) else { continue };

@@ -5,7 +5,7 @@ use gecholog_protocol::gl_config::{GlConfig, Router};
 use types::router::{ECHO_PATH, RouterPath};
 
 /// Whether the gateway has a path that a pool names.
-pub(super) enum Found<'a> {
+pub(super) enum RouterLookup<'a> {
     Usable(&'a Router),
     /// It may have it: that depends on a variable that is unset here.
     Dropped(&'a Router),
@@ -14,21 +14,21 @@ pub(super) enum Found<'a> {
     Unsure,
 }
 
-pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> Found<'a> {
+pub(super) fn find<'a>(config: &'a GlConfig, path: &RouterPath) -> RouterLookup<'a> {
     let named = |router: &&Router| router.path.is(path.as_str()) == Some(true);
     let mut dropped = None;
     for router in config.routers.iter().filter(named) {
         match router.is_kept() {
-            Some(true) => return Found::Usable(router),
+            Some(true) => return RouterLookup::Usable(router),
             Some(false) => dropped = dropped.or(Some(router)),
             None => dropped = Some(router),
         }
     }
     let undecided = config.routers_unsure || config.routers.iter().any(|router| router.path.value().is_none());
     match dropped {
-        Some(router) => Found::Dropped(router),
-        None if undecided => Found::Unsure,
-        None => Found::Missing,
+        Some(router) => RouterLookup::Dropped(router),
+        None if undecided => RouterLookup::Unsure,
+        None => RouterLookup::Missing,
     }
 }
 
@@ -59,10 +59,10 @@ impl Linter<'_> {
         let missing =
             Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), fix);
         match find(self.config, ingress) {
-            Found::Usable(_) => {}
-            Found::Missing => self.find([missing]),
-            Found::Unsure => self.find([missing.undecided()]),
-            Found::Dropped(router) => {
+            RouterLookup::Usable(_) => {}
+            RouterLookup::Missing => self.find([missing]),
+            RouterLookup::Unsure => self.find([missing.undecided()]),
+            RouterLookup::Dropped(router) => {
                 let effect = format!("the gateway silently drops the ingress {ingress}; {lost}");
                 self.find(dropped("ingress-dropped", router, &effect));
             }
@@ -85,10 +85,10 @@ impl Linter<'_> {
         let fix = format!("add it to the gateway's routers or take it out of the pool{near}");
         let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), fix);
         match find(self.config, path) {
-            Found::Usable(_) => {}
-            Found::Missing => self.find([missing]),
-            Found::Unsure => self.find([missing.undecided()]),
-            Found::Dropped(router) => {
+            RouterLookup::Usable(_) => {}
+            RouterLookup::Missing => self.find([missing]),
+            RouterLookup::Unsure => self.find([missing.undecided()]),
+            RouterLookup::Dropped(router) => {
                 let effect = format!("the gateway silently drops the router {path}; {lost}");
                 self.find(dropped("router-dropped", router, &effect));
             }

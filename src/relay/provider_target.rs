@@ -130,7 +130,7 @@ impl ProviderTarget {
     /// # Errors
     /// The settings make no address: what is missing, or wrong.
     pub fn address(&self) -> Result<Base, String> {
-        let call = llm::provider::Call { operation: Operation::Chat, model: "m", stream: false, path: "" };
+        let call = llm::provider::EndpointRequest { operation: Operation::Chat, model: "m", stream: false, path: "" };
         let endpoint = llm::provider::endpoint(self.provider, &self.settings(), &call);
         let url = endpoint.map_err(|error| error.to_string())?.url;
         let url = url.split('?').next().unwrap_or_default();

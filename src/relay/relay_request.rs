@@ -14,7 +14,7 @@ use llm::affinity;
 use llm::capability::Needs;
 use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
 
-use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestSize};
+use types::request::{FieldValue, MAX_FIELD_VALUE_BYTES, Request, RequestSize};
 use types::router::RouterPath;
 
 /// A call whose body is here.
@@ -114,17 +114,17 @@ impl Request for RelayRequest<'_> {
         self.ingress.as_str()
     }
 
-    fn param(&self, names: &[String]) -> Option<Found> {
+    fn param(&self, names: &[String]) -> Option<FieldValue> {
         let (first, behind) = names.split_first()?;
         match self.content.field(first)? {
             Field::Json(value) => {
                 let value = behind.iter().try_fold(value, |value, name| value.field(name))?;
                 let is_too_long = value.bytes().len() > MAX_FIELD_VALUE_BYTES;
-                if is_too_long { Some(Found::TooLong) } else { value.value().map(Found::Value) }
+                if is_too_long { Some(FieldValue::TooLong) } else { value.value().map(FieldValue::Value) }
             }
             Field::Text(_) if !behind.is_empty() => None,
-            Field::Text(text) if text.len() > MAX_FIELD_VALUE_BYTES => Some(Found::TooLong),
-            Field::Text(text) => Some(Found::Text(text.to_owned())),
+            Field::Text(text) if text.len() > MAX_FIELD_VALUE_BYTES => Some(FieldValue::TooLong),
+            Field::Text(text) => Some(FieldValue::Text(text.to_owned())),
         }
     }
 
@@ -236,10 +236,10 @@ mod tests {
         let body = br#"{"model": "a", "user": {"tier": 2}, "model": "b", "odd\"name": 1}"#;
         let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/", &headers, body);
         for (path, value) in [
-            ("model", Some(Found::Value(json!("b")))),
-            ("user.tier", Some(Found::Value(json!(2)))),
+            ("model", Some(FieldValue::Value(json!("b")))),
+            ("user.tier", Some(FieldValue::Value(json!(2)))),
             ("user.name", None),
-            ("odd\"name", Some(Found::Value(json!(1)))),
+            ("odd\"name", Some(FieldValue::Value(json!(1)))),
             ("nothing", None),
         ] {
             assert_eq!(asked.param(&names(path)), value, "{path}");
@@ -262,9 +262,9 @@ mod tests {
         let param = |names: [&str; 2], count: usize| {
             asked.param(&names[..count].iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
         };
-        assert_eq!(param(["model", ""], 1), Some(Found::Value(json!("a"))));
-        assert_eq!(param(["user", "tier"], 2), Some(Found::Value(json!(1))));
-        assert_eq!(param(["user", "a\"b"], 2), Some(Found::Value(json!(2))));
+        assert_eq!(param(["model", ""], 1), Some(FieldValue::Value(json!("a"))));
+        assert_eq!(param(["user", "tier"], 2), Some(FieldValue::Value(json!(1))));
+        assert_eq!(param(["user", "a\"b"], 2), Some(FieldValue::Value(json!(2))));
     }
 
     #[test]
@@ -275,9 +275,9 @@ mod tests {
         let body = form(&[("model", "first"), ("model", "whisper-1"), ("prompt", &long), ("max_tokens", "7")]);
         let name = |name: &str| vec![name.to_owned()];
         let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/audio/transcriptions", &headers, &body);
-        assert_eq!(asked.param(&name("model")), Some(Found::Text("whisper-1".to_owned())), "the last one");
+        assert_eq!(asked.param(&name("model")), Some(FieldValue::Text("whisper-1".to_owned())), "the last one");
         assert_eq!(asked.param(&["model".to_owned(), "x".to_owned()]), None, "a text has no fields");
-        assert_eq!(asked.param(&name("prompt")), Some(Found::TooLong));
+        assert_eq!(asked.param(&name("prompt")), Some(FieldValue::TooLong));
         assert_eq!(asked.size(), RequestSize { bytes: body.len(), max_output_tokens: Some(7) });
         headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
         let asked = RelayRequest::new(&ingress, &Method::POST, "/llm/audio/transcriptions", &headers, &body);

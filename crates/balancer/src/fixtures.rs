@@ -1,7 +1,7 @@
 //! What the unit tests of several modules are about: paths, and requests with a JSON body.
 
 use serde_json::Value;
-use types::request::{Found, Request};
+use types::request::{FieldValue, Request};
 use types::router::RouterPath;
 
 pub(crate) fn path(text: &str) -> RouterPath {
@@ -16,8 +16,8 @@ impl Request for Body {
         "/azure/"
     }
 
-    fn param(&self, names: &[String]) -> Option<Found> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(Found::Value)
+    fn param(&self, names: &[String]) -> Option<FieldValue> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(FieldValue::Value)
     }
 
     fn header(&self, name: &str) -> Vec<String> {

@@ -12,7 +12,7 @@ use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
 use llm::retry_after;
 use types::outcome::ResponseMessage;
-use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
+use types::request::{FieldValue, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
 
 /// A message on one of our subjects, with the fields that the gateway's configuration lets through.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,13 +67,17 @@ impl Request for RouteRequest<'_> {
         self.path
     }
 
-    fn param(&self, names: &[String]) -> Option<Found> {
+    fn param(&self, names: &[String]) -> Option<FieldValue> {
         let mut found = self.payload;
         for name in names {
             found = found?.field(name);
         }
         let found = found?;
-        if found.bytes().len() > MAX_FIELD_VALUE_BYTES { Some(Found::TooLong) } else { found.value().map(Found::Value) }
+        if found.bytes().len() > MAX_FIELD_VALUE_BYTES {
+            Some(FieldValue::TooLong)
+        } else {
+            found.value().map(FieldValue::Value)
+        }
     }
 
     fn size(&self) -> RequestSize {

@@ -14,7 +14,7 @@ pub const MAX_FIELD_VALUE_BYTES: usize = 4 << 10;
 
 /// The value of a field of a request.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Found {
+pub enum FieldValue {
     Value(Value),
     /// A field of a form, which is always text: conditions compare it with texts as written, and with other values by its
     /// meaning in JSON (`0.5`, `true`).
@@ -38,7 +38,7 @@ pub trait Request {
     fn path(&self) -> &str;
 
     /// A field of the JSON body, by its path.
-    fn param(&self, _names: &[String]) -> Option<Found> {
+    fn param(&self, _names: &[String]) -> Option<FieldValue> {
         None
     }
 

@@ -280,7 +280,7 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::fixture::{INGRESS, START, flat};
-    use crate::broker::tests::report::{Report, Source};
+    use crate::broker::tests::report::{Source, TestObservation};
     use crate::broker::{BrokerInput, invariants};
     use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
     use types::outcome::{CallAnswer, CallObservation, LogEntry};
@@ -295,9 +295,9 @@ mod tests {
         flat(INGRESS, routers)
     }
 
-    fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
-        let report = Report::empty(source);
-        Report { served_path: Some(router), status: Some(status), transaction: Some(transaction), ..report }
+    fn report<'a>(source: Source, router: &'a str, status: u16, transaction: &'a str) -> TestObservation<'a> {
+        let report = TestObservation::empty(source);
+        TestObservation { served_path: Some(router), status: Some(status), transaction: Some(transaction), ..report }
     }
 
     fn seconds(seconds: u64) -> BrokerTime {
@@ -317,7 +317,7 @@ mod tests {
     fn an_attempt_and_its_log_count_once_in_either_order() {
         for attempt_first in [true, false] {
             let mut broker = broker(&[A, B]);
-            let attempt = Report { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
+            let attempt = TestObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
             let mut events = [attempt, report(Source::Log, A, 500, "X_1_1_1")];
             if !attempt_first {
                 events.reverse();
@@ -363,7 +363,7 @@ mod tests {
             HealthState::Cooling { until, .. } => until,
             state => panic!("{state:?}"),
         };
-        let attempt = |began, id| Report { sent_at: Some(began), ..report(Source::Attempt, A, 500, id) };
+        let attempt = |began, id| TestObservation { sent_at: Some(began), ..report(Source::Attempt, A, 500, id) };
         attempt(START, "X_1_1_1").apply(&mut broker, seconds(10));
         attempt(seconds(9), "X_1_2_1").apply(&mut broker, seconds(20));
         assert_eq!(until(&broker), seconds(610));
@@ -377,7 +377,7 @@ mod tests {
     #[test]
     fn a_probe_decides_at_once_and_an_abandoned_one_frees_its_permit() {
         let mut broker = broker(&[A]);
-        let failed = Report { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
+        let failed = TestObservation { sent_at: Some(START), ..report(Source::Attempt, A, 500, "X_1_1_1") };
         failed.apply(&mut broker, START);
         let NextTarget::Untried(probe) = offer(&mut broker, seconds(600)) else { panic!("it is back") };
         assert_eq!(probe.kind, RouteKind::Probe);
@@ -390,7 +390,8 @@ mod tests {
         assert_eq!(probe.kind, RouteKind::Probe, "another may find out");
         broker.commit_route(&probe, seconds(602));
         let worked = report(Source::Attempt, A, 200, "X_1_2_1");
-        let worked = Report { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
+        let worked =
+            TestObservation { sent_at: Some(seconds(602)), decision: Some(probe.number), probe: true, ..worked };
         worked.apply(&mut broker, seconds(603));
         assert_eq!(broker.routers().next().unwrap().1, HealthState::Serving);
     }

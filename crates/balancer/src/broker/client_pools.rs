@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::fixture::flat;
-    use crate::broker::tests::report::{Report, Source};
+    use crate::broker::tests::report::{Source, TestObservation};
     use crate::broker::{BrokerInput, BrokerSettings, NextTarget, Route, RouterSettings};
     use crate::fixtures::path;
     use crate::strategy::{Policy, TargetKind};
@@ -188,11 +188,11 @@ mod tests {
         assert_eq!(broker.pool(route.pool).unwrap().ingress(), &path("/in/"));
         broker.commit_route(&route, NOW);
         assert_eq!(broker.snapshot(NOW).pools[0].decisions.iter().map(|(_, _, count)| count).sum::<u64>(), 1);
-        let failed = Report {
+        let failed = TestObservation {
             served_path: Some("/b/"),
             status: Some(500),
             transaction: Some("X_1_1_1"),
-            ..Report::empty(Source::Attempt)
+            ..TestObservation::empty(Source::Attempt)
         };
         failed.apply(&mut broker, NOW);
         let next = chosen(&mut broker, &tree).unwrap();

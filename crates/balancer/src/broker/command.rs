@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::broker::tests::fixture::{START, decide, flat, path};
-    use crate::broker::tests::report::{Report, Source};
+    use crate::broker::tests::report::{Source, TestObservation};
     use crate::broker::{BrokerInput, Decision, PublicState, Weight, invariants};
     fn at(seconds: u64) -> BrokerTime {
         START.after(Duration::from_secs(seconds))
@@ -202,11 +202,11 @@ mod tests {
     }
 
     fn fail(broker: &mut Broker, router: &str, now: BrokerTime) {
-        let report = Report {
+        let report = TestObservation {
             served_path: Some(router),
             status: Some(500),
             transaction: Some("t"),
-            ..Report::empty(Source::Log)
+            ..TestObservation::empty(Source::Log)
         };
         report.apply(broker, now);
     }

@@ -4,7 +4,7 @@
 use rand::Rng;
 
 use super::{Broker, Pool, Route};
-use crate::in_flight::Call;
+use crate::in_flight::InFlightCall;
 use crate::load::{LoadReader, Loads};
 use crate::strategy::{Candidates, PickContext, Tier};
 use types::outcome::{Attempt, CallObservation, Outcome};
@@ -53,7 +53,7 @@ impl Broker {
     pub(super) fn start_call(&mut self, route: &Route, probe: bool, now: BrokerTime) {
         let (number, router, tokens) = (route.number, route.router(), route.reservation.tokens);
         let reservation = self.limits.as_mut().and_then(|limits| limits.reserve(router, tokens, now));
-        let call = Call { router, started: now, probe, reservation };
+        let call = InFlightCall { router, started: now, probe, reservation };
         if route.relayed {
             self.in_flight.start_attempt(number, call);
             return;
@@ -68,7 +68,7 @@ impl Broker {
     }
 
     /// A call with this replica's stamp is over, even if nothing else is learned from it. Returns it as it was sent.
-    pub(super) fn end_call(&mut self, observation: &CallObservation<'_>) -> Option<Call> {
+    pub(super) fn end_call(&mut self, observation: &CallObservation<'_>) -> Option<InFlightCall> {
         let number = observation.decision()?;
         if let Some(loads) = &mut self.loads {
             loads.stamp_seen();
@@ -111,7 +111,7 @@ impl Broker {
     }
 
     /// Looks at the router of a probe only: others are not in the processor's cache.
-    fn end_without_evidence(&mut self, number: u64, call: Call) {
+    fn end_without_evidence(&mut self, number: u64, call: InFlightCall) {
         if call.probe {
             self.release_probe(call.router, number);
         }

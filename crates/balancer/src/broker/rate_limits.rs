@@ -8,7 +8,7 @@ use rand::Rng;
 use super::pool::RateLimitScope;
 use super::routers::Router;
 use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
-use crate::in_flight::Call;
+use crate::in_flight::InFlightCall;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
 use types::outcome::{CallDetails, CallFacts, CallObservation, NamedBy, Outcome, RateLimitHeaders};
@@ -107,7 +107,7 @@ impl Broker {
         &mut self,
         observation: &CallObservation<'_>,
         outcome: &Outcome,
-        sent: Option<Call>,
+        sent: Option<InFlightCall>,
         now: BrokerTime,
     ) {
         let Some(limits) = &mut self.limits else { return };

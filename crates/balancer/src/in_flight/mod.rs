@@ -30,7 +30,7 @@ const FEW_CALLS: usize = 1_024;
 
 /// One call in flight.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Call {
+pub(crate) struct InFlightCall {
     /// Where it was sent.
     pub(crate) router: RouterId,
     pub(crate) started: BrokerTime,
@@ -42,13 +42,13 @@ pub(crate) struct Call {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Entry {
-    call: Call,
+    call: InFlightCall,
     /// The call is over, and its log, which says what it used, is yet to come.
     over: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-struct Counts {
+struct CallCounts {
     running: u32,
     timed_out: u64,
 }
@@ -61,15 +61,15 @@ pub(crate) struct InFlight {
     calls: VecDeque<Option<Entry>>,
     first: u64,
     /// Attempts of the relay, by their numbers.
-    attempts: FxHashMap<u64, Call>,
-    routers: Table<RouterId, Counts>,
+    attempts: FxHashMap<u64, InFlightCall>,
+    routers: Table<RouterId, CallCounts>,
     /// A stamp was seen, so the ends of calls can be known.
     paired: bool,
 }
 
 impl InFlight {
     /// A call was sent. A known number is not added again. Evict first.
-    pub(crate) fn start(&mut self, number: u64, call: Call) {
+    pub(crate) fn start(&mut self, number: u64, call: InFlightCall) {
         if self.calls.is_empty() {
             self.first = number;
         }
@@ -86,20 +86,20 @@ impl InFlight {
     }
 
     /// The next call that has to make room for this one.
-    pub(crate) fn evict(&mut self, number: u64) -> Option<(u64, Call)> {
+    pub(crate) fn evict(&mut self, number: u64) -> Option<(u64, InFlightCall)> {
         let full = !self.calls.is_empty() && number.wrapping_sub(self.first) >= MAX_CALLS as u64;
         if full && number > self.first { self.pop_first() } else { None }
     }
 
     /// The relay sent an attempt and will report its end. Beyond the capacity it is not kept.
-    pub(crate) fn start_attempt(&mut self, number: u64, call: Call) {
+    pub(crate) fn start_attempt(&mut self, number: u64, call: InFlightCall) {
         if self.attempts.len() < MAX_CALLS && self.attempts.insert(number, call).is_none() {
             self.routers.get_or_grow(call.router).running += 1;
         }
     }
 
     /// A call is over; its log, which says what it used, is yet to come.
-    pub(crate) fn answered(&mut self, number: u64) -> Option<Call> {
+    pub(crate) fn answered(&mut self, number: u64) -> Option<InFlightCall> {
         if let Some(call) = self.attempts.get(&number).copied() {
             self.finish(number);
             if call.reservation.is_some() {
@@ -120,7 +120,7 @@ impl InFlight {
     }
 
     /// A call is over, and what it held is free: the caller accounts for it. `None` if it was not in flight any more.
-    pub(crate) fn finish(&mut self, number: u64) -> Option<Call> {
+    pub(crate) fn finish(&mut self, number: u64) -> Option<InFlightCall> {
         self.paired = true;
         let (call, over) = match self.attempts.remove(&number) {
             Some(call) => (call, false),
@@ -134,7 +134,7 @@ impl InFlight {
     }
 
     /// The next call that the gateway has cut off by now.
-    pub(crate) fn expire(&mut self, now: BrokerTime) -> Option<(u64, Call)> {
+    pub(crate) fn expire(&mut self, now: BrokerTime) -> Option<(u64, InFlightCall)> {
         if self.next_deadline()? <= now { self.pop_first() } else { None }
     }
 
@@ -188,7 +188,7 @@ impl InFlight {
     }
 
     /// Every call with its number, those whose log is yet to come included.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &Call)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u64, &InFlightCall)> {
         let calls = (self.first..).zip(&self.calls).filter_map(|(number, entry)| Some((number, &entry.as_ref()?.call)));
         calls.chain(self.attempts.iter().map(|(number, call)| (*number, call)))
     }
@@ -218,7 +218,7 @@ impl InFlight {
         true
     }
 
-    fn pop_first(&mut self) -> Option<(u64, Call)> {
+    fn pop_first(&mut self) -> Option<(u64, InFlightCall)> {
         let (number, entry) = (self.first, self.calls.pop_front()?);
         self.first = self.first.wrapping_add(1);
         self.drop_empty();

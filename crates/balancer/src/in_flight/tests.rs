@@ -14,8 +14,8 @@ fn at(seconds: u64) -> BrokerTime {
     START.after(Duration::from_secs(seconds))
 }
 
-const fn call(router: RouterId, started: BrokerTime) -> Call {
-    Call { router, started, probe: false, reservation: None }
+const fn call(router: RouterId, started: BrokerTime) -> InFlightCall {
+    InFlightCall { router, started, probe: false, reservation: None }
 }
 
 /// Everything that the gateway has cut off by then.
@@ -70,7 +70,7 @@ fn what_is_never_heard_of_times_out_and_is_counted() {
 #[test]
 fn what_a_call_holds_stays_until_its_log() {
     let mut calls = InFlight::default();
-    calls.start(0, Call { probe: true, ..call(A, START) });
+    calls.start(0, InFlightCall { probe: true, ..call(A, START) });
     calls.start(1, call(A, START));
     assert!(calls.answered(0).is_some_and(|call| call.probe));
     assert_eq!((calls.pending(A), calls.is_probe(0, A), calls.is_probe(0, B)), (1, true, false));
@@ -140,7 +140,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Start(router, relayed, probe) => {
-                    let call = Call { probe, ..call(RouterId(router), at(now)) };
+                    let call = InFlightCall { probe, ..call(RouterId(router), at(now)) };
                     if relayed { calls.start_attempt(number, call) } else { calls.start(number, call) }
                     model.insert(number, (call, relayed, false));
                     number += 1;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::in_flight::{Call, InFlight};
+use crate::in_flight::{InFlight, InFlightCall};
 use types::outcome::{Cause, Class, Evidence};
 
 const START: BrokerTime = BrokerTime::from_nanos(1_800_000_000_000_000_000);
@@ -129,7 +129,7 @@ fn a_newcomer_is_the_middle_until_it_has_one_request() {
     let latency = LatencyEwma { call: 2.0, token: Some(0.1) };
     let load = |loads: &Loads, in_flight: &InFlight| LoadReader { loads, in_flight }.load_of(ROUTER, Some(latency));
     assert_eq!(load(&loads, &in_flight), Load { pending: 0, latency });
-    in_flight.start(0, Call { router: ROUTER, started: START, probe: false, reservation: None });
+    in_flight.start(0, InFlightCall { router: ROUTER, started: START, probe: false, reservation: None });
     let slowest = Load { pending: 1, latency: LatencyEwma::MAX };
     assert_eq!(load(&loads, &in_flight), slowest, "enough until it has answered");
     in_flight.finish(0);

@@ -5,7 +5,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::*;
-use crate::broker::tests::report::{Report, Source};
+use crate::broker::tests::report::{Source, TestObservation};
 use crate::broker::{
     AttemptHistory, Broker, BrokerInput, BrokerSettings, NextTarget, Pass, PoolSettings, Route, RouterSettings,
     Unavailability, WhenAllDisabled,
@@ -180,7 +180,7 @@ impl Harness {
         let broken = (answer.status == 0 || end >= by).then_some(TransportFailure::FirstByteTimeout);
         let wait = answer.retry_after.map(Duration::from_secs).filter(|_| broken.is_none());
         let served = self.broker.path(route.router()).unwrap().to_string();
-        let report = Report {
+        let report = TestObservation {
             served_path: Some(&served),
             status: Some(if broken.is_some() { 504 } else { answer.status }),
             retry_after: wait.map(RetryAfter::Delay),
@@ -188,7 +188,7 @@ impl Harness {
             sent_at: Some(began),
             probe: route.kind.decides_recovery(),
             decision: Some(route.number),
-            ..Report::empty(Source::Attempt)
+            ..TestObservation::empty(Source::Attempt)
         };
         report.apply(&mut self.broker, self.now);
         let ended = match broken {

@@ -9,7 +9,7 @@ use std::fmt;
 use regex::Regex;
 use serde_json::Value;
 
-use types::request::{Found, MAX_FIELD_VALUE_BYTES, Request};
+use types::request::{FieldValue, MAX_FIELD_VALUE_BYTES, Request};
 
 /// The header that carries the id of a session.
 pub(super) const SESSION: &str = "Session-Id";
@@ -126,9 +126,9 @@ impl Field {
             Self::Path => Some(vec![Value::from(request.path())]),
             Self::Param(names) => match request.param(names) {
                 None => Some(Vec::new()),
-                Some(Found::Value(value)) => Some(vec![value]),
-                Some(Found::Text(text)) => Some(meanings(text)),
-                Some(Found::TooLong) => None,
+                Some(FieldValue::Value(value)) => Some(vec![value]),
+                Some(FieldValue::Text(text)) => Some(meanings(text)),
+                Some(FieldValue::TooLong) => None,
             },
             Self::Header(name) => Some(short(request.header(name))?.into_iter().map(Value::from).collect()),
             Self::Session => {
@@ -246,8 +246,8 @@ mod tests {
                 "/azure/"
             }
 
-            fn param(&self, _names: &[String]) -> Option<Found> {
-                Some(Found::Text(self.0.to_owned()))
+            fn param(&self, _names: &[String]) -> Option<FieldValue> {
+                Some(FieldValue::Text(self.0.to_owned()))
             }
         }
         for (text, test, holds) in [

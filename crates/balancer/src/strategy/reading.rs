@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::query::{SESSION, are_short};
 use super::tree::{Condition, Policy};
 use super::{Field, conditional};
-use types::request::{ConditionMatch, Found, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
+use types::request::{ConditionMatch, FieldValue, MAX_FIELD_VALUE_BYTES, Request, RequestNeeds, RequestSize};
 use types::router::RouterPath;
 
 /// What the strategies of one pool ask of requests.
@@ -65,7 +65,7 @@ pub struct ReadRequest<'a> {
     preferred: Option<&'a RouterPath>,
     inputs: Option<&'a RequestInputs>,
     /// In the order of what is asked.
-    params: Vec<Option<Found>>,
+    params: Vec<Option<FieldValue>>,
     headers: Vec<Vec<String>>,
     condition_matches: Vec<ConditionMatch>,
 }
@@ -98,7 +98,7 @@ impl Request for ReadRequest<'_> {
         self.path
     }
 
-    fn param(&self, names: &[String]) -> Option<Found> {
+    fn param(&self, names: &[String]) -> Option<FieldValue> {
         let place = self.inputs?.params.iter().position(|other| other == names)?;
         self.params.get(place)?.clone()
     }
@@ -148,10 +148,10 @@ mod tests {
             "/in/"
         }
 
-        fn param(&self, names: &[String]) -> Option<Found> {
+        fn param(&self, names: &[String]) -> Option<FieldValue> {
             let value = names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned()?;
             let long = value.to_string().len() > MAX_FIELD_VALUE_BYTES;
-            Some(if long { Found::TooLong } else { Found::Value(value) })
+            Some(if long { FieldValue::TooLong } else { FieldValue::Value(value) })
         }
 
         fn size(&self) -> RequestSize {

@@ -25,12 +25,12 @@ struct Choice {
     reasoning: String,
     content: String,
     /// By their numbers.
-    calls: BTreeMap<u64, Call>,
+    calls: BTreeMap<u64, ToolCall>,
     reason: Option<String>,
 }
 
 #[derive(Debug, Default)]
-struct Call {
+struct ToolCall {
     id: Value,
     name: String,
     arguments: String,

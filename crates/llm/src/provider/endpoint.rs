@@ -103,7 +103,7 @@ fn names(settings: &[&str]) -> String {
 
 /// One request, as far as its address depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Call<'a> {
+pub struct EndpointRequest<'a> {
     /// What is asked for.
     pub operation: Operation,
     /// The target's name of the model; empty where there is none, as in a list of models.
@@ -118,7 +118,11 @@ pub struct Call<'a> {
 ///
 /// # Errors
 /// See [`EndpointError`]: the settings' fault, or the client's.
-pub fn endpoint(provider: Provider, settings: &TargetSettings<'_>, call: &Call<'_>) -> Result<Endpoint, EndpointError> {
+pub fn endpoint(
+    provider: Provider,
+    settings: &TargetSettings<'_>,
+    call: &EndpointRequest<'_>,
+) -> Result<Endpoint, EndpointError> {
     let missing = provider.missing_settings(settings);
     if !missing.is_empty() {
         return Err(EndpointError::Missing { provider: provider.name(), settings: missing });
@@ -175,7 +179,7 @@ fn filled(template: &str, settings: &TargetSettings<'_>) -> String {
 struct EndpointContext<'a> {
     provider: Provider,
     settings: &'a TargetSettings<'a>,
-    call: &'a Call<'a>,
+    call: &'a EndpointRequest<'a>,
     base: String,
 }
 

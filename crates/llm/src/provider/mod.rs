@@ -15,7 +15,7 @@ mod prepare;
 mod table;
 
 pub use answer_form::AnswerForm;
-pub use endpoint::{BodyModel, Call, Endpoint, EndpointError, TargetSettings, endpoint};
+pub use endpoint::{BodyModel, Endpoint, EndpointError, EndpointRequest, TargetSettings, endpoint};
 pub use path::{Operation, without_query};
 pub use prepare::{ClientRequest, ModelFacts, PrepareError, Prepared, TargetModel, prepare};
 

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 
 use super::answer_form::AnswerForm;
-use super::endpoint::{BodyModel, Call, Endpoint, EndpointError, TargetSettings, endpoint};
+use super::endpoint::{BodyModel, Endpoint, EndpointError, EndpointRequest, TargetSettings, endpoint};
 use super::fields;
 use super::path::Operation;
 use super::{Provider, TargetProtocol};
-use crate::translate::anthropic::{self, ApiVersion, Envelope, Options, Thinking};
+use crate::translate::anthropic::{self, ApiVersion, Envelope, RequestOptions, Thinking};
 use crate::translate::{DroppedList, RequestFields, TranslateError, Unsupported, converse, embeddings, functions};
 
 /// The largest output of a model of which nothing is known, in tokens: the smallest limit among Anthropic's models in use.
@@ -99,7 +99,7 @@ pub fn prepare<'a>(
     let fields = read(request.body);
     let model = fields.as_ref().map(RequestFields::model).unwrap_or_default();
     let stream = fields.as_ref().is_some_and(RequestFields::is_stream);
-    let call = Call { operation: request.operation, model: &model, stream, path: request.path };
+    let call = EndpointRequest { operation: request.operation, model: &model, stream, path: request.path };
     let mut endpoint = match endpoint(target.provider, &target.settings, &call) {
         // The name would stand in the body.
         Err(EndpointError::InvalidModel)
@@ -168,7 +168,7 @@ fn chat_as_messages<'a>(
     envelope: Envelope,
 ) -> Result<Made<'a>, TranslateError> {
     let ModelFacts { max_output, sampling, schemas, reasoning } = facts;
-    let options = Options {
+    let options = RequestOptions {
         api_version: target.settings.api_version.and_then(ApiVersion::parse).unwrap_or_default(),
         envelope,
         model,

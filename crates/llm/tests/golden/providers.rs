@@ -1,6 +1,6 @@
 //! Providers: where calls go, which fields pass, whose errors are unwrapped.
 
-use llm::provider::endpoint::Call;
+use llm::provider::endpoint::EndpointRequest;
 use llm::provider::{Api, BodyModel, Endpoint, Operation, Provider, TargetSettings, endpoint, error, fields};
 use llm::translate::Unsupported;
 use proptest::prelude::*;
@@ -21,7 +21,7 @@ fn place(provider: Provider, line: &Value) -> Result<Endpoint, String> {
         api: text("api").map(|api| Api::parse(api).unwrap()),
     };
     let path = text("path").unwrap_or("/v1/chat/completions");
-    let call = Call {
+    let call = EndpointRequest {
         operation: Operation::of_path(path),
         model: text("model").unwrap_or("m"),
         stream: line["stream"] == json!(true),
@@ -181,7 +181,7 @@ proptest! {
         let rules = fields::FieldRules::only(&["model"]).renaming("a", "b");
         let _ = fields::filter(&bytes, &rules, Unsupported::Drop);
         let _ = error::unwrap(&bytes);
-        let call = Call { operation: Operation::Other, model: "m", stream: false, path: &path };
+        let call = EndpointRequest { operation: Operation::Other, model: "m", stream: false, path: &path };
         if let Ok(endpoint) = endpoint(Provider::OpenAi, &TargetSettings::default(), &call) {
             let behind = endpoint.url.strip_prefix("https://api.openai.com/v1/").unwrap();
             prop_assert!(!behind.split('/').any(|name| matches!(name, "" | "." | "..")));

@@ -14,13 +14,13 @@ mod traps;
 use std::path::PathBuf;
 
 use llm::json::RawJson;
-use llm::translate::anthropic::{ApiVersion, Envelope, Options, Thinking};
+use llm::translate::anthropic::{ApiVersion, Envelope, RequestOptions, Thinking};
 use llm::translate::{StreamTranslator, TranslateError, Unsupported};
 use serde_json::Value;
 
 /// A model that takes all there is.
-const fn options() -> Options<'static> {
-    Options {
+const fn options() -> RequestOptions<'static> {
+    RequestOptions {
         api_version: ApiVersion::V2023_06_01,
         envelope: Envelope::Api,
         model: "claude-test",
@@ -33,11 +33,11 @@ const fn options() -> Options<'static> {
 }
 
 /// The options of a golden file; what it does not name is as above.
-fn options_of(golden: RawJson<'_>) -> Options<'static> {
+fn options_of(golden: RawJson<'_>) -> RequestOptions<'static> {
     let given = golden.field("options").and_then(RawJson::value).unwrap_or_default();
     let text = |name: &str| given[name].as_str().map(str::to_owned);
     let flag = |name: &str| given[name].as_bool().unwrap_or(true);
-    Options {
+    RequestOptions {
         api_version: text("api_version")
             .map_or_else(Default::default, |text| ApiVersion::parse(&text).expect("a version")),
         envelope: match text("envelope").as_deref() {
@@ -92,7 +92,7 @@ fn minified(json: &[u8]) -> String {
 }
 
 /// Translates, and returns the body as a tree and what was dropped.
-fn translate(request: &Value, options: &Options<'_>) -> Result<(Value, Vec<String>), TranslateError> {
+fn translate(request: &Value, options: &RequestOptions<'_>) -> Result<(Value, Vec<String>), TranslateError> {
     let translated = llm::translate::anthropic::request(request.to_string().as_bytes(), options)?;
     let body = serde_json::from_slice(&translated.body).unwrap();
     Ok((body, translated.dropped.iter().map(ToString::to_string).collect()))

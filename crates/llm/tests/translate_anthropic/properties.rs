@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use llm::translate::anthropic::{self, Envelope, Options, Stream, Thinking};
+use llm::translate::anthropic::{self, Envelope, RequestOptions, Stream, Thinking};
 use llm::translate::{ChatContext, StreamTranslator, Unsupported};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -222,7 +222,7 @@ proptest! {
     #[test]
     fn any_json_is_translated_or_refused(value in any_json(), messages in any_json(), tools in any_json(), refuse: bool) {
         let unsupported = if refuse { Unsupported::Refuse } else { Unsupported::Pass };
-        let options = Options { unsupported, ..options() };
+        let options = RequestOptions { unsupported, ..options() };
         let mut wrapped = json!({"messages": [messages, {"role": "user", "content": messages}], "tools": [tools]});
         if let (Value::Object(wrapped), Value::Object(more)) = (&mut wrapped, &value) {
             wrapped.extend(more.clone());
@@ -252,7 +252,7 @@ proptest! {
     #[test]
     fn every_request_that_is_made_is_one_that_the_vendor_allows(messages in conversation(), envelope in 0..3, tools: bool) {
         let envelope = [Envelope::Api, Envelope::Bedrock, Envelope::Vertex][usize::try_from(envelope).unwrap()];
-        let options = Options { envelope, thinking: Thinking::Budget, ..options() };
+        let options = RequestOptions { envelope, thinking: Thinking::Budget, ..options() };
         let mut request = json!({"model": "m", "messages": messages});
         if tools {
             // All that are called, each once.

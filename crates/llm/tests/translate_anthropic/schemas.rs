@@ -1,7 +1,7 @@
 //! Schemas that the vendor enforces: what it does not take moves into the description.
 
 use llm::translate::Unsupported;
-use llm::translate::anthropic::{self, Options};
+use llm::translate::anthropic::{self, RequestOptions};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ fn keywords_that_are_refused_move_into_the_description_in_their_order() {
 
 #[test]
 fn what_is_no_longer_enforced_is_refused_where_the_settings_say_so() {
-    let refusing = Options { unsupported: Unsupported::Refuse, ..options() };
+    let refusing = RequestOptions { unsupported: Unsupported::Refuse, ..options() };
     let request = answering(r#"{"type":"integer","minimum":1}"#);
     let error = anthropic::request(request.as_bytes(), &refusing).unwrap_err().to_string();
     assert_eq!(error, "the model cannot take `response_format.json_schema.schema.minimum`");

@@ -1,7 +1,7 @@
 //! The traps that other gateways fell into, by their numbers in `docs/providers.md`, as far as they concern Anthropic, and the
 //! rules of the vendor that the golden files do not show.
 
-use llm::translate::anthropic::{self, ApiVersion, Envelope, Options, Stream, Thinking};
+use llm::translate::anthropic::{self, ApiVersion, Envelope, RequestOptions, Stream, Thinking};
 use llm::translate::{BrokenAnswer, ChatContext, TranslateError, Unsupported};
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ fn messages(asked_messages: Value) -> Vec<Value> {
 }
 
 /// The field that is the client's mistake.
-fn refused(request: &Value, options: &Options<'_>) -> String {
+fn refused(request: &Value, options: &RequestOptions<'_>) -> String {
     match translate(request, options) {
         Err(TranslateError::Invalid { param, .. }) => param,
         other => panic!("{other:?}"),
@@ -182,7 +182,7 @@ fn trap_8_unknown_fields_do_not_reach_the_vendor_unasked() {
     let (body, dropped) = translate(&request, &options()).unwrap();
     assert_eq!(dropped.len(), 2);
     assert!(body.get("store").is_none() && body.get("new_field").is_none());
-    let pass = Options { unsupported: Unsupported::Pass, ..options() };
+    let pass = RequestOptions { unsupported: Unsupported::Pass, ..options() };
     let (body, dropped) = translate(&request, &pass).unwrap();
     assert_eq!((dropped, &body["new_field"]), (vec!["store".to_owned()], &json!({"a": 1})));
 }
@@ -272,7 +272,7 @@ fn trap_15_a_signature_that_comes_at_the_beginning_of_its_block_is_kept() {
 
 #[test]
 fn trap_15_a_budget_is_not_set_where_the_thinking_of_the_last_calls_is_missing() {
-    let budget = Options { thinking: Thinking::Budget, ..options() };
+    let budget = RequestOptions { thinking: Thinking::Budget, ..options() };
     let block = json!({"type": "thinking", "thinking": "Hm", "signature": "c2ln"});
     for (blocks, thinks) in [(json!([block]), true), (json!([]), false)] {
         let mut request = asked(json!([
@@ -386,7 +386,7 @@ fn trap_21_images_are_never_fetched_and_only_web_addresses_and_data_pass() {
     assert_eq!(dropped, ["messages[0].content[1]"], "a type that the vendor does not take");
     assert_eq!(body["messages"][0]["content"].as_array().unwrap().len(), 1);
     for envelope in [Envelope::Bedrock, Envelope::Vertex] {
-        let (body, dropped) = translate(&image("https://a/b.png"), &Options { envelope, ..options() }).unwrap();
+        let (body, dropped) = translate(&image("https://a/b.png"), &RequestOptions { envelope, ..options() }).unwrap();
         assert_eq!(dropped, ["messages[0].content[1]"]);
         assert_eq!(body["messages"][0]["content"].as_array().unwrap().len(), 1);
     }
@@ -479,7 +479,7 @@ fn reasons_for_the_end() {
 
 #[test]
 fn rules_of_the_versions() {
-    let passing = |api_version| Options { api_version, unsupported: Unsupported::Pass, ..options() };
+    let passing = |api_version| RequestOptions { api_version, unsupported: Unsupported::Pass, ..options() };
     let document = json!({"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "a"}});
     let mut request = asked(json!([
         {"role": "user", "content": [{"type": "text", "text": "a", "citations": [{"type": "char_location"}]}]},
@@ -502,7 +502,7 @@ fn rules_of_the_versions() {
 
 #[test]
 fn a_model_that_takes_less_gets_less() {
-    let less = Options { sampling: false, schemas: false, thinking: Thinking::None, ..options() };
+    let less = RequestOptions { sampling: false, schemas: false, thinking: Thinking::None, ..options() };
     let request = json!({"model": "m", "messages": [{"role": "user", "content": "a"}], "temperature": 0.5, "reasoning_effort": "low",
         "tools": [{"type": "function", "function": {"name": "f", "strict": true}}],
         "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}});
@@ -518,7 +518,7 @@ fn a_forced_call_and_thinking_exclude_each_other() {
         "tools": [{"type": "function", "function": {"name": "f"}}]});
     let (body, dropped) = translate(&request, &options()).unwrap();
     assert_eq!((&body["output_config"]["effort"], body.get("thinking"), dropped.len()), (&json!("high"), None, 0));
-    let (body, dropped) = translate(&request, &Options { thinking: Thinking::Budget, ..options() }).unwrap();
+    let (body, dropped) = translate(&request, &RequestOptions { thinking: Thinking::Budget, ..options() }).unwrap();
     assert_eq!((body.get("thinking"), dropped), (None, vec!["reasoning_effort".to_owned()]));
 }
 
@@ -625,7 +625,7 @@ fn trap_8_of_a_long_name_only_the_beginning_is_said() {
     body["ä".repeat(1_000_000)] = json!(1);
     let made = anthropic::request(body.to_string().as_bytes(), &options()).unwrap();
     assert_eq!(made.dropped.iter().map(ToString::to_string).collect::<Vec<_>>(), ["ä".repeat(50)]);
-    let refusing = Options { unsupported: Unsupported::Refuse, ..options() };
+    let refusing = RequestOptions { unsupported: Unsupported::Refuse, ..options() };
     let refused = anthropic::request(body.to_string().as_bytes(), &refusing).unwrap_err();
     assert!(refused.to_string().len() < 200, "{refused}");
 }

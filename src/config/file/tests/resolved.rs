@@ -105,8 +105,8 @@ impl Request for Body {
         "/in/"
     }
 
-    fn param(&self, names: &[String]) -> Option<types::request::Found> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::Found::Value)
+    fn param(&self, names: &[String]) -> Option<types::request::FieldValue> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::FieldValue::Value)
     }
 
     fn header(&self, name: &str) -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::super::Broker;
 use super::super::outcome_dedup::{Key, PendingOutcome};
 use super::{HealthChange, HealthEffect};
-use crate::in_flight::Call;
+use crate::in_flight::InFlightCall;
 use types::outcome::{Attempt, CallObservation, Class, Outcome};
 use types::time::BrokerTime;
 
@@ -15,7 +15,7 @@ impl Broker {
         observation: &CallObservation<'_>,
         attempt: &Attempt<'_>,
         outcome: &Outcome,
-        call: Option<Call>,
+        call: Option<InFlightCall>,
         now: BrokerTime,
     ) {
         let key = Key::new(attempt.answer.transaction, outcome.router, outcome.status);

@@ -10,7 +10,7 @@ mod judgement;
 use super::outcome_dedup::{Key, Match, PendingOutcome};
 use super::{Broker, PathRole};
 use crate::health::HealthEffect;
-use crate::in_flight::Call;
+use crate::in_flight::InFlightCall;
 use crate::strategy::{NodeId, Tier, hash};
 use types::outcome::{
     CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
@@ -53,7 +53,7 @@ impl Broker {
     fn learn_from(
         &mut self,
         observation: &CallObservation<'_>,
-        call: Option<Call>,
+        call: Option<InFlightCall>,
         now: BrokerTime,
         learnt: &mut Option<Outcome>,
     ) -> Result<(), IgnoreReason> {
@@ -79,7 +79,7 @@ impl Broker {
     }
 
     /// A probe of ours that another router served, or none, says nothing: the next request may find out.
-    fn release(&mut self, observation: &CallObservation<'_>, call: Option<Call>, outcome: Option<&Outcome>) {
+    fn release(&mut self, observation: &CallObservation<'_>, call: Option<InFlightCall>, outcome: Option<&Outcome>) {
         let (Some(decision), Some(call)) = (observation.decision(), call) else { return };
         if call.probe && outcome.is_none_or(|outcome| outcome.router != call.router) {
             self.release_probe(call.router, decision);
@@ -220,7 +220,7 @@ impl Broker {
         observation: &CallObservation<'_>,
         entry: &LogEntry<'_>,
         outcome: &Outcome,
-        call: Option<Call>,
+        call: Option<InFlightCall>,
         now: BrokerTime,
     ) -> Result<(), IgnoreReason> {
         // The relay's own, which comes back where a connection has moved to another server of the bus meanwhile.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::strategy::{Condition, Field, Query, Test};
-use types::request::Found;
+use types::request::FieldValue;
 
 /// A request of the relay that prefers a router.
 struct TestRequest {
@@ -16,8 +16,8 @@ impl Request for TestRequest {
         INGRESS
     }
 
-    fn param(&self, _names: &[String]) -> Option<Found> {
-        self.is_generation.then(|| Found::Value(self.model.into()))
+    fn param(&self, _names: &[String]) -> Option<FieldValue> {
+        self.is_generation.then(|| FieldValue::Value(self.model.into()))
     }
 
     fn is_generation(&self) -> bool {

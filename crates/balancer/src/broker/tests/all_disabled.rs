@@ -33,8 +33,10 @@ fn tried(harness: &mut Harness, route: &Route, status: u16, millis: u64) {
     let path = harness.broker.path(route.router()).unwrap().to_string();
     let id = format!("N_{}_1_0", route.number);
     let log = log(&path, status, &id, millis, millis + 5);
-    harness
-        .learn(&Report { stamped_path: Some(&path), probe: true, decision: Some(route.number), ..log }, at(millis + 5));
+    harness.learn(
+        &TestObservation { stamped_path: Some(&path), probe: true, decision: Some(route.number), ..log },
+        at(millis + 5),
+    );
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn any_tries_all_but_those_whose_upstream_named_a_moment() {
     settings.pools[0].when_all_disabled = WhenAllDisabled::Any;
     let mut harness = Harness::of(settings);
     let hint = Some(RetryAfter::Delay(Duration::from_secs(30)));
-    harness.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
+    harness.learn(&TestObservation { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 0, 5) }, at(5));
     harness.learn(&log("/azure/r1/", 503, "A_2_1_0", 0, 5), at(6));
     for _ in 0..20 {
         assert_eq!(sent(harness.decide(at(10_000))).map(|route| route.router()), Some(RouterId(1)));
@@ -99,7 +101,7 @@ fn all_announced(routers: usize, status: u16) -> Harness {
     for place in 0..routers {
         let hint = Some(RetryAfter::Delay(Duration::from_secs(20 * (place as u64 + 1))));
         let (path, id) = (router(place), format!("A_{place}_1_0"));
-        harness.learn(&Report { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
+        harness.learn(&TestObservation { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
     }
     harness
 }
@@ -201,7 +203,7 @@ fn a_call_that_finds_only_announced_waits_hears_of_them() {
         for (place, status) in [(0, 429), (1, status)] {
             let (path, id) = (router(place), format!("A_{place}_1_0"));
             let hint = Some(RetryAfter::Delay(Duration::from_secs(20)));
-            harness.learn(&Report { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
+            harness.learn(&TestObservation { retry_after: hint, ..log(&path, status, &id, 0, 5) }, at(5));
         }
         let expected = Unavailability { until: Some(at(20_005)), rate_limited, announced };
         assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{when:?} {status}");
@@ -222,11 +224,11 @@ fn the_targets_of_a_request_are_those_that_its_conditions_lead_to() {
         for place in 0..2 {
             let hint = Some(RetryAfter::Delay(Duration::from_secs(20 + place as u64)));
             let id = format!("A_{place}_1_0");
-            harness.learn(&Report { retry_after: hint, ..log(&router(place), 429, &id, 0, 5) }, at(5));
+            harness.learn(&TestObservation { retry_after: hint, ..log(&router(place), 429, &id, 0, 5) }, at(5));
         }
         if let Some(status) = third {
             let hint = Some(RetryAfter::Delay(Duration::from_secs(2))).filter(|_| status == 429);
-            harness.learn(&Report { retry_after: hint, ..log(&router(2), status, "A_2_1_0", 0, 5) }, at(5));
+            harness.learn(&TestObservation { retry_after: hint, ..log(&router(2), status, "A_2_1_0", 0, 5) }, at(5));
         }
         let expected = Unavailability { until: Some(at(20_005)), rate_limited: true, announced: true };
         assert_eq!(outage_of(&mut harness, &INGRESS), expected, "{third:?}");
@@ -288,8 +290,11 @@ fn a_guess_takes_out_one_and_never_the_last_one() {
     fail(&mut harness, 1, 50, 100);
     assert_eq!(harness.out(), ["/azure/r0/"], "the other one serves, however badly");
     harness.tick(at(700_000));
-    let probe =
-        Report { stamped_path: Some("/azure/r0/"), probe: true, ..log("/azure/r0/", 200, "P_1_1_0", 700_000, 700_001) };
+    let probe = TestObservation {
+        stamped_path: Some("/azure/r0/"),
+        probe: true,
+        ..log("/azure/r0/", 200, "P_1_1_0", 700_000, 700_001)
+    };
     harness.learn(&probe, at(700_001));
     fail(&mut harness, 1, 4, 700_100);
     assert_eq!(harness.out(), ["/azure/r1/"], "it is no longer the last");
@@ -324,9 +329,9 @@ fn what_is_used_up_leaves_before_it_fails_but_not_the_last() {
     settings.defaults.health.retry_after.preempt = true;
     let mut harness = Harness::of(settings);
     let hint = Some(RetryAfter::QuotaReset(Duration::from_secs(20)));
-    harness.learn(&Report { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
+    harness.learn(&TestObservation { retry_after: hint, ..log("/azure/r0/", 200, "A_1_1_0", 0, 1) }, at(1));
     assert_eq!(harness.until(0), Some(at(20_001)));
-    harness.learn(&Report { retry_after: hint, ..log("/azure/r1/", 200, "A_2_1_0", 0, 1) }, at(2));
+    harness.learn(&TestObservation { retry_after: hint, ..log("/azure/r1/", 200, "A_2_1_0", 0, 1) }, at(2));
     assert_eq!(harness.until(1), None);
 }
 
@@ -337,8 +342,11 @@ fn a_share_grows_with_the_ramp() {
     let mut harness = Harness::of(settings);
     harness.learn(&log("/azure/r0/", 503, "A_1_1_0", 0, 1), at(1));
     harness.tick(at(600_001));
-    let probe =
-        Report { stamped_path: Some("/azure/r0/"), probe: true, ..log("/azure/r0/", 200, "P_1_1_0", 600_001, 600_002) };
+    let probe = TestObservation {
+        stamped_path: Some("/azure/r0/"),
+        probe: true,
+        ..log("/azure/r0/", 200, "P_1_1_0", 600_001, 600_002)
+    };
     harness.learn(&probe, at(600_002));
     for (millis, share) in [(0, 0.1 / 1.1), (5_000, 0.6 / 1.6), (10_000, 0.5)] {
         let now = at(600_002 + millis);

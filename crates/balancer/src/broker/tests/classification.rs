@@ -9,9 +9,9 @@ fn harness() -> Harness {
 #[test]
 fn a_page_for_people_is_no_success() {
     let mut harness = harness();
-    harness.learn(&Report { html: true, ..log("/azure/r0/", 200, "A_1_1_0", 0, 5) }, START);
+    harness.learn(&TestObservation { html: true, ..log("/azure/r0/", 200, "A_1_1_0", 0, 5) }, START);
     assert_eq!((harness.stats(0).successes, harness.stats(0).neutral), (0, 1));
-    harness.learn(&Report { html: true, ..log("/azure/r0/", 502, "A_2_1_0", 0, 5) }, START);
+    harness.learn(&TestObservation { html: true, ..log("/azure/r0/", 502, "A_2_1_0", 0, 5) }, START);
     assert_eq!(harness.out(), ["/azure/r0/"], "a failure is one however it looks");
 }
 
@@ -20,7 +20,7 @@ fn a_call_whose_client_was_cut_off_is_a_failure_whatever_its_status() {
     for (millis, status, out) in [(199_999, 200, false), (200_000, 200, true), (200_000, 400, true)] {
         let mut harness = harness();
         let latency = Some(Duration::from_millis(millis));
-        harness.learn(&Report { latency, ..log("/azure/r0/", status, "A_1_1_0", 0, millis) }, at(millis));
+        harness.learn(&TestObservation { latency, ..log("/azure/r0/", status, "A_1_1_0", 0, millis) }, at(millis));
         assert_eq!(!harness.out().is_empty(), out, "{status} after {millis} ms");
     }
 }
@@ -32,7 +32,7 @@ fn slow_is_a_failure_where_that_is_asked_for() {
         settings.defaults.health.slow = slow.map(Duration::from_secs);
         let mut harness = Harness::of(settings);
         let latency = Some(Duration::from_millis(millis));
-        harness.learn(&Report { latency, ..log("/azure/r0/", 200, "A_1_1_0", 0, millis) }, at(millis));
+        harness.learn(&TestObservation { latency, ..log("/azure/r0/", 200, "A_1_1_0", 0, millis) }, at(millis));
         assert_eq!(!harness.out().is_empty(), out, "{millis} ms where {slow:?} s are allowed");
     }
 }
@@ -50,7 +50,7 @@ mod poison {
     fn answer(harness: &mut Harness, place: usize, status: u16, payload: &str, millis: u64) {
         let (served, id) = (router(place), format!("P_{place}_{millis}_0"));
         let payload = Some(payload.as_bytes());
-        harness.learn(&Report { payload, ..log(&served, status, &id, millis, millis + 1) }, at(millis + 1));
+        harness.learn(&TestObservation { payload, ..log(&served, status, &id, millis, millis + 1) }, at(millis + 1));
     }
 
     #[test]
@@ -74,10 +74,10 @@ mod poison {
         let mut harness = harness();
         answer(&mut harness, 0, 500, "bad", 0);
         answer(&mut harness, 1, 200, "good", 100);
-        let early = Report { started: gateway(200), ..message("/azure/r1/", 500, "M_1_1_0") };
+        let early = TestObservation { started: gateway(200), ..message("/azure/r1/", 500, "M_1_1_0") };
         harness.learn(&early, at(201));
         assert_eq!(harness.out(), ["/azure/r0/", "/azure/r1/"], "the message knows no better");
-        let late = Report { payload: Some(b"bad"), ..log("/azure/r1/", 500, "M_1_1_0", 200, 201) };
+        let late = TestObservation { payload: Some(b"bad"), ..log("/azure/r1/", 500, "M_1_1_0", 200, 201) };
         harness.learn(&late, at(202));
         assert_eq!(harness.state(1), HealthState::Serving);
         assert_eq!(harness.stats(1).failures, 1, "counts only ever rise");
@@ -115,7 +115,7 @@ mod poison {
         let mut harness = harness();
         answer(&mut harness, 0, 500, "other", 0);
         // Began before the trip, and so did nothing.
-        let early = Report { payload: Some(b"bad"), ..log("/azure/r0/", 500, "E_1_1_0", 0, 50) };
+        let early = TestObservation { payload: Some(b"bad"), ..log("/azure/r0/", 500, "E_1_1_0", 0, 50) };
         harness.learn(&early, at(50));
         answer(&mut harness, 1, 200, "good", 100);
         answer(&mut harness, 1, 500, "bad", 200);

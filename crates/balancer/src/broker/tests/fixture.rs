@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::*;
-use super::report::{Report, Source};
+use super::report::{Source, TestObservation};
 pub(crate) use crate::fixtures::path;
 use crate::health;
 use crate::strategy::Target;
@@ -44,8 +44,8 @@ pub(crate) fn gateway(millis: u64) -> Option<GatewayTime> {
 }
 
 /// A log entry of a call that lasted from `from` to `to` on the gateway's clock.
-pub(crate) fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> Report<'a> {
-    Report {
+pub(crate) fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: u64, to: u64) -> TestObservation<'a> {
+    TestObservation {
         served_path: Some(served),
         routed_path: Some(served),
         ingress: Some(INGRESS),
@@ -54,18 +54,18 @@ pub(crate) fn log<'a>(served: &'a str, status: u16, transaction: &'a str, from: 
         transaction: Some(transaction),
         started: gateway(from),
         stopped: gateway(to),
-        ..Report::empty(Source::Log)
+        ..TestObservation::empty(Source::Log)
     }
 }
 
 /// The message of the same call.
-pub(crate) fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> Report<'a> {
-    Report {
+pub(crate) fn message<'a>(served: &'a str, status: u16, transaction: &'a str) -> TestObservation<'a> {
+    TestObservation {
         served_path: Some(served),
         status: Some(status),
         egress_status: Some(status),
         transaction: Some(transaction),
-        ..Report::empty(Source::Message)
+        ..TestObservation::empty(Source::Message)
     }
 }
 
@@ -104,7 +104,7 @@ impl Harness {
         Self::of(settings(routers))
     }
 
-    pub(crate) fn learn(&mut self, report: &Report<'_>, now: BrokerTime) -> Option<IgnoreReason> {
+    pub(crate) fn learn(&mut self, report: &TestObservation<'_>, now: BrokerTime) -> Option<IgnoreReason> {
         let applied = report.apply(&mut self.broker, now);
         self.emitted.extend(applied.changes);
         assert_eq!(invariants::broken(&self.broker), None);

@@ -78,7 +78,7 @@ proptest! {
                     let (served, id) = (router(usize::from(route.router().0)), format!("A_1_1_{step}"));
                     let source = if route.relayed { Source::Attempt } else { source };
                     let probe = route.kind.decides_recovery();
-                    let report = Report {
+                    let report = TestObservation {
                         source,
                         decision: Some(route.number),
                         probe,

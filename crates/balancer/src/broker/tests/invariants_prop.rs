@@ -121,7 +121,7 @@ impl Play<'_> {
                     let served = if *stray { router(3) } else { stamped.clone() };
                     let log = log(&served, *status, "P_1_1_0", 2_000_000, 2_000_010);
                     let decision = ours.then_some(number);
-                    harness.learn(&Report { stamped_path: Some(&stamped), probe: true, decision, ..log }, now);
+                    harness.learn(&TestObservation { stamped_path: Some(&stamped), probe: true, decision, ..log }, now);
                 }
             }
             Step::Message { router: place, status, id, known, began, one_row, headers_missing } => {
@@ -130,7 +130,7 @@ impl Play<'_> {
                 let (started, headers_missing) = (began.and_then(gateway), *headers_missing);
                 let source = if *one_row { Source::OneRow } else { Source::Message };
                 let message = message(&served, *status, &id);
-                harness.learn(&Report { source, transaction, started, headers_missing, ..message }, now);
+                harness.learn(&TestObservation { source, transaction, started, headers_missing, ..message }, now);
             }
             Step::Reload { never } => {
                 let mut settings = self.settings.clone();
@@ -150,7 +150,14 @@ impl Play<'_> {
                 };
                 let log = log(&served, *status, &id, *began, began + 10);
                 harness.learn(
-                    &Report { retry_after: hint, payload, decision, total_tokens: used, quota: remaining, ..log },
+                    &TestObservation {
+                        retry_after: hint,
+                        payload,
+                        decision,
+                        total_tokens: used,
+                        quota: remaining,
+                        ..log
+                    },
                     now,
                 );
             }

@@ -83,7 +83,13 @@ impl Calls {
                 let decision = (other == replica).then_some(number);
                 let log = log(&served, status, &id, end - millis, end);
                 harness.learn(
-                    &Report { decision, latency, completion_tokens: tokens, stamped_path: Some(&served), ..log },
+                    &TestObservation {
+                        decision,
+                        latency,
+                        completion_tokens: tokens,
+                        stamped_path: Some(&served),
+                        ..log
+                    },
                     at(end),
                 );
             }
@@ -221,17 +227,17 @@ fn every_log_with_our_stamp_ends_its_call() {
     let mut calls = Calls::new(&Policy::LeastBusy, &[takes(1); 2]);
     let at_ingress = log(INGRESS, 200, "a_1_1_0", 1, 2);
     let reports = [
-        Report { filtered: Some("response.gl_path"), ..Report::empty(Source::Log) },
-        Report { processor_generated: true, ..at_ingress },
+        TestObservation { filtered: Some("response.gl_path"), ..TestObservation::empty(Source::Log) },
+        TestObservation { processor_generated: true, ..at_ingress },
         at_ingress,
-        Report { status: None, egress_status: Some(500), ..at_ingress },
+        TestObservation { status: None, egress_status: Some(500), ..at_ingress },
         log("/elsewhere/", 200, "b_1_1_0", 1, 2),
     ];
     for report in reports {
         let place = calls.call(0);
         assert_eq!(calls.pending(0, place), 1);
         let Some(number) = calls.ends.pop().map(|Reverse((_, _, number, _))| number) else { panic!() };
-        calls.worlds[0].learn(&Report { decision: Some(number), ..report }, at(5));
+        calls.worlds[0].learn(&TestObservation { decision: Some(number), ..report }, at(5));
         assert_eq!(calls.pending(0, place), 0, "{report:?}");
     }
 }
@@ -347,7 +353,7 @@ proptest! {
                     4 => {
                         let (decision, latency) = (Some(*number), Some(Duration::from_millis(*wait)));
                         let log = log(&served, status, &id, *number, number + 1);
-                        harness.learn(&Report { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
+                        harness.learn(&TestObservation { decision, latency, completion_tokens: Some(*number), ..log }, at(millis));
                     }
                     _ => drop(harness.learn(&message(&served, status, &id), at(millis))),
                 }

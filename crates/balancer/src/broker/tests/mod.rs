@@ -15,7 +15,7 @@ pub(super) mod fixture;
 pub(crate) mod report;
 
 use fixture::*;
-use report::{Report, Source};
+use report::{Source, TestObservation};
 
 mod affinity;
 mod all_disabled;
@@ -127,7 +127,7 @@ mod reloading {
     }
 }
 
-mod deciding {
+mod decisions {
     use super::*;
 
     #[test]
@@ -268,7 +268,10 @@ mod learning {
         let mut harness = Harness::new(3);
         harness.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(harness.out(), Vec::<String>::new(), "the message does not show the body");
-        harness.learn(&Report { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
+        harness.learn(
+            &TestObservation { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) },
+            at(5),
+        );
         assert_eq!(harness.out(), ["/azure/r0/"]);
         assert_eq!(harness.stats(0).answers(), 1, "one call counts once");
     }
@@ -280,7 +283,7 @@ mod learning {
             let id = format!("A_{n}_1_0");
             harness.learn(&message("/azure/r0/", 404, &id), at(n));
             let log = log("/azure/r0/", 404, &id, n, n + 1);
-            harness.learn(&Report { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+            harness.learn(&TestObservation { missing: Some(NamedBy::Client), ..log }, at(n + 1));
         }
         assert_eq!(harness.out(), Vec::<String>::new());
         assert_eq!(harness.stats(0).neutral, 20);
@@ -302,13 +305,13 @@ mod learning {
     fn an_answer_made_by_another_processor_says_nothing() {
         let base = log("/azure/r0/", 500, "A_1_1_0", 0, 1);
         for (report, why) in [
-            (Report { processor_generated: true, ..base }, IgnoreReason::ProcessorGenerated),
-            (Report { ingress: Some("/echo/"), ..base }, IgnoreReason::Echo),
-            (Report { ingress: Some("/echo/x/"), ..base }, IgnoreReason::Echo),
-            (Report { served_path: Some("/elsewhere/"), ..base }, IgnoreReason::UnknownRouter),
-            (Report { served_path: None, ..base }, IgnoreReason::UnknownRouter),
-            (Report { status: None, ..base }, IgnoreReason::NoStatus),
-            (Report { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
+            (TestObservation { processor_generated: true, ..base }, IgnoreReason::ProcessorGenerated),
+            (TestObservation { ingress: Some("/echo/"), ..base }, IgnoreReason::Echo),
+            (TestObservation { ingress: Some("/echo/x/"), ..base }, IgnoreReason::Echo),
+            (TestObservation { served_path: Some("/elsewhere/"), ..base }, IgnoreReason::UnknownRouter),
+            (TestObservation { served_path: None, ..base }, IgnoreReason::UnknownRouter),
+            (TestObservation { status: None, ..base }, IgnoreReason::NoStatus),
+            (TestObservation { filtered: Some("response.gl_path"), ..base }, IgnoreReason::Filtered),
         ] {
             let mut harness = Harness::new(3);
             assert_eq!(harness.learn(&report, START), Some(why));
@@ -319,7 +322,7 @@ mod learning {
     #[test]
     fn without_the_upstreams_status_a_500_to_the_client_decides_nothing() {
         let mut harness = Harness::new(3);
-        let emitted = |status| Report { status: None, transaction: None, ..message("/azure/r0/", status, "") };
+        let emitted = |status| TestObservation { status: None, transaction: None, ..message("/azure/r0/", status, "") };
         assert_eq!(harness.learn(&emitted(500), START), Some(IgnoreReason::NoStatus));
         assert_eq!(harness.out(), Vec::<String>::new());
         assert_eq!(harness.learn(&emitted(502), START), None);
@@ -330,7 +333,7 @@ mod learning {
     fn a_router_that_the_gateway_lacks_is_disabled_and_a_failed_row_2_is_no_routers_fault() {
         let mut harness = Harness::new(3);
         let fallback = log(INGRESS, 200, "A_1_1_0", 0, 1);
-        let row_2_failed = Report { stamped_path: Some("/azure/r0/"), ..fallback };
+        let row_2_failed = TestObservation { stamped_path: Some("/azure/r0/"), ..fallback };
         assert_eq!(harness.learn(&row_2_failed, START), Some(IgnoreReason::NotApplied));
         assert_eq!(
             harness.learn(&fallback, START),
@@ -338,7 +341,7 @@ mod learning {
             "all were disabled, or no request came"
         );
         assert_eq!(harness.out(), Vec::<String>::new());
-        assert_eq!(harness.learn(&Report { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
+        assert_eq!(harness.learn(&TestObservation { routed_path: Some("/azure/r0/"), ..row_2_failed }, START), None);
         assert_eq!(harness.out(), ["/azure/r0/"]);
         let Some(BrokerEvent::HealthChanged(transition)) = harness.emitted.first() else { panic!("nothing reported") };
         assert!(matches!(transition.state, HealthState::Cooling { cause: Cause::UnknownToGateway, .. }));
@@ -348,7 +351,8 @@ mod learning {
     fn hidden_fields_are_reported_once() {
         let mut harness = Harness::new(3);
         for n in 0..5 {
-            harness.learn(&Report { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
+            harness
+                .learn(&TestObservation { filtered: Some("response.gl_path"), ..log("", 200, "A_1_1_0", n, n) }, at(n));
         }
         assert_eq!(harness.emitted, [BrokerEvent::Advisory(Advisory::LogFiltered("response.gl_path"))]);
     }
@@ -427,7 +431,10 @@ mod pairing {
         harness.learn(&message("/azure/r0/", 200, "A_1_1_0"), START);
         harness.learn(&message("/azure/r0/", 200, "A_2_1_0"), START);
         let log = log("/azure/r0/", 200, "A_1_1_0", 0, 9);
-        harness.learn(&Report { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log }, at(10));
+        harness.learn(
+            &TestObservation { completion_tokens: Some(7), latency: Some(Duration::from_millis(30)), ..log },
+            at(10),
+        );
         assert_eq!(harness.stats(0).answers(), 1, "the log replaces the message");
         assert_eq!((harness.stats(0).tokens, harness.stats(0).latency.sum), (7, Duration::from_millis(30)));
         harness.tick(at(9_500));
@@ -442,7 +449,7 @@ mod pairing {
     #[test]
     fn a_message_without_id_finds_the_log_with_its_router_and_status() {
         let mut harness = Harness::new(2);
-        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
+        let bare = TestObservation { status: None, transaction: None, ..message("/azure/r0/", 429, "") };
         harness.learn(&bare, START);
         harness.learn(&log("/azure/r0/", 429, "A_1_1_0", 0, 9), at(1));
         assert_eq!(harness.stats(0).failures, 1);
@@ -453,9 +460,9 @@ mod pairing {
     #[test]
     fn a_status_that_a_processor_changed_still_finds_its_log() {
         let mut harness = Harness::new(2);
-        let bare = Report { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
+        let bare = TestObservation { status: None, transaction: None, ..message("/azure/r0/", 418, "") };
         harness.learn(&bare, START);
-        harness.learn(&Report { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
+        harness.learn(&TestObservation { egress_status: Some(418), ..log("/azure/r0/", 200, "A_1_1_0", 0, 9) }, at(1));
         assert_eq!((harness.stats(0).successes, harness.stats(0).neutral), (1, 0));
     }
 
@@ -529,7 +536,7 @@ mod stragglers {
     #[test]
     fn the_log_of_the_message_that_tripped_dates_the_trip() {
         let mut harness = Harness::new(2);
-        let fresh = |id, started| Report { started: gateway(started), ..message("/azure/r0/", 500, id) };
+        let fresh = |id, started| TestObservation { started: gateway(started), ..message("/azure/r0/", 500, id) };
         harness.learn(&fresh("A_1_1_0", 100), START);
         harness.learn(&fresh("A_2_1_0", 105), at(1));
         harness.learn(&log("/azure/r0/", 500, "A_2_1_0", 105, 500), at(2));
@@ -626,9 +633,9 @@ mod proving {
         sent.expect("no request went there")
     }
 
-    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> Report<'a> {
+    fn stamped<'a>(decision: Option<u64>, served: &'a str, status: u16, id: &'a str) -> TestObservation<'a> {
         let log = log(served, status, id, BACK, BACK + 10);
-        Report { stamped_path: Some("/azure/r0/"), probe: true, decision, ..log }
+        TestObservation { stamped_path: Some("/azure/r0/"), probe: true, decision, ..log }
     }
 
     #[test]
@@ -656,7 +663,7 @@ mod proving {
         for (logged, state) in [(true, true), (false, false)] {
             let mut harness = harness();
             let number = probe(&mut harness, at(BACK));
-            let message = |id| Report { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
+            let message = |id| TestObservation { started: gateway(BACK), ..message("/azure/r0/", 500, id) };
             harness.learn(&message("P_1_1_0"), at(BACK + 5));
             assert!(harness.broker.routers.as_slice()[0].health().is_probing());
             if logged {
@@ -676,7 +683,8 @@ mod proving {
         for served in ["/azure/r1/", INGRESS] {
             let mut harness = harness();
             let number = probe(&mut harness, at(BACK));
-            let elsewhere = Report { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
+            let elsewhere =
+                TestObservation { routed_path: Some(served), ..stamped(Some(number), served, 200, "P_1_1_0") };
             harness.learn(&elsewhere, at(BACK + 10));
             assert!(harness.broker.routers.as_slice()[0].health().is_probing(), "{served}: says nothing");
             assert_ne!(probe(&mut harness, at(BACK + 10)), number);
@@ -696,7 +704,7 @@ mod proving {
 
     #[test]
     fn in_the_one_row_configuration_the_message_decides_at_once() {
-        let emitted = |status, id| Report { source: Source::OneRow, ..message("/azure/r0/", status, id) };
+        let emitted = |status, id| TestObservation { source: Source::OneRow, ..message("/azure/r0/", status, id) };
         for (status, back) in [(200, true), (503, false)] {
             let mut harness = harness();
             probe(&mut harness, at(BACK));
@@ -731,7 +739,7 @@ mod proving {
     #[test]
     fn the_upstreams_own_word_replaces_the_disabled_time() {
         let mut harness = Harness::new(2);
-        let limited = Report {
+        let limited = TestObservation {
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(2))),
             ..log("/azure/r0/", 429, "A_1_1_0", 0, 5)
         };
@@ -759,7 +767,7 @@ mod proving {
         let mut settings = settings(2);
         settings.defaults.health.consecutive = 2;
         let mut harness = Harness::of(settings);
-        let fresh = |id| Report { started: gateway(0), ..message("/azure/r0/", 500, id) };
+        let fresh = |id| TestObservation { started: gateway(0), ..message("/azure/r0/", 500, id) };
         harness.learn(&fresh("A_1_1_0"), START);
         harness.learn(&log("/azure/r0/", 500, "A_1_1_0", 0, 5), at(1));
         assert_eq!(harness.out(), Vec::<String>::new());
@@ -772,9 +780,9 @@ mod proving {
 fn a_pause_that_a_message_asked_for_does_not_make_deaf_for_what_follows() {
     let mut harness = Harness::new(2);
     let hint = Some(RetryAfter::Delay(Duration::from_millis(43)));
-    let early = Report { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
+    let early = TestObservation { retry_after: hint, started: gateway(10), ..message("/azure/r0/", 429, "A_1_1_0") };
     harness.learn(&early, at(100));
-    harness.learn(&Report { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
+    harness.learn(&TestObservation { retry_after: hint, ..log("/azure/r0/", 429, "A_1_1_0", 10, 100) }, at(110));
     harness.tick(at(143));
     assert_eq!(harness.state(0), HealthState::Serving);
     harness.learn(&log("/azure/r0/", 500, "A_2_1_0", 150, 160), at(200));

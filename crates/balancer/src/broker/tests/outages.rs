@@ -18,7 +18,8 @@ fn step(dice: &mut SmallRng, harness: &mut Harness, step: usize, millis: u64) {
             let (status, id) = ([429, 429, 503, 500, 200][dice.random_range(0..5)], format!("A_1_1_{step}"));
             let wait = Duration::from_millis([300, 2_000, 20_000, 90_000][dice.random_range(0..4)]);
             let retry_after = dice.random_bool(0.7).then_some(RetryAfter::Delay(wait));
-            harness.learn(&Report { retry_after, ..log(&served, status, &id, millis, millis + 1) }, at(millis));
+            harness
+                .learn(&TestObservation { retry_after, ..log(&served, status, &id, millis, millis + 1) }, at(millis));
         }
         7 | 8 => {
             let until = dice.random_bool(0.6).then(|| at(millis + dice.random_range(1..60_000)));

@@ -152,8 +152,9 @@ fn tokens_are_estimated_and_corrected_by_the_log() {
     assert_eq!(harness.route(&Sized(400, 300), 2).router(), RouterId(0), "400 are not");
     assert_eq!(harness.route(&request, 3).reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Tpm));
     let served = router(0);
-    let call = Report { decision: Some(first.number), total_tokens: Some(17), ..log(&served, 200, "A_1_1_0", 0, 5) };
-    harness.learn(&Report { stamped_path: Some(&served), stamp_id: Some("x-0"), ..call }, at(10));
+    let call =
+        TestObservation { decision: Some(first.number), total_tokens: Some(17), ..log(&served, 200, "A_1_1_0", 0, 5) };
+    harness.learn(&TestObservation { stamped_path: Some(&served), stamp_id: Some("x-0"), ..call }, at(10));
     assert_eq!(harness.route(&Sized(400, 483), 11).router(), RouterId(0), "417 are used now");
     assert_eq!(harness.route(&Sized(0, 1), 12).router(), RouterId(1));
 }
@@ -166,7 +167,7 @@ fn an_error_used_a_request_and_no_tokens() {
         let route = harness.route(&request, status);
         let id = format!("A_{status}_1_0");
         let log = log(&served, u16::try_from(status).unwrap(), &id, status, status + 1);
-        harness.learn(&Report { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
+        harness.learn(&TestObservation { decision: Some(route.number), stamp_id: Some("x"), ..log }, at(status + 1));
         assert_eq!(harness.broker.limits.as_ref().unwrap().exceeded(RouterId(0), 1_000), exceeded, "{status}");
     }
 }
@@ -175,21 +176,24 @@ fn an_error_used_a_request_and_no_tokens() {
 fn another_replicas_calls_count_once_and_what_the_upstream_says_holds() {
     let mut harness = harness(Policy::Fallback, &[Some(RateLimit { rpm: Some(2), tpm: None }), None]);
     let served = router(0);
-    let theirs =
-        Report { stamped_path: Some(&served), stamp_id: Some("other-0"), ..log(&served, 200, "A_1_1_0", 0, 5) };
+    let theirs = TestObservation {
+        stamped_path: Some(&served),
+        stamp_id: Some("other-0"),
+        ..log(&served, 200, "A_1_1_0", 0, 5)
+    };
     harness.learn(&theirs, at(0));
     assert_eq!(harness.learn(&theirs, at(1)), Some(IgnoreReason::Duplicate));
     assert_eq!(harness.route(&INGRESS, 2).router(), RouterId(0));
     assert_eq!(harness.route(&INGRESS, 3).router(), RouterId(1));
     // A client that named the router itself, and one that is unknown.
-    let direct = Report { ingress: Some(&served), ..log(&served, 200, "B_1_1_0", 62_000, 62_005) };
+    let direct = TestObservation { ingress: Some(&served), ..log(&served, 200, "B_1_1_0", 62_000, 62_005) };
     harness.learn(&direct, at(62_000));
     harness.learn(&log(&served, 200, "C_1_1_0", 62_000, 62_005), at(62_001));
     assert_eq!(harness.route(&INGRESS, 62_002).router(), RouterId(0));
     assert_eq!(harness.route(&INGRESS, 62_003).router(), RouterId(1));
     let left = QuotaRemaining { amount: 0, reset: Duration::from_secs(20) };
     let remaining = RateLimitHeaders { requests: Some(left), tokens: None };
-    harness.learn(&Report { quota: remaining, ..log(&served, 200, "D_1_1_0", 130_000, 130_005) }, at(130_000));
+    harness.learn(&TestObservation { quota: remaining, ..log(&served, 200, "D_1_1_0", 130_000, 130_005) }, at(130_000));
     assert_eq!(
         harness.route(&INGRESS, 130_001).reservation.limit,
         LimitVerdict::Diverted(RouterId(0), LimitExceeded::Requests)
@@ -399,7 +403,7 @@ proptest! {
                     let (served, id) = (router(calls[number].1), format!("A_{number}_1_{used}"));
                     let decision = Some(routes[number].number);
                     let report = log(&served, 200, &id, now, now + 1);
-                    harness.learn(&Report { decision, stamp_id: Some("x"), stamped_path: Some(&served), total_tokens: Some(used), ..report }, at(now));
+                    harness.learn(&TestObservation { decision, stamp_id: Some("x"), stamped_path: Some(&served), total_tokens: Some(used), ..report }, at(now));
                     // The first log of a call counts, as long as its second does.
                     if routes[number].number != u64::MAX && calls[number].0 + 61_000 > now {
                         calls[number].2 = used;

@@ -19,8 +19,8 @@ impl Request for TestRequest {
         INGRESS
     }
 
-    fn param(&self, names: &[String]) -> Option<types::request::Found> {
-        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::Found::Value)
+    fn param(&self, names: &[String]) -> Option<types::request::FieldValue> {
+        names.iter().try_fold(&self.0, |value, name| value.get(name)).cloned().map(types::request::FieldValue::Value)
     }
 }
 
@@ -137,7 +137,7 @@ fn play(seed: u64) -> String {
                 let (status, id) = ([200, 200, 500, 429, 400][dice.random_range(0..5)], format!("A_1_1_{step}"));
                 let latency = Some(Duration::from_millis(dice.random_range(50..5_000)));
                 let source = if route.relayed { Source::Attempt } else { Source::Log };
-                let report = Report {
+                let report = TestObservation {
                     source,
                     decision: Some(route.number),
                     probe: route.kind.decides_recovery(),

@@ -19,19 +19,24 @@ fn resilient() -> HealthSettings {
 
 /// An attempt that began a second before `at` seconds and ended then with this status.
 fn attempt(harness: &mut Harness, place: usize, status: u16, payload: &str, seconds: u64) {
-    ended(harness, place, seconds, |report| Report {
+    ended(harness, place, seconds, |report| TestObservation {
         status: Some(status),
         payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
         ..report
     });
 }
 
-fn ended(harness: &mut Harness, place: usize, seconds: u64, say: impl FnOnce(Report<'static>) -> Report<'static>) {
+fn ended(
+    harness: &mut Harness,
+    place: usize,
+    seconds: u64,
+    say: impl FnOnce(TestObservation<'static>) -> TestObservation<'static>,
+) {
     let served: &'static str = ["/azure/r0/", "/azure/r1/", "/azure/r2/"][place];
-    let report = Report {
+    let report = TestObservation {
         served_path: Some(served),
         sent_at: Some(at(seconds * 1_000 - 500)),
-        ..Report::empty(Source::Attempt)
+        ..TestObservation::empty(Source::Attempt)
     };
     harness.learn(&say(report), at(seconds * 1_000));
 }
@@ -57,18 +62,18 @@ fn s1_5_an_attempt_longer_than_the_gateways_200_s_neither_expires_nor_fails() {
         assert_eq!(invariants::broken(&harness.broker), None);
     }
     let served = router(place);
-    let report = Report {
+    let report = TestObservation {
         served_path: Some(&served),
         status: Some(200),
         decision: Some(route.number),
         sent_at: Some(at(0)),
         latency: Some(Duration::from_secs(3_601)),
-        ..Report::empty(Source::Attempt)
+        ..TestObservation::empty(Source::Attempt)
     };
     harness.learn(&report, at(3_601_000));
     // The same call's log entry, as another replica sees it.
     let latency = Some(Duration::from_secs(3_601));
-    harness.learn(&Report { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
+    harness.learn(&TestObservation { latency, ..log(&served, 200, "L_1_1_1", 0, 3_601_000) }, at(3_601_500));
     assert_eq!(harness.out(), Vec::<String>::new());
     assert_eq!((harness.stats(place).failures, harness.state(place)), (0, HealthState::Serving));
 }
@@ -82,13 +87,14 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
     let observed =
         |harness: &Harness| harness.broker.loads.as_ref().and_then(|loads| loads.observed_latency(RouterId(0)));
     let (served, second) = (router(0), Duration::from_secs(1));
-    let attempt = |tokens, id| Report {
+    let attempt = |tokens, id| TestObservation {
         sent_at: Some(at(0)),
         latency: Some(second),
         completion_tokens: tokens,
-        ..Report { source: Source::Attempt, ..log(&served, 200, id, 0, 1_000) }
+        ..TestObservation { source: Source::Attempt, ..log(&served, 200, id, 0, 1_000) }
     };
-    let entry = |id| Report { latency: Some(second), completion_tokens: Some(9), ..log(&served, 200, id, 0, 1_000) };
+    let entry =
+        |id| TestObservation { latency: Some(second), completion_tokens: Some(9), ..log(&served, 200, id, 0, 1_000) };
     harness.learn(&attempt(Some(9), "L_1_1_1"), at(1_000));
     assert!(observed(&harness).is_some(), "before its log");
     harness.learn(&entry("L_1_1_1"), at(1_100));
@@ -103,7 +109,7 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
 #[test]
 fn s1_1_a_refusal_that_leaves_the_key_open_counts_as_a_failure() {
     let refused = |leaves_key_open, makes_nothing| {
-        move |report| Report {
+        move |report| TestObservation {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
             key: Some(NamedBy::Target),
@@ -128,8 +134,11 @@ fn s1_1_a_refusal_that_leaves_the_key_open_counts_as_a_failure() {
 
 #[test]
 fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
-    let silent =
-        |report| Report { status: Some(504), transport_failure: Some(TransportFailure::FirstByteTimeout), ..report };
+    let silent = |report| TestObservation {
+        status: Some(504),
+        transport_failure: Some(TransportFailure::FirstByteTimeout),
+        ..report
+    };
     let mut harness = relayed(2, resilient());
     ended(&mut harness, 0, 1, silent);
     assert_eq!(harness.out(), ["/azure/r0/"]);
@@ -149,7 +158,7 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
     assert_eq!(harness.out().len(), 3);
     let probe = |harness: &mut Harness, place, payload: &str, status, seconds| {
         let digest = PayloadDigest::from_bytes(payload.as_bytes());
-        ended(harness, place, seconds, |report| Report {
+        ended(harness, place, seconds, |report| TestObservation {
             status: Some(status),
             probe: true,
             payload_digest: Some(digest),
@@ -168,7 +177,7 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
 #[test]
 fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() {
     let forbidden = |harness: &mut Harness, place, payload: &str, seconds| {
-        ended(harness, place, seconds, |report| Report {
+        ended(harness, place, seconds, |report| TestObservation {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
             key: Some(NamedBy::Target),
@@ -182,7 +191,7 @@ fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() 
             forbidden(&mut harness, place, "bad", 10 + place as u64);
         }
         assert_eq!(harness.out().len(), if kept { 2 } else { 3 }, "one refusal each is enough");
-        ended(&mut harness, 2, 20, |report| Report {
+        ended(&mut harness, 2, 20, |report| TestObservation {
             status: Some(200),
             probe: !kept,
             payload_digest: Some(PayloadDigest::from_bytes(b"good")),
@@ -199,7 +208,7 @@ fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() 
         forbidden(&mut harness, 0, payload, 10 + round as u64);
         forbidden(&mut harness, 1, payload, 10 + round as u64);
     }
-    ended(&mut harness, 1, 12, |report| Report { status: Some(200), probe: true, ..report });
+    ended(&mut harness, 1, 12, |report| TestObservation { status: Some(200), probe: true, ..report });
     assert_eq!(harness.out(), ["/azure/r0/"], "several requests: keys that are refused");
 }
 
@@ -232,7 +241,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
             }
             assert_eq!(harness.out().len(), last);
             for seconds in 2..6 {
-                ended(&mut harness, last, seconds, |report| Report {
+                ended(&mut harness, last, seconds, |report| TestObservation {
                     status: Some(status),
                     retry_after: wait.map(|wait| RetryAfter::Delay(Duration::from_secs(wait))),
                     ..report
@@ -244,7 +253,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
     // A refused key takes a target out at once, but not the last one: its clients get the reason.
     let mut harness = relayed(2, resilient());
     for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
-        ended(&mut harness, place, seconds, |report| Report {
+        ended(&mut harness, place, seconds, |report| TestObservation {
             status: Some(401),
             key: Some(NamedBy::Target),
             ..report
@@ -261,7 +270,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
 fn a_refused_call_that_makes_nothing_takes_no_target_out() {
     let mut harness = relayed(2, resilient());
     let refused = |makes: bool| {
-        move |report| Report {
+        move |report| TestObservation {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
             key: Some(NamedBy::Target),
@@ -280,7 +289,7 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
 fn a_rate_limit_of_calls_that_generate_nothing_is_theirs_alone() {
     let mut harness = relayed(2, resilient());
     let limited = |makes: bool| {
-        move |report| Report {
+        move |report| TestObservation {
             status: Some(429),
             error_class: Some(ErrorClass::RateLimited),
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(30))),
@@ -298,8 +307,9 @@ fn a_rate_limit_of_calls_that_generate_nothing_is_theirs_alone() {
 #[test]
 fn where_only_calls_that_generate_nothing_failed_such_calls_show_that_it_works() {
     let mut harness = relayed(2, resilient());
-    let answered =
-        |status, generates: bool| move |report| Report { status: Some(status), makes_nothing: !generates, ..report };
+    let answered = |status, generates: bool| {
+        move |report| TestObservation { status: Some(status), makes_nothing: !generates, ..report }
+    };
     // Two of three are well, so that the rate of success says nothing against it.
     for (seconds, status) in (1..13).zip([500, 200, 200].into_iter().cycle()) {
         ended(&mut harness, 0, seconds, answered(status, false));
@@ -327,19 +337,24 @@ fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
     let NextTarget::Untried(route) = offer else { panic!("{offer:?}") };
     harness.broker.commit_route(&route, at(0));
     let (place, served) = (usize::from(route.router().0), router(usize::from(route.router().0)));
-    let entry = Report { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "L_1_1_1", 0, 1_000) };
-    let attempt = Report { source: Source::Attempt, sent_at: Some(at(0)), decision: Some(route.number), ..entry };
+    let entry = TestObservation { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "L_1_1_1", 0, 1_000) };
+    let attempt =
+        TestObservation { source: Source::Attempt, sent_at: Some(at(0)), decision: Some(route.number), ..entry };
     harness.learn(&attempt, at(1_000));
     let observed = harness.broker.loads.as_ref().and_then(|loads| loads.observed_latency(route.router()));
     assert!(observed.is_some(), "without tokens too");
     assert_eq!(harness.broker.dedup.len(), 0);
     assert!(!harness.broker.in_flight.contains(route.number));
     assert_eq!(
-        harness.learn(&Report { decision: Some(route.number), ..entry }, at(1_100)),
+        harness.learn(&TestObservation { decision: Some(route.number), ..entry }, at(1_100)),
         Some(IgnoreReason::Duplicate)
     );
     assert_eq!(harness.stats(place).successes, 1);
-    assert_eq!(harness.learn(&Report { transaction: Some("M_1_1_1"), ..entry }, at(1_200)), None, "of another replica");
+    assert_eq!(
+        harness.learn(&TestObservation { transaction: Some("M_1_1_1"), ..entry }, at(1_200)),
+        None,
+        "of another replica"
+    );
     assert_eq!((harness.stats(place).successes, invariants::broken(&harness.broker)), (2, None));
 }
 
@@ -348,7 +363,7 @@ fn an_attempt_that_only_the_relay_can_make_waits_for_no_log() {
 fn s1_6_a_wait_that_targets_ask_for_is_no_requests_fault() {
     let mut harness = relayed(2, resilient());
     let refused = |harness: &mut Harness, place, seconds| {
-        ended(harness, place, seconds, |report| Report {
+        ended(harness, place, seconds, |report| TestObservation {
             status: Some(503),
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(30))),
             payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
@@ -370,7 +385,7 @@ fn s1_6_an_overload_that_names_no_wait_may_be_the_requests_fault() {
     for said in [RetryAfter::Delay(Duration::ZERO), RetryAfter::QuotaReset(Duration::from_secs(30))] {
         let mut harness = relayed(3, HealthSettings { consecutive: 1, ..resilient() });
         for (place, seconds) in [(0, 10), (1, 11)] {
-            ended(&mut harness, place, seconds, |report| Report {
+            ended(&mut harness, place, seconds, |report| TestObservation {
                 status: Some(503),
                 retry_after: Some(said),
                 payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
@@ -392,7 +407,7 @@ fn a_quota_of_the_clients_own_key_limits_no_other_client() {
         settings.defaults.health.retry_after.preempt = true;
         let mut harness = Harness::of(settings);
         let empty = Some(QuotaRemaining { amount: 0, reset: Duration::from_secs(60) });
-        ended(&mut harness, 0, 1, |report| Report {
+        ended(&mut harness, 0, 1, |report| TestObservation {
             status: Some(200),
             key: Some(key),
             quota: RateLimitHeaders { requests: empty, tokens: None },

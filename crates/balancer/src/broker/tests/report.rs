@@ -22,7 +22,7 @@ pub(crate) enum Source {
 
 /// See the types that it becomes; what the source does not have is left out.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Report<'a> {
+pub(crate) struct TestObservation<'a> {
     pub(crate) source: Source,
     pub(crate) served_path: Option<&'a str>,
     pub(crate) routed_path: Option<&'a str>,
@@ -56,7 +56,7 @@ pub(crate) struct Report<'a> {
     pub(crate) payload_digest: Option<PayloadDigest>,
 }
 
-impl Report<'_> {
+impl TestObservation<'_> {
     /// Nothing but its source.
     pub(crate) fn empty(source: Source) -> Self {
         Self { source, ..Self::default() }

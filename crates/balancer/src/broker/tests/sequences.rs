@@ -29,13 +29,13 @@ fn resilient() -> health::HealthSettings {
 }
 
 /// The log of a call that we sent.
-fn call<'a>(served: &'a str, status: u16, id: &'a str, from: u64, to: u64) -> Report<'a> {
-    Report { stamped_path: Some(served), ..log(served, status, id, from, to) }
+fn call<'a>(served: &'a str, status: u16, id: &'a str, from: u64, to: u64) -> TestObservation<'a> {
+    TestObservation { stamped_path: Some(served), ..log(served, status, id, from, to) }
 }
 
 /// The message of a call that began at this moment.
-fn early<'a>(served: &'a str, status: u16, id: &'a str, from: u64) -> Report<'a> {
-    Report { started: gateway(from), ..message(served, status, id) }
+fn early<'a>(served: &'a str, status: u16, id: &'a str, from: u64) -> TestObservation<'a> {
+    TestObservation { started: gateway(from), ..message(served, status, id) }
 }
 
 fn after(millis: u64) -> Option<RetryAfter> {
@@ -62,8 +62,8 @@ fn reload(harness: &mut Harness, settings: &BrokerSettings, millis: u64) {
 #[test]
 fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
     let mut harness = in_force(set(2, documented()));
-    harness.learn(&Report { retry_after: after(43), ..early(R[0], 429, "D", 0) }, at(5));
-    harness.learn(&Report { retry_after: after(43), ..call(R[0], 429, "D", 0, 5) }, at(6));
+    harness.learn(&TestObservation { retry_after: after(43), ..early(R[0], 429, "D", 0) }, at(5));
+    harness.learn(&TestObservation { retry_after: after(43), ..call(R[0], 429, "D", 0, 5) }, at(6));
     for n in 0..50 {
         let id = format!("F{n}");
         harness.learn(&call(R[0], 500, &id, 1_000 + n * 100, 1_001 + n * 100), at(1_002 + n * 100));
@@ -74,7 +74,7 @@ fn a_delay_made_by_a_message_does_not_blind_us_once_its_log_is_here() {
 #[test]
 fn the_lost_log_of_a_rate_limit_does_not_blind_us_for_200_seconds() {
     let mut harness = in_force(set(2, documented()));
-    harness.learn(&Report { retry_after: after(2_000), ..early(R[0], 429, "D", 0) }, at(5));
+    harness.learn(&TestObservation { retry_after: after(2_000), ..early(R[0], 429, "D", 0) }, at(5));
     harness.tick(at(2_005));
     assert!(serves(&harness, 0));
     for n in 0..180 {
@@ -94,7 +94,7 @@ fn a_proof_ends_the_blindness() {
     }
     harness.tick(at(7_000));
     assert!(matches!(harness.state(0), HealthState::Probing { .. }), "{:?}", harness.state(0));
-    harness.learn(&Report { probe: true, ..call(R[0], 200, "P", 7_000, 7_010) }, at(7_011));
+    harness.learn(&TestObservation { probe: true, ..call(R[0], 200, "P", 7_000, 7_010) }, at(7_011));
     assert!(serves(&harness, 0));
     for n in 0..60 {
         let (from, id) = (20_000 + n * 1_000, format!("F{n}"));
@@ -118,7 +118,7 @@ fn our_own_probe_decides_whatever_the_gateways_clock_says() {
             proofs += 1;
             let id = format!("P{number}");
             harness.learn(
-                &Report { probe: true, decision: Some(number), ..call(R[0], 200, &id, millis, millis + 5) },
+                &TestObservation { probe: true, decision: Some(number), ..call(R[0], 200, &id, millis, millis + 5) },
                 at(millis + 6),
             );
         }
@@ -154,7 +154,7 @@ fn in_the_one_row_configuration_a_success_in_need_returns_and_a_failure_does_not
         let mut all = set(1, documented());
         all.pools[0].when_all_disabled = when;
         let mut harness = in_force(all);
-        let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
+        let one = |status, id| TestObservation { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
         harness.learn(&one(503, "T"), at(5));
         let before = harness.until(0);
         assert!(matches!(decide(&mut harness, 300_000), Some((_, RouteKind::Panic))));
@@ -169,7 +169,7 @@ fn in_the_one_row_configuration_a_success_in_need_returns_the_router() {
     let mut all = set(1, documented());
     all.pools[0].when_all_disabled = WhenAllDisabled::Any;
     let mut harness = in_force(all);
-    let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
+    let one = |status, id| TestObservation { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
     harness.learn(&one(503, "T"), at(5));
     assert!(matches!(decide(&mut harness, 300_000), Some((_, RouteKind::Panic))));
     harness.learn(&one(200, "B"), at(300_105));
@@ -193,7 +193,7 @@ fn the_lost_log_of_a_call_in_need_does_not_extend() {
 #[test]
 fn in_the_one_row_configuration_a_callers_fault_gives_the_permit_back() {
     let mut harness = in_force(set(1, documented()));
-    let one = |status, id| Report { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
+    let one = |status, id| TestObservation { source: Source::OneRow, started: None, ..early(R[0], status, id, 0) };
     harness.learn(&one(503, "T"), at(5));
     assert!(matches!(decide(&mut harness, 600_010), Some((_, RouteKind::Probe))));
     harness.learn(&one(400, "A"), at(600_020));
@@ -203,8 +203,12 @@ fn in_the_one_row_configuration_a_callers_fault_gives_the_permit_back() {
 #[test]
 fn in_the_one_row_configuration_a_short_cooldown_is_short() {
     let mut harness = in_force(set(2, health::HealthSettings { disabled_time: seconds(5), ..documented() }));
-    let one =
-        |status, id| Report { source: Source::OneRow, started: None, transaction: None, ..early(R[0], status, id, 0) };
+    let one = |status, id| TestObservation {
+        source: Source::OneRow,
+        started: None,
+        transaction: None,
+        ..early(R[0], status, id, 0)
+    };
     harness.learn(&one(503, "T"), at(5));
     harness.tick(at(5_005));
     for n in 0..60 {
@@ -219,8 +223,8 @@ fn in_the_one_row_configuration_a_short_cooldown_is_short() {
 #[test]
 fn a_message_without_headers_does_not_keep_the_logs_hint_from_counting() {
     let mut harness = in_force(set(2, documented()));
-    harness.learn(&Report { headers_missing: true, ..early(R[0], 429, "T", 0) }, at(5));
-    harness.learn(&Report { retry_after: after(2_000), ..call(R[0], 429, "T", 0, 5) }, at(6));
+    harness.learn(&TestObservation { headers_missing: true, ..early(R[0], 429, "T", 0) }, at(5));
+    harness.learn(&TestObservation { retry_after: after(2_000), ..call(R[0], 429, "T", 0, 5) }, at(6));
     assert_eq!(harness.until(0), Some(at(2_006)));
     harness.tick(at(2_010));
     assert!(serves(&harness, 0), "out until {:?}", harness.until(0));
@@ -236,7 +240,10 @@ fn an_upstream_that_always_says_retry_after_0_is_spared_some_day() {
         if serves(&harness, 0) {
             calls += 1;
             let id = format!("F{n}");
-            harness.learn(&Report { retry_after: after(0), ..call(R[0], 429, &id, from, from + 5) }, at(from + 6));
+            harness.learn(
+                &TestObservation { retry_after: after(0), ..call(R[0], 429, &id, from, from + 5) },
+                at(from + 6),
+            );
         }
     }
     assert!(calls < 100, "{calls} calls of 600 in one minute went to a router that answers nothing but 429");
@@ -245,7 +252,7 @@ fn an_upstream_that_always_says_retry_after_0_is_spared_some_day() {
 #[test]
 fn a_503_with_less_than_a_second_only_delays() {
     let mut harness = in_force(set(2, documented()));
-    harness.learn(&Report { retry_after: after(300), ..call(R[0], 503, "T", 0, 5) }, at(6));
+    harness.learn(&TestObservation { retry_after: after(300), ..call(R[0], 503, "T", 0, 5) }, at(6));
     harness.tick(at(1_100));
     assert!(serves(&harness, 0), "{:?}", harness.state(0));
 }
@@ -253,7 +260,7 @@ fn a_503_with_less_than_a_second_only_delays() {
 #[test]
 fn one_failure_during_a_delay_is_one_of_three() {
     let mut harness = in_force(set(2, health::HealthSettings { consecutive: 3, ..documented() }));
-    harness.learn(&Report { retry_after: after(500), ..call(R[0], 429, "T", 0, 5) }, at(6));
+    harness.learn(&TestObservation { retry_after: after(500), ..call(R[0], 429, "T", 0, 5) }, at(6));
     harness.learn(&call(R[0], 500, "F", 6, 9), at(10)); // received by the gateway a millisecond after the 429 was answered
     harness.tick(at(1_000));
     assert!(serves(&harness, 0), "{:?}", harness.state(0));
@@ -261,8 +268,8 @@ fn one_failure_during_a_delay_is_one_of_three() {
 
 // poison.
 
-fn with<'a>(text: &'a str, report: Report<'a>) -> Report<'a> {
-    Report { payload: Some(text.as_bytes()), ..report }
+fn with<'a>(text: &'a str, report: TestObservation<'a>) -> TestObservation<'a> {
+    TestObservation { payload: Some(text.as_bytes()), ..report }
 }
 
 #[test]
@@ -273,7 +280,7 @@ fn an_undone_trip_leaves_no_trace() {
     harness.learn(&early(R[1], 500, "B", 20), at(25));
     harness.learn(&with("bad", call(R[1], 500, "B", 20, 25)), at(26));
     assert!(serves(&harness, 1));
-    harness.learn(&Report { retry_after: after(2_000), ..call(R[1], 429, "C", 30, 35) }, at(36));
+    harness.learn(&TestObservation { retry_after: after(2_000), ..call(R[1], 429, "C", 30, 35) }, at(36));
     assert_eq!(harness.until(1), Some(at(2_036)), "2 s were asked for; the undone trip counts as a failed return");
 }
 
@@ -300,19 +307,19 @@ fn time_in_service_counts_although_a_rate_limit_interrupts_it() {
     let mut t = 0;
     for n in 0..4 {
         let id = format!("T{n}");
-        harness.learn(&Report { probe: n > 0, ..call(R[0], 500, &id, t, t + 1) }, at(t + 1));
+        harness.learn(&TestObservation { probe: n > 0, ..call(R[0], 500, &id, t, t + 1) }, at(t + 1));
         t = 1 + t + 10_000 * (1 << n);
         harness.tick(at(t));
     }
     t += 10;
-    harness.learn(&Report { probe: true, ..call(R[0], 200, "P", t, t + 1) }, at(t + 1));
+    harness.learn(&TestObservation { probe: true, ..call(R[0], 200, "P", t, t + 1) }, at(t + 1));
     assert!(serves(&harness, 0));
     // Nine minutes of good service, a 429 with two seconds every nine seconds.
     for n in 0..60 {
         t += 9_000;
         let (g, l) = (format!("G{n}"), format!("L{n}"));
         harness.learn(&call(R[0], 200, &g, t, t + 1), at(t + 1));
-        harness.learn(&Report { retry_after: after(2_000), ..call(R[0], 429, &l, t + 2, t + 3) }, at(t + 3));
+        harness.learn(&TestObservation { retry_after: after(2_000), ..call(R[0], 429, &l, t + 2, t + 3) }, at(t + 3));
         harness.tick(at(t + 2_100));
     }
     t += 9_000;
@@ -349,7 +356,7 @@ fn a_failed_probe_gives_its_permit_back_under_disabled_time_0() {
     let (number, sent) = decide(&mut harness, 600_020).unwrap();
     if sent == RouteKind::Probe {
         harness.learn(
-            &Report { probe: true, decision: Some(number), ..call(R[0], 500, "P", 600_020, 600_021) },
+            &TestObservation { probe: true, decision: Some(number), ..call(R[0], 500, "P", 600_020, 600_021) },
             at(600_022),
         );
         assert_ne!(
@@ -368,7 +375,7 @@ fn a_message_from_before_the_return_does_not_trip_after_it() {
     harness.learn(&call(R[0], 500, "T", 0, 5), at(6));
     harness.tick(at(600_010));
     harness.learn(&early(R[0], 500, "X", 601_000), at(601_005)); // beside the probe; its log is lost
-    harness.learn(&Report { probe: true, ..call(R[0], 200, "P", 602_000, 602_005) }, at(602_006));
+    harness.learn(&TestObservation { probe: true, ..call(R[0], 200, "P", 602_000, 602_005) }, at(602_006));
     assert!(serves(&harness, 0));
     harness.tick(at(620_000));
     assert!(serves(&harness, 0), "proven at 602 s, out again for a call of 601 s");
@@ -384,7 +391,7 @@ fn a_reload_that_moves_branches_ends() {
     let mut harness = Harness::of(of(vec![leaf(0), turns()]));
     for place in 0..4 {
         let served = router(place);
-        let report = Report { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "", 0, 1_000) };
+        let report = TestObservation { latency: Some(Duration::from_secs(1)), ..log(&served, 200, "", 0, 1_000) };
         harness.learn(&report, at(1_000));
     }
     harness.broker.apply(BrokerInput::Configured(&of(vec![leaf(0), leaf(4), turns()])), at(2_000));

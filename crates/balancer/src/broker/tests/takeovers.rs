@@ -60,8 +60,10 @@ fn a_router_that_is_taken_over_on_probation_gets_one_call_and_returns_by_it() {
     assert_eq!(calls(&mut harness, 3, START)[0], 0, "the probe is in progress");
     let served = router(0);
     let log = log(&served, 200, "A_1_1_0", 0, 5);
-    harness
-        .learn(&Report { stamped_path: Some(&served), probe: true, decision: Some(probe.number), ..log }, seconds(1));
+    harness.learn(
+        &TestObservation { stamped_path: Some(&served), probe: true, decision: Some(probe.number), ..log },
+        seconds(1),
+    );
     assert!(calls(&mut harness, 3, seconds(1))[0] > 10);
 }
 

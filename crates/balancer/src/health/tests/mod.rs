@@ -389,7 +389,7 @@ mod hints {
     }
 }
 
-mod returning {
+mod recovery {
     use super::*;
 
     const BACK: u64 = MINUTES_10;

@@ -8,7 +8,7 @@
 use std::fmt;
 
 use super::rate_window::{RateWindow, Slot, Sum};
-use crate::in_flight::Call;
+use crate::in_flight::InFlightCall;
 use crate::table::Table;
 use types::outcome::{QuotaRemaining, RateLimitHeaders};
 use types::router::RouterId;
@@ -64,7 +64,7 @@ pub(crate) struct Usage {
     /// The router.
     pub(crate) router: RouterId,
     /// This replica's call, as it was sent, if it was one and is not forgotten.
-    pub(crate) sent: Option<Call>,
+    pub(crate) sent: Option<InFlightCall>,
     /// Certainly not this replica's, so not counted yet.
     pub(crate) foreign: bool,
     /// Tokens of prompt and completion, if the upstream reports them.
@@ -151,7 +151,7 @@ impl RateLimiter {
     }
 
     /// A call was not made, or went elsewhere: its router's minute is without it.
-    pub(crate) fn release(&mut self, call: &Call) {
+    pub(crate) fn release(&mut self, call: &InFlightCall) {
         let Some(Reservation { tokens, .. }) = call.reservation else { return };
         let Some(account) = self.account_mut(call.router) else { return };
         account.minute.change(second(call.started), |slot| {

@@ -20,13 +20,13 @@ fn at(millis: u64) -> BrokerTime {
 #[derive(Default)]
 struct Limits {
     limiter: RateLimiter,
-    sent: FxHashMap<u64, Call>,
+    sent: FxHashMap<u64, InFlightCall>,
 }
 
 impl Limits {
     fn take(&mut self, number: u64, router: RouterId, tokens: u32, now: BrokerTime) {
         let reservation = self.limiter.reserve(router, tokens, now);
-        self.sent.insert(number, Call { router, started: now, probe: false, reservation });
+        self.sent.insert(number, InFlightCall { router, started: now, probe: false, reservation });
     }
 
     fn learn(&mut self, (decision, usage): &(Option<u64>, Usage), now: BrokerTime) {

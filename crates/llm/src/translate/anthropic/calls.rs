@@ -11,7 +11,7 @@ use crate::translate::write;
 use crate::translate::{Content, TranslateError, arguments_object};
 
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct ToolCall<'a> {
     /// The vendor's id.
     pub(super) id: String,
     /// What was called; `None` of a block in the content.
@@ -142,7 +142,7 @@ impl<'a> Conversation<'a> {
         if !self.called.contains(name) {
             self.called.insert(name.to_owned());
         }
-        self.calls.insert(id, Call { id: vendor_id, function, result: None });
+        self.calls.insert(id, ToolCall { id: vendor_id, function, result: None });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::calls::Call;
+use super::calls::ToolCall;
 use super::content::{self, Block, Part, Path};
 use super::names::Ids;
 use super::request::{Draft, invalid};
@@ -45,7 +45,7 @@ pub(super) struct Conversation<'a> {
     /// Memory for a turn of the user's; empty between two.
     user_turn: Vec<u8>,
     /// The calls of the assistant's last turn, by the client's ids.
-    pub(super) calls: BTreeMap<Cow<'a, str>, Call<'a>>,
+    pub(super) calls: BTreeMap<Cow<'a, str>, ToolCall<'a>>,
     /// The client's ids of its calls that are left out.
     pub(super) left_out: BTreeSet<Cow<'a, str>>,
     /// Where the calls were made, for messages about them.

@@ -35,7 +35,7 @@ use super::Unsupported;
 
 /// What a target takes, for the translation of requests to it.
 #[derive(Debug, Clone)]
-pub struct Options<'a> {
+pub struct RequestOptions<'a> {
     /// The version in the header `anthropic-version`. Of [`Envelope::Api`] only; the clouds have a version of their own.
     pub api_version: ApiVersion,
     /// Where the request goes.
@@ -142,7 +142,7 @@ impl ApiVersion {
     }
 }
 
-impl Options<'_> {
+impl RequestOptions<'_> {
     fn rules(&self) -> VersionRules {
         // assumed: the versions of the clouds' envelopes, which are older, take what 2023-06-01 takes.
         let version = if self.envelope == Envelope::Api { self.api_version } else { ApiVersion::V2023_06_01 };

@@ -5,7 +5,7 @@ use super::conversation::Conversation;
 use super::names::Names;
 use super::settings::RequestSettings;
 use super::tools::Tools;
-use super::{Envelope, Options};
+use super::{Envelope, RequestOptions};
 use crate::json::RawJson;
 use crate::translate::write;
 use crate::translate::{
@@ -16,14 +16,14 @@ use crate::translate::{
 ///
 /// # Errors
 /// It is not what OpenAI takes, asks for several answers, or asks for what the vendor cannot take where that is to be refused.
-pub fn request(body: &[u8], options: &Options<'_>) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
+pub fn request(body: &[u8], options: &RequestOptions<'_>) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
     request_of(RequestFields::read(body), options)
 }
 
 /// The same of a request whose fields have been read; `None` is a body that has none.
 pub(crate) fn request_of(
     fields: Option<RequestFields<'_>>,
-    options: &Options<'_>,
+    options: &RequestOptions<'_>,
 ) -> Result<TranslatedRequest<ChatContext>, TranslateError> {
     let fields = RequestFields::of_request(fields.filter(RequestFields::are_checked))?;
     let (body, stream) = (fields.body(), fields.is_stream());
@@ -64,7 +64,7 @@ pub(crate) fn request_of(
 /// A request on its way.
 pub(super) struct Draft<'a, 'o> {
     pub(super) fields: RequestFields<'a>,
-    pub(super) options: &'o Options<'o>,
+    pub(super) options: &'o RequestOptions<'o>,
     pub(super) names: Names,
     /// What was left out.
     drops: Drops,

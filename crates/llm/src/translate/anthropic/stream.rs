@@ -73,7 +73,7 @@ impl StreamTranslator for Stream {
 
 /// How a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum StreamEnd {
+enum MessageEnd {
     Stopped,
     Failed,
 }
@@ -83,7 +83,7 @@ enum StreamEnd {
 enum Block {
     Text,
     Thinking,
-    Call(JsonProgress),
+    ToolCall(JsonProgress),
     /// What has no counterpart.
     Other,
 }
@@ -100,7 +100,7 @@ struct Events {
     cut_call: bool,
     /// The reason for the end was sent.
     finished: bool,
-    end: Option<StreamEnd>,
+    end: Option<MessageEnd>,
     counts: TokenCounts,
 }
 
@@ -213,7 +213,7 @@ impl Events {
             let piece = write::to_json(std::str::from_utf8(input.bytes()).unwrap_or_default());
             self.chunks.arguments(&piece, out);
         }
-        Ok(Block::Call(progress))
+        Ok(Block::ToolCall(progress))
     }
 
     fn delta(&mut self, fields: &EventFields<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
@@ -234,7 +234,7 @@ impl Events {
         let is_text = |value: &RawJson<'_>| value.quoted().is_some();
         let piece = match (kind, &mut *block) {
             (b"text_delta", Block::Text) => text,
-            (b"input_json_delta", Block::Call(progress)) => {
+            (b"input_json_delta", Block::ToolCall(progress)) => {
                 let piece = json.filter(is_text).ok_or(BrokenAnswer("a delta has no text"))?;
                 let text = piece.text().ok_or(BrokenAnswer("a tool call's arguments are no text"))?;
                 progress.push(text.as_bytes()).map_err(|_| BrokenAnswer("a tool call's arguments are no JSON"))?;
@@ -267,7 +267,7 @@ impl Events {
     fn stop_block(&mut self, fields: &EventFields<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let block = self.block.take().filter(|(open, _)| fields.index == Some(*open));
         let (_, block) = block.ok_or(BrokenAnswer("a block ended that is not open"))?;
-        if let Block::Call(progress) = block {
+        if let Block::ToolCall(progress) = block {
             if progress.is_empty() {
                 // A call without arguments; clients parse them as JSON.
                 self.chunks.arguments(b"\"{}\"", out);
@@ -311,7 +311,7 @@ impl Events {
         }
         let used = self.counts.usage().ok().flatten();
         self.chunks.end(used.map(|used| move |out: &mut Vec<u8>| usage::write(out, &used)), out);
-        self.end = Some(StreamEnd::Stopped);
+        self.end = Some(MessageEnd::Stopped);
         Ok(())
     }
 
@@ -320,7 +320,7 @@ impl Events {
         out.extend_from_slice(b"data: ");
         write_error(out, &read, None);
         out.extend_from_slice(b"\n\n");
-        self.end = Some(StreamEnd::Failed);
+        self.end = Some(MessageEnd::Failed);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Conversation {
     pub(super) called: BTreeSet<String>,
     role: Option<&'static str>,
     /// The calls of the last turn of the assistant's, until their results are written.
-    calls: Vec<Call>,
+    calls: Vec<ToolCall>,
     /// Where among them the call of an id is.
     call_of_id: BTreeMap<String, usize>,
     /// The ids of its calls that are left out.
@@ -41,7 +41,7 @@ pub(super) struct Conversation {
 
 /// A tool call that waits for its result.
 #[derive(Debug)]
-struct Call {
+struct ToolCall {
     /// As the client wrote it.
     id: String,
     /// The blocks of its result, once a tool message brought one.
@@ -271,7 +271,7 @@ impl Conversation {
         turn.extend_from_slice(b"}}");
         self.called.insert(name.into_owned());
         self.call_of_id.insert(id.clone().into_owned(), self.calls.len());
-        self.calls.push(Call { id: id.into_owned(), result: None });
+        self.calls.push(ToolCall { id: id.into_owned(), result: None });
         Ok(())
     }
 
@@ -306,7 +306,7 @@ impl Conversation {
     fn end_results(&mut self, path: impl Fn() -> String) -> Result<(), TranslateError> {
         self.call_of_id.clear();
         self.left_out.clear();
-        for Call { id, result } in std::mem::take(&mut self.calls) {
+        for ToolCall { id, result } in std::mem::take(&mut self.calls) {
             let Some(blocks) = result else {
                 return Err(invalid(
                     path(),

@@ -36,7 +36,7 @@ enum Block {
     /// None, or one that is no call of the client's.
     Other,
     /// A tool call, and how far its arguments have come.
-    Call(JsonProgress),
+    ToolCall(JsonProgress),
     /// Thinking, which begins with its first piece, of this kind and with the vendor's index of the block.
     Thought(Thought, Option<u64>),
 }
@@ -138,7 +138,7 @@ impl State {
             "contentBlockStart" => self.start(payload, out),
             "contentBlockDelta" => self.delta(payload, out),
             "contentBlockStop" => {
-                if let Block::Call(arguments) = std::mem::replace(&mut self.block, Block::Other) {
+                if let Block::ToolCall(arguments) = std::mem::replace(&mut self.block, Block::Other) {
                     if arguments.is_empty() {
                         self.chunks.arguments(b"\"{}\"", out);
                     } else {
@@ -169,7 +169,7 @@ impl State {
         text::inside(id)?;
         self.chunks.begin_call(id, self.context.tool_name(&name), out);
         self.called.clients = true;
-        self.block = Block::Call(JsonProgress::default());
+        self.block = Block::ToolCall(JsonProgress::default());
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl State {
     }
 
     fn input(&mut self, call: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        let Block::Call(arguments) = &mut self.block else { return Ok(()) };
+        let Block::ToolCall(arguments) = &mut self.block else { return Ok(()) };
         let Some(input) = call.field("input") else { return Ok(()) };
         if !text::inside(input)?.is_empty() {
             let text = input.text().ok_or(BrokenAnswer("a piece of a tool call's arguments is no text"))?;
@@ -235,7 +235,7 @@ impl State {
     /// A piece of thinking belongs to the block that is open, or begins a new one.
     fn think(&mut self, thought: Thought, index: Option<u64>) -> Result<(), BrokenAnswer> {
         match self.block {
-            Block::Call(_) => return Err(BrokenAnswer("thinking came within a tool call")),
+            Block::ToolCall(_) => return Err(BrokenAnswer("thinking came within a tool call")),
             Block::Thought(open, at) if (open, at) == (thought, index) => {}
             _ => {
                 self.block = Block::Thought(thought, index);
@@ -246,7 +246,7 @@ impl State {
     }
 
     fn stop(&mut self, payload: RawJson<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
-        if matches!(self.block, Block::Call(_)) {
+        if matches!(self.block, Block::ToolCall(_)) {
             return Err(BrokenAnswer("it ended within a tool call"));
         }
         if self.progress != Progress::Running {
