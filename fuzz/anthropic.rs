@@ -1,7 +1,7 @@
 //! What must hold for any bytes that are translated to Anthropic's Messages and back, one function for each parser.
 #![allow(dead_code, reason = "each fuzz target uses one of them")]
 
-use llm::translate::anthropic::{self, ApiVersion, Envelope, Options, Stream, Thinking};
+use llm::translate::anthropic::{self, ApiVersion, Envelope, RequestOptions, Stream, Thinking};
 use llm::translate::{BrokenAnswer, ChatContext, StreamTranslator, Unsupported};
 use serde::de::IgnoredAny;
 
@@ -12,7 +12,7 @@ fn is_json(bytes: &[u8]) -> bool {
 /// A request that is made is JSON.
 pub fn request(data: &[u8]) {
     for unsupported in [Unsupported::Drop, Unsupported::Refuse, Unsupported::Pass] {
-        let options = Options {
+        let options = RequestOptions {
             api_version: ApiVersion::V2026_10_21,
             envelope: Envelope::Api,
             model: "claude",
