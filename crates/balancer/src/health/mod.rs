@@ -20,7 +20,7 @@ use std::time::Duration;
 use probe_slots::ProbeSlots;
 use slow_start::SlowStart;
 use success_window::SuccessWindow;
-use types::outcome::Evidence;
+use types::outcome::{Cause, Evidence};
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::HealthState;
 
@@ -300,6 +300,15 @@ impl Health {
                 TickEffect::Changed
             }
             (HealthState::Probing { .. }, _) => TickEffect::Changed,
+        }
+    }
+
+    /// Ends a cooldown, unless an operator ordered it; the next tick does what follows one.
+    pub(crate) fn end_cooldown(&mut self, now: BrokerTime) {
+        if let HealthState::Cooling { until, cause } = &mut self.state
+            && *cause != Cause::Operator
+        {
+            *until = now.min(*until);
         }
     }
 }

@@ -46,15 +46,6 @@ impl Health {
         effect
     }
 
-    /// It need not be waited for any longer; only what an operator ordered goes on. The next tick does what follows a cooldown.
-    pub(crate) fn end_cooldown(&mut self, now: BrokerTime) {
-        if let HealthState::Cooling { until, cause } = &mut self.state
-            && *cause != Cause::Operator
-        {
-            *until = now.min(*until);
-        }
-    }
-
     /// Serves at once, with all counters reset.
     pub(crate) fn readmit(&mut self, now: BrokerTime) -> HealthEffect {
         let serves = self.state == HealthState::Serving;
