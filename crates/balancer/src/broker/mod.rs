@@ -72,7 +72,7 @@ use operator::OperatorOverrides;
 use outcome_dedup::OutcomeDedup;
 use poison::Suspects;
 use routers::Routers;
-use types::outcome::Outcome;
+use types::outcome::CallObservation;
 use types::request::Request;
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -98,8 +98,6 @@ pub struct Applied {
     pub changes: Vec<BrokerEvent>,
     /// Why an observation was not learned from, if it was not.
     pub ignored: Option<IgnoreReason>,
-    /// What an observation says about a router of a pool.
-    pub outcome: Option<Outcome>,
 }
 
 /// The broker's state.
@@ -194,9 +192,13 @@ impl Broker {
 
     /// Applies an input; derived state is up to date when it returns.
     pub fn apply(&mut self, event: BrokerInput<'_>, now: BrokerTime) -> Applied {
-        let mut outcome = None;
         let is_call = matches!(event, BrokerInput::Observed(_) | BrokerInput::Abandoned { .. });
-        let ignored = self.write(event, now, &mut outcome);
+        let mut ignored = None;
+        match event {
+            BrokerInput::Observed(observation) => ignored = self.observe(observation, now).err(),
+            BrokerInput::Abandoned { route, was_sent } => self.abandon(route, was_sent),
+            event => self.apply_change(event, now),
+        }
         self.refresh();
         self.nothing_due_before = if is_call {
             let due = self.in_flight.next_deadline().unwrap_or(BrokerTime::MAX);
@@ -204,32 +206,28 @@ impl Broker {
         } else {
             self.next_deadline().unwrap_or(BrokerTime::MAX)
         };
-        Applied { changes: self.take_changes(), ignored, outcome }
+        Applied { changes: self.take_changes(), ignored }
     }
 
-    /// Writes an input, and an observation's outcome; returns why nothing was learnt from it.
-    fn write(
-        &mut self,
-        event: BrokerInput<'_>,
-        now: BrokerTime,
-        outcome: &mut Option<Outcome>,
-    ) -> Option<IgnoreReason> {
+    /// Learns from an observation, after what was due before it.
+    ///
+    /// # Errors
+    /// Why there was nothing to learn.
+    fn observe(&mut self, observation: &CallObservation<'_>, now: BrokerTime) -> Result<(), IgnoreReason> {
+        self.advance_load_clock(now);
+        if self.nothing_due_before <= now {
+            self.tick(now);
+            self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
+        } else {
+            self.expire_unpaired(now);
+        }
+        self.learn(observation, now)
+    }
+
+    /// Applies what is no call's. Not inlined, because nearly every input is one.
+    #[inline(never)]
+    fn apply_change(&mut self, event: BrokerInput<'_>, now: BrokerTime) {
         match event {
-            BrokerInput::Observed(observation) => {
-                self.advance_load_clock(now);
-                if self.nothing_due_before <= now {
-                    self.tick(now);
-                    self.nothing_due_before = self.next_deadline().unwrap_or(BrokerTime::MAX);
-                } else {
-                    self.expire_unpaired(now);
-                }
-                let learnt = self.learn(observation, now, outcome);
-                if learnt.is_err() {
-                    *outcome = None;
-                }
-                return learnt.err();
-            }
-            BrokerInput::Abandoned { route, was_sent } => self.abandon(route, was_sent),
             BrokerInput::Command(given) => {
                 self.tick(now);
                 self.apply_command(given, now);
@@ -238,15 +236,14 @@ impl Broker {
                 self.tick(now);
                 self.import_states(takeover, now);
             }
-            BrokerInput::Tick => self.tick(now),
             BrokerInput::Configured(settings) => {
                 self.tick(now);
                 self.configure(Arc::new(settings.clone()));
                 self.readmit_exempt(now);
             }
             BrokerInput::TargetsReplaced(paths) => self.end_cooldowns(paths, now),
+            BrokerInput::Tick | BrokerInput::Observed(_) | BrokerInput::Abandoned { .. } => self.tick(now),
         }
-        None
     }
 
     /// Releases the probe slot of a decision that ended without evidence about its router.

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -27,11 +27,18 @@ pub const MAX_UNPAIRED: usize = 16_384;
 
 /// What a message and its log have in common. The transaction id is kept as a 64-bit hash, 0 for "none", so the
 /// tables need no strong hash of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Key {
     transaction: u64,
     router: RouterId,
     status: u16,
+}
+
+impl Hash for Key {
+    /// In one step, because the transaction is a hash already.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.transaction ^ (u64::from(self.router.0) << 16 | u64::from(self.status)));
+    }
 }
 
 impl Key {

@@ -101,9 +101,25 @@ impl Broker {
         };
     }
 
+    /// Learns what a call used, where there are limits.
+    #[inline]
+    pub(super) fn learn_usage(
+        &mut self,
+        observation: &CallObservation<'_>,
+        outcome: &Outcome,
+        sent: Option<InFlightCall>,
+        now: BrokerTime,
+    ) {
+        if self.limits.is_some() {
+            self.count_usage(observation, outcome, sent, now);
+        }
+    }
+
     /// A log reports the usage of a call; an error used nothing unless it says so. Only its stamp says whose call it
     /// was; without one, only a call of a client that named the router itself is certainly not this replica's.
-    pub(super) fn learn_usage(
+    /// Not inlined, so that brokers without limits do not pay for it.
+    #[inline(never)]
+    fn count_usage(
         &mut self,
         observation: &CallObservation<'_>,
         outcome: &Outcome,

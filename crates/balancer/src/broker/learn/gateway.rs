@@ -70,7 +70,8 @@ impl Broker {
         let CallObservation::Log { entry, .. } = observation else { return Err(IgnoreReason::UnknownRouter) };
         if let Some(router) = entry.routed_path.and_then(|path| self.router_at(path)) {
             let outcome = self.outcome(observation, router, status, now);
-            return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, ..outcome });
+            let jitter_seed = self.jitter_seed(router, &entry.answer);
+            return Ok(Outcome { class: Class::Failure, cause: Cause::UnknownToGateway, jitter_seed, ..outcome });
         }
         Err(if entry.stamped_path.is_some() { IgnoreReason::NotApplied } else { IgnoreReason::UnknownRouter })
     }

@@ -13,7 +13,7 @@ use crate::health::HealthEffect;
 use crate::in_flight::InFlightCall;
 use crate::strategy::{NodeId, Tier, hash};
 use types::outcome::{
-    CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
+    CallAnswer, CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
 };
 use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
@@ -28,18 +28,13 @@ pub(super) struct HealthChange {
 }
 
 impl Broker {
-    /// Learns from an observation and sets its outcome.
+    /// Learns from an observation.
     ///
     /// # Errors
     /// Why there was nothing to learn.
-    pub(super) fn learn(
-        &mut self,
-        observation: &CallObservation<'_>,
-        now: BrokerTime,
-        outcome: &mut Option<Outcome>,
-    ) -> Result<(), IgnoreReason> {
+    pub(super) fn learn(&mut self, observation: &CallObservation<'_>, now: BrokerTime) -> Result<(), IgnoreReason> {
         let call = self.end_call(observation);
-        let result = self.learn_from(observation, call, now, outcome);
+        let result = self.learn_from(observation, call, now);
         // Whatever it showed, a call that is over holds no probe slot.
         if let Some((number, call)) = observation.decision().zip(call.filter(|call| call.probe))
             && !self.in_flight.contains(number)
@@ -55,12 +50,11 @@ impl Broker {
         observation: &CallObservation<'_>,
         call: Option<InFlightCall>,
         now: BrokerTime,
-        learnt: &mut Option<Outcome>,
     ) -> Result<(), IgnoreReason> {
         self.refuse_filtered(observation)?;
         let interpreted = self.interpret(observation, now);
         self.release(observation, call, interpreted.as_ref().ok());
-        let outcome = &*learnt.insert(interpreted?);
+        let outcome = interpreted.as_ref().map_err(|reason| *reason)?;
         match *observation {
             CallObservation::Message(message) => {
                 let serves = self.is_in_service(outcome.router);
@@ -171,13 +165,6 @@ impl Broker {
         };
         let is_of_clients_key = facts.key == Some(NamedBy::Client);
         let clients_quota = |said| is_of_clients_key && matches!(said, RetryAfter::QuotaReset(_));
-        // Only an answer that can eject its router needs a seed.
-        let jitter_seed = if settings.health.cooldown.jitter > 0.0 {
-            let path = known.map(|router| router.path.as_str()).filter(|_| class != Class::Neutral).unwrap_or_default();
-            hash(&[path, answer.transaction.unwrap_or_default()].concat())
-        } else {
-            0
-        };
         Outcome {
             router,
             class,
@@ -185,13 +172,24 @@ impl Broker {
             is_generation: facts.is_generation,
             cause,
             evidence: self.evidence(observation, router),
-            jitter_seed,
+            // Only a failure leads to a cooldown of a drawn length.
+            jitter_seed: if class.is_failure() { self.jitter_seed(router, answer) } else { 0 },
             // When one client's quota is refilled says nothing about the others'.
             retry_after: answer.retry_after.filter(|said| !clients_quota(*said)),
             started,
             stopped,
             latency: details.latency,
             completion_tokens: details.completion_tokens,
+        }
+    }
+
+    /// The same for every replica; 0 where cooldowns have no jitter.
+    fn jitter_seed(&self, router: RouterId, answer: &CallAnswer<'_>) -> u64 {
+        match self.routers.get(router) {
+            Some(known) if known.settings().health.cooldown.jitter > 0.0 => {
+                hash(&[known.path.as_str(), answer.transaction.unwrap_or_default()].concat())
+            }
+            _ => 0,
         }
     }
 
