@@ -158,8 +158,8 @@ fn spread(text: &mut String, mut broker: Broker, request: &RouteRequest<'_>, tim
     }
     let _ = writeln!(text, "of {times}:");
     let share = |count: f64| count / f64::from(times) * 100.0;
-    for (router, _, record) in broker.routers().filter(|(_, _, record)| record.chosen > 0) {
-        let _ = writeln!(text, "  {:6.2} %  {:8}  {router}", share(record.chosen as f64), record.chosen);
+    for (router, _, record) in broker.routers().filter(|(_, _, record)| record.chosen() > 0) {
+        let _ = writeln!(text, "  {:6.2} %  {:8}  {router}", share(record.chosen() as f64), record.chosen());
     }
     if nothing > 0 {
         let _ = writeln!(text, "  {:6.2} %  {nothing:8}  nothing", share(f64::from(nothing)));

@@ -85,7 +85,7 @@ impl Broker {
     }
 
     pub(super) fn probes(&self, router: RouterId) -> bool {
-        self.routers.get(router).is_some_and(|router| router.health().is_probing())
+        self.routers.is_on_probation(router)
     }
 }
 

@@ -49,7 +49,12 @@ pub(crate) fn derived_state_is_current(broker: &Broker) -> bool {
     anew.refresh();
     let tiers = |pool: &Pool| Tier::ALL.map(|tier| pool.tree().eligible(tier).collect::<Vec<_>>());
     let deadline = |broker: &Broker| (broker.routers.next_deadline(), broker.operator.next_deadline());
-    deadline(&anew) == deadline(broker) && anew.pools().iter().map(tiers).eq(broker.pools().iter().map(tiers))
+    let probed =
+        |id| broker.routers.is_on_probation(id) == broker.routers.get(id).is_some_and(|it| it.health().is_probing());
+    let probes_are_known = broker.routers.ids().all(probed);
+    probes_are_known
+        && deadline(&anew) == deadline(broker)
+        && anew.pools().iter().map(tiers).eq(broker.pools().iter().map(tiers))
 }
 
 /// The status, which is derived without the broker, shows the trees that decisions are made with.

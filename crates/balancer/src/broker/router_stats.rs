@@ -19,10 +19,6 @@ const FAILED_RETURNS_BEFORE_ADVISORY: u32 = 3;
 /// Counters of one router. They only rise. The status shows those that are not skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct RouterStats {
-    /// Decisions for it.
-    #[serde(skip)]
-    pub chosen: u64,
-    /// The same by pool and reason, without pools that are no more.
     #[serde(skip)]
     pub(super) selections: SelectionCounts,
     /// Answers of class Success.
@@ -74,6 +70,11 @@ pub struct LastFailure {
 }
 
 impl RouterStats {
+    /// Decisions for it.
+    pub const fn chosen(&self) -> u64 {
+        self.selections.total()
+    }
+
     /// Answers of every class.
     pub const fn answers(&self) -> u64 {
         self.successes + self.neutral + self.failures

@@ -95,6 +95,8 @@ pub(super) struct Routers {
     deadlines: BTreeSet<(BrokerTime, RouterId)>,
     /// The earliest of them, because each decision asks.
     next_deadline: Option<BrokerTime>,
+    /// How many are on probation. Mostly none is, and then a decision need not look at its router's health.
+    on_probation: usize,
     /// Those whose pools do not know yet how they stand.
     changed: Vec<RouterId>,
     /// The pools are new: none of them knows.
@@ -132,6 +134,9 @@ impl Routers {
         let changed = change(&mut router.health, &router.settings.health);
         let after = router.derived();
         if before != after {
+            let probes =
+                |derived: &Option<Derived>| usize::from(derived.as_ref().is_some_and(|it| it.readiness.probing));
+            self.on_probation = self.on_probation + probes(&after) - probes(&before);
             self.changed.push(id);
             let due = |derived: Option<Derived>| derived.and_then(|derived| derived.due);
             self.set_deadline(id, due(before), due(after));
@@ -148,6 +153,11 @@ impl Routers {
         }
         self.deadlines.extend(after.map(|after| (after, id)));
         self.next_deadline = self.deadlines.first().map(|(due, _)| *due);
+    }
+
+    /// Whether a call to this one is a probe.
+    pub(super) fn is_on_probation(&self, id: RouterId) -> bool {
+        self.on_probation > 0 && self.all.get(id).is_some_and(|router| router.health.is_probing())
     }
 
     /// When time alone changes one of them next.

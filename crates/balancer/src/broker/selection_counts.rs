@@ -112,25 +112,34 @@ impl PassCounts {
     }
 }
 
-/// How often one router was selected, by pool and reason. Most routers are in one pool and are selected for one or two reasons.
+/// How often one router was selected.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct SelectionCounts(SmallVec<[(PoolId, SelectionReason, u64); 1]>);
+pub(super) struct SelectionCounts {
+    total: u64,
+    /// Without pools that are no more. Most routers are in one pool and are selected for one or two reasons.
+    by_reason: SmallVec<[(PoolId, SelectionReason, u64); 1]>,
+}
 
 impl SelectionCounts {
     fn count(&mut self, pool: PoolId, reason: SelectionReason) {
-        match self.0.iter_mut().find(|(counted, known, _)| *counted == pool && *known == reason) {
+        self.total += 1;
+        match self.by_reason.iter_mut().find(|(counted, known, _)| *counted == pool && *known == reason) {
             Some((.., count)) => *count += 1,
-            None => self.0.push((pool, reason, 1)),
+            None => self.by_reason.push((pool, reason, 1)),
         }
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (PoolId, SelectionReason, u64)> {
-        self.0.iter().copied()
+    pub(super) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    pub(super) fn by_reason(&self) -> impl Iterator<Item = (PoolId, SelectionReason, u64)> {
+        self.by_reason.iter().copied()
     }
 
     /// The settings have changed: each pool has the id that `now` gives, or is no more.
     pub(super) fn renumber(&mut self, now: impl Fn(PoolId) -> Option<PoolId>) {
-        self.0.retain(|(pool, ..)| now(*pool).map(|id| *pool = id).is_some());
+        self.by_reason.retain(|(pool, ..)| now(*pool).map(|id| *pool = id).is_some());
     }
 }
 
@@ -152,7 +161,6 @@ impl Broker {
         };
         self.start_call(route, one_at_a_time, now);
         if let Some(stats) = self.routers.stats(route.router()) {
-            stats.chosen += 1;
             stats.selections.count(of_client.unwrap_or(route.pool), SelectionReason::from_route(route));
         }
         if one_at_a_time {

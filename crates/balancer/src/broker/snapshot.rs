@@ -181,7 +181,7 @@ impl Snapshot {
     pub fn new(at: BrokerTime, basis: &SnapshotBasis, passes: &[PassCounts], mut routers: Vec<RouterStatus>) -> Self {
         let mut decisions: Table<PoolId, Vec<(RouterPath, SelectionReason, u64)>> = Table::default();
         for router in &routers {
-            for (pool, reason, count) in router.stats.selections.iter() {
+            for (pool, reason, count) in router.stats.selections.by_reason() {
                 decisions.get_or_grow(pool).push((router.router.clone(), reason, count));
             }
         }
@@ -296,7 +296,7 @@ impl Broker {
             drained: self.operator.hold(id).cloned(),
             epoch: health.epoch(),
             probes: health.active_probes(),
-            requests: stats.chosen,
+            requests: stats.chosen(),
             in_flight: self.in_flight.running(id),
             without_outcome: self.in_flight.timed_out(id),
             stats: stats.clone(),

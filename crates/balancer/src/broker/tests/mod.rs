@@ -148,7 +148,7 @@ mod decisions {
                 harness.decide(START);
             }
             let expected = 30_000.0 / routers as f64;
-            let chi: f64 = (0..routers).map(|n| (harness.stats(n).chosen as f64 - expected).powi(2) / expected).sum();
+            let chi: f64 = (0..routers).map(|n| (harness.stats(n).chosen() as f64 - expected).powi(2) / expected).sum();
             assert!(chi < bound, "chi-square {chi} over {routers} routers is above its 99.9 % bound {bound}");
         }
     }
