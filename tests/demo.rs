@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Lines, Read};
 
 use super::support::PoolsFile;
 
@@ -255,13 +255,33 @@ fn a_port_in_use_and_a_missing_file_are_said() {
     }
 }
 
-#[test]
-fn interrupted_it_takes_everything_down() {
-    let mut demo = demo(&FREE);
-    let mut demo = KillOnDrop(demo.process_group(0).spawn().unwrap());
+/// A demo that waits for calls, and what it prints from then on.
+fn waiting() -> (KillOnDrop, Lines<BufReader<ChildStdout>>) {
+    let mut demo = KillOnDrop(demo(&FREE).process_group(0).spawn().unwrap());
     let mut lines = BufReader::new(demo.0.stdout.take().unwrap()).lines();
     let ready = lines.by_ref().map(Result::unwrap).find(|line| line.contains("client called"));
     assert!(ready.is_some(), "it ends before it is ready");
+    (demo, lines)
+}
+
+#[test]
+fn a_demo_without_its_bus_ends_and_says_so() {
+    let (mut demo, _lines) = waiting();
+    let children = children(demo.0.id());
+    let Some(bus) = children.iter().find(|child| child.contains("nats-server")) else {
+        println!("no bus was killed: there is no `ps` that lists children");
+        return;
+    };
+    assert!(Command::new("kill").args(["-KILL", bus.split(' ').next().unwrap()]).status().unwrap().success());
+    let mut said = String::new();
+    demo.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(demo.0.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("nats-server is gone"), "{said}");
+}
+
+#[test]
+fn interrupted_it_takes_everything_down() {
+    let (mut demo, lines) = waiting();
     let children = children(demo.0.id());
     if children.is_empty() {
         println!("not looked for processes left behind: there is no `ps` that lists children");

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use balancer::broker::BrokerSettings;
 use futures_util::StreamExt;
 use gateway_sim::config::Config;
@@ -16,6 +16,7 @@ use gateway_sim::llm::Llm;
 use gateway_sim::nats_server::NatsServer;
 use gecholog_broker::config::{self as settings, RawSettings, Sources};
 use jiff::Timestamp;
+use tokio::time::sleep;
 
 use crate::Args;
 use crate::broker::{self, Broker, Watch};
@@ -43,6 +44,8 @@ const TOKEN: &str = "demo";
 /// The operators' token if none is set.
 pub(crate) const ADMIN: &str = "demo-operators-token";
 const END: Duration = Duration::from_secs(2);
+/// How often it is asked whether the bus still runs.
+const BUS_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All that runs. On drop everything ends, in the order of the fields.
 #[derive(Debug)]
@@ -138,7 +141,7 @@ impl RunningDemo {
         self.llm.play(self.faults.iter().flat_map(Faults::scripts));
     }
 
-    /// What happens next. The broker's own end is an error.
+    /// What happens next. The end of the broker or of the bus is an error.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Event> {
         loop {
             let event = tokio::select! {
@@ -148,6 +151,10 @@ impl RunningDemo {
                     Some(Event::of_log(&entry.payload).unwrap_or_else(unread))
                 }
                 line = self.broker.line() => Event::of_line(&line?),
+                () = sleep(BUS_CHECK_INTERVAL) => {
+                    ensure!(!self.bus.has_ended(), "the bus has ended: nats-server is gone; start the demo again");
+                    None
+                }
             };
             if let Some(event) = event {
                 return Ok(event);

@@ -75,6 +75,11 @@ impl NatsServer {
         if sent.success() { Ok(()) } else { Err(io::Error::other(format!("nats-server --signal: {sent}"))) }
     }
 
+    /// Whether the process is gone.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Ends the server at once, as a power cut would.
     pub fn kill(&mut self) {
         // It has ended already, or the system ends it; either way there is nothing left to do.
