@@ -390,11 +390,13 @@ function put(id, part) {
   const elsewhere = row.served && row.served !== row.router ? ` (served by ${row.served})` : "";
   const cost = make("td", "number", row.cost ? dollars(row.cost.nano_usd) : row.usage ? "?" : "");
   if (row.cost) cost.title = [`price of ${row.cost.price}`, row.cost.table, row.cost.priced].filter(Boolean).join(", ");
+  const session = make("td", "session", null, make("bdi", "", row.session || ""));
+  session.title = row.session || "";
   row.element.replaceChildren(
     make("td", "", null, make("time", "", clock(row.at))), make("td", "", row.router + elsewhere),
     make("td", color, row.status ? String(row.status) : "…"), make("td", "", row.millis ?? ""),
     make("td", "", row.model || ""), make("td", "number", row.usage ? tokens(row.usage) : ""), cost, make("td", "", row.attempts || ""),
-    make("td", "", row.why), make("td", "", row.session || ""));
+    make("td", "", row.why), session);
   filter(row);
 }
 
