@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::CONNECTION;
 use hyper::http::Extensions;
 use hyper::{Method, Request, Response, StatusCode};
@@ -14,6 +14,7 @@ use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{self, Client};
+use super::content_coding::Decoder;
 use super::framing;
 use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::tracked_connection::{ConnectionActivity, RequestProgress};
@@ -82,11 +83,13 @@ pub(super) async fn exchange(
 ) -> Result<UpstreamAnswer, FailedAttempt> {
     let (response, sent) = send(client, request, &times).await?;
     let (mut head, body) = response.into_parts();
+    // Of a body that does not come the headers may still tell, as for `HEAD`.
+    let decoder = if body.is_end_stream() { None } else { Decoder::of_answer(&mut head) };
     let body = match translation {
         Some(translation) => translation.body(&mut head, body),
         None => UpstreamBody::unchanged(body),
     };
-    UpstreamAnswer::hold(head, body, expected, times, sent).await
+    UpstreamAnswer::hold(head, body.decoded_by(decoder), expected, times, sent).await
 }
 
 /// Sends a request until the head of its answer is here; with the moment when it was sent.

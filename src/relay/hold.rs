@@ -22,7 +22,6 @@ use serde::de::IgnoredAny;
 use tokio::time::{Instant, timeout_at};
 
 use super::buffered_parts::BufferedParts;
-use super::content_coding::decoded;
 use super::exchange::AttemptTimeouts;
 pub(super) use super::hold_until::answer_headers;
 use super::hold_until::{HoldUntil, is_error, stream_of};
@@ -285,7 +284,7 @@ impl UpstreamAnswer {
             return Ok(Some(used));
         }
         let body = self.start();
-        let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
+        let headers = answer_headers(&self.head.headers);
         if headers.is_framed() || headers.is_json_lines() {
             let mut tail = Tail::new(&headers);
             tail.push(&body);
@@ -330,8 +329,7 @@ impl UpstreamAnswer {
 
     /// What is wrong with an answer that is here to its end and is no stream.
     fn whole_error(&self, expected: ExpectedAnswer) -> Option<ErrorClass> {
-        let body = self.start();
-        let (headers, body) = decoded(answer_headers(&self.head.headers), &body);
+        let (headers, body) = (answer_headers(&self.head.headers), self.start());
         if expected.is_generation {
             return answer::answer_error(expected.protocol, self.head.status.as_u16(), &headers, &body);
         }
@@ -356,11 +354,7 @@ impl UpstreamAnswer {
 
     /// Whether what came of it is a part of an error, which cannot be read as one: JSON says itself where it ends.
     pub(super) fn is_cut_error(&self) -> bool {
-        self.is_partial_error && {
-            let body = self.start();
-            let (_, body) = decoded(answer_headers(&self.head.headers), &body);
-            serde_json::from_slice::<IgnoredAny>(&body).is_err()
-        }
+        self.is_partial_error && serde_json::from_slice::<IgnoredAny>(&self.start()).is_err()
     }
 
     /// What is held back, in one piece; almost always it came in one.

@@ -6,7 +6,6 @@ use llm::answer::may_be_untyped_json;
 use llm::headers::AnswerHeaders;
 use llm::stream::{Progress, StreamState};
 
-use super::content_coding::is_readable;
 use super::hold::{ExpectedAnswer, MAX_BUFFERED_BYTES};
 use super::upstream_body::UpstreamBody;
 
@@ -34,7 +33,7 @@ impl HoldUntil {
         let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_BUFFERED_BYTES as u64);
         let is_untyped = may_be_untyped_json(expected.protocol, headers);
         // A growing array that cannot be read, as where it is compressed, is passed on as it comes.
-        let is_whole = (headers.is_json() || is_untyped) && is_readable(headers) && !expected.grows;
+        let is_whole = (headers.is_json() || is_untyped) && !headers.is_compressed() && !expected.grows;
         if is_error(status) {
             Self::End
         } else if is_stream {

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
-use super::content_coding::decoded;
 use super::hold::{FailedAttempt, UpstreamAnswer, answer_headers};
 use super::metrics;
 use super::target::Target;
@@ -51,7 +50,7 @@ pub(super) fn judge_attempt<'n>(
             }
             let retry_after = error.and_then(|error| {
                 let (headers, said) = *error;
-                let (headers, said) = decoded(answer_headers(&headers), &said);
+                let headers = answer_headers(&headers);
                 retry_after::of_answer(ERROR_STATUS, &headers, &said, Some(guard.now().timestamp()))
             });
             let unreached = matches!(failure, TransportFailure::Connect | TransportFailure::ConnectTimeout);
@@ -79,7 +78,7 @@ fn ending<'n>(
     let status = answer.head.status.as_u16();
     // Only an error, or a short answer, is here to its end.
     let body = if status >= 400 || answer.rest.is_none() { answer.start() } else { Bytes::new() };
-    let (headers, body) = decoded(answer_headers(&answer.head.headers), &body);
+    let headers = answer_headers(&answer.head.headers);
     let received = Some(now.timestamp());
     let error_class = error_class::classify(status, &headers, &body).or(answer.error_class);
     let error_class = match error_class {

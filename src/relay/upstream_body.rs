@@ -1,4 +1,4 @@
-//! The body of a target's answer in the protocol of the client: as it comes, or translated part by part.
+//! The body of a target's answer in the protocol of the client, without its coding: as it comes, or translated part by part.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,10 +10,14 @@ use llm::usage::TokenCounts;
 use llm::usage_tail::Tail;
 use types::outcome::TransportFailure;
 
+use super::content_coding::Decoder;
+
 /// The body of an answer.
 #[derive(Debug)]
 pub(super) struct UpstreamBody<B = Incoming> {
     body: B,
+    /// Of one that is compressed.
+    decoder: Option<Box<Decoder>>,
     translation: Option<ActiveTranslation>,
     /// Finds the usage in what comes, where that is no stream of events; nothing came yet.
     tail: Tail,
@@ -41,7 +45,7 @@ pub(super) enum UpstreamError<E> {
     /// The connection broke.
     #[error(transparent)]
     Connection(E),
-    /// What came breaks the protocol of the vendor.
+    /// What came breaks the protocol of the vendor, or its coding.
     #[error(transparent)]
     Broken(BrokenAnswer),
 }
@@ -60,12 +64,18 @@ impl<E> UpstreamError<E> {
 impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
     /// A body that passes as it is.
     pub(super) fn unchanged(body: B) -> Self {
-        Self { body, translation: None, tail: Tail::default() }
+        Self { body, decoder: None, translation: None, tail: Tail::default() }
     }
 
     /// A body that passes through this.
     pub(super) fn translated(body: B, translator: Box<dyn StreamTranslator>) -> Self {
-        Self { body, translation: Some(ActiveTranslation { translator, state: State::Open }), tail: Tail::default() }
+        let translation = Some(ActiveTranslation { translator, state: State::Open });
+        Self { translation, ..Self::unchanged(body) }
+    }
+
+    /// The same, decoded by this first.
+    pub(super) fn decoded_by(self, decoder: Option<Decoder>) -> Self {
+        Self { decoder: decoder.map(Box::new), ..self }
     }
 
     /// The same, with what finds the usage in it.
@@ -110,6 +120,35 @@ impl ActiveTranslation {
     }
 }
 
+/// What comes next of a body; `None` at its end.
+type NextFrame<E> = Option<Result<Frame<Bytes>, UpstreamError<E>>>;
+
+/// The next part of a body without its coding. One may give nothing yet: then it is empty, which shows readers that the answer goes on.
+fn poll_decoded<B: Body<Data = Bytes> + Unpin>(
+    body: &mut B,
+    decoder: Option<&mut Decoder>,
+    context: &mut Context<'_>,
+) -> Poll<NextFrame<B::Error>> {
+    let Some(decoder) = decoder else {
+        return Pin::new(body).poll_frame(context).map_err(UpstreamError::Connection);
+    };
+    let text = match decoder.next() {
+        Ok(None) if decoder.has_ended() => return Poll::Ready(None),
+        Ok(None) => match ready!(Pin::new(body).poll_frame(context)) {
+            Some(Ok(frame)) => {
+                // Trailers belong to the hop.
+                decoder.push(frame.into_data().unwrap_or_default());
+                decoder.next().map(Option::unwrap_or_default)
+            }
+            Some(Err(error)) => return Poll::Ready(Some(Err(UpstreamError::Connection(error)))),
+            None => decoder.finish(),
+        },
+        Ok(Some(text)) => Ok(text),
+        Err(broken) => Err(broken),
+    };
+    Poll::Ready(Some(text.map(Frame::data).map_err(UpstreamError::Broken)))
+}
+
 impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
     type Data = Bytes;
     type Error = UpstreamError<B::Error>;
@@ -118,9 +157,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let Self { body, translation, .. } = &mut *self;
+        let Self { body, decoder, translation, .. } = &mut *self;
         let Some(translation) = translation else {
-            return Pin::new(body).poll_frame(context).map_err(UpstreamError::Connection);
+            return poll_decoded(body, decoder.as_deref_mut(), context);
         };
         match translation.state {
             State::Open => {}
@@ -131,14 +170,14 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
             }
         }
         let taken = loop {
-            match ready!(Pin::new(&mut *body).poll_frame(context)) {
+            match ready!(poll_decoded(body, decoder.as_deref_mut(), context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(part) if translation.translator.passes(&part) => break Ok(part),
                     Ok(part) => break translation.take(Some(&part)),
                     // Trailers belong to the hop.
                     Err(_) => continue,
                 },
-                Some(Err(error)) => return Poll::Ready(Some(Err(UpstreamError::Connection(error)))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None => break translation.take(None),
             }
         };
@@ -146,11 +185,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.translation.as_ref().map_or_else(|| self.body.is_end_stream(), |it| it.state == State::Ended)
+        match (&self.translation, &self.decoder) {
+            (Some(translation), _) => translation.state == State::Ended,
+            (None, Some(decoder)) => decoder.has_ended(),
+            (None, None) => self.body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.translation.is_some() { SizeHint::default() } else { self.body.size_hint() }
+        let is_changed = self.translation.is_some() || self.decoder.is_some();
+        if is_changed { SizeHint::default() } else { self.body.size_hint() }
     }
 }
 

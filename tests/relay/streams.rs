@@ -1,5 +1,6 @@
 //! What has begun goes on as it comes, ends badly where its target does, and ends at once where the client does.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use futures_util::StreamExt;
@@ -30,6 +31,47 @@ async fn events_come_when_they_are_sent() {
     assert!(text.contains("\"two\"") && text.contains("[DONE]"), "{text}");
     assert!(text.to_ascii_lowercase().contains("x-broker-router: /llm/a/"), "{text}");
     assert_eq!(harness.disabled().await, Vec::<String>::new());
+}
+
+/// A stream in gzip, one chunk for each event, as a server packs it that sends each event at once.
+fn gzipped(events: &[&str]) -> Vec<Move> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n";
+    let mut moves = vec![Move::Send(format!("{head}Transfer-Encoding: chunked\r\n\r\n").into())];
+    for event in events {
+        gzip.write_all(event.as_bytes()).unwrap();
+        gzip.flush().unwrap();
+        let packed = std::mem::take(gzip.get_mut());
+        moves.push(Move::Send([format!("{:x}\r\n", packed.len()).as_bytes(), &packed, b"\r\n"].concat()));
+    }
+    moves
+}
+
+#[tokio::test]
+async fn s1_11_a_compressed_stream_is_read_as_it_comes() {
+    const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
+    const ERROR: &str = "data: {\"error\":{\"code\":502,\"message\":\"x\"}}\n\n";
+    let failed = [gzipped(&[ROLE, ERROR]), vec![last_chunk()]].concat();
+    let (a, b) = (Scripted::start(failed).await, Scripted::start(good()).await);
+    let harness = Harness::before(&[&a, &b]).await;
+    assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"), "an error before its content");
+
+    let go = Arc::new(Notify::new());
+    let mut act = gzipped(&[ONE, TWO, DONE]);
+    act.insert(2, Move::Await(Arc::clone(&go)));
+    let a = Scripted::start([act, vec![last_chunk()]].concat()).await;
+    let harness = Harness::before(&[&a]).await;
+    let mut answer = Open::post(harness.relay, CHAT, STREAMED).await;
+    answer.until("\"one\"").await;
+    go.notify_one();
+    answer.until("[DONE]").await;
+    assert!(!answer.text().to_ascii_lowercase().contains("content-encoding"), "{}", answer.text());
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
+
+    let a = Scripted::start(gzipped(&[ONE])).await;
+    let harness = Harness::before(&[&a]).await;
+    let text = Open::post(harness.relay, CHAT, STREAMED).await.closed().await;
+    assert!(text.contains("\"one\"") && text.contains("stream_broken"), "{text}");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use types::outcome::ErrorClass;
 /// What is wrong with a whole answer whose status is 2xx; `None` if nothing is. `protocol` is that of the request. Only for
 /// requests that ask for something to be made: what is stored (a failed job, an empty file) may say so in its own answer.
 pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> Option<ErrorClass> {
-    if has_no_answer(status) || headers.is_compressed() {
+    if has_no_answer(status) || (headers.is_compressed() && !body.is_empty()) {
         return None;
     }
     let trimmed = body.trim_ascii();

@@ -33,6 +33,10 @@ pub(crate) const BUCKETS: [[&[u8]; 3]; 11] = [
 /// The headers in which an upstream says how long to wait, in the order in which they are believed.
 pub(crate) const STATED: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
 
+/// The names of codings that are registered (IANA, HTTP Content Coding Registry) and change the bytes of a body.
+const CODINGS: [&str; 10] =
+    ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "aes128gcm"];
+
 /// The headers in which Bedrock counts the tokens of a whole answer of InvokeModel, whatever the model: input, output, read from the
 /// cache and written to it. Source: LiteLLM and dd-trace read the same ones; captured answers have all four.
 const BEDROCK_TOKENS: [&[u8]; 4] = [
@@ -178,20 +182,10 @@ impl<'a> AnswerHeaders<'a> {
         Ok(Some(Usage { input_uncached, cache_read, cache_write, output, ..Usage::default() }))
     }
 
-    /// The coding of the body, where one is named.
-    pub const fn coding(&self) -> Option<&'a str> {
-        self.content_encoding
-    }
-
-    /// The headers of the same answer with its body decoded.
-    #[must_use]
-    pub fn decoded(self) -> Self {
-        Self { content_encoding: None, ..self }
-    }
-
-    /// Whether the body is compressed, and so cannot be read here.
+    /// Whether the body is compressed, and so cannot be read here. Names that are no coding, such as `utf-8`, are mistakes.
     pub fn is_compressed(&self) -> bool {
-        self.content_encoding.is_some_and(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"))
+        let is_coding = |name: &str| CODINGS.iter().any(|coding| coding.eq_ignore_ascii_case(name.trim()));
+        self.content_encoding.is_some_and(|names| names.split(',').any(is_coding))
     }
 }
 
@@ -246,6 +240,20 @@ mod tests {
         let mut packed = content("text/event-stream");
         packed.add(b"content-encoding", "gzip");
         assert!(packed.is_compressed() && !packed.is_event_stream());
+        for (coding, is_compressed) in [
+            ("identity, BR", true),
+            ("zstd", true),
+            ("", false),
+            ("identity", false),
+            ("UTF-8", false),
+            ("none", false),
+        ] {
+            assert_eq!(
+                AnswerHeaders::read([(&b"content-encoding"[..], coding)]).is_compressed(),
+                is_compressed,
+                "{coding}"
+            );
+        }
     }
 
     #[test]
