@@ -19,7 +19,7 @@ use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
 use llm::{Usage, model};
-use types::outcome::{Attempt, CallAnswer, NamedBy};
+use types::outcome::{Attempt, CallAnswer, NamedBy, RetryAfter};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -198,12 +198,20 @@ fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, co
         class,
         makes_nothing: !attempt.is_generation,
         clients_key: attempt.key == Some(NamedBy::Client),
+        leaves_key_open: attempt.leaves_key_open,
+        payload_digest: attempt.payload_digest.map(|digest| digest.to_string()),
+        retry_after_ms: attempt.transport_failure.and(named_wait(attempt)),
         trace_ids: traces.into_vec(),
         usage,
         cost,
     };
     // All of its keys are texts: it cannot fail.
     serde_json::to_vec(&object).unwrap_or_default()
+}
+
+fn named_wait(attempt: &Attempt<'_>) -> Option<u64> {
+    let wait = attempt.answer.retry_after.and_then(RetryAfter::named_wait)?;
+    u64::try_from(wait.as_millis()).ok()
 }
 
 #[derive(Debug, Serialize)]
@@ -215,6 +223,15 @@ struct CallObject {
     /// A refusal or a rate limit shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clients_key: bool,
+    /// A refusal may be of the request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    leaves_key_open: bool,
+    /// By which replicas recognise a request that several targets refuse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_digest: Option<String>,
+    /// The wait that an answer names which the entry does not show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_ms: Option<u64>,
     trace_ids: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,

@@ -160,7 +160,7 @@ async fn s1_9_affinity_can_be_off_and_what_is_not_stored_is_not_learnt() {
 }
 
 /// One more replica on the same bus, with the same pools.
-async fn replica(bus: &Bus, file: &PoolsFile) -> (Broker, std::net::SocketAddr) {
+pub(super) async fn replica(bus: &Bus, file: &PoolsFile) -> (Broker, std::net::SocketAddr) {
     let setup = Setup::on(bus).set("BROKER_CONFIG", file.path()).set("BROKER_RELAY", "127.0.0.1:0");
     let broker = setup.set("KEY", KEY).secret(KEY).ready().await;
     let relay = broker.relay().await;

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::support::PoolsFile;
+use futures_util::StreamExt;
+
 use super::super::support::scripted::{Act, Call, Move, Scripted, answer};
-use super::{CHAT, HELLO, Harness, good, target};
+use super::super::support::{LOGGER, PoolsFile, http, soon};
+use super::affinity::replica;
+use super::{CHAT, HELLO, HI, Harness, good, target};
 
 /// A pool of these upstreams in order of preference, with these keys of the file and of the pool.
 async fn before(upstreams: &[&Scripted], file: &str, pool: &str) -> Harness {
@@ -172,6 +175,37 @@ async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {
             assert_eq!(upstreams[0].calls(), before + 1);
         }
     }
+}
+
+/// A client's retries reach now one replica, now the other.
+#[tokio::test]
+async fn s1_6_one_request_that_all_refuse_is_known_by_all_replicas() {
+    let bad = move |call: &Call| {
+        if call.body.contains("bad") { failing(500) } else { good() }
+    };
+    let mut upstreams = Vec::new();
+    for _ in 0..3 {
+        upstreams.push(Scripted::answering(bad).await);
+    }
+    let harness = before(&upstreams.iter().collect::<Vec<_>>(), FAST, "").await;
+    let (other, other_relay) = replica(&harness.bus, &harness.file).await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    for _ in 0..3 {
+        for relay in [harness.relay, other_relay] {
+            let asked = http::send(relay, "POST", CHAT, &[], b"{\"x\": \"bad\"}").await.unwrap();
+            assert_eq!(asked.status, 500);
+        }
+    }
+    let attempts: usize = upstreams.iter().map(Scripted::calls).sum();
+    for _ in 0..attempts {
+        soon("each attempt's entry", entries.next()).await.unwrap();
+    }
+    for relay in [harness.relay, other_relay] {
+        let served = http::send(relay, "POST", CHAT, &[], HI.as_bytes()).await.unwrap();
+        assert_eq!(served.header("x-broker-router"), Some("/llm/a/"));
+    }
+    assert_eq!(harness.disabled().await, Vec::<String>::new());
+    other.exactly(&["router disabled"], 0).await;
 }
 
 #[tokio::test]

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::log_entry;
     use std::time::Duration;
-    use types::outcome::RetryAfter;
+    use types::outcome::{ErrorClass, NamedBy, PayloadDigest, RetryAfter};
 
     fn entry<'a>() -> Entry<'a> {
         let came = BrokerTime::from_nanos(1_800_000_000_123_456_789);
@@ -305,10 +305,25 @@ mod tests {
         );
         assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(3))));
         assert!(report.started < report.stopped && !report.makes_nothing);
+        assert_eq!((report.key, report.details.error_class), (None, Some(ErrorClass::RateLimited)));
         let listing =
             write(&Entry { call: br#"{"class":"success","makes_nothing":true,"clients_key":true}"#, ..entry() });
         let listing = log_entry::read(&listing).unwrap();
-        assert!(listing.makes_nothing && listing.clients_key && !report.clients_key);
+        assert_eq!((listing.makes_nothing, listing.key), (true, Some(NamedBy::Client)));
+        assert_eq!((listing.details.error_class, listing.payload_digest), (None, None));
+    }
+
+    #[test]
+    fn what_a_relay_knows_of_its_attempt_is_read_by_other_replicas() {
+        let digest = PayloadDigest::from_bytes(b"{}");
+        let call = format!(
+            r#"{{"class":"key_refused","leaves_key_open":true,"payload_digest":"{digest}","retry_after_ms":41000}}"#
+        );
+        let bytes = write(&Entry { call: call.as_bytes(), status: 502, ..entry() });
+        let report = log_entry::read(&bytes).unwrap();
+        assert_eq!((report.key, report.leaves_key_open), (Some(NamedBy::Target), true));
+        assert_eq!((report.details.error_class, report.payload_digest), (Some(ErrorClass::KeyRefused), Some(digest)));
+        assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(41))));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use jiff::Timestamp;
 use llm::error_class;
 use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
+use llm::retry_after::MAX_RETRY_AFTER;
 use llm::{retry_after, usage};
-use types::outcome::LogEntry;
+use types::outcome::{LogEntry, NamedBy, RetryAfter};
 use types::time::GatewayTime;
 
 /// The fields without which nothing can be learnt from an entry, and that the gateway's filters can remove.
@@ -106,7 +107,14 @@ impl<'a> Parts<'a> {
                 b"broker_call" => {
                     let call = value.raw()?;
                     let says = |name| call.field(name).is_some_and(RawJson::is_true);
-                    (entry.makes_nothing, entry.clients_key) = (says("makes_nothing"), says("clients_key"));
+                    (entry.makes_nothing, entry.leaves_key_open) = (says("makes_nothing"), says("leaves_key_open"));
+                    entry.key = Some(if says("clients_key") { NamedBy::Client } else { NamedBy::Target });
+                    let text = |name| call.field(name).and_then(RawJson::plain);
+                    entry.payload_digest = text("payload_digest").and_then(|digest| digest.parse().ok());
+                    // It knows more than the entry shows: what broke off has no headers and no body there.
+                    entry.details.error_class = text("class").and_then(|class| class.parse().ok());
+                    let wait = call.field("retry_after_ms").and_then(RawJson::unsigned).map(Duration::from_millis);
+                    entry.answer.retry_after = wait.map(|wait| RetryAfter::Delay(wait.min(MAX_RETRY_AFTER)));
                     self.details.call = Some(call);
                 }
                 b"broker" => {
@@ -158,8 +166,10 @@ impl<'a> Parts<'a> {
         if let Some(status) = entry.answer.status.or(entry.egress_status) {
             let received = entry.stopped.map(GatewayTime::timestamp);
             entry.details.quota = retry_after::rate_limits(&self.headers, received);
-            entry.answer.retry_after = retry_after::of_answer(status, &self.headers, self.payload, received);
-            entry.details.error_class = error_class::classify(status, &self.headers, self.payload);
+            let by_answer = || retry_after::of_answer(status, &self.headers, self.payload, received);
+            entry.answer.retry_after = entry.answer.retry_after.or_else(by_answer);
+            let by_answer = || error_class::classify(status, &self.headers, self.payload);
+            entry.details.error_class = entry.details.error_class.or_else(by_answer);
             let missing = Missing::of_error(status, entry.details.error_class, self.payload);
             entry.details.missing = missing.map(|missing| self.details.who_named(missing));
         }

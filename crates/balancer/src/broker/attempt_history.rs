@@ -283,7 +283,7 @@ mod tests {
     use crate::broker::tests::report::{Source, TestObservation};
     use crate::broker::{BrokerInput, invariants};
     use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
-    use types::outcome::{CallAnswer, CallObservation, LogEntry};
+    use types::outcome::{CallAnswer, CallObservation, LogEntry, NamedBy};
     use types::router::RouterPath;
     use types::time::BrokerTime;
     use types::transition::HealthState;
@@ -346,13 +346,13 @@ mod tests {
 
     #[test]
     fn a_log_of_a_rate_limit_of_the_clients_own_key_shows_none_of_its_router() {
-        for (clients_key, out) in [(true, 0), (false, 1)] {
+        for (key, out) in [(NamedBy::Client, 0), (NamedBy::Target, 1)] {
             let mut broker = broker(&[A, B]);
             let answer = CallAnswer { served_path: Some(A), status: Some(429), ..CallAnswer::default() };
-            let entry = LogEntry { answer, clients_key, ..LogEntry::default() };
+            let entry = LogEntry { answer, key: Some(key), ..LogEntry::default() };
             broker.apply(BrokerInput::Observed(&CallObservation::Log { entry: &entry, decision: None }), START);
             let is_out = |(_, state, _): &(_, HealthState, _)| *state != HealthState::Serving;
-            assert_eq!(broker.routers().filter(is_out).count(), out, "{clients_key}");
+            assert_eq!(broker.routers().filter(is_out).count(), out, "{key:?}");
         }
     }
 

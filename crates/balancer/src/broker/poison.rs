@@ -261,8 +261,8 @@ impl Broker {
                 };
                 match self.suspects.failed(payload, outcome, well, now) {
                     PoisonCheck::Nothing => false,
-                    // Only the relay itself sends one request to one target again.
-                    PoisonCheck::Repeated => matches!(outcome.evidence, Evidence::Local { .. }),
+                    // Only a relay itself sends one request to one target again: this one, or another replica's.
+                    PoisonCheck::Repeated => relays_digest(observation).is_some(),
                     PoisonCheck::AlreadyBlamed => true,
                     PoisonCheck::Blamed(failures) => {
                         self.undo_trips(&failures, now);
@@ -319,16 +319,27 @@ impl Broker {
 fn payload_length(observation: &CallObservation<'_>) -> Option<usize> {
     match observation {
         CallObservation::Message(_) | CallObservation::OneRow(_) => None,
-        CallObservation::Log { entry, .. } => entry.payload.map(<[u8]>::len),
+        CallObservation::Log { entry, .. } => {
+            entry.payload_digest.map(|digest| digest.length).or(entry.payload.map(<[u8]>::len))
+        }
         CallObservation::Attempt(attempt) => attempt.payload_digest.map(|digest| digest.length),
     }
 }
 
-/// The relay's own digest, or one at constant cost of a log's payload: this runs under the lock.
+/// A relay's own digest, or one at constant cost of a log's payload: this runs under the lock.
 fn digest(observation: &CallObservation<'_>) -> Option<PayloadDigest> {
+    let of_payload = || match observation {
+        CallObservation::Log { entry, .. } => entry.payload.map(PayloadDigest::from_ends),
+        _ => None,
+    };
+    relays_digest(observation).or_else(of_payload)
+}
+
+/// The digest of the whole request, which is the same in all replicas of a relay.
+fn relays_digest(observation: &CallObservation<'_>) -> Option<PayloadDigest> {
     match observation {
         CallObservation::Message(_) | CallObservation::OneRow(_) => None,
-        CallObservation::Log { entry, .. } => entry.payload.map(PayloadDigest::from_ends),
+        CallObservation::Log { entry, .. } => entry.payload_digest,
         CallObservation::Attempt(attempt) => attempt.payload_digest,
     }
 }

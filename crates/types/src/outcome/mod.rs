@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use error_class::{ErrorClass, UnknownErrorClass};
 pub use evidence::Evidence;
 pub use observation::{Attempt, CallAnswer, CallDetails, CallFacts, CallObservation, LogEntry, ResponseMessage};
-pub use payload::PayloadDigest;
+pub use payload::{NoPayloadDigest, PayloadDigest};
 pub use rule::{FailureRule, JudgedAnswer, StatusError, StatusRange};
 pub use transport_failure::TransportFailure;
 

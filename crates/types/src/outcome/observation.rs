@@ -96,8 +96,12 @@ pub struct LogEntry<'a> {
     /// A relay marked the call as one that generates nothing: the opposite of
     /// [`Request::is_generation`](crate::request::Request::is_generation).
     pub makes_nothing: bool,
-    /// The client's own key was sent; known only from entries of a relay.
-    pub clients_key: bool,
+    /// The origin of the key; known only from entries of a relay.
+    pub key: Option<NamedBy>,
+    /// See [`Attempt::leaves_key_open`]; known only from entries of a relay.
+    pub leaves_key_open: bool,
+    /// The digest of the client's whole request; only in entries of a relay, which shortens long payloads.
+    pub payload_digest: Option<PayloadDigest>,
     /// The needed field that the gateway's filters removed, if one is missing.
     pub filtered: Option<&'static str>,
     /// The gateway's report on processors that failed, as JSON.
@@ -185,7 +189,8 @@ impl<'a> CallObservation<'a> {
             Self::Log { entry, .. } => CallFacts {
                 started: entry.started,
                 stopped: entry.stopped,
-                key: if entry.clients_key { Some(NamedBy::Client) } else { None },
+                key: entry.key,
+                leaves_key_open: entry.leaves_key_open,
                 is_generation: !entry.makes_nothing,
                 ..plain(&entry.answer, &entry.details)
             },

@@ -1,13 +1,15 @@
 //! Recognises equal requests by the length and a digest of their payloads, which are not kept.
 
+use std::fmt;
 use std::hash::Hasher;
+use std::str::FromStr;
 
 use rustc_hash::FxHasher;
 
 /// Bytes of each end of a payload that [`PayloadDigest::from_ends`] hashes.
 const DIGESTED_END_BYTES: usize = 4_096;
 
-/// The length and a digest of a payload, equal for equal payloads. Never leaves the process.
+/// The length and a digest of a payload, equal for equal payloads. It is no secret's: it leaves the process only beside its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadDigest {
     /// Bytes of the payload.
@@ -34,6 +36,29 @@ impl PayloadDigest {
     }
 }
 
+/// As log entries of the relay have it.
+impl fmt::Display for PayloadDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{:016x}", self.length, self.digest)
+    }
+}
+
+/// A text that is no digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a length and a digest, such as 27-00c0ffee00c0ffee")]
+pub struct NoPayloadDigest;
+
+impl FromStr for PayloadDigest {
+    type Err = NoPayloadDigest;
+
+    fn from_str(text: &str) -> Result<Self, NoPayloadDigest> {
+        let (length, digest) = text.split_once('-').filter(|(_, digest)| digest.len() == 16).ok_or(NoPayloadDigest)?;
+        let length = length.parse().map_err(|_| NoPayloadDigest)?;
+        let digest = u64::from_str_radix(digest, 16).map_err(|_| NoPayloadDigest)?;
+        Ok(Self { length, digest })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +78,16 @@ mod tests {
             assert_ne!(digest(&long), digest(&changed(99_999)));
         }
         assert_ne!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&changed(50_000)));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for payload in [&b""[..], b"a", &[0; 70_000]] {
+            let digest = PayloadDigest::from_bytes(payload);
+            assert_eq!(digest.to_string().parse(), Ok(digest));
+        }
+        for text in ["", "-", "5", "5-", "x-00c0ffee00c0ffee", "5-00c0ffee00c0ffee0", "5-xyz"] {
+            assert_eq!(text.parse::<PayloadDigest>(), Err(NoPayloadDigest), "{text}");
+        }
     }
 }

@@ -227,6 +227,40 @@ fn s1_6_a_request_sent_again_to_one_target_counts_there_once_and_an_outage_count
     assert_eq!(harness.out().len(), 2, "several requests are an outage");
 }
 
+/// A client's retries reach several replicas, and each hears of the attempts of the others by their log entries.
+#[test]
+fn s1_6_replicas_know_one_request_by_one_digest() {
+    let mut harness = relayed(3, resilient());
+    let digest = Some(PayloadDigest::from_bytes(b"bad"));
+    for round in 0..6 {
+        for place in 0..3 {
+            let (seconds, served) = (10 + 3 * round + place as u64, router(place));
+            let id = format!("L_1_{round}_{place}");
+            let report = log(&served, 500, &id, seconds * 1_000, seconds * 1_000 + 1);
+            let elsewhere = TestObservation { payload: Some(b"{}"), payload_digest: digest, ..report };
+            harness.learn(&elsewhere, at(seconds * 1_000));
+            attempt(&mut harness, place, 500, "bad", seconds);
+        }
+    }
+    assert_eq!(harness.out(), Vec::<String>::new(), "one request, and no outage");
+}
+
+#[test]
+fn s1_1_a_key_that_one_replica_sees_refused_is_refused_for_all() {
+    let served = router(0);
+    let entry = |leaves_key_open, id| TestObservation {
+        error_class: Some(ErrorClass::KeyRefused),
+        key: Some(NamedBy::Target),
+        leaves_key_open,
+        ..log(&served, 403, id, 1_000, 1_001)
+    };
+    let mut harness = relayed(2, resilient());
+    harness.learn(&entry(true, "L_1_1_1"), at(1_000));
+    assert_eq!(harness.out(), Vec::<String>::new(), "it may be the request");
+    harness.learn(&entry(false, "L_1_2_1"), at(1_000));
+    assert_eq!(harness.out(), ["/azure/r0/"]);
+}
+
 #[test]
 fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() {
     let once = HealthSettings { consecutive: 1, ..resilient() };

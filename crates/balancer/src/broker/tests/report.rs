@@ -87,7 +87,12 @@ impl TestObservation<'_> {
             started: self.started,
             stopped: self.stopped,
             payload: self.payload,
-            ..LogEntry::default()
+            makes_nothing: self.makes_nothing,
+            key: self.key,
+            leaves_key_open: self.leaves_key_open,
+            payload_digest: self.payload_digest,
+            processor_errors: None,
+            session: None,
         };
         let attempt = Attempt {
             answer,
