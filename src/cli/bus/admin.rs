@@ -37,7 +37,7 @@ pub struct TimedArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// For how long: 30m, 1h, 90s
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true)]
     lasting: Option<String>,
     /// Wait until no call to it is in progress
     #[arg(long)]
@@ -53,9 +53,10 @@ pub struct WeightArgs {
     #[command(flatten)]
     target: TargetArgs,
     /// Its weight among its siblings; without it, the file's
+    #[arg(allow_negative_numbers = true)]
     weight: Option<f64>,
     /// For how long: 30m, 1h, 90s
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", allow_hyphen_values = true)]
     lasting: Option<String>,
 }
 
