@@ -291,7 +291,14 @@ impl UpstreamAnswer {
             return tail.usage(request_bytes);
         }
         let may_be_json = headers.is_json() || answer::may_be_untyped_json(self.protocol, &headers);
-        let counted = if may_be_json && !headers.is_compressed() { usage::of_answer(&body)? } else { None };
+        let may_be_json = may_be_json && !headers.is_compressed();
+        if may_be_json && answer::begins_as_event_stream(&body) {
+            let mut stream = StreamState::new(self.protocol);
+            stream.push(&body);
+            stream.finish();
+            return stream.usage_or_estimate(request_bytes);
+        }
+        let counted = if may_be_json { usage::of_answer(&body)? } else { None };
         counted.map_or_else(|| headers.usage(), |usage| Ok(Some(usage)))
     }
 

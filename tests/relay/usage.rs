@@ -188,7 +188,11 @@ async fn what_is_counted_in_other_forms_than_json_is_recorded() {
     let mistral = |size: usize| json!({"outputs": [{"text": "x".repeat(size), "stop_reason": "stop"}]}).to_string();
     let ndjson = [("Content-Type", "application/x-ndjson")];
     let untyped = format!(r#"{{"choices":[{{"message":{{"content":"hello"}}}}],{USAGE}}}"#);
+    let events = format!(
+        "data: {{\"choices\":[{{\"delta\":{{\"content\":\"hello\"}}}}]}}\n\ndata: {{\"choices\":[],{USAGE}}}\n\ndata: [DONE]\n\n"
+    );
     for (what, path, act) in [
+        ("a short stream of events that is called JSON", CHAT, answer(200, &[], &events)),
         ("a short stream", "/llm/api/chat", answer(200, &ndjson, &lines(2))),
         ("a long stream", "/llm/api/chat", answer(200, &ndjson, &lines(5_000))),
         ("a short answer", "/llm/model/mistral/invoke", answer(200, &headers, &mistral(10))),
