@@ -10,6 +10,8 @@ const QUOTA: &[&str] = &[
     "insufficient balance",
     "insufficient credits",
     "insufficient account balance",
+    // Novita.
+    "not enough balance",
     "you have exceeded your monthly included credits",
     "you have run out of credits",
     "your account is not active, please check your billing",

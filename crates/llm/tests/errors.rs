@@ -533,6 +533,11 @@ fn s1_1_errors_of_many_others() {
                 QuotaExhausted,
             ),
             (
+                403,
+                json!({"code": 403, "reason": "NOT_ENOUGH_BALANCE", "message": "not enough balance", "metadata": {}}),
+                QuotaExhausted,
+            ),
+            (
                 429,
                 json!({"message": "You are using a Trial key, which is limited to 1000 API calls / month. You can continue"}),
                 QuotaExhausted,
