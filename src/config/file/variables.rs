@@ -40,6 +40,10 @@ impl Variables {
         let mut environment = Environment::default();
         for (name, value) in variables {
             let plain = without_line_end(&value);
+            // One with nothing in it counts as unset, as everywhere.
+            if plain.trim().is_empty() {
+                continue;
+            }
             if plain.len() < value.len() {
                 environment.trimmed.insert(name.clone());
             }
@@ -89,7 +93,8 @@ impl Variables {
         let Some(path) = name.strip_prefix(FILE) else {
             let value = self.environment.values.get(name).map(String::as_str);
             let name = secret::shown_name(name);
-            return value.ok_or_else(|| format!("needs the variable {name} in the environment, and it is not set"));
+            return value
+                .ok_or_else(|| format!("needs the variable {name} in the environment, and it is not set, or empty"));
         };
         let Some(files) = &self.files else {
             return Err("names a file of a secret, which only the operator's own pools file may do".to_owned());
@@ -163,11 +168,15 @@ mod tests {
 
     #[test]
     fn s2_line_ends_at_the_end_are_dropped_and_named_where_they_are_used() {
-        let known = variables(&[("A", "sk-a\n"), ("B", "sk-b\r\n\n"), ("C", "a\nb"), ("D", "sk-d\n")]);
+        let known =
+            variables(&[("A", "sk-a\n"), ("B", "sk-b\r\n\n"), ("C", "a\nb"), ("D", "sk-d\n"), ("E", "\n"), ("F", " ")]);
         for (name, value) in [("A", "sk-a"), ("B", "sk-b"), ("C", "a\nb"), ("D", "sk-d")] {
             assert_eq!(known.value(name), Ok(value));
         }
-        let notices = known.notices(b"Bearer ${A}, ${B}, ${C}");
+        for name in ["E", "F", "G"] {
+            assert!(known.value(name).unwrap_err().contains("it is not set"), "{name}");
+        }
+        let notices = known.notices(b"Bearer ${A}, ${B}, ${C}, ${E}");
         let places: Vec<_> = notices.iter().map(|notice| notice.place.as_str()).collect();
         assert_eq!(places, ["A", "B"], "D is not used");
         let aws = ["AWS_BEARER_TOKEN_BEDROCK", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
