@@ -27,40 +27,22 @@ pub const MAX_DURATION: Duration = Duration::from_secs(30 * 86_400);
 /// The longest reason, in characters.
 const MAX_REASON_CHARS: usize = 200;
 
-/// What an operator can request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AdminAction {
-    /// Send a router no calls.
-    Drain,
-    /// End its drain.
-    Resume,
-    /// Eject a router as a failure would.
-    Disable,
-    /// Readmit a router at once.
-    Enable,
-    /// Set another weight than the file's, or that one again.
-    Weight,
-    /// Set the mode: balance, or only observe.
-    Mode,
-}
-
-impl AdminAction {
-    pub const ALL: [Self; 6] = [Self::Drain, Self::Resume, Self::Disable, Self::Enable, Self::Weight, Self::Mode];
-
-    /// The name in paths and subjects.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Drain => "drain",
-            Self::Resume => "resume",
-            Self::Disable => "disable",
-            Self::Enable => "enable",
-            Self::Weight => "weight",
-            Self::Mode => "mode",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == word)
+types::named_enum! {
+    /// What an operator can request.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum AdminAction {
+        /// Send a router no calls.
+        Drain = "drain",
+        /// End its drain.
+        Resume = "resume",
+        /// Eject a router as a failure would.
+        Disable = "disable",
+        /// Readmit a router at once.
+        Enable = "enable",
+        /// Set another weight than the file's, or that one again.
+        Weight = "weight",
+        /// Set the mode: balance, or only observe.
+        Mode = "mode",
     }
 }
 
@@ -178,8 +160,7 @@ impl AdminRequest {
         let router = || self.router.clone().ok_or(AdminRequestError::MissingField("\"router\""));
         let command = match action {
             AdminAction::Mode => {
-                let named = |(name, mode)| (self.mode.as_deref() == Some(name)).then_some(mode);
-                let mode = OperatingMode::NAMES.into_iter().find_map(named).ok_or(AdminRequestError::Mode)?;
+                let mode = self.mode.as_deref().and_then(OperatingMode::from_name).ok_or(AdminRequestError::Mode)?;
                 return Ok(AdminCommand::Mode { mode, by, reason });
             }
             AdminAction::Drain => Command::Drain(router()?),

@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn every_class_is_read_by_its_name() {
         let own = [CallClass::Success, CallClass::ClientGone, CallClass::Broker, CallClass::NoTarget];
-        for class in own.into_iter().chain(ErrorClass::all().map(CallClass::Error)) {
+        for class in own.into_iter().chain(ErrorClass::ALL.into_iter().map(CallClass::Error)) {
             assert_eq!(class.name().parse(), Ok(class));
         }
         assert!("good".parse::<CallClass>().unwrap_err().to_string().contains("overloaded"));

@@ -87,7 +87,7 @@ pub enum Command {
     /// Switch all brokers to balance, or to observe
     Mode {
         /// balance or observe
-        #[arg(value_parser = OperatingMode::NAMES.map(|(name, _)| name))]
+        #[arg(value_parser = OperatingMode::ALL.map(OperatingMode::name))]
         mode: String,
         /// Reason, for the brokers' logs
         #[arg(long)]

@@ -43,7 +43,8 @@ pub fn resolve(sources: Sources) -> Resolved {
     let (broker, pools, rules) = check.broker();
     warnings.extend(pools.iter().flat_map(PoolsFile::notices));
     let prices = check.prices();
-    let mode = check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &OperatingMode::NAMES);
+    let modes = OperatingMode::ALL.map(|mode| (mode.name(), mode));
+    let mode = check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &modes);
     let bus = check.bus();
     let nats = check.nats();
     let http = check.http();

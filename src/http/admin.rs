@@ -19,7 +19,7 @@ pub(super) async fn router(
     body: Body,
 ) -> Response {
     let known =
-        AdminAction::from_word(&action).filter(|action| !matches!(action, AdminAction::Weight | AdminAction::Mode));
+        AdminAction::from_name(&action).filter(|action| !matches!(action, AdminAction::Weight | AdminAction::Mode));
     let Some(action) = known else {
         return refusal(StatusCode::NOT_FOUND, "drain, resume, disable, enable: not another action");
     };

@@ -74,7 +74,7 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
     let service = admin.service(&client, &replica).await?;
     let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), &replica);
     let mut endpoints = Vec::new();
-    for word in READ_ENDPOINTS.into_iter().chain(AdminAction::ALL.map(AdminAction::as_str)) {
+    for word in READ_ENDPOINTS.into_iter().chain(AdminAction::ALL.map(AdminAction::name)) {
         let endpoint = group.endpoint(word).await?;
         endpoints.push(named(word, endpoint).boxed());
     }
@@ -145,7 +145,7 @@ impl AdminEndpoints<'_> {
     }
 
     fn answer(&self, word: &'static str, ask: &Request) -> Answer {
-        match (word, AdminAction::from_word(word)) {
+        match (word, AdminAction::from_name(word)) {
             (STATUS, _) => {
                 document(&Status::from_broker(self.broker, self.links.iter().map(ConnectionStatus::show).collect()))
             }
@@ -192,7 +192,7 @@ impl AdminEndpoints<'_> {
         let who = peers::by(message.headers.as_ref());
         let checked = self.check(message);
         if let Err(why) = checked {
-            tracing::warn!(verb = action.as_str(), who, %why, "rejected command of an operator");
+            tracing::warn!(verb = action.name(), who, %why, "rejected command of an operator");
             return Err(refusal(403, &why.to_string()));
         }
         let by = format!("{who} over the bus");
@@ -205,7 +205,7 @@ impl AdminEndpoints<'_> {
     /// Whether a command is signed with another token.
     fn has_wrong_token(&self, word: &str, ask: &Request) -> bool {
         let message = &ask.message;
-        let identity = AdminAction::from_word(word).and_then(|_| peers::signature(message.headers.as_ref()));
+        let identity = AdminAction::from_name(word).and_then(|_| peers::signature(message.headers.as_ref()));
         let checked = self.token.zip(identity);
         let checked =
             checked.map(|(token, mac)| token.check(&message.subject, &mac, &message.payload, self.broker.now()));

@@ -151,7 +151,7 @@ pub async fn send_command(
     asked: &AdminRequest,
     now: BrokerTime,
 ) -> Result<Vec<AdminResult>, PeerError> {
-    let subject = subject(settings, action.as_str());
+    let subject = subject(settings, action.name());
     let body = serde_json::to_vec(asked).unwrap_or_default();
     let mut headers = match token {
         Some(token) => signed(&token.sign(&subject, now, nonce(), &body)),

@@ -31,7 +31,7 @@ pub(super) fn begin(relay: &Relay) {
             .chain(TransportFailure::ALL.map(TransportFailure::as_str))
             .chain([CLIENT_GONE, GATEWAY_UNREACHABLE]),
     );
-    counts.errors.preregister(ErrorClass::all().map(ErrorClass::name));
+    counts.errors.preregister(ErrorClass::ALL.map(ErrorClass::name));
     counts.given_up.preregister(GiveUp::ALL_STR);
 }
 

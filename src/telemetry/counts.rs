@@ -16,33 +16,22 @@ use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, HealthState, IgnoreReason};
 
-/// The result of reading the pools file again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReloadResult {
-    /// It is in force.
-    Applied,
-    /// It has faults, and the settings from before stay in force.
-    Refused,
-    /// It cannot be read: it is missing, forbidden or too large. The settings from before stay in force.
-    Unreadable,
-}
-
-impl ReloadResult {
-    pub const ALL: [Self; 3] = [Self::Applied, Self::Refused, Self::Unreadable];
-
-    /// The label value in metrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Applied => "applied",
-            Self::Refused => "refused",
-            Self::Unreadable => "unreadable",
-        }
+types::named_enum! {
+    /// The result of reading the pools file again.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum ReloadResult {
+        /// It is in force.
+        Applied = "applied",
+        /// It has faults, and the settings from before stay in force.
+        Refused = "refused",
+        /// It cannot be read: it is missing, forbidden or too large. The settings from before stay in force.
+        Unreadable = "unreadable",
     }
 }
 
 impl std::fmt::Display for ReloadResult {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.name())
     }
 }
 
@@ -163,11 +152,11 @@ impl Counts {
     /// The counts of `messages_total`: what, kind, count.
     pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
         let mut all = Vec::new();
-        all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.as_str(), n)));
-        all.extend(self.ignored_messages.all().map(|(kind, n)| ("ignored_message", kind.as_str(), n)));
-        all.extend(self.degradations.all().map(|(kind, n)| ("degraded_reply", kind.as_str(), n)));
-        all.extend(self.malformed_logs.all().map(|(kind, n)| ("malformed_log", kind.as_str(), n)));
-        all.extend(self.ignored_logs.all().map(|(kind, n)| ("ignored_log", kind.as_str(), n)));
+        all.extend(self.malformed_messages.all().map(|(kind, n)| ("malformed_message", kind.name(), n)));
+        all.extend(self.ignored_messages.all().map(|(kind, n)| ("ignored_message", kind.name(), n)));
+        all.extend(self.degradations.all().map(|(kind, n)| ("degraded_reply", kind.name(), n)));
+        all.extend(self.malformed_logs.all().map(|(kind, n)| ("malformed_log", kind.name(), n)));
+        all.extend(self.ignored_logs.all().map(|(kind, n)| ("ignored_log", kind.name(), n)));
         all.sort_unstable();
         all
     }

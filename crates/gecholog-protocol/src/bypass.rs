@@ -6,27 +6,15 @@ use serde::Deserialize;
 /// Longer lists are not parsed; the gateway writes less about a few processors.
 const MAX_ERRORS_BYTES: usize = 16 << 10;
 
-/// Why a call was not balanced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Bypass {
-    Timeout,
-    NoResponders,
-    TooLarge,
-    /// Any other error of the gateway.
-    Other,
-}
-
-impl Bypass {
-    pub const ALL: [Self; 4] = [Self::Timeout, Self::NoResponders, Self::TooLarge, Self::Other];
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::NoResponders => "absent",
-            Self::TooLarge => "too_large",
-            Self::Other => "other",
-        }
+types::named_enum! {
+    /// Why a call was not balanced.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum Bypass {
+        Timeout = "timeout",
+        NoResponders = "absent",
+        TooLarge = "too_large",
+        /// Any other error of the gateway.
+        Other = "other",
     }
 }
 

@@ -24,28 +24,17 @@ pub use stamp::ReplicaIdentity;
 use llm::json::{Cursor, SyntaxError};
 use serde::de::IgnoredAny;
 
-/// Why a message cannot be parsed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Malformed {
-    #[error("not JSON")]
-    NotJson,
-    #[error("not a JSON object")]
-    NotAnObject,
-    /// Neither a request (no text `gl_path`) nor a response (no `egress_status_code`).
-    #[error("without a gl_path")]
-    NoPath,
-}
-
-impl Malformed {
-    pub const ALL: [Self; 3] = [Self::NotJson, Self::NotAnObject, Self::NoPath];
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotJson => "not_json",
-            Self::NotAnObject => "not_an_object",
-            Self::NoPath => "no_path",
-        }
+types::named_enum! {
+    /// Why a message cannot be parsed.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+    pub enum Malformed {
+        #[error("not JSON")]
+        NotJson = "not_json",
+        #[error("not a JSON object")]
+        NotAnObject = "not_an_object",
+        /// Neither a request (no text `gl_path`) nor a response (no `egress_status_code`).
+        #[error("without a gl_path")]
+        NoPath = "no_path",
     }
 }
 

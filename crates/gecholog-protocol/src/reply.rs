@@ -11,30 +11,18 @@ use types::mode::OperatingMode;
 use types::request::Patch;
 use types::router::RouterPath;
 
-/// What a reply had to do without. Each kind is counted, and logged once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Degradation {
-    /// The pool chooses by fields of the body, and the message has none.
-    NoBody,
-    /// The pool chooses by headers, and the message has none.
-    NoHeaders,
-    /// The target changes the body, and row 2 does not see it.
-    NoBodyToChange,
-    /// The target changes the body, and that is not a JSON object: it is sent unchanged.
-    BodyNotAnObject,
-}
-
-impl Degradation {
-    pub const ALL: [Self; 4] = [Self::NoBody, Self::NoHeaders, Self::NoBodyToChange, Self::BodyNotAnObject];
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoBody => "no_body",
-            Self::NoHeaders => "no_headers",
-            Self::NoBodyToChange => "no_body_to_change",
-            Self::BodyNotAnObject => "body_not_an_object",
-        }
+types::named_enum! {
+    /// What a reply had to do without. Each kind is counted, and logged once.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum Degradation {
+        /// The pool chooses by fields of the body, and the message has none.
+        NoBody = "no_body",
+        /// The pool chooses by headers, and the message has none.
+        NoHeaders = "no_headers",
+        /// The target changes the body, and row 2 does not see it.
+        NoBodyToChange = "no_body_to_change",
+        /// The target changes the body, and that is not a JSON object: it is sent unchanged.
+        BodyNotAnObject = "body_not_an_object",
     }
 }
 

@@ -1142,7 +1142,7 @@ fn s1_1_an_error_inside_an_event_and_one_that_is_cut_are_read() {
 
 #[test]
 fn s1_1_names_are_stable_and_read_back() {
-    let names: Vec<_> = ErrorClass::all().map(ErrorClass::name).collect();
+    let names = ErrorClass::ALL.map(ErrorClass::name);
     assert_eq!(
         names,
         [
@@ -1162,7 +1162,7 @@ fn s1_1_names_are_stable_and_read_back() {
             "unsupported"
         ]
     );
-    for class in ErrorClass::all() {
+    for class in ErrorClass::ALL {
         assert_eq!(class.to_string().parse(), Ok(class));
         let json = serde_json::to_string(&class).unwrap();
         assert_eq!(serde_json::from_str::<ErrorClass>(&json).unwrap(), class);

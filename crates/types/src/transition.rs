@@ -151,48 +151,24 @@ pub enum Advisory {
     LogFiltered(&'static str),
 }
 
-/// Why an observation was not learned from. Each reason is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum IgnoreReason {
-    /// It names no router, or one that is in no pool.
-    UnknownRouter,
-    /// The upstream was not called, or its status is not known.
-    NoStatus,
-    /// A processor answered in place of the upstream.
-    ProcessorGenerated,
-    /// The gateway's echo endpoint answered.
-    Echo,
-    /// The broker's choice was not applied because row 2 failed. No router is at fault.
-    NotApplied,
-    /// A duplicate of a log entry.
-    Duplicate,
-    /// The gateway's log filters removed a field that learning needs.
-    Filtered,
-}
-
-impl IgnoreReason {
-    /// Every reason.
-    pub const ALL: [Self; 7] = [
-        Self::UnknownRouter,
-        Self::NoStatus,
-        Self::ProcessorGenerated,
-        Self::Echo,
-        Self::NotApplied,
-        Self::Duplicate,
-        Self::Filtered,
-    ];
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownRouter => "unknown_router",
-            Self::NoStatus => "no_status",
-            Self::ProcessorGenerated => "processor_generated",
-            Self::Echo => "echo",
-            Self::NotApplied => "not_applied",
-            Self::Duplicate => "duplicate",
-            Self::Filtered => "filtered",
-        }
+crate::named_enum! {
+    /// Why an observation was not learned from. Each reason is counted.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum IgnoreReason {
+        /// It names no router, or one that is in no pool.
+        UnknownRouter = "unknown_router",
+        /// The upstream was not called, or its status is not known.
+        NoStatus = "no_status",
+        /// A processor answered in place of the upstream.
+        ProcessorGenerated = "processor_generated",
+        /// The gateway's echo endpoint answered.
+        Echo = "echo",
+        /// The broker's choice was not applied because row 2 failed. No router is at fault.
+        NotApplied = "not_applied",
+        /// A duplicate of a log entry.
+        Duplicate = "duplicate",
+        /// The gateway's log filters removed a field that learning needs.
+        Filtered = "filtered",
     }
 }
 

@@ -305,7 +305,7 @@ fn rule(reader: &mut Reader<'_>, item: &Item<'_>, text: &str) -> Option<FailureR
         Ok(rule) => Some(rule),
         Err(faults) => {
             for fault in faults {
-                let classes: Vec<_> = ErrorClass::all().map(ErrorClass::name).collect();
+                let classes = ErrorClass::ALL.map(ErrorClass::name);
                 let near = nearest(&fault.part, &classes).map(|near| format!("; did you mean {near}?"));
                 reader.fault(item, format!("{fault}{}", near.unwrap_or_default()));
             }

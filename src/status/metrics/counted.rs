@@ -22,7 +22,7 @@ impl Collector for Counted {
             "calls_unbalanced",
             help,
             "reason",
-            counts.bypassed.all().map(|(kind, count)| (kind.as_str(), count)),
+            counts.bypassed.all().map(|(kind, count)| (kind.name(), count)),
         )?;
         let help = "Messages and log entries that were malformed, ignored or incomplete";
         let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
@@ -35,7 +35,7 @@ impl Collector for Counted {
         let help = "Deprecated: log_entries_incomplete";
         kinds(encoder, "log_entries_lacking", help, "field", counts.incomplete_logs.all())?;
         let help = "Reloads of the pools file, by result";
-        kinds(encoder, "reloads", help, "result", counts.reloads().map(|(kind, count)| (kind.word(), count)))?;
+        kinds(encoder, "reloads", help, "result", counts.reloads().map(|(kind, count)| (kind.name(), count)))?;
         let help = "1: the content of the pools file applies";
         let good = if counts.last_reload_failed() { 0.0 } else { 1.0 };
         family(encoder, "last_reload_successful", help, MetricType::Gauge, None)?.gauge([], good)?;

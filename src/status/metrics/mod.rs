@@ -211,7 +211,7 @@ impl Scrape {
                         stats.failures.saturating_sub(stats.overloaded + stats.rate_limited + stats.refused)
                     }
                 };
-                outcomes.counter([("router", path), ("class", class.as_str())], count)?;
+                outcomes.counter([("router", path), ("class", class.name())], count)?;
             }
         }
         for (name, help) in [

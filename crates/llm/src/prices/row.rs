@@ -34,17 +34,19 @@ impl TokenKind {
     }
 }
 
-/// How a call is served, which some vendors price differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceTier {
-    #[default]
-    Standard,
-    Batch,
-    Flex,
-    Priority,
-    /// One that no table has prices of, such as capacity that is paid for in another way.
-    Other,
+types::named_enum! {
+    /// How a call is served, which some vendors price differently.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ServiceTier {
+        #[default]
+        Standard = "standard",
+        Batch = "batch",
+        Flex = "flex",
+        Priority = "priority",
+        /// One that no table has prices of, such as capacity that is paid for in another way.
+        Other = "other",
+    }
 }
 
 impl ServiceTier {
@@ -73,17 +75,6 @@ impl ServiceTier {
             "flex" => Some(Self::Flex),
             "priority" | "fast" => Some(Self::Priority),
             _ => None,
-        }
-    }
-
-    /// The name in a call's record, which [`Self::of_answer`] reads.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Standard => "standard",
-            Self::Batch => "batch",
-            Self::Flex => "flex",
-            Self::Priority => "priority",
-            Self::Other => "other",
         }
     }
 

@@ -23,48 +23,28 @@ pub use crate::translate::AnswerId;
 use crate::translate::anthropic::Envelope;
 use crate::translate::embeddings::EmbeddingModel;
 
-/// Who answers for a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Provider {
-    /// OpenAI.
-    OpenAi,
-    /// Azure OpenAI, in both of its forms: `/openai/v1/`, and deployments with an `api-version`.
-    Azure,
-    Anthropic,
-    /// Google's Gemini API, through its OpenAI-shaped endpoint.
-    Gemini,
-    /// Google's Vertex AI: Gemini through its OpenAI-shaped endpoint, Claude through `rawPredict`.
-    Vertex,
-    /// Amazon Bedrock.
-    Bedrock,
-    Ollama,
-    /// Anything that speaks OpenAI's protocol at an address of its own: vLLM, Groq, Mistral, DeepSeek, OpenRouter …
-    OpenAiCompatible,
+types::named_enum! {
+    /// Who answers for a target.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum Provider {
+        /// OpenAI.
+        OpenAi = "openai",
+        /// Azure OpenAI, in both of its forms: `/openai/v1/`, and deployments with an `api-version`.
+        Azure = "azure",
+        Anthropic = "anthropic",
+        /// Google's Gemini API, through its OpenAI-shaped endpoint.
+        Gemini = "gemini",
+        /// Google's Vertex AI: Gemini through its OpenAI-shaped endpoint, Claude through `rawPredict`.
+        Vertex = "vertex",
+        /// Amazon Bedrock.
+        Bedrock = "bedrock",
+        Ollama = "ollama",
+        /// Anything that speaks OpenAI's protocol at an address of its own: vLLM, Groq, Mistral, DeepSeek, OpenRouter …
+        OpenAiCompatible = "openai_compatible",
+    }
 }
 
 impl Provider {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::OpenAi,
-        Self::Azure,
-        Self::Anthropic,
-        Self::Gemini,
-        Self::Vertex,
-        Self::Bedrock,
-        Self::Ollama,
-        Self::OpenAiCompatible,
-    ];
-
-    /// The name in the pools file.
-    pub const fn name(self) -> &'static str {
-        self.row().name
-    }
-
-    /// The provider of a name in the pools file.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|provider| provider.name() == name)
-    }
-
     /// The protocols that a target's `api` can name.
     pub const fn apis(self) -> &'static [Api] {
         self.row().apis
@@ -106,33 +86,16 @@ impl KeyHeader {
     }
 }
 
-/// The protocol of a model, by its name or by the target's `api`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Api {
-    /// OpenAI's.
-    OpenAi,
-    /// Anthropic's Messages.
-    Messages,
-    /// Bedrock's Converse.
-    Converse,
-}
-
-impl Api {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::OpenAi, Self::Messages, Self::Converse];
-
-    /// The name in the pools file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai",
-            Self::Messages => "messages",
-            Self::Converse => "converse",
-        }
-    }
-
-    /// The protocol of a name in the pools file.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|api| api.name() == name)
+types::named_enum! {
+    /// The protocol of a model, by its name or by the target's `api`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum Api {
+        /// OpenAI's.
+        OpenAi = "openai",
+        /// Anthropic's Messages.
+        Messages = "messages",
+        /// Bedrock's Converse.
+        Converse = "converse",
     }
 }
 

@@ -30,7 +30,6 @@ impl Setting {
 /// One provider.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) name: &'static str,
     /// The address before all paths, without a slash at its end; a target's `url` replaces it.
     pub(super) base: &'static str,
     pub(super) needs: &'static [Setting],
@@ -145,7 +144,6 @@ const EMBEDDINGS: &[&str] = &["dimensions", "encoding_format", "input", "model"]
 
 /// What most rows have.
 const OPENAI: Row = Row {
-    name: "openai",
     base: "https://api.openai.com/v1",
     needs: &[],
     placeholders_in_paths: false,
@@ -160,7 +158,6 @@ const OPENAI: Row = Row {
 
 /// Source: learn.microsoft.com/azure/ai-services/openai/reference. The paths begin in `endpoint`, since they have two forms.
 const AZURE: Row = Row {
-    name: "azure",
     base: "https://{resource}.openai.azure.com",
     needs: &[Setting::Resource],
     key: KeyHeader::Plain("api-key"),
@@ -170,7 +167,6 @@ const AZURE: Row = Row {
 /// Source: platform.claude.com/docs/en/api. Its OpenAI-shaped endpoint is not used: it drops `response_format`, caching and
 /// more in silence, and the vendor says that it is no long-term solution.
 const ANTHROPIC: Row = Row {
-    name: "anthropic",
     base: "https://api.anthropic.com/v1",
     key: KeyHeader::Anthropic,
     apis: &[Api::Messages],
@@ -180,7 +176,6 @@ const ANTHROPIC: Row = Row {
 
 /// Source: ai.google.dev/gemini-api/docs/openai.
 const GEMINI: Row = Row {
-    name: "gemini",
     base: "https://generativelanguage.googleapis.com/v1beta/openai",
     openai: &[
         (Operation::Chat, "chat/completions"),
@@ -196,7 +191,6 @@ const GEMINI: Row = Row {
 /// Source: cloud.google.com/vertex-ai/generative-ai/docs/migrate/openai/overview, and agentgateway's provider for the paths.
 /// That there are no embeddings in this form is assumed.
 const VERTEX: Row = Row {
-    name: "vertex",
     base: "https://{location}-aiplatform.googleapis.com/v1",
     needs: &[Setting::Project, Setting::Location],
     placeholders_in_paths: true,
@@ -211,7 +205,6 @@ const VERTEX: Row = Row {
 /// of OpenAI answer `logit_bias` with 400; xAI's answer penalties with 503 (trap 10: the caller's mistake looks like an outage).
 /// Both are from LiteLLM's source.
 const BEDROCK: Row = Row {
-    name: "bedrock",
     base: "https://bedrock-runtime.{region}.amazonaws.com",
     needs: &[Setting::Region],
     key: KeyHeader::BearerOrSignature,
@@ -225,7 +218,6 @@ const BEDROCK: Row = Row {
 /// Source: docs.ollama.com/api/openai-compatibility and docs.ollama.com/api/anthropic-compatibility. A local one ignores keys,
 /// ollama.com asks for one.
 const OLLAMA: Row = Row {
-    name: "ollama",
     base: "http://localhost:11434/v1",
     apis: &[Api::OpenAi, Api::Messages],
     chat: FieldRules::only(OLLAMA_CHAT).renaming("max_completion_tokens", "max_tokens"),
@@ -234,8 +226,7 @@ const OLLAMA: Row = Row {
     ..OPENAI
 };
 
-const OPENAI_COMPATIBLE: Row =
-    Row { name: "openai_compatible", base: "", needs: &[Setting::Base], apis: &[Api::OpenAi, Api::Messages], ..OPENAI };
+const OPENAI_COMPATIBLE: Row = Row { base: "", needs: &[Setting::Base], apis: &[Api::OpenAi, Api::Messages], ..OPENAI };
 
 impl Provider {
     pub(super) const fn row(self) -> &'static Row {

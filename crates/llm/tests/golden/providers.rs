@@ -18,7 +18,7 @@ fn place(provider: Provider, line: &Value) -> Result<Endpoint, String> {
         project: text("project"),
         location: text("location"),
         api_version: text("api_version"),
-        api: text("api").map(|api| Api::parse(api).unwrap()),
+        api: text("api").map(|api| Api::from_name(api).unwrap()),
     };
     let path = text("path").unwrap_or("/v1/chat/completions");
     let call = EndpointRequest {
@@ -37,7 +37,7 @@ fn endpoints() {
         assert!(goldens.iter().any(|golden| golden.name() == provider.name()), "{}", provider.name());
     }
     for golden in goldens {
-        let provider = Provider::parse(&golden.name()).unwrap();
+        let provider = Provider::from_name(&golden.name()).unwrap();
         let shown = golden.section("calls").lines().map(|line| {
             let made = match place(provider, &serde_json::from_str(line).unwrap()) {
                 Err(error) => error,
@@ -64,7 +64,7 @@ fn endpoints() {
 fn fields_that_pass() {
     for golden in Golden::all("providers/fields") {
         let target: Value = serde_json::from_str(golden.section("target")).unwrap();
-        let provider = Provider::parse(target["provider"].as_str().unwrap()).unwrap();
+        let provider = Provider::from_name(target["provider"].as_str().unwrap()).unwrap();
         let rules = place(provider, &target).unwrap().fields;
         let mode = if target["unsupported"] == json!("refuse") { Unsupported::Refuse } else { Unsupported::Drop };
         let made = match fields::filter(golden.section("request").as_bytes(), &rules, mode) {
@@ -118,10 +118,10 @@ fn keys_are_sent_as_each_provider_reads_them() {
 #[test]
 fn names_of_providers() {
     for name in ["openai", "azure", "anthropic", "gemini", "vertex", "bedrock", "ollama", "openai_compatible"] {
-        assert_eq!(Provider::parse(name).unwrap().name(), name);
+        assert_eq!(Provider::from_name(name).unwrap().name(), name);
     }
     for name in ["", "OpenAI", "openai-compatible"] {
-        assert_eq!(Provider::parse(name), None);
+        assert_eq!(Provider::from_name(name), None);
     }
 }
 

@@ -5,96 +5,56 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// What is wrong with an answer, or why there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ErrorClass {
-    /// The rate limit of the target for this account is exhausted (429).
-    RateLimited,
-    /// The target is overloaded for all callers (503, 529).
-    Overloaded,
-    /// The account at the target has no quota, credit or budget left (402, and vendors' error codes with other statuses).
-    QuotaExhausted,
-    /// The target refuses the key, account or region (401, 403 except as an HTML page, and vendors' error codes with 400).
-    KeyRefused,
-    /// The target has no such model or deployment. A 404 that does not say so is an [`ErrorClass::InvalidRequest`].
-    NotFound,
-    /// The request is longer than the target accepts (413, and vendors' error codes with 400).
-    ContextTooLong,
-    /// The target refuses the content of the request or of its own answer.
-    ContentFiltered,
-    /// Any other fault of the client: 4xx.
-    InvalidRequest,
-    /// The target's fault: 424, 425, 498, and 5xx except 501, 503, 505 and 529.
-    ServerError,
-    /// The answer broke off, or is not what its headers say.
-    BrokenAnswer,
-    /// A good status with no answer in it.
-    EmptyAnswer,
-    /// No answer in time, by the limits of the relay or by the target's status 408.
-    TimedOut,
-    /// No connection to the target.
-    Unreachable,
-    /// The target does not support the method or HTTP version (501, 505), which is not its fault.
-    Unsupported,
+crate::named_enum! {
+    /// What is wrong with an answer, or why there is none, in the order of the documents' table. Settings, metrics and log entries
+    /// have the names, so they are an interface: never change one.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub enum ErrorClass {
+        /// The rate limit of the target for this account is exhausted (429).
+        RateLimited = "rate_limited",
+        /// The target is overloaded for all callers (503, 529).
+        Overloaded = "overloaded",
+        /// The account at the target has no quota, credit or budget left (402, and vendors' error codes with other statuses).
+        QuotaExhausted = "quota_exhausted",
+        /// The target refuses the key, account or region (401, 403 except as an HTML page, and vendors' error codes with 400).
+        KeyRefused = "key_refused",
+        /// The target has no such model or deployment. A 404 that does not say so is an [`ErrorClass::InvalidRequest`].
+        NotFound = "not_found",
+        /// The request is longer than the target accepts (413, and vendors' error codes with 400).
+        ContextTooLong = "context_too_long",
+        /// The target refuses the content of the request or of its own answer.
+        ContentFiltered = "content_filtered",
+        /// Any other fault of the client: 4xx.
+        InvalidRequest = "invalid_request",
+        /// The target's fault: 424, 425, 498, and 5xx except 501, 503, 505 and 529.
+        ServerError = "server_error",
+        /// The answer broke off, or is not what its headers say.
+        BrokenAnswer = "broken_answer",
+        /// A good status with no answer in it.
+        EmptyAnswer = "empty_answer",
+        /// No answer in time, by the limits of the relay or by the target's status 408.
+        TimedOut = "timed_out",
+        /// No connection to the target.
+        Unreachable = "unreachable",
+        /// The target does not support the method or HTTP version (501, 505), which is not its fault.
+        Unsupported = "unsupported",
+    }
 }
 
 use ErrorClass::{
-    BrokenAnswer, ContentFiltered, ContextTooLong, EmptyAnswer, InvalidRequest, KeyRefused, NotFound, Overloaded,
-    QuotaExhausted, RateLimited, ServerError, TimedOut, Unreachable, Unsupported,
+    ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, Overloaded, QuotaExhausted, RateLimited, ServerError,
+    TimedOut, Unsupported,
 };
-
-/// All classes, in the order of the documents' table.
-const ALL: [ErrorClass; 14] = [
-    RateLimited,
-    Overloaded,
-    QuotaExhausted,
-    KeyRefused,
-    NotFound,
-    ContextTooLong,
-    ContentFiltered,
-    InvalidRequest,
-    ServerError,
-    BrokenAnswer,
-    EmptyAnswer,
-    TimedOut,
-    Unreachable,
-    Unsupported,
-];
 
 /// An unknown name of a class.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name:?} is not an error class; the classes are {}", ErrorClass::all().map(ErrorClass::name).collect::<Vec<_>>().join(", "))]
+#[error("{name:?} is not an error class; the classes are {}", ErrorClass::ALL.map(ErrorClass::name).join(", "))]
 pub struct UnknownErrorClass {
     /// The name as written.
     pub name: String,
 }
 
 impl ErrorClass {
-    /// All classes, in the order of the table.
-    pub fn all() -> impl Iterator<Item = Self> {
-        ALL.into_iter()
-    }
-
-    /// The name that settings, metrics and log entries use. It is an interface: never change one.
-    pub const fn name(self) -> &'static str {
-        match self {
-            RateLimited => "rate_limited",
-            Overloaded => "overloaded",
-            QuotaExhausted => "quota_exhausted",
-            KeyRefused => "key_refused",
-            NotFound => "not_found",
-            ContextTooLong => "context_too_long",
-            ContentFiltered => "content_filtered",
-            InvalidRequest => "invalid_request",
-            ServerError => "server_error",
-            BrokenAnswer => "broken_answer",
-            EmptyAnswer => "empty_answer",
-            TimedOut => "timed_out",
-            Unreachable => "unreachable",
-            Unsupported => "unsupported",
-        }
-    }
-
     /// Whether the request is at fault, so that the answer must never count against a target.
     pub const fn is_callers_fault(self) -> bool {
         matches!(self, ContextTooLong | ContentFiltered | InvalidRequest)
@@ -128,8 +88,7 @@ impl FromStr for ErrorClass {
     type Err = UnknownErrorClass;
 
     fn from_str(name: &str) -> Result<Self, UnknownErrorClass> {
-        let known = ErrorClass::all().find(|class| class.name() == name);
-        known.ok_or_else(|| UnknownErrorClass { name: name.to_owned() })
+        Self::from_name(name).ok_or_else(|| UnknownErrorClass { name: name.to_owned() })
     }
 }
 

@@ -24,41 +24,27 @@ pub use transport_failure::TransportFailure;
 use crate::router::RouterId;
 use crate::time::GatewayTime;
 
-/// The effect of an answer on its router's health.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// The router works.
-    Success,
-    /// The client's own fault, which tells nothing about the router.
-    Neutral,
-    /// The router failed.
-    Failure,
-    /// The upstream is overloaded for every caller (503, 529).
-    Overloaded,
-    /// The upstream's rate limit for this caller is exhausted (429).
-    RateLimited,
-    /// The upstream refuses the key of the settings, or the account's quota is used up, until the account is changed.
-    Refused,
+crate::named_enum! {
+    /// The effect of an answer on its router's health.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum Class {
+        /// The router works.
+        Success = "success",
+        /// The client's own fault, which tells nothing about the router.
+        Neutral = "neutral",
+        /// The router failed.
+        Failure = "failure",
+        /// The upstream is overloaded for every caller (503, 529).
+        Overloaded = "overloaded",
+        /// The upstream's rate limit for this caller is exhausted (429).
+        RateLimited = "rate_limited",
+        /// The upstream refuses the key of the settings, or the account's quota is used up, until the account is changed.
+        Refused = "refused",
+    }
 }
 
 impl Class {
-    /// Every class.
-    pub const ALL: [Self; 6] =
-        [Self::Success, Self::Neutral, Self::Failure, Self::Overloaded, Self::RateLimited, Self::Refused];
-
-    /// The name in metrics and in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Neutral => "neutral",
-            Self::Failure => "failure",
-            Self::Overloaded => "overloaded",
-            Self::RateLimited => "rate_limited",
-            Self::Refused => "refused",
-        }
-    }
-
     /// Whether such an answer can eject its router.
     pub const fn is_failure(self) -> bool {
         matches!(self, Self::Failure | Self::Overloaded | Self::RateLimited | Self::Refused)
