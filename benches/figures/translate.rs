@@ -89,7 +89,7 @@ pub(crate) fn request(vendor: Vendor) -> Result<Vec<u8>> {
 fn translated(vendor: Vendor, body: &[u8]) -> Result<Prepared<'_>> {
     let target = TargetModel {
         provider: vendor.provider,
-        settings: TargetSettings { region: Some("eu-central-1"), ..TargetSettings::default() },
+        settings: TargetSettings { region: Some("eu-central-1".to_owned()), ..TargetSettings::default() },
         unsupported: Unsupported::Drop,
     };
     let asked = ClientRequest {

@@ -120,7 +120,7 @@ impl DirectUpstream {
 
     /// The provider of its target, by the pools file or by the host.
     pub fn provider_name(&self) -> Option<&'static str> {
-        self.provider().map(|target| target.provider.name()).or(self.host_provider)
+        self.provider().map(|target| target.model.provider.name()).or(self.host_provider)
     }
 
     /// The provider that serves at its host, by whose prices its calls are paid.
@@ -196,7 +196,7 @@ fn header(name: &str) -> Result<HeaderName, HeaderFault> {
 
 #[cfg(test)]
 mod tests {
-    use llm::provider::Provider;
+    use llm::provider::{Provider, TargetModel, TargetSettings};
     use llm::translate::Unsupported;
 
     use super::super::provider_target::TargetKey;
@@ -228,16 +228,9 @@ mod tests {
         let of = |path: &str| {
             let get = |name: &str| (name == "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI").then_some(path);
             let source = AwsSource::from_environment("eu-central-1", get).unwrap().unwrap();
+            let settings = TargetSettings { region: Some("eu-central-1".to_owned()), ..TargetSettings::default() };
             let provider = ProviderTarget {
-                provider: Provider::Bedrock,
-                base: None,
-                resource: None,
-                region: Some("eu-central-1".to_owned()),
-                project: None,
-                location: None,
-                api_version: None,
-                api: None,
-                unsupported: Unsupported::Drop,
+                model: TargetModel { provider: Provider::Bedrock, settings, unsupported: Unsupported::Drop },
                 max_tokens: None,
                 key: TargetKey::Expiring(KeySource::shared(Source::Aws(source))),
             };

@@ -10,11 +10,9 @@ use jiff::Timestamp;
 use llm::capability::MissingCapability;
 use llm::prices::PriceTable;
 use llm::provider::{
-    Api, ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, Provider, TargetModel,
-    TargetProtocol, TargetSettings, prepare,
+    ClientRequest, KeyHeader, ModelFacts, Operation, PrepareError, Prepared, TargetModel, TargetProtocol, prepare,
 };
 use llm::sigv4;
-use llm::translate::Unsupported;
 use llm::translate::anthropic::Envelope;
 
 use super::query::OwnQuery;
@@ -29,24 +27,8 @@ const ANTHROPIC_BETA: &str = "anthropic-beta";
 /// What the pools file says of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ProviderTarget {
-    /// Who it is.
-    pub provider: Provider,
-    /// Instead of the provider's own address.
-    pub base: Option<String>,
-    /// Azure's name of the resource.
-    pub resource: Option<String>,
-    /// AWS's region.
-    pub region: Option<String>,
-    /// Google's project.
-    pub project: Option<String>,
-    /// Google's location.
-    pub location: Option<String>,
-    /// Azure's or Anthropic's version.
-    pub api_version: Option<String>,
-    /// The protocol, where the model's name does not say it.
-    pub api: Option<Api>,
-    /// What becomes of what it cannot take.
-    pub unsupported: Unsupported,
+    /// Its provider, its address, and how requests are written for it.
+    pub model: TargetModel,
     /// The limit of output tokens where a client says none and its provider needs one.
     pub max_tokens: Option<u64>,
     /// What it is called with.
@@ -108,30 +90,18 @@ impl NotSentReason {
 /// The names of the settings, and nothing that may be secret.
 impl fmt::Debug for ProviderTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderTarget").field("provider", &self.provider).finish_non_exhaustive()
+        f.debug_struct("ProviderTarget").field("provider", &self.model.provider).finish_non_exhaustive()
     }
 }
 
 impl ProviderTarget {
-    fn settings(&self) -> TargetSettings<'_> {
-        TargetSettings {
-            base: self.base.as_deref(),
-            resource: self.resource.as_deref(),
-            region: self.region.as_deref(),
-            project: self.project.as_deref(),
-            location: self.location.as_deref(),
-            api_version: self.api_version.as_deref(),
-            api: self.api,
-        }
-    }
-
     /// Where its calls go, for its name in logs.
     ///
     /// # Errors
     /// The settings make no address: what is missing, or wrong.
     pub fn address(&self) -> Result<Base, String> {
         let call = llm::provider::EndpointRequest { operation: Operation::Chat, model: "m", stream: false, path: "" };
-        let endpoint = llm::provider::endpoint(self.provider, &self.settings(), &call);
+        let endpoint = llm::provider::endpoint(self.model.provider, &self.model.settings, &call);
         let url = endpoint.map_err(|error| error.to_string())?.url;
         let url = url.split('?').next().unwrap_or_default();
         url.parse::<Base>().map_err(|fault| fault.to_string())
@@ -149,7 +119,6 @@ impl ProviderTarget {
         body: &'b [u8],
         table: &PriceTable,
     ) -> Result<Prepared<'b>, PrepareError> {
-        let target = TargetModel { provider: self.provider, settings: self.settings(), unsupported: self.unsupported };
         let request = ClientRequest {
             operation,
             path,
@@ -157,13 +126,13 @@ impl ProviderTarget {
             anthropic_version: headers.get(ANTHROPIC_VERSION).and_then(|version| version.to_str().ok()),
             anthropic_beta: headers.get_all(ANTHROPIC_BETA).iter().filter_map(|beta| beta.to_str().ok()).collect(),
         };
-        prepare(&target, &request, |model| self.facts(model, table))
+        prepare(&self.model, &request, |model| self.facts(model, table))
     }
 
     /// What is known of its model.
     fn facts(&self, model: &str, table: &PriceTable) -> ModelFacts {
         let unknown = ModelFacts { max_output: self.max_tokens, ..ModelFacts::default() };
-        table.find(Some(self.provider.name()), model).map_or(unknown, |row| ModelFacts {
+        table.find(Some(self.model.provider.name()), model).map_or(unknown, |row| ModelFacts {
             max_output: self.max_tokens.or(row.limits.max_output),
             sampling: row.capabilities.sampling_params,
             schemas: row.capabilities.response_schema,
@@ -242,7 +211,7 @@ impl ProviderTarget {
             url: &uri.to_string(),
             headers: if content_type.is_empty() { &[] } else { &signed },
             body_sha256: &sigv4::sha256_hex(&prepared.body),
-            region: self.region.as_deref().unwrap_or_default(),
+            region: self.model.settings.region.as_deref().unwrap_or_default(),
             service: sigv4::BEDROCK,
             time,
         };

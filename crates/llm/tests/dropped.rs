@@ -26,9 +26,9 @@ fn prepared<T>(
     read: impl FnOnce(Result<Prepared<'_>, PrepareError>) -> T,
 ) -> T {
     let settings = TargetSettings {
-        region: Some("eu-central-1"),
-        project: Some("p"),
-        location: Some("global"),
+        region: Some("eu-central-1".to_owned()),
+        project: Some("p".to_owned()),
+        location: Some("global".to_owned()),
         ..TargetSettings::default()
     };
     let target = TargetModel { provider, settings, unsupported };

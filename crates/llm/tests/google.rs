@@ -13,7 +13,11 @@ fn made(
     body: &str,
     unsupported: Unsupported,
 ) -> Result<(String, Vec<String>, Option<Content>), String> {
-    let settings = TargetSettings { project: Some("p"), location: Some("global"), ..TargetSettings::default() };
+    let settings = TargetSettings {
+        project: Some("p".to_owned()),
+        location: Some("global".to_owned()),
+        ..TargetSettings::default()
+    };
     let asked = ClientRequest {
         operation: Operation::Chat,
         path: "chat/completions",

@@ -27,9 +27,9 @@ fn made(target: (&str, Provider, &str), request: &Value, unsupported: Unsupporte
 /// The same of a body as it stands.
 fn made_of_text((_, provider, _): (&str, Provider, &str), body: &str, unsupported: Unsupported) -> Made {
     let settings = TargetSettings {
-        region: Some("eu-central-1"),
-        project: Some("p"),
-        location: Some("global"),
+        region: Some("eu-central-1".to_owned()),
+        project: Some("p".to_owned()),
+        location: Some("global".to_owned()),
         ..TargetSettings::default()
     };
     let asked = ClientRequest {

@@ -10,19 +10,23 @@ use llm::translate::{StreamTranslator, TranslateError, Unsupported};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn target(provider: Provider, settings: TargetSettings<'static>) -> TargetModel<'static> {
+fn target(provider: Provider, settings: TargetSettings) -> TargetModel {
     TargetModel { provider, settings, unsupported: Unsupported::Drop }
 }
 
-fn aws() -> TargetSettings<'static> {
-    TargetSettings { region: Some("eu-central-1"), ..TargetSettings::default() }
+fn aws() -> TargetSettings {
+    TargetSettings { region: Some("eu-central-1".to_owned()), ..TargetSettings::default() }
 }
 
-fn google() -> TargetSettings<'static> {
-    TargetSettings { project: Some("p"), location: Some("europe-west1"), ..TargetSettings::default() }
+fn google() -> TargetSettings {
+    TargetSettings {
+        project: Some("p".to_owned()),
+        location: Some("europe-west1".to_owned()),
+        ..TargetSettings::default()
+    }
 }
 
-fn sent<'a>(target: &TargetModel<'_>, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
+fn sent<'a>(target: &TargetModel, path: &'a str, body: &'a str) -> Result<Prepared<'a>, PrepareError> {
     let operation = Operation::of_path(path);
     let request =
         ClientRequest { operation, path, body: body.as_bytes(), anthropic_version: None, anthropic_beta: Vec::new() };
@@ -38,10 +42,14 @@ const CHAT: &str = r#"{"model": "MODEL", "messages": [{"role":"user","content":"
 #[test]
 fn a_request_in_the_targets_own_protocol_passes_byte_for_byte() {
     let body = CHAT.replace("MODEL", "gpt-4o");
-    let compatible = TargetSettings { base: Some("https://h/v1"), ..TargetSettings::default() };
+    let compatible = TargetSettings { base: Some("https://h/v1".to_owned()), ..TargetSettings::default() };
     for (provider, settings, form) in [
         (Provider::OpenAi, TargetSettings::default(), AnswerForm::OpenAi),
-        (Provider::Azure, TargetSettings { resource: Some("r"), ..TargetSettings::default() }, AnswerForm::OpenAi),
+        (
+            Provider::Azure,
+            TargetSettings { resource: Some("r".to_owned()), ..TargetSettings::default() },
+            AnswerForm::OpenAi,
+        ),
         (Provider::OpenAiCompatible, compatible, AnswerForm::OpenAiUnwrapped),
     ] {
         let prepared = sent(&target(provider, settings), "chat/completions", &body).unwrap();
@@ -83,7 +91,8 @@ fn what_a_client_says_in_anthropic_beta_is_in_the_body_for_bedrock() {
                     anthropic_version: None,
                     anthropic_beta: headers.to_vec(),
                 };
-                let prepared = prepare(&target(provider, settings), &request, |_| ModelFacts::default()).unwrap();
+                let prepared =
+                    prepare(&target(provider, settings.clone()), &request, |_| ModelFacts::default()).unwrap();
                 let json: Value = serde_json::from_slice(&prepared.body).unwrap();
                 let expected = match provider {
                     _ if is_translated => json!({}),
@@ -195,7 +204,7 @@ fn what_a_target_does_not_have_is_said_and_is_no_fault_of_its() {
     let anthropic = target(Provider::Anthropic, TargetSettings::default());
     let embeddings = sent(&anthropic, "v1/embeddings", r#"{"model":"m","input":"a"}"#);
     assert!(matches!(embeddings, Err(PrepareError::Endpoint(_))), "{embeddings:?}");
-    let refusing = TargetModel { unsupported: Unsupported::Refuse, ..anthropic };
+    let refusing = TargetModel { unsupported: Unsupported::Refuse, ..anthropic.clone() };
     let refused = sent(&refusing, "v1/chat/completions", CHAT);
     assert!(matches!(refused, Err(PrepareError::Translate(TranslateError::Unsupported(_)))), "{refused:?}");
     let invalid = sent(&anthropic, "v1/chat/completions", r#"{"model":"m","messages":7}"#);
@@ -481,7 +490,7 @@ fn a_body_that_is_no_json_is_the_clients_mistake_whatever_the_target_is() {
                 continue;
             }
             for body in ["no json", "", "[]", "{\"model\":"] {
-                let refused = sent(&target(provider, settings), path, body);
+                let refused = sent(&target(provider, settings.clone()), path, body);
                 assert!(
                     matches!(&refused, Err(PrepareError::Translate(TranslateError::Invalid { param, .. })) if param == "body"),
                     "{provider:?} {path} {body}: {refused:?}"

@@ -7,7 +7,7 @@ use super::reader::{Item, Reader};
 use super::variables::Variables;
 use crate::provider_auth::{AwsKey, AwsSource, KeySource, ServiceAccount, Source};
 use crate::relay::{Base, ProviderTarget, TargetKey};
-use llm::provider::{Api, Provider};
+use llm::provider::{Api, Provider, TargetModel, TargetSettings};
 use llm::translate::Unsupported;
 use llm::translate::anthropic::ApiVersion;
 
@@ -48,10 +48,15 @@ pub(super) fn read(
         good &= value.is_some();
         value
     };
-    let base = field(reader, "url");
-    let (resource, region) = (field(reader, "resource"), field(reader, "region"));
-    let (project, location) = (field(reader, "project"), field(reader, "location"));
-    let api_version = field(reader, "api_version");
+    let mut settings = TargetSettings {
+        base: field(reader, "url"),
+        resource: field(reader, "resource"),
+        region: field(reader, "region"),
+        project: field(reader, "project"),
+        location: field(reader, "location"),
+        api_version: field(reader, "api_version"),
+        api: None,
+    };
     let (api_key, account) = (field(reader, "api_key"), field(reader, "service_account"));
     let (id, secret) = (field(reader, "access_key_id"), field(reader, "secret_access_key"));
     let session_token = field(reader, "session_token");
@@ -60,27 +65,18 @@ pub(super) fn read(
     if !good {
         return None;
     }
-    let version = check_version(reader, target, provider, api_version.as_deref());
+    settings.api = options.api;
+    let version = check_version(reader, target, provider, settings.api_version.as_deref());
     check_api(reader, target, provider, options.api).and(version)?;
-    let keys = Keys { target, provider, region: region.as_deref(), variables, brings_key };
+    let keys = Keys { target, provider, region: settings.region.as_deref(), variables, brings_key };
     let key = keys.read(reader, api_key, (id, secret, session_token), account)?;
-    let project = project.or_else(|| match &key {
-        TargetKey::Expiring(source) => source.project().map(str::to_owned),
-        _ => None,
-    });
-    let made = ProviderTarget {
-        provider,
-        base,
-        resource,
-        region,
-        project,
-        location,
-        api_version,
-        api: options.api,
-        unsupported: options.unsupported,
-        max_tokens: options.max_tokens,
-        key,
-    };
+    if let TargetKey::Expiring(source) = &key
+        && settings.project.is_none()
+    {
+        settings.project = source.project().map(str::to_owned);
+    }
+    let model = TargetModel { provider, settings, unsupported: options.unsupported };
+    let made = ProviderTarget { model, max_tokens: options.max_tokens, key };
     match made.address() {
         Ok(address) => Some((address, made)),
         Err(problem) => {

@@ -8,33 +8,34 @@ use crate::translate::anthropic::Envelope;
 use crate::translate::embeddings::EmbeddingModel;
 
 /// What the pools file says of a target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TargetSettings<'a> {
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TargetSettings {
     /// `url`: replaces the provider's own address, up to where the operation's path begins (for Azure and Bedrock: the host).
-    pub base: Option<&'a str>,
+    pub base: Option<String>,
     /// Azure's name of the resource.
-    pub resource: Option<&'a str>,
+    pub resource: Option<String>,
     /// AWS's region.
-    pub region: Option<&'a str>,
+    pub region: Option<String>,
     /// Google's project.
-    pub project: Option<&'a str>,
+    pub project: Option<String>,
     /// Google's location.
-    pub location: Option<&'a str>,
+    pub location: Option<String>,
     /// Azure's `api-version`, which asks for the form with deployments; Anthropic's `anthropic-version`.
-    pub api_version: Option<&'a str>,
+    pub api_version: Option<String>,
     /// The protocol, where the model's name does not say it.
     pub api: Option<Api>,
 }
 
-impl<'a> TargetSettings<'a> {
-    pub(super) const fn get(&self, setting: &Setting) -> Option<&'a str> {
-        match setting {
-            Setting::Base => self.base,
-            Setting::Resource => self.resource,
-            Setting::Region => self.region,
-            Setting::Project => self.project,
-            Setting::Location => self.location,
-        }
+impl TargetSettings {
+    pub(super) fn get(&self, setting: &Setting) -> Option<&str> {
+        let value = match setting {
+            Setting::Base => &self.base,
+            Setting::Resource => &self.resource,
+            Setting::Region => &self.region,
+            Setting::Project => &self.project,
+            Setting::Location => &self.location,
+        };
+        value.as_deref()
     }
 }
 
@@ -120,7 +121,7 @@ pub struct EndpointRequest<'a> {
 /// See [`EndpointError`]: the settings' fault, or the client's.
 pub fn endpoint(
     provider: Provider,
-    settings: &TargetSettings<'_>,
+    settings: &TargetSettings,
     call: &EndpointRequest<'_>,
 ) -> Result<Endpoint, EndpointError> {
     let missing = provider.missing_settings(settings);
@@ -145,7 +146,7 @@ pub fn endpoint(
 }
 
 /// The address before the paths.
-fn base(provider: Provider, settings: &TargetSettings<'_>) -> Result<String, EndpointError> {
+fn base(provider: Provider, settings: &TargetSettings) -> Result<String, EndpointError> {
     for setting in [Setting::Resource, Setting::Region, Setting::Project, Setting::Location] {
         // Google's old projects have a colon (`example.com:project`).
         let has_colons = setting == Setting::Project;
@@ -154,18 +155,18 @@ fn base(provider: Provider, settings: &TargetSettings<'_>) -> Result<String, End
             return Err(EndpointError::InvalidSetting { setting: setting.name() });
         }
     }
-    if let Some(base) = settings.base {
+    if let Some(base) = &settings.base {
         return Ok(base.trim_end_matches('/').to_owned());
     }
     // Source: Vertex' documentation of locations.
-    if provider == Provider::Vertex && settings.location == Some("global") {
+    if provider == Provider::Vertex && settings.location.as_deref() == Some("global") {
         return Ok("https://aiplatform.googleapis.com/v1".to_owned());
     }
     Ok(filled(provider.row().base, settings))
 }
 
 /// A text with the settings in the places of their names.
-fn filled(template: &str, settings: &TargetSettings<'_>) -> String {
+fn filled(template: &str, settings: &TargetSettings) -> String {
     if !template.contains('{') {
         return template.to_owned();
     }
@@ -178,7 +179,7 @@ fn filled(template: &str, settings: &TargetSettings<'_>) -> String {
 #[derive(Debug)]
 struct EndpointContext<'a> {
     provider: Provider,
-    settings: &'a TargetSettings<'a>,
+    settings: &'a TargetSettings,
     call: &'a EndpointRequest<'a>,
     base: String,
 }
@@ -266,7 +267,7 @@ impl EndpointContext<'_> {
         };
         let protocol = TargetProtocol::Messages(Envelope::Api);
         let mut endpoint = self.at(path, protocol, BodyModel::Is(self.call.model.to_owned()));
-        let version = self.settings.api_version.unwrap_or("2023-06-01");
+        let version = self.settings.api_version.as_deref().unwrap_or("2023-06-01");
         endpoint.headers.push(("anthropic-version", version.to_owned()));
         Ok(endpoint)
     }
@@ -314,7 +315,7 @@ impl EndpointContext<'_> {
             (None, Operation::Other) => path::behind_base(self.call.path).ok_or(EndpointError::InvalidPath)?,
             (None, _) => return Err(self.unsupported()),
         };
-        let path = match self.settings.api_version {
+        let path = match &self.settings.api_version {
             None => format!("openai/v1/{operation}"),
             Some(version) => {
                 let version = path::part(version).ok_or(EndpointError::InvalidSetting { setting: "api_version" })?;

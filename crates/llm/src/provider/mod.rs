@@ -51,7 +51,7 @@ impl Provider {
     }
 
     /// The settings without which there is no address, beside those that are there.
-    pub(crate) fn missing_settings(self, settings: &TargetSettings<'_>) -> Vec<&'static str> {
+    pub(crate) fn missing_settings(self, settings: &TargetSettings) -> Vec<&'static str> {
         if settings.base.is_some() && !self.row().placeholders_in_paths {
             return Vec::new();
         }

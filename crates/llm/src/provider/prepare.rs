@@ -26,12 +26,12 @@ pub struct ModelFacts {
     pub reasoning: Option<bool>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub struct TargetModel<'a> {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetModel {
     /// Whose it is.
     pub provider: Provider,
     /// What the pools file says of it.
-    pub settings: TargetSettings<'a>,
+    pub settings: TargetSettings,
     /// What becomes of what it cannot take.
     pub unsupported: Unsupported,
 }
@@ -90,7 +90,7 @@ pub enum PrepareError {
 /// # Errors
 /// It does not go to this target.
 pub fn prepare<'a>(
-    target: &TargetModel<'_>,
+    target: &TargetModel,
     request: &ClientRequest<'a>,
     facts_of: impl FnOnce(&str) -> ModelFacts,
 ) -> Result<Prepared<'a>, PrepareError> {
@@ -135,7 +135,7 @@ type Made<'a> = (Cow<'a, [u8]>, DroppedList, AnswerForm);
 
 /// A chat in another protocol than the client's. Functions of the old form become tools first.
 fn translated<'a>(
-    target: &TargetModel<'_>,
+    target: &TargetModel,
     facts_of: impl FnOnce(&str) -> ModelFacts,
     fields: Option<RequestFields<'_>>,
     model: &str,
@@ -161,7 +161,7 @@ fn translated<'a>(
 }
 
 fn chat_as_messages<'a>(
-    target: &TargetModel<'_>,
+    target: &TargetModel,
     facts: ModelFacts,
     fields: Option<RequestFields<'_>>,
     model: &str,
@@ -169,7 +169,7 @@ fn chat_as_messages<'a>(
 ) -> Result<Made<'a>, TranslateError> {
     let ModelFacts { max_output, sampling, schemas, reasoning } = facts;
     let options = RequestOptions {
-        api_version: target.settings.api_version.and_then(ApiVersion::parse).unwrap_or_default(),
+        api_version: target.settings.api_version.as_deref().and_then(ApiVersion::parse).unwrap_or_default(),
         envelope,
         model,
         default_max_tokens: max_output.unwrap_or(DEFAULT_MAX_TOKENS),

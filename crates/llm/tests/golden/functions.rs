@@ -12,7 +12,7 @@ const ASKED: &str =
     r#"{"model":"m","stream":STREAM,"messages":[{"role":"user","content":"hi"}],"functions":[{"name":"now"}]}"#;
 
 fn sent(provider: Provider, body: &str) -> Result<Prepared<'_>, String> {
-    let settings = TargetSettings { region: Some("eu-central-1"), ..TargetSettings::default() };
+    let settings = TargetSettings { region: Some("eu-central-1".to_owned()), ..TargetSettings::default() };
     let target = TargetModel { provider, settings, unsupported: Unsupported::Drop };
     let request = ClientRequest {
         operation: Operation::Chat,

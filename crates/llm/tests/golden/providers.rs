@@ -11,13 +11,14 @@ use super::Golden;
 /// Where a call goes that is written as one line of JSON: the target's settings, the client's path, the model, the stream.
 fn place(provider: Provider, line: &Value) -> Result<Endpoint, String> {
     let text = |name: &str| line[name].as_str();
+    let setting = |name: &str| text(name).map(str::to_owned);
     let settings = TargetSettings {
-        base: text("url"),
-        resource: text("resource"),
-        region: text("region"),
-        project: text("project"),
-        location: text("location"),
-        api_version: text("api_version"),
+        base: setting("url"),
+        resource: setting("resource"),
+        region: setting("region"),
+        project: setting("project"),
+        location: setting("location"),
+        api_version: setting("api_version"),
         api: text("api").map(|api| Api::from_name(api).unwrap()),
     };
     let path = text("path").unwrap_or("/v1/chat/completions");
