@@ -7,29 +7,28 @@ use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
 use super::check::Resolver;
-use super::raw::RawSettings;
 use crate::nats::{self, Secret};
 
 impl Resolver {
     /// Whether there is a bus.
     pub(super) fn bus(&mut self) -> bool {
-        self.one_of("BROKER_BUS", |raw| &raw.broker_bus, &[("on", true), ("off", false)]).unwrap_or(true)
+        self.one_of("BROKER_BUS", &[("on", true), ("off", false)]).unwrap_or(true)
     }
 
     pub(super) fn nats(&mut self) -> nats::NatsSettings {
         let mut settings = nats::NatsSettings {
             servers: Vec::new(),
             token: None,
-            token_file: self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file).map(|file| file.value.into()),
+            token_file: self.get("NATS_TOKEN_FILE").map(|file| file.value.into()),
             user: None,
-            credentials: self.file("NATS_CREDS", |raw| &raw.nats_creds),
-            authority: self.file("NATS_CA", |raw| &raw.nats_ca),
-            subject: self.subject("BROKER_SUBJECT", |raw| &raw.broker_subject, "coburn.gl.broker"),
-            logger_subject: self.subject("BROKER_LOGGER_SUBJECT", |raw| &raw.broker_logger_subject, "coburn.gl.logger"),
-            processor: self.subject("BROKER_PROCESSOR", |raw| &raw.broker_processor, "broker"),
-            queue: self.subject("BROKER_QUEUE", |raw| &raw.broker_queue, "broker"),
+            credentials: self.file("NATS_CREDS"),
+            authority: self.file("NATS_CA"),
+            subject: self.subject("BROKER_SUBJECT", "coburn.gl.broker"),
+            logger_subject: self.subject("BROKER_LOGGER_SUBJECT", "coburn.gl.logger"),
+            processor: self.subject("BROKER_PROCESSOR", "broker"),
+            queue: self.subject("BROKER_QUEUE", "broker"),
         };
-        match self.get("NATS_URL", |raw| &raw.nats_url) {
+        match self.get("NATS_URL") {
             Some(written) => self.urls(&written.value, &mut settings),
             None => settings.servers.extend(self.host()),
         }
@@ -40,7 +39,7 @@ impl Resolver {
     }
 
     fn host(&mut self) -> Option<ServerAddr> {
-        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
+        let written = self.get("GECHOLOG_HOST");
         let host = written.as_ref().map_or("localhost", |written| written.value.trim());
         let plain = !host.contains(['/', '@', ',', ' ']);
         let server = plain.then(|| format!("nats://{host}").parse::<ServerAddr>().ok()).flatten();
@@ -87,8 +86,8 @@ impl Resolver {
         }
     }
 
-    fn subject(&mut self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>, default: &str) -> String {
-        let Some(written) = self.get(name, field) else { return default.to_owned() };
+    fn subject(&mut self, name: &str, default: &str) -> String {
+        let Some(written) = self.get(name) else { return default.to_owned() };
         let word = |word: &str| {
             !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
         };

@@ -30,13 +30,13 @@ pub fn http_without_bus(sources: Sources) -> Result<Option<(SocketAddr, bool)>, 
 impl Resolver {
     pub(super) fn calls(&mut self) -> calls::CallSettings {
         let mut settings = calls::CallSettings { trace_header: self.trace_header(), ..calls::CallSettings::default() };
-        let recent = self.whole("BROKER_RECENT_CALLS", |raw| &raw.broker_recent_calls, "MB", 1..=4_096);
+        let recent = self.whole("BROKER_RECENT_CALLS", "MB", 1..=4_096);
         if let Some(mb) = recent {
             settings.recent_bytes = (mb as usize) << 20;
         }
-        let size = self.whole("BROKER_CALLS_SIZE", |raw| &raw.broker_calls_size, "MB", 1..=1_048_576);
+        let size = self.whole("BROKER_CALLS_SIZE", "MB", 1..=1_048_576);
         let bytes = size.map_or(file::DEFAULT_BYTES, |mb| u64::from(mb) << 20);
-        let written = self.get("BROKER_CALLS", |raw| &raw.broker_calls);
+        let written = self.get("BROKER_CALLS");
         if let Some(written) = &written
             && (written.value.trim().is_empty() || written.value.ends_with('/'))
         {
@@ -52,7 +52,7 @@ impl Resolver {
 
     /// The configured header of trace ids, in lower case.
     pub(super) fn trace_header(&mut self) -> String {
-        let Some(written) = self.get("BROKER_TRACE_HEADER", |raw| &raw.broker_trace_header) else {
+        let Some(written) = self.get("BROKER_TRACE_HEADER") else {
             return calls::DEFAULT_HEADER.to_owned();
         };
         let name = written.value.trim().parse::<HeaderName>().ok().map(|name| name.as_str().to_owned());

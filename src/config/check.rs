@@ -1,12 +1,13 @@
 //! Validates the settings. All faults are collected; the first one does not end the validation.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::file::{HealthDefaults, PoolsFile};
 use super::names::{self, Unknown};
-use super::raw::{RawSettings, Sources};
+use super::raw::Sources;
 use super::{Config, Fault, OperatorAccess, Resolved, secret};
 use crate::system::files;
 use crate::telemetry::Format;
@@ -44,7 +45,7 @@ pub fn resolve(sources: Sources) -> Resolved {
     warnings.extend(pools.iter().flat_map(PoolsFile::notices));
     let prices = check.prices();
     let modes = OperatingMode::ALL.map(|mode| (mode.name(), mode));
-    let mode = check.one_of("BROKER_MODE", |raw| &raw.broker_mode, &modes);
+    let mode = check.one_of("BROKER_MODE", &modes);
     let bus = check.bus();
     let nats = check.nats();
     let http = check.http();
@@ -123,8 +124,11 @@ pub(super) struct Resolver {
 
 impl Resolver {
     /// The text of a setting; a flag wins over a variable.
-    pub(super) fn get(&self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<Sourced> {
-        let written = |raw: &RawSettings, place: String| field(raw).clone().map(|value| Sourced { place, value });
+    pub(super) fn get(&self, name: &str) -> Option<Sourced> {
+        debug_assert!(names::is_known(name), "{name} is no field of RawSettings");
+        let written = |texts: &BTreeMap<String, String>, place: String| {
+            texts.get(name).map(|value| Sourced { place, value: value.clone() })
+        };
         written(&self.sources.flags, names::flag(name)).or_else(|| written(&self.sources.environment, name.to_owned()))
     }
 
@@ -145,13 +149,8 @@ impl Resolver {
         self.faults.push(Fault { place: place.to_owned(), value: None, problem: problem.into() });
     }
 
-    pub(super) fn one_of<T: Copy>(
-        &mut self,
-        name: &str,
-        field: impl Fn(&RawSettings) -> &Option<String>,
-        choices: &[(&str, T)],
-    ) -> Option<T> {
-        let written = self.get(name, field)?;
+    pub(super) fn one_of<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let written = self.get(name)?;
         let chosen = choices.iter().find(|(word, _)| *word == written.value.trim());
         if chosen.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
@@ -164,7 +163,7 @@ impl Resolver {
 
     pub(super) fn broker(&mut self) -> (broker::BrokerSettings, Option<PoolsFile>, relay::RelayRules) {
         let defaults = self.defaults();
-        let Some(written) = self.get("BROKER_CONFIG", |raw| &raw.broker_config) else {
+        let Some(written) = self.get("BROKER_CONFIG") else {
             let defaults = defaults.routers;
             return match self.pool() {
                 Some((ingress, routers)) => {
@@ -177,8 +176,8 @@ impl Resolver {
                 ),
             };
         };
-        let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
-        let routers = self.get("BROKER_ROUTERS", |raw| &raw.broker_routers);
+        let ingress = self.get("BROKER_INGRESS");
+        let routers = self.get("BROKER_ROUTERS");
         for other in ingress.into_iter().chain(routers) {
             self.fault(&other, format!("{} is set too, and its file names the pools: give one of them", written.place));
         }
@@ -192,7 +191,7 @@ impl Resolver {
 
     /// The defaults for routers without their own settings.
     fn defaults(&mut self) -> HealthDefaults {
-        let failures = self.get("BROKER_FAILURE_STATUS", |raw| &raw.broker_failure_status);
+        let failures = self.get("BROKER_FAILURE_STATUS");
         let failures = failures.map(|written| match FailureRule::parse(&written.value) {
             Ok(rule) => rule,
             Err(faults) => {
@@ -200,10 +199,9 @@ impl Resolver {
                 FailureRule::default()
             }
         });
-        let honor =
-            self.one_of("BROKER_RETRY_AFTER", |raw| &raw.broker_retry_after, &[("honor", true), ("ignore", false)]);
+        let honor = self.one_of("BROKER_RETRY_AFTER", &[("honor", true), ("ignore", false)]);
         let presets = Preset::ALL.map(|preset| (preset.name(), preset));
-        let preset = self.one_of("BROKER_HEALTH", |raw| &raw.broker_health, &presets);
+        let preset = self.one_of("BROKER_HEALTH", &presets);
         let routers = RouterSettings {
             failures: failures.unwrap_or_default(),
             health: preset.unwrap_or_default().settings(),
@@ -223,9 +221,9 @@ impl Resolver {
 
     fn pool(&mut self) -> Option<(RouterPath, Vec<RouterPath>)> {
         let default = |place: &str, value: &str| Sourced { place: place.to_owned(), value: value.to_owned() };
-        let ingress = self.get("BROKER_INGRESS", |raw| &raw.broker_ingress);
+        let ingress = self.get("BROKER_INGRESS");
         let ingress = ingress.unwrap_or_else(|| default("BROKER_INGRESS", DEFAULT_INGRESS));
-        let routers = self.get("BROKER_ROUTERS", |raw| &raw.broker_routers);
+        let routers = self.get("BROKER_ROUTERS");
         let routers = routers.unwrap_or_else(|| default("BROKER_ROUTERS", DEFAULT_ROUTERS));
         let path = RouterPath::parse(ingress.value.trim());
         if let Err(fault) = &path {
@@ -246,7 +244,7 @@ impl Resolver {
     }
 
     fn disabled_time(&mut self) -> Option<Duration> {
-        let written = self.get("DISABLED_TIME", |raw| &raw.disabled_time)?;
+        let written = self.get("DISABLED_TIME")?;
         let minutes = written.value.trim().parse::<f64>().ok().filter(|minutes| *minutes >= 0.0);
         let time = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
         if time.is_none() {
@@ -255,8 +253,8 @@ impl Resolver {
         time
     }
 
-    pub(super) fn file(&mut self, name: &str, field: impl Fn(&RawSettings) -> &Option<String>) -> Option<PathBuf> {
-        let written = self.get(name, field)?;
+    pub(super) fn file(&mut self, name: &str) -> Option<PathBuf> {
+        let written = self.get(name)?;
         if let Err(error) = files::read(written.value.as_ref(), MAX_FILE_BYTES) {
             self.fault(&written, error.to_string());
         }
@@ -264,7 +262,7 @@ impl Resolver {
     }
 
     pub(super) fn http(&mut self) -> http::HttpSettings {
-        let Some(written) = self.get("BROKER_HTTP", |raw| &raw.broker_http) else { return http::HttpSettings::Default };
+        let Some(written) = self.get("BROKER_HTTP") else { return http::HttpSettings::Default };
         match written.value.trim() {
             "off" => http::HttpSettings::Off,
             address => match address.parse::<SocketAddr>() {
@@ -281,7 +279,7 @@ impl Resolver {
     }
 
     fn hosts(&mut self) -> Vec<String> {
-        let Some(written) = self.get("BROKER_HTTP_HOSTS", |raw| &raw.broker_http_hosts) else { return Vec::new() };
+        let Some(written) = self.get("BROKER_HTTP_HOSTS") else { return Vec::new() };
         let hosts: Vec<_> = written.value.split(',').map(|host| host.trim().to_owned()).collect();
         let is_name = |host: &String| {
             !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
@@ -295,8 +293,8 @@ impl Resolver {
 
     pub(super) fn telemetry(&mut self) -> telemetry::LogSettings {
         let formats = [("text", Format::Text), ("json", Format::Json)];
-        let format = self.one_of("BROKER_LOG_FORMAT", |raw| &raw.broker_log_format, &formats);
-        let filter = self.get("BROKER_LOG", |raw| &raw.broker_log);
+        let format = self.one_of("BROKER_LOG_FORMAT", &formats);
+        let filter = self.get("BROKER_LOG");
         if let Some(written) = &filter
             && let Err(error) = telemetry::check_filter(&written.value)
         {

@@ -5,7 +5,7 @@ use crate::prices::PricesFile;
 
 impl Resolver {
     pub(super) fn prices(&mut self) -> Option<PricesFile> {
-        let written = self.get("BROKER_PRICES", |raw| &raw.broker_prices)?;
+        let written = self.get("BROKER_PRICES")?;
         match PricesFile::open(written.value.into()) {
             Ok(file) => Some(file),
             Err(faults) => {

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Fault;
 use super::file::{Variables, line_end_notice, without_line_end};
@@ -176,13 +177,25 @@ pub struct RawSettings {
     pub(super) broker_log_format: Option<String>,
 }
 
-/// Where settings come from.
+impl RawSettings {
+    /// The texts, by the names of the variables.
+    fn texts(&self) -> BTreeMap<String, String> {
+        let Ok(Value::Object(fields)) = serde_json::to_value(self) else { return BTreeMap::new() };
+        let texts = fields.into_iter().filter_map(|(field, value)| match value {
+            Value::String(text) => Some((field.to_ascii_uppercase(), text)),
+            _ => None,
+        });
+        texts.collect()
+    }
+}
+
+/// Where settings come from, each as texts by the names of the variables.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     /// From the environment; an empty variable is an unset one.
-    pub(super) environment: RawSettings,
+    pub(super) environment: BTreeMap<String, String>,
     /// From the command line; wins over the environment.
-    pub(super) flags: RawSettings,
+    pub(super) flags: BTreeMap<String, String>,
     /// Names of all variables that are set.
     pub(super) names: Vec<String>,
     /// All variables that are valid text, for `${NAME}` in the pools file.
@@ -196,7 +209,7 @@ pub struct Sources {
 impl Sources {
     /// Takes the variables of a process and the flags of its command line.
     pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>, flags: RawSettings) -> Self {
-        let mut sources = Self { flags, ..Self::default() };
+        let mut sources = Self { flags: flags.texts(), ..Self::default() };
         let mut pairs = Vec::new();
         let mut all = BTreeMap::new();
         for (name, value) in variables {
@@ -222,8 +235,8 @@ impl Sources {
             }
         }
         sources.variables = Variables::new(all);
-        match envy::from_iter(pairs) {
-            Ok(environment) => sources.environment = environment,
+        match envy::from_iter::<_, RawSettings>(pairs) {
+            Ok(environment) => sources.environment = environment.texts(),
             // Cannot happen to texts that are all optional; if it does, it must be reported.
             Err(error) => {
                 let problem = error.to_string();

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::check::Resolver;
-use super::raw::RawSettings;
 use super::{Fault, secret};
 use crate::relay;
 use balancer::broker;
@@ -30,7 +29,7 @@ pub(super) fn idle_no_proxy(proxy: &relay::Proxy) -> impl Iterator<Item = Fault>
 
 impl Resolver {
     pub(super) fn relay(&mut self, rules: relay::RelayRules) -> relay::RelaySettings {
-        let listen = self.get("BROKER_RELAY", |raw| &raw.broker_relay).and_then(|written| match written.value.trim() {
+        let listen = self.get("BROKER_RELAY").and_then(|written| match written.value.trim() {
             "off" => None,
             address => {
                 let address = address.parse().ok();
@@ -45,7 +44,7 @@ impl Resolver {
             listen,
             proxy: relay::Proxy::default(),
             gateway,
-            authorities: self.file("BROKER_RELAY_CA", |raw| &raw.broker_relay_ca),
+            authorities: self.file("BROKER_RELAY_CA"),
             rules,
             limits: self.limits(),
             cors: self.cors(),
@@ -53,7 +52,7 @@ impl Resolver {
     }
 
     fn cors(&mut self) -> Option<relay::AllowedOrigins> {
-        let written = self.get("BROKER_CORS", |raw| &raw.broker_cors)?;
+        let written = self.get("BROKER_CORS")?;
         match written.value.parse() {
             Ok(origins) => Some(origins),
             Err(fault) => {
@@ -65,35 +64,27 @@ impl Resolver {
 
     fn limits(&mut self) -> relay::RelayLimits {
         let mut limits = relay::RelayLimits::default();
-        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", |raw| &raw.broker_relay_calls, "calls", 1..=100_000) {
+        if let Some(calls) = self.whole("BROKER_RELAY_CALLS", "calls", 1..=100_000) {
             limits.calls = calls as usize;
             limits.connections = limits.calls * 2;
         }
-        if let Some(mb) = self.whole("BROKER_RELAY_BODY", |raw| &raw.broker_relay_body, "MB", 1..=1_024) {
+        if let Some(mb) = self.whole("BROKER_RELAY_BODY", "MB", 1..=1_024) {
             limits.body = (mb as usize) << 20;
             // Otherwise the largest body would always get 503.
             limits.bodies = limits.bodies.max(relay::RelayLimits::for_one_body(limits.body));
         }
-        if let Some(seconds) =
-            self.whole("BROKER_RELAY_PATIENCE", |raw| &raw.broker_relay_patience, "seconds", 1..=3_600)
-        {
+        if let Some(seconds) = self.whole("BROKER_RELAY_PATIENCE", "seconds", 1..=3_600) {
             limits.client_io_timeout = Duration::from_secs(seconds.into());
         }
-        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", |raw| &raw.broker_relay_grace, "seconds", 0..=3_600) {
+        if let Some(seconds) = self.whole("BROKER_RELAY_GRACE", "seconds", 0..=3_600) {
             limits.grace = Duration::from_secs(seconds.into());
         }
         limits
     }
 
     /// A whole number of these in this range.
-    pub(super) fn whole(
-        &mut self,
-        name: &str,
-        field: impl Fn(&RawSettings) -> &Option<String>,
-        unit: &str,
-        range: RangeInclusive<u32>,
-    ) -> Option<u32> {
-        let written = self.get(name, field)?;
+    pub(super) fn whole(&mut self, name: &str, unit: &str, range: RangeInclusive<u32>) -> Option<u32> {
+        let written = self.get(name)?;
         let number = written.value.trim().parse().ok().filter(|number| range.contains(number));
         if number.is_none() {
             self.fault(
@@ -120,14 +111,14 @@ impl Resolver {
 
     /// The gateway's URL: by default on the host of the bus.
     fn gateway(&mut self) -> relay::Base {
-        if let Some(written) = self.get("BROKER_GATEWAY", |raw| &raw.broker_gateway) {
+        if let Some(written) = self.get("BROKER_GATEWAY") {
             match written.value.parse() {
                 Ok(base) => return base,
                 // There may be a password before an @.
                 Err(fault) => self.secret_fault(&written.place, fault.to_string()),
             }
         }
-        let written = self.get("GECHOLOG_HOST", |raw| &raw.gecholog_host);
+        let written = self.get("GECHOLOG_HOST");
         let bus = written.and_then(|written| format!("http://{}", written.value.trim()).parse::<relay::Base>().ok());
         bus.map_or_else(relay::Base::default, |bus| bus.on_port(relay::GATEWAY_PORT))
     }

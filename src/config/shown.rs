@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::Config;
 use super::names::{PROXIES, flag, names};
@@ -30,7 +29,7 @@ pub struct Setting {
 
 /// All settings, in the order of `--help`; the proxies come last.
 pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
-    let (flags, variables, defaults) = (texts(&sources.flags), texts(&sources.environment), defaults());
+    let (flags, variables, defaults) = (&sources.flags, &sources.environment, defaults());
     let is_set = |name: &str| flags.contains_key(name) || variables.contains_key(name);
     let setting = |name: &'static str| {
         let (value, from) = match (flags.get(name), variables.get(name)) {
@@ -62,16 +61,6 @@ fn replaced_by(name: &str) -> Option<&'static str> {
         "BROKER_INGRESS" | "BROKER_ROUTERS" => Some("BROKER_CONFIG"),
         _ => None,
     }
-}
-
-/// The texts, by the names of the variables.
-fn texts(raw: &RawSettings) -> BTreeMap<String, String> {
-    let Ok(Value::Object(fields)) = serde_json::to_value(raw) else { return BTreeMap::new() };
-    let texts = fields.into_iter().filter_map(|(field, value)| match value {
-        Value::String(text) => Some((field.to_ascii_uppercase(), text)),
-        _ => None,
-    });
-    texts.collect()
 }
 
 /// The defaults as the help states them, without `none`.

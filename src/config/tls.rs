@@ -6,12 +6,12 @@ use crate::server::{ServerTls, TlsFault};
 impl Resolver {
     /// Whether clients are served over TLS, whatever the files hold.
     pub(super) fn has_tls(&self) -> bool {
-        self.get("BROKER_TLS_CERT", |raw| &raw.broker_tls_cert).is_some()
+        self.get("BROKER_TLS_CERT").is_some()
     }
 
     pub(super) fn tls(&mut self) -> Option<ServerTls> {
-        let certificate = self.get("BROKER_TLS_CERT", |raw| &raw.broker_tls_cert);
-        let key = self.get("BROKER_TLS_KEY", |raw| &raw.broker_tls_key);
+        let certificate = self.get("BROKER_TLS_CERT");
+        let key = self.get("BROKER_TLS_KEY");
         let (certificate, key) = match (certificate, key) {
             (Some(certificate), Some(key)) => (certificate, key),
             (None, None) => return None,

@@ -7,16 +7,16 @@ use crate::system::files;
 
 impl Resolver {
     pub(super) fn token(&mut self) -> Option<Secret> {
-        let token = self.get("NATS_TOKEN", |raw| &raw.nats_token);
-        let file = self.get("NATS_TOKEN_FILE", |raw| &raw.nats_token_file);
+        let token = self.get("NATS_TOKEN");
+        let file = self.get("NATS_TOKEN_FILE");
         self.secret("NATS_TOKEN", token, file)
     }
 
     /// The operators' token. A listener on the bus can try tokens against its signatures, so a short one would not stay
     /// secret.
     pub(super) fn admin_token(&mut self) -> Option<Token> {
-        let token = self.get("BROKER_ADMIN_TOKEN", |raw| &raw.broker_admin_token);
-        let file = self.get("BROKER_ADMIN_TOKEN_FILE", |raw| &raw.broker_admin_token_file);
+        let token = self.get("BROKER_ADMIN_TOKEN");
+        let file = self.get("BROKER_ADMIN_TOKEN_FILE");
         let place = token.as_ref().or(file.as_ref()).map(|written| written.place.clone())?;
         let Secret(token) = self.secret("BROKER_ADMIN_TOKEN", token, file)?;
         if let Some(weakness) = admin::weakness(&token) {

@@ -18,11 +18,11 @@ const SERVICE_NAME: &str = "service.name";
 
 impl Resolver {
     pub(super) fn traces(&mut self) -> Option<TraceSettings> {
-        let disabled = self.get("OTEL_SDK_DISABLED", |raw| &raw.otel_sdk_disabled);
+        let disabled = self.get("OTEL_SDK_DISABLED");
         if disabled.is_some_and(|written| written.value.trim().eq_ignore_ascii_case("true")) {
             return None;
         }
-        let exporter = self.get("OTEL_TRACES_EXPORTER", |raw| &raw.otel_traces_exporter);
+        let exporter = self.get("OTEL_TRACES_EXPORTER");
         if exporter.as_ref().is_some_and(|written| written.value.trim() == "none") {
             return None;
         }
@@ -30,24 +30,17 @@ impl Resolver {
         if let Some(exporter) = exporter.filter(|written| written.value.trim() != "otlp") {
             self.fault(&exporter, "must be otlp, or none for no traces");
         }
-        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", |raw| &raw.otel_exporter_otlp_traces_protocol);
-        let of_all = || self.get("OTEL_EXPORTER_OTLP_PROTOCOL", |raw| &raw.otel_exporter_otlp_protocol);
+        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL");
+        let of_all = || self.get("OTEL_EXPORTER_OTLP_PROTOCOL");
         if let Some(protocol) = own.or_else(of_all).filter(|written| written.value.trim() != "http/protobuf") {
             self.fault(&protocol, "must be http/protobuf: traces are sent over HTTP only, usually to port 4318");
         }
-        let timeout = self.whole(
-            "OTEL_EXPORTER_OTLP_TIMEOUT",
-            |raw| &raw.otel_exporter_otlp_timeout,
-            "milliseconds",
-            1..=600_000,
-        );
-        let trusts_clients =
-            self.one_of("BROKER_TRACE_SAMPLED", |raw| &raw.broker_trace_sampled, &[("ignore", false), ("trust", true)]);
-        let content =
-            self.one_of("BROKER_TRACE_CONTENT", |raw| &raw.broker_trace_content, &[("off", false), ("full", true)]);
+        let timeout = self.whole("OTEL_EXPORTER_OTLP_TIMEOUT", "milliseconds", 1..=600_000);
+        let trusts_clients = self.one_of("BROKER_TRACE_SAMPLED", &[("ignore", false), ("trust", true)]);
+        let content = self.one_of("BROKER_TRACE_CONTENT", &[("off", false), ("full", true)]);
         Some(TraceSettings {
             endpoint: endpoint.unwrap_or_default(),
-            authorities: self.file("OTEL_EXPORTER_OTLP_CERTIFICATE", |raw| &raw.otel_exporter_otlp_certificate),
+            authorities: self.file("OTEL_EXPORTER_OTLP_CERTIFICATE"),
             headers: self.trace_headers(),
             timeout: timeout.map_or(DEFAULT_TIMEOUT, |ms| Duration::from_millis(ms.into())),
             resource: self.resource(),
@@ -59,11 +52,11 @@ impl Resolver {
 
     /// The endpoint of traces, if it is set; `Some(None)`: it is invalid.
     fn endpoint(&mut self) -> Option<Option<Uri>> {
-        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", |raw| &raw.otel_exporter_otlp_traces_endpoint);
+        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT");
         let (written, address) = match own {
             Some(written) => (written.place.clone(), written.value.trim().to_owned()),
             None => {
-                let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT", |raw| &raw.otel_exporter_otlp_endpoint)?;
+                let base = self.get("OTEL_EXPORTER_OTLP_ENDPOINT")?;
                 (base.place.clone(), format!("{}/v1/traces", base.value.trim().trim_end_matches('/')))
             }
         };
@@ -84,8 +77,8 @@ impl Resolver {
     }
 
     fn trace_headers(&mut self) -> Vec<(String, Secret)> {
-        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS", |raw| &raw.otel_exporter_otlp_traces_headers);
-        let of_all = || self.get("OTEL_EXPORTER_OTLP_HEADERS", |raw| &raw.otel_exporter_otlp_headers);
+        let own = self.get("OTEL_EXPORTER_OTLP_TRACES_HEADERS");
+        let of_all = || self.get("OTEL_EXPORTER_OTLP_HEADERS");
         let Some(written) = own.or_else(of_all) else { return Vec::new() };
         let Some(pairs) = pairs(&written) else {
             self.secret_fault(&written.place, "must be name=value, separated by commas, values percent-encoded");
@@ -103,7 +96,7 @@ impl Resolver {
     /// The resource attributes. The name of the service wins over the attribute of that name, as OpenTelemetry specifies.
     fn resource(&mut self) -> Vec<(String, String)> {
         let mut resource = vec![("service.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
-        if let Some(written) = self.get("OTEL_RESOURCE_ATTRIBUTES", |raw| &raw.otel_resource_attributes) {
+        if let Some(written) = self.get("OTEL_RESOURCE_ATTRIBUTES") {
             match pairs(&written) {
                 Some(pairs) => resource.extend(pairs),
                 None => {
@@ -111,7 +104,7 @@ impl Resolver {
                 }
             }
         }
-        let name = self.get("OTEL_SERVICE_NAME", |raw| &raw.otel_service_name).map(|written| written.value);
+        let name = self.get("OTEL_SERVICE_NAME").map(|written| written.value);
         let is_named = resource.iter().any(|(key, _)| key == SERVICE_NAME);
         if name.is_some() || !is_named {
             resource.retain(|(key, _)| key != SERVICE_NAME);
@@ -129,12 +122,12 @@ impl Resolver {
             ("always_off", (false, Some(0.0))),
             ("traceidratio", (false, None)),
         ];
-        let chosen = self.one_of("OTEL_TRACES_SAMPLER", |raw| &raw.otel_traces_sampler, &choices);
+        let chosen = self.one_of("OTEL_TRACES_SAMPLER", &choices);
         let Some((by_parent, ratio)) = chosen else { return Sampling::default() };
         if let Some(ratio) = ratio {
             return Sampling { ratio, by_parent };
         }
-        let Some(written) = self.get("OTEL_TRACES_SAMPLER_ARG", |raw| &raw.otel_traces_sampler_arg) else {
+        let Some(written) = self.get("OTEL_TRACES_SAMPLER_ARG") else {
             return Sampling { ratio: 1.0, by_parent };
         };
         let ratio = written.value.trim().parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
