@@ -124,7 +124,8 @@ fn is_attempt(logged: &LoggedCall<'_>, stamp: &LoggedStamp) -> bool {
     logged.relay_call().is_some() || by_relay || (begun_by_relay && ingress == answer.served_path)
 }
 
-fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
+/// The trace ids that the client gave the call; `configured` is the header of `BROKER_TRACE_HEADER`.
+pub fn trace_ids(logged: &LoggedCall<'_>, configured: &str) -> TraceIds {
     let mut headers = Vec::new();
     logged.for_each_header(|name, value| {
         if let Some(known) = TraceIds::header(configured, name)

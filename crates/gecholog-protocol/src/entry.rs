@@ -18,6 +18,9 @@ use types::time::BrokerTime;
 /// The longest payload of an entry, in bytes. Each payload occurs twice in an entry, and both must fit into one message.
 pub const MAX_PAYLOAD_BYTES: usize = 128 << 10;
 
+/// The name of the relay's error in `response.error`.
+pub(super) const RELAY: &str = "relay";
+
 /// A header's name in small letters, and one of its values. Values of the same name are adjacent.
 pub type Header<'a> = (&'a str, Cow<'a, str>);
 
@@ -115,7 +118,7 @@ fn response(mut object: Object<'_>, entry: &Entry<'_>, inbound: &[u8], [_, sent,
     object.timer("inbound_egress_timer", over, over);
     let mut errors = Vec::new();
     if let Some(error) = entry.error {
-        errors.push(json!({"name": "relay", "details": error}));
+        errors.push(json!({"name": RELAY, "details": error}));
     }
     if entry.status != 200 {
         errors.push(json!({"name": "egress_status_code", "details": entry.status.to_string()}));

@@ -151,6 +151,7 @@ impl<'a> Parts<'a> {
                     (self.payload, self.details.answer) = (payload.bytes(), Some(payload));
                     self.details.counted = usage.transpose();
                 }
+                b"error" => self.details.errors = Some(value.raw()?),
                 b"token_count" => self.details.token_count = Some(value.raw()?),
                 b"outbound_inbound_timer" => self.upstream = Timer::read(value)?,
                 _ => {}

@@ -11,7 +11,7 @@ use llm::{Protocol, model};
 use types::outcome::{LogEntry, NamedBy};
 
 use super::missing::{Missing, Naming};
-use super::patch;
+use super::{entry, patch};
 use llm::json::{Cursor, RawJson};
 
 /// A finished call, from its entry.
@@ -45,6 +45,8 @@ pub(super) struct Details<'a> {
     pub(super) sent: Option<RawJson<'a>>,
     /// `request.broker_patch`
     pub(super) patch: Option<RawJson<'a>>,
+    /// `response.error`
+    pub(super) errors: Option<RawJson<'a>>,
     /// `response.inbound_payload` and `response.token_count`
     pub(super) answer: Option<RawJson<'a>>,
     pub(super) token_count: Option<RawJson<'a>>,
@@ -77,6 +79,8 @@ pub struct LoggedStamp {
     pub p: Option<f64>,
     pub probe: bool,
     pub why: Option<String>,
+    /// The router that would have been chosen, by a broker that only observes.
+    pub would: Option<String>,
 }
 
 impl LoggedCall<'_> {
@@ -94,6 +98,7 @@ impl LoggedCall<'_> {
             }
             b"probe" => stamp.probe = value.is_true(),
             b"why" => stamp.why = text(value),
+            b"would" => stamp.would = text(value),
             _ => {}
         });
         stamp
@@ -102,6 +107,16 @@ impl LoggedCall<'_> {
     /// The field `broker_call` of the relay, as JSON.
     pub fn relay_call(&self) -> Option<&[u8]> {
         self.details.call.map(RawJson::bytes)
+    }
+
+    /// Why the relay got no good answer, if it wrote the entry and did not.
+    pub fn relay_error(&self) -> Option<Cow<'_, str>> {
+        let mut found = None;
+        self.details.errors?.for_each(|error| {
+            let is_of_relay = error.field("name").and_then(RawJson::plain) == Some(entry::RELAY);
+            found = found.or_else(|| error.field("details").filter(|_| is_of_relay));
+        });
+        found.and_then(RawJson::text)
     }
 
     /// The URL that was called. It may contain secrets.

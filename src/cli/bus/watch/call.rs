@@ -6,17 +6,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use serde_json::Value;
-
 use super::super::clean;
 use crate::calls::cost::dollars;
 use crate::calls::{CallRecord, from_log};
+use crate::clock::millis;
 use balancer::retry::{AttemptResult, RetryDecision, retry_decision};
-use gecholog_protocol::log_entry;
+use gecholog_protocol::logged_call::LoggedCall;
 use llm::Usage;
-use types::outcome::{ErrorClass, NamedBy};
-use types::time::BrokerTime;
+use serde_json::Value;
+use types::outcome::{ErrorClass, LogEntry, NamedBy};
+use types::time::{BrokerTime, GatewayTime};
 
 /// Characters of a text that are shown.
 const MAX_TEXT_CHARS: usize = 300;
@@ -30,58 +29,48 @@ pub(super) struct Call {
     pub(super) transaction: String,
     pub(super) ingress: String,
     pub(super) router: String,
-    pub(super) status: Option<u64>,
+    pub(super) status: Option<u16>,
     /// Why the relay got no good answer, if it did not.
     pub(super) broken: Option<String>,
     why: String,
     /// The upstream's time in milliseconds.
     took: Option<u64>,
-    used: CallUsage,
-    over: String,
-    started: Option<Timestamp>,
-    stopped: Option<Timestamp>,
+    pub(super) used: CallUsage,
+    started: Option<GatewayTime>,
+    stopped: Option<GatewayTime>,
 }
 
 impl Call {
-    /// Parses an entry.
-    pub(super) fn from_entry(entry: &Value, wanted: bool) -> Self {
-        let (request, response, timer) = (&entry["request"], &entry["response"], &entry["ingress_egress_timer"]);
-        let stamp = &request["broker"];
-        let why = match (stamp["why"].as_str(), stamp["would"].as_str()) {
+    /// From an entry of the log.
+    pub(super) fn from_entry(logged: &LoggedCall<'_>, wanted: bool) -> Self {
+        let LogEntry { answer, details, session, ingress, started, stopped, .. } = logged.entry;
+        let stamp = logged.stamp();
+        let why = match (stamp.why, stamp.would) {
             (Some(why), Some(would)) => format!("would be {would} ({why})"),
-            (Some(why), None) => why.to_owned(),
+            (Some(why), None) => why,
             (None, _) => "no stamp".to_owned(),
         };
-        let errors = response["error"].as_array().into_iter().flatten();
-        let mut of_the_relay = errors.filter(|error| error["name"] == "relay");
-        let moment = |value: &Value| value.as_str().and_then(|text| text.parse().ok());
         Self {
             wanted,
-            session: text(&entry["session_id"]),
-            transaction: text(&entry["transaction_id"]),
-            ingress: text(ingress(entry)),
-            router: text(&response["gl_path"]),
-            status: status(entry),
-            broken: of_the_relay.next().and_then(|error| error["details"].as_str()).map(short),
+            session: text(session),
+            transaction: text(answer.transaction),
+            ingress: text(ingress),
+            router: text(answer.served_path),
+            status: status(&logged.entry),
+            broken: logged.relay_error().as_deref().map(short),
             why: short(&why),
-            took: response["outbound_inbound_timer"]["duration"].as_u64(),
-            used: CallUsage::default(),
-            over: text(&timer["stop"]),
-            started: moment(&timer["start"]),
-            stopped: moment(&timer["stop"]),
+            took: details.latency.map(millis),
+            used: CallUsage::from_entry(logged),
+            started,
+            stopped,
         }
-    }
-
-    /// The same, with its usage.
-    pub(super) fn with(self, used: CallUsage) -> Self {
-        Self { used, ..self }
     }
 
     /// The call in one line; `attempt` is the number of one that follows others of the same call.
     pub(super) fn line(&self, attempt: Option<u32>) -> String {
         let follows = attempt.map(|number| format!("\u{21b3} attempt {number} ")).unwrap_or_default();
         [
-            self.over.clone(),
+            self.over(),
             self.transaction.clone(),
             format!("{} {follows}-> {}", self.ingress, self.router),
             number(self.status, ""),
@@ -107,7 +96,7 @@ impl Call {
     /// Whether an answer like this one ends a call of the relay, which does not retry it. A branch's own `on_status_codes` may
     /// make it retry such answers; then further attempts are shown separately.
     pub(super) fn ends_its_call(&self) -> bool {
-        let Some(status) = self.status.and_then(|status| u16::try_from(status).ok()) else { return false };
+        let Some(status) = self.status else { return false };
         let answered = AttemptResult::Answered {
             status,
             error_class: ErrorClass::of_status(status),
@@ -119,8 +108,8 @@ impl Call {
     }
 
     /// When it ended, by the log.
-    pub(super) fn over(&self) -> &str {
-        &self.over
+    pub(super) fn over(&self) -> String {
+        self.stopped.map_or("-".to_owned(), |stopped| stopped.timestamp().to_string())
     }
 }
 
@@ -134,10 +123,9 @@ pub(super) struct CallUsage {
 
 impl CallUsage {
     /// From an entry: its answer, and the cost if the relay wrote it.
-    pub(super) fn from_entry(entry: &Value, bytes: &[u8]) -> Self {
-        let Ok(logged) = log_entry::read_call(bytes) else { return Self::default() };
-        let record = from_log::any_record(&logged, "", None, BrokerTime::from_nanos(0));
-        Self { nano_usd: entry["request"]["broker_call"]["cost"]["nano_usd"].as_u64(), ..Self::from_record(&record) }
+    fn from_entry(logged: &LoggedCall<'_>) -> Self {
+        let record = from_log::any_record(logged, "", None, BrokerTime::from_nanos(0));
+        Self { nano_usd: relay_fields(logged)["cost"]["nano_usd"].as_u64(), ..Self::from_record(&record) }
     }
 
     /// From the record of a broker.
@@ -166,31 +154,29 @@ impl fmt::Display for CallUsage {
     }
 }
 
+/// What only the relay writes into an entry; null in any other.
+pub(super) fn relay_fields(logged: &LoggedCall<'_>) -> Value {
+    logged.relay_call().and_then(|call| serde_json::from_slice(call).ok()).unwrap_or_default()
+}
+
 /// From the first that came to the last that left.
 pub(super) fn span<'a>(calls: impl Iterator<Item = &'a Call> + Clone) -> Option<Duration> {
     let started = calls.clone().filter_map(|call| call.started).min()?;
     let stopped = calls.filter_map(|call| call.stopped).max()?;
-    Duration::try_from(stopped.duration_since(started)).ok()
-}
-
-/// The ingress of a call, if the entry has none.
-pub(super) fn ingress(entry: &Value) -> &Value {
-    let original = &entry["request"]["original_gl_path"];
-    if original.is_null() { &entry["request"]["gl_path"] } else { original }
+    stopped.as_nanos().checked_sub(started.as_nanos()).map(Duration::from_nanos)
 }
 
 /// The status of the upstream, else that of the client's answer.
-pub(super) fn status(entry: &Value) -> Option<u64> {
-    let response = &entry["response"];
-    response["inbound_status_code"].as_u64().or(response["egress_status_code"].as_u64())
+pub(super) fn status(entry: &LogEntry<'_>) -> Option<u16> {
+    entry.answer.status.or(entry.egress_status)
 }
 
-pub(super) fn number(value: Option<u64>, unit: &str) -> String {
+pub(super) fn number(value: Option<impl fmt::Display>, unit: &str) -> String {
     value.map_or("-".to_owned(), |value| format!("{value}{unit}"))
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().map_or("-".to_owned(), short)
+fn text(value: Option<&str>) -> String {
+    value.map_or("-".to_owned(), short)
 }
 
 fn short(text: &str) -> String {
@@ -203,34 +189,38 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use gecholog_protocol::log_entry;
+
+    fn call(entry: &Value) -> Call {
+        Call::from_entry(&log_entry::read_call(&serde_json::to_vec(entry).unwrap()).unwrap(), true)
+    }
 
     #[test]
     fn a_call_is_one_line_without_anything_that_steers_a_terminal_or_is_secret() {
         let entry = json!({
-            "session_id": "s-1", "transaction_id": "t-1\u{1b}[31m",
+            "session_id": "s-1", "transaction_id": "t-1",
             "ingress_egress_timer": {"stop": "2026-01-01T00:00:00Z"},
             "request": {
                 "gl_path": "/a/", "original_gl_path": "/in/", "ingress_query_parameters": {"key": ["s3cret"]},
-                "broker": {"router": "/a/", "why": "random, 2 of 2 serve"},
+                "broker": {"router": "/a/", "why": "random,\u{1b}[31m 2 of 2 serve"},
             },
             "response": {
-                "gl_path": "/a/", "inbound_status_code": 429, "outbound_inbound_timer": {"duration": 12},
+                "gl_path": "/a/", "inbound_status_code": 429, "outbound_inbound_timer": {"start": "2026-01-01T00:00:00Z", "duration": 12},
                 "inbound_payload": {"model": "gpt-4o", "usage": {"prompt_tokens": 12, "completion_tokens": 5}},
                 "error": [{"name": "/a/", "details": "https://h/?key=s3cret"}],
             },
         });
-        let bytes = serde_json::to_vec(&entry).unwrap();
-        let used = CallUsage { nano_usd: Some(80_000), ..CallUsage::from_entry(&entry, &bytes) };
-        let call = Call::from_entry(&entry, true).with(used);
+        let mut call = call(&entry);
+        call.used.nano_usd = Some(80_000);
         let line = |follows| {
             format!(
-                "2026-01-01T00:00:00Z  t-1\u{fffd}[31m  /in/ {follows}-> /a/  429  12 ms  12+5 tokens gpt-4o $0.00008  random, 2 of 2 serve"
+                "2026-01-01T00:00:00Z  t-1  /in/ {follows}-> /a/  429  12 ms  12+5 tokens gpt-4o $0.00008  random,\u{fffd}[31m 2 of 2 serve"
             )
         };
         assert_eq!(call.line(None), line(""));
         assert_eq!(call.line(Some(2)), line("\u{21b3} attempt 2 "));
-        assert_eq!(call.row().join("|"), "/a/|429|12 ms|12+5 tokens gpt-4o $0.00008|random, 2 of 2 serve");
-        assert_eq!(Call::from_entry(&json!({}), true).line(None), "-  -  - -> -  -  -  -  no stamp");
+        assert_eq!(call.row().join("|"), "/a/|429|12 ms|12+5 tokens gpt-4o $0.00008|random,\u{fffd}[31m 2 of 2 serve");
+        assert_eq!(self::call(&json!({})).line(None), "-  -  - -> -  -  -  -  no stamp");
     }
 
     #[test]
@@ -239,12 +229,12 @@ mod tests {
             "request": {"broker": {"why": "the first"}},
             "response": {"gl_path": "/a/", "error": [{"name": "relay", "details": "gave no answer in time"}]},
         });
-        assert_eq!(Call::from_entry(&entry, true).row()[4], "gave no answer in time; the first");
+        assert_eq!(call(&entry).row()[4], "gave no answer in time; the first");
     }
 
     #[test]
     fn nothing_is_longer_than_a_few_lines() {
-        let call = Call::from_entry(&json!({"session_id": "\u{fc}".repeat(5_000)}), true);
+        let call = call(&json!({"session_id": "\u{fc}".repeat(5_000)}));
         assert_eq!(call.session.chars().count(), MAX_TEXT_CHARS + 1);
     }
 
@@ -268,12 +258,10 @@ mod tests {
             (529, false),
         ] {
             let entry = json!({"response": {"inbound_status_code": status}});
-            assert_eq!(Call::from_entry(&entry, true).ends_its_call(), ends, "{status}");
+            assert_eq!(call(&entry).ends_its_call(), ends, "{status}");
         }
         let broken =
             json!({"response": {"inbound_status_code": 200, "error": [{"name": "relay", "details": "broke off"}]}});
-        assert!(
-            !Call::from_entry(&broken, true).ends_its_call() && !Call::from_entry(&json!({}), true).ends_its_call()
-        );
+        assert!(!call(&broken).ends_its_call() && !call(&json!({})).ends_its_call());
     }
 }

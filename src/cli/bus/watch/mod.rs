@@ -12,19 +12,19 @@ use std::pin::pin;
 
 use clap::Args;
 use futures_util::StreamExt;
-use serde_json::Value;
 
 use super::super::OutputError;
 use super::admin::path;
 use super::{LINK, connect_as, run};
-use crate::calls::StatusFilter;
-use crate::calls::TraceIds;
+use crate::calls::{StatusFilter, from_log};
 use crate::clock::Clock;
 use crate::config::OperatorAccess;
 use crate::nats::ConnectionStatus;
-use call::{Call, ingress, status};
-use records::{LoggedEntries, LoggedEntry};
+use call::{relay_fields, status};
+use gecholog_protocol::logged_call::LoggedCall;
+use records::LoggedEntries;
 use sessions::{OutputLine, Sessions};
+use types::outcome::LogEntry;
 use types::router::RouterPath;
 
 #[derive(Debug, Clone, Default, Args)]
@@ -63,7 +63,7 @@ impl WatchArgs {
             connection.sync(&client).await;
             // Not on the standard output, whose lines a script may count. If the standard error is closed too, the error is lost.
             drop(writeln!(std::io::stderr(), "watching {subject}"));
-            let select = |entry: &Value| self.select(entry, operator);
+            let select = |logged: &LoggedCall<'_>| self.select(logged, &operator.trace_header);
             let mut entries = pin!(LoggedEntries::new(entries, client, &operator.nats, select).batches());
             let hold = self.grouped || self.session.is_some();
             let (clock, mut sessions) = (Clock::start(), Sessions::new(hold));
@@ -73,7 +73,7 @@ impl WatchArgs {
                 let wait = sessions.due().map(|due| due.since(clock.now()));
                 let (shown, last) = tokio::select! {
                     batch = entries.next() => match batch {
-                        Some(batch) => (batch.into_iter().flat_map(|entry| take(entry, &mut sessions, &clock)).collect(), false),
+                        Some(batch) => (batch.into_iter().flat_map(|entry| sessions.take(entry.call, clock.now())).collect(), false),
                         None => (sessions.rest(), true),
                     },
                     () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
@@ -91,28 +91,22 @@ impl WatchArgs {
 
     /// Whether an entry is shown. Entries of other sessions are dropped (`None`); those that other filters hide still tell
     /// which attempts belong to one call.
-    fn select(&self, entry: &Value, operator: &OperatorAccess) -> Option<bool> {
-        let other = self.session.as_deref().is_some_and(|wanted| entry["session_id"] != wanted);
-        (!other).then(|| self.wants(entry, &operator.trace_header))
-    }
-
-    fn wants(&self, entry: &Value, trace_header: &str) -> bool {
-        let (request, response) = (&entry["request"], &entry["response"]);
-        let same = |wanted: Option<&str>, found: &[&Value]| {
-            wanted.is_none_or(|wanted| found.iter().any(|found| found.as_str() == Some(wanted)))
+    fn select(&self, logged: &LoggedCall<'_>, trace_header: &str) -> Option<bool> {
+        let LogEntry { answer, ingress, session, stamped_path, .. } = logged.entry;
+        if self.session.is_some() && self.session.as_deref() != session {
+            return None;
+        }
+        let is_one_of = |wanted: &Option<RouterPath>, found: &[Option<&str>]| {
+            wanted.as_ref().is_none_or(|wanted| found.contains(&Some(wanted.as_str())))
         };
-        let is_path =
-            |wanted: &Option<RouterPath>, found: &[&Value]| same(wanted.as_ref().map(RouterPath::as_str), found);
-        is_path(&self.router, &[&response["gl_path"], &request["broker"]["router"]])
-            && is_path(&self.pool, &[ingress(entry)])
-            && same(self.session.as_deref(), &[&entry["session_id"]])
-            && self.status.is_none_or(|wanted| status(entry).is_some_and(|status| wanted.matches(status)))
-            && self.trace.as_deref().is_none_or(|wanted| has_trace(request, trace_header, wanted))
+        let has_status =
+            |wanted: StatusFilter| status(&logged.entry).is_some_and(|status| wanted.matches(status.into()));
+        let is_wanted = is_one_of(&self.router, &[answer.served_path, stamped_path])
+            && is_one_of(&self.pool, &[ingress])
+            && self.status.is_none_or(has_status)
+            && self.trace.as_ref().is_none_or(|wanted| has_trace(logged, trace_header, wanted));
+        Some(is_wanted)
     }
-}
-
-fn take(logged: LoggedEntry, sessions: &mut Sessions, clock: &Clock) -> Vec<OutputLine> {
-    sessions.take(Call::from_entry(&logged.entry, logged.wanted).with(logged.used), clock.now())
 }
 
 fn print(shown: &[OutputLine]) -> std::io::Result<()> {
@@ -122,36 +116,30 @@ fn print(shown: &[OutputLine]) -> std::io::Result<()> {
 }
 
 /// Whether a call has a trace id, in the relay's part of the entry or in the client's headers.
-fn has_trace(request: &Value, configured: &str, wanted: &str) -> bool {
-    let by_relay = request["broker_call"]["trace_ids"].as_array().into_iter().flatten();
-    let value = |name: &str| header(request, name).map(str::as_bytes);
-    let by_client = TraceIds::from_headers(configured, value);
-    by_relay.filter_map(Value::as_str).chain(by_client.all().iter().map(String::as_str)).any(|id| id == wanted)
-}
-
-/// The first value of a header that the client sent.
-fn header<'a>(request: &'a Value, name: &str) -> Option<&'a str> {
-    let headers = request["ingress_headers"].as_object()?;
-    let (_, values) = headers.iter().find(|(other, _)| other.eq_ignore_ascii_case(name))?;
-    values.get(0)?.as_str()
+fn has_trace(logged: &LoggedCall<'_>, configured: &str, wanted: &String) -> bool {
+    let by_relay = &relay_fields(logged)["trace_ids"];
+    by_relay.as_array().is_some_and(|ids| ids.iter().any(|id| id == wanted))
+        || from_log::trace_ids(logged, configured).all().contains(wanted)
 }
 
 #[cfg(test)]
 mod tests {
+    use gecholog_protocol::log_entry;
     use serde_json::json;
 
     use super::*;
     use crate::fixtures;
 
-    fn entry() -> Value {
-        json!({
+    fn entry() -> Vec<u8> {
+        let entry = json!({
             "session_id": "s-1",
             "request": {
                 "gl_path": "/a/", "original_gl_path": "/in/", "ingress_headers": {"X-Trace-Id": ["mine"]},
                 "broker": {"router": "/a/", "why": "random, 2 of 2 serve"},
             },
             "response": {"gl_path": "/a/", "inbound_status_code": 429},
-        })
+        });
+        serde_json::to_vec(&entry).unwrap()
     }
 
     #[test]
@@ -161,20 +149,21 @@ mod tests {
         let status = |text: &str| Some(text.parse::<StatusFilter>().unwrap());
         let none = WatchArgs::default;
         for (args, wanted) in [
-            (none(), true),
-            (WatchArgs { router: path("/a/"), ..none() }, true),
-            (WatchArgs { router: path("/b/"), ..none() }, false),
-            (WatchArgs { pool: path("/in/"), ..none() }, true),
-            (WatchArgs { pool: path("/a/"), ..none() }, false),
-            (WatchArgs { status: status("429"), ..none() }, true),
-            (WatchArgs { status: status("4xx"), ..none() }, true),
-            (WatchArgs { status: status("5XX"), ..none() }, false),
-            (WatchArgs { session: some("s-1"), ..none() }, true),
-            (WatchArgs { session: some("s-2"), ..none() }, false),
-            (WatchArgs { trace: some("mine"), ..none() }, true),
-            (WatchArgs { trace: some("yours"), ..none() }, false),
+            (none(), Some(true)),
+            (WatchArgs { router: path("/a/"), ..none() }, Some(true)),
+            (WatchArgs { router: path("/b/"), ..none() }, Some(false)),
+            (WatchArgs { pool: path("/in/"), ..none() }, Some(true)),
+            (WatchArgs { pool: path("/a/"), ..none() }, Some(false)),
+            (WatchArgs { status: status("429"), ..none() }, Some(true)),
+            (WatchArgs { status: status("4xx"), ..none() }, Some(true)),
+            (WatchArgs { status: status("5XX"), ..none() }, Some(false)),
+            (WatchArgs { session: some("s-1"), ..none() }, Some(true)),
+            (WatchArgs { session: some("s-2"), ..none() }, None),
+            (WatchArgs { trace: some("mine"), ..none() }, Some(true)),
+            (WatchArgs { trace: some("yours"), ..none() }, Some(false)),
         ] {
-            assert_eq!(args.wants(&entry(), "x-trace-id"), wanted, "{args:?}");
+            let selected = args.select(&log_entry::read_call(&entry()).unwrap(), "x-trace-id");
+            assert_eq!(selected, wanted, "{args:?}");
         }
     }
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use async_nats::{Client, Subscriber};
 use futures_util::{Stream, StreamExt, stream};
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
-use super::call::CallUsage;
+use super::call::{Call, CallUsage};
 use crate::calls::{CallRecord, Via};
 use crate::nats::NatsSettings;
 use crate::nats::peers::{self, MAX_IDS, RECORDS};
+use gecholog_protocol::log_entry;
+use gecholog_protocol::logged_call::LoggedCall;
 
 /// How long entries are collected before their records are requested; the brokers read the same entries meanwhile.
 const COLLECT_TIME: Duration = Duration::from_millis(100);
@@ -28,10 +29,7 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(3);
 /// An entry of the log.
 #[derive(Debug)]
 pub(super) struct LoggedEntry {
-    pub(super) entry: Value,
-    /// Whether it passed the filters.
-    pub(super) wanted: bool,
-    pub(super) used: CallUsage,
+    pub(super) call: Call,
     /// Whether only a broker's record has its cost.
     needs_record: bool,
 }
@@ -50,7 +48,7 @@ pub(super) struct LoggedEntries<'a, F> {
     missing: bool,
 }
 
-impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
+impl<'a, F: Fn(&LoggedCall<'_>) -> Option<bool>> LoggedEntries<'a, F> {
     pub(super) const fn new(entries: Subscriber, client: Client, settings: &'a NatsSettings, select: F) -> Self {
         Self { entries, client, settings, select, unanswered: false, missing: false }
     }
@@ -76,12 +74,10 @@ impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
     }
 
     fn read(&self, bytes: &[u8]) -> Option<LoggedEntry> {
-        let entry: Value = serde_json::from_slice(bytes).ok()?;
-        let wanted = (self.select)(&entry)?;
-        let used = CallUsage::from_entry(&entry, bytes);
-        let by_relay = entry["request"]["broker_call"].is_object();
-        let needs_record = wanted && !by_relay && used.usage().is_some();
-        Some(LoggedEntry { entry, wanted, used, needs_record })
+        let logged = log_entry::read_call(bytes).ok()?;
+        let call = Call::from_entry(&logged, (self.select)(&logged)?);
+        let needs_record = call.wanted && logged.relay_call().is_none() && call.used.usage().is_some();
+        Some(LoggedEntry { call, needs_record })
     }
 
     async fn add_records(&mut self, batch: &mut [LoggedEntry]) {
@@ -118,29 +114,26 @@ impl<'a, F: Fn(&Value) -> Option<bool>> LoggedEntries<'a, F> {
 impl LoggedEntry {
     /// The ids under which a record of this call can be: its transaction, or the session that a relay made for it.
     fn ids(&self) -> impl Iterator<Item = &str> {
-        [&self.entry["transaction_id"], &self.entry["session_id"]].into_iter().filter_map(Value::as_str)
+        [&self.call.transaction, &self.call.session].into_iter().map(String::as_str)
     }
 
     /// Takes usage and cost from the record of this call. A client can make calls share a transaction; their usage then
     /// distinguishes them. A relay's record may be of another attempt.
     fn use_record(&mut self, records: &[CallRecord]) {
-        let transaction = self.entry["transaction_id"].as_str().unwrap_or_default();
-        let router = self.entry["response"]["gl_path"].as_str();
+        let Call { transaction, router, used, .. } = &self.call;
         let is_of_attempt = |record: &&CallRecord| {
-            record.router.as_deref() == router && record.attempts.iter().any(|one| one.transaction == transaction)
+            record.router.as_ref() == Some(router) && record.attempts.iter().any(|one| one.transaction == *transaction)
         };
         let mut of_attempt = records.iter().filter(is_of_attempt);
-        let found = of_attempt.find(|record| record.via == Via::Relay || record.usage.as_ref() == self.used.usage());
+        let found = of_attempt.find(|record| record.via == Via::Relay || record.usage.as_ref() == used.usage());
         if let Some(record) = found {
-            (self.used, self.needs_record) = (CallUsage::from_record(record), false);
+            (self.call.used, self.needs_record) = (CallUsage::from_record(record), false);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::calls::CallAttempt;
     use crate::calls::cost::Cost;
@@ -172,11 +165,13 @@ mod tests {
             ),
             ("the relay's own count", vec![record(Via::Relay, "/a/", "t", 6)], "0+6 tokens $6.00"),
         ] {
-            let entry = json!({"transaction_id": "t", "response": {"gl_path": "/a/"}});
             let used = CallUsage::from_record(&CallRecord { cost: None, ..record(Via::Gateway, "/a/", "t", 5) });
-            let mut entry = LoggedEntry { entry, wanted: true, used, needs_record: true };
+            let written = br#"{"transaction_id": "t", "response": {"gl_path": "/a/"}}"#;
+            let mut call = Call::from_entry(&log_entry::read_call(written).unwrap(), true);
+            call.used = used;
+            let mut entry = LoggedEntry { call, needs_record: true };
             entry.use_record(&records);
-            assert_eq!(entry.used.to_string(), shown, "{what}");
+            assert_eq!(entry.call.used.to_string(), shown, "{what}");
         }
     }
 }

@@ -214,6 +214,7 @@ impl std::fmt::Display for OutputLine {
 
 #[cfg(test)]
 mod tests {
+    use gecholog_protocol::log_entry;
     use serde_json::json;
 
     use super::*;
@@ -225,9 +226,9 @@ mod tests {
             "ingress_egress_timer": {"start": "2026-01-01T00:00:00Z", "stop": format!("2026-01-01T00:00:0{}Z", number % 10)},
             "request": {"gl_path": "/in/", "broker": {"why": "the first"}},
             "response": {"gl_path": format!("/in/{number}/"), "inbound_status_code": status,
-                "outbound_inbound_timer": {"duration": 7}},
+                "outbound_inbound_timer": {"start": "2026-01-01T00:00:00Z", "duration": 7}},
         });
-        Call::from_entry(&entry, true)
+        Call::from_entry(&log_entry::read_call(&serde_json::to_vec(&entry).unwrap()).unwrap(), true)
     }
 
     const fn at(millis: u64) -> BrokerTime {
