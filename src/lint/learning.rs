@@ -41,10 +41,10 @@ impl Linter<'_> {
         self.filter("log-response", &config.log_response, &LOG_RESPONSE);
         let subject = self.plan.logger_subject;
         let reason =
-            format!("the gateway publishes its log on {}, and the broker listens on {subject}", config.logger_subject);
+            format!("the gateway publishes its log on {}, and the broker listens on {subject}", config.bus.logger);
         let fix = "write the same subject in service_bus.topic_exact_logger and BROKER_LOGGER_SUBJECT";
         let finding = Finding::error("log-subject", &config.name, reason, fix);
-        self.find(finding.when(not(config.logger_subject.is(subject))));
+        self.find(finding.when(not(config.bus.logger.is(subject))));
         self.unauthorized(reported);
         self.stamps();
     }

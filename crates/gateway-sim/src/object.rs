@@ -33,7 +33,7 @@ impl Object {
     /// The bus form of the fields that pass; `None` if none do.
     pub(crate) fn select(&self, filter: &Filter) -> Option<Vec<u8>> {
         let mut out = vec![b'{'];
-        for (name, json) in self.0.iter().filter(|(name, _)| filter.passes(name)) {
+        for (name, json) in self.0.iter().filter(|(name, _)| filter.passes(name) == Some(true)) {
             begin_field(name, &mut out);
             payload::compact(json, &mut out);
         }
@@ -45,7 +45,7 @@ impl Object {
     pub(crate) fn merge(&mut self, processor: &Processor, reply: Reply) {
         for (name, json) in reply {
             let fits = self.0.contains_key(name.as_str()) == processor.modifier;
-            if fits && processor.writes.contains(&name) {
+            if fits && processor.writes.has(&name) == Some(true) {
                 self.0.insert(Cow::Owned(name), json);
             }
         }

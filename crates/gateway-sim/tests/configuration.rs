@@ -18,12 +18,17 @@ fn parse(tree: &Value) -> Result<Config, ConfigError> {
     Config::parse(&tree.to_string(), |_| None)
 }
 
+/// The path in the file, without the line and the column before it.
+fn path(place: &str) -> &str {
+    place.rsplit(' ').next().unwrap()
+}
+
 /// The places of all faults after one change.
 fn places(change: impl Fn(&mut Value)) -> Vec<String> {
     let mut tree = good();
     change(&mut tree);
     let faults = parse(&tree).err().map(|error| error.faults().to_vec()).unwrap_or_default();
-    faults.into_iter().map(|fault| fault.place).collect()
+    faults.iter().map(|fault| path(&fault.place).to_owned()).collect()
 }
 
 #[test]
@@ -48,7 +53,7 @@ fn an_unset_variable_drops_routers_without_a_fault() {
 #[test]
 fn all_faults_are_reported_at_once() {
     let error = Config::parse("{}", |_| None).unwrap_err();
-    let places: Vec<&str> = error.faults().iter().map(|fault| fault.place.as_str()).collect();
+    let places: Vec<&str> = error.faults().iter().map(|fault| path(&fault.place)).collect();
     for place in [
         "gateway_id",
         "version",
@@ -68,10 +73,10 @@ fn all_faults_are_reported_at_once() {
 }
 
 #[test]
-fn the_refused_version_leaves_every_required_field_missing() {
+fn the_refused_version_is_not_loaded() {
     let mut tree = good();
     tree["version"] = json!("0.92.1");
-    assert_eq!(parse(&tree).unwrap_err().faults().len(), 11);
+    assert!(parse(&tree).unwrap_err().to_string().contains("0.92.1"));
     tree["version"] = json!("0.92.2");
     assert!(parse(&tree).is_ok());
 }

@@ -24,6 +24,12 @@ pub struct Fault {
     pub sure: bool,
 }
 
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.problem)
+    }
+}
+
 /// A text of the configuration. It is displayed as written, before expansion.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Text {

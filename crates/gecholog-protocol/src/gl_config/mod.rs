@@ -12,6 +12,7 @@ mod routers;
 mod rules;
 
 use std::cell::RefCell;
+use std::fmt;
 
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 use serde::de::IgnoredAny;
@@ -19,8 +20,8 @@ use serde::de::IgnoredAny;
 use decode::{Document, Node};
 pub use decode::{Fault, Text};
 use expand::Expanded;
-pub use processors::{Fields, Filter, Processor, Rows};
-pub use routers::Router;
+pub use processors::{Filter, Names, Processor, Rows};
+pub use routers::{HeaderList, Router};
 
 /// The version for which the gateway refuses to load a file at all.
 const REFUSED_VERSION: &str = "0.92.1";
@@ -38,7 +39,7 @@ pub const STRICT: ParseOptions = ParseOptions {
     allow_extended_string_escapes: false,
 };
 
-/// The parts of the gateway's configuration that concern the broker.
+/// The gateway's configuration.
 #[derive(Debug, Clone, Default)]
 pub struct GlConfig {
     /// The name of the file.
@@ -55,12 +56,20 @@ pub struct GlConfig {
     pub routers: Vec<Router>,
     /// There may be more routers.
     pub routers_unsure: bool,
-    /// The subject of the log.
-    pub logger_subject: Text,
+    pub gateway_id: Text,
+    /// The port for clients; absent if unknown.
+    pub port: Option<u16>,
+    pub bus: ServiceBus,
+    /// Whether clients are served over TLS; absent if unknown.
+    pub serves_tls: Option<bool>,
+    /// The files of certificate authorities for upstreams.
+    pub authorities: Vec<Text>,
     /// The header that carries the session.
     pub session_header: Text,
     /// Headers whose values are masked on the bus.
     pub masked: Headers,
+    /// Headers that are not sent on.
+    pub removed: Headers,
     /// Whether calls that end with 401 are logged; absent if unknown.
     pub log_unauthorized: Option<bool>,
     /// The request processors.
@@ -87,23 +96,47 @@ impl GlConfig {
     }
 }
 
+/// The gateway's connection to the bus.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceBus {
+    /// `host:port`
+    pub host: Text,
+    pub token: BusToken,
+    /// The subjects of its status, of its sign of life, and of the log.
+    pub status: Text,
+    pub isalive: Text,
+    pub logger: Text,
+}
+
+/// The token of the bus, which is never displayed.
+#[derive(Clone, Default)]
+pub struct BusToken(Text);
+
+impl BusToken {
+    /// The token after expansion; `None` if it depends on a variable that is unset here.
+    pub fn value(&self) -> Option<&str> {
+        self.0.value()
+    }
+}
+
+impl fmt::Debug for BusToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
 /// A list of headers' names.
 #[derive(Debug, Clone, Default)]
 pub struct Headers {
     /// Its place in the file, also where it is absent.
     pub place: String,
-    names: Vec<Text>,
-    undecided: bool,
+    pub names: Names,
 }
 
 impl Headers {
     /// Whether it names a header, which the gateway compares by exact spelling; absent if unknown.
     pub fn has(&self, header: &str) -> Option<bool> {
-        if self.names.iter().any(|name| name.is(header) == Some(true)) {
-            return Some(true);
-        }
-        let undecided = self.undecided || self.names.iter().any(|name| name.value().is_none());
-        (!undecided).then_some(false)
+        self.names.has(header)
     }
 }
 
@@ -180,18 +213,19 @@ fn file(config: GlConfig, file: &Node<'_>) -> GlConfig {
     let levels = |level: &str| matches!(level, "DEBUG" | "INFO" | "WARN" | "ERROR");
     demand("log_level", levels, "must be DEBUG, INFO, WARN or ERROR");
     demand("session_id_header", |name| !name.is_empty() && rules::is_header(name), "must be a header's name");
-    let port = file.field("gl_port");
-    port.require(port.integer().is_none_or(|port| (1..=65_535).contains(&port)), "must be a port from 1 to 65535");
-    tls(&file.field("tls"));
-    headers(&file.field("remove_headers"));
-    let (list, logger) = (file.field("routers"), file.field("logger"));
+    let (list, logger, tls) = (file.field("routers"), file.field("logger"), file.field("tls"));
     GlConfig {
         readable: true,
         routers: routers::read(&list),
         routers_unsure: list.is_unset() || list.list().iter().any(Node::is_unset),
-        logger_subject: bus(&file.field("service_bus")),
+        gateway_id: file.field("gateway_id").text(),
+        port: port(&file.field("gl_port")),
+        bus: bus(&file.field("service_bus")),
+        serves_tls: ingress_tls(&tls.field("ingress")),
+        authorities: authorities(&tls.field("outbound")),
         session_header: file.field("session_id_header").text(),
         masked: headers(&file.field("masked_headers")),
+        removed: headers(&file.field("remove_headers")),
         log_unauthorized: file.field("log_unauthorized").flag(),
         request: processors::read(&file.field("request")),
         response: processors::read(&file.field("response")),
@@ -201,7 +235,14 @@ fn file(config: GlConfig, file: &Node<'_>) -> GlConfig {
     }
 }
 
-fn bus(bus: &Node<'_>) -> Text {
+fn port(port: &Node<'_>) -> Option<u16> {
+    let read = port.integer()?;
+    let valid = u16::try_from(read).ok().filter(|port| *port > 0);
+    port.require(valid.is_some(), "must be a port from 1 to 65535");
+    valid
+}
+
+fn bus(bus: &Node<'_>) -> ServiceBus {
     let (host, token) = (bus.field("hostname"), bus.field("token"));
     host.require(rules::is_host_and_port(host.text().raw()), "must be host:port of one server, without a scheme");
     token.require(rules::is_ascii_text(token.text().raw()), "must be plain ASCII and not empty");
@@ -209,9 +250,9 @@ fn bus(bus: &Node<'_>) -> Text {
     for subject in &subjects {
         subject.require(rules::is_subject(subject.text().raw()), "must be letters, digits, dots and underscores");
     }
-    let [topic, isalive, logger] = subjects.map(|subject| subject.text());
-    processors::unique(bus, [&topic, &isalive, &logger].into_iter(), "has two topics that are the same");
-    logger
+    let [status, isalive, logger] = subjects.map(|subject| subject.text());
+    processors::unique(bus, [&status, &isalive, &logger].into_iter(), "has two topics that are the same");
+    ServiceBus { host: host.text(), token: BusToken(token.text()), status, isalive, logger }
 }
 
 fn headers(list: &Node<'_>) -> Headers {
@@ -220,20 +261,22 @@ fn headers(list: &Node<'_>) -> Headers {
     }
     let names = list.texts();
     processors::unique(list, names.iter(), "has the same header twice");
-    Headers { place: list.location(), names, undecided: list.is_unset() }
+    Headers { place: list.location(), names: Names::new(names, list.is_unset()) }
 }
 
-/// Checks only the types: whether the certificates exist can be seen only where the gateway runs.
-fn tls(tls: &Node<'_>) {
-    let (ingress, outbound) = (tls.field("ingress"), tls.field("outbound"));
-    let (_, _, _) =
-        (ingress.field("enabled").flag(), outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());
+/// Checks only the types: whether the certificate exists can be seen only where the gateway runs.
+fn ingress_tls(ingress: &Node<'_>) -> Option<bool> {
     let (_, _) = (ingress.field("certificate_file").text(), ingress.field("private_key_file").text());
-    processors::unique(
-        &outbound.field("cert_files"),
-        outbound.field("cert_files").texts().iter(),
-        "has the same file twice",
-    );
+    ingress.field("enabled").flag()
+}
+
+/// The same of the authorities' files.
+fn authorities(outbound: &Node<'_>) -> Vec<Text> {
+    let (_, _) = (outbound.field("insecure").flag(), outbound.field("system_cert_pool").flag());
+    let list = outbound.field("cert_files");
+    let files = list.texts();
+    processors::unique(&list, files.iter(), "has the same file twice");
+    files
 }
 
 #[cfg(test)]

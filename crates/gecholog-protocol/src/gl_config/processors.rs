@@ -40,20 +40,29 @@ pub struct Processor {
     /// The fields that it receives.
     pub input: Filter,
     /// The fields that it may write.
-    pub output: Fields,
+    pub output: Names,
 }
 
-/// A list of names of fields.
+/// A list of names, of fields or of headers.
 #[derive(Debug, Clone, Default)]
-pub struct Fields {
+pub struct Names {
     names: Vec<Text>,
     undecided: bool,
 }
 
-impl Fields {
-    /// Whether a field is among them; absent if unknown.
-    pub fn has(&self, field: &str) -> Option<bool> {
-        if self.names.iter().any(|name| name.is(field) == Some(true)) {
+impl Names {
+    pub(super) const fn new(names: Vec<Text>, undecided: bool) -> Self {
+        Self { names, undecided }
+    }
+
+    /// The names that are known.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().filter_map(Text::value)
+    }
+
+    /// Whether a name is among them; absent if unknown.
+    pub fn has(&self, name: &str) -> Option<bool> {
+        if self.names.iter().any(|one| one.is(name) == Some(true)) {
             return Some(true);
         }
         let undecided = self.undecided || self.names.iter().any(|name| name.value().is_none());
@@ -66,8 +75,8 @@ impl Fields {
 pub struct Filter {
     /// Its place in the file, also where it is absent.
     pub place: String,
-    include: Fields,
-    exclude: Fields,
+    include: Names,
+    exclude: Names,
 }
 
 impl Filter {
@@ -126,11 +135,11 @@ pub(super) fn filter(place: &Node<'_>, prefix: &str) -> Filter {
     Filter { place: place.location(), include: list("include"), exclude: list("exclude") }
 }
 
-fn fields(list: &Node<'_>) -> Fields {
+fn fields(list: &Node<'_>) -> Names {
     for field in list.list() {
         field.require(rules::is_name(field.text().raw()), "must be letters, digits and underscores");
     }
     let names = list.texts();
     unique(list, names.iter(), "has the same field twice");
-    Fields { names, undecided: list.is_unset() }
+    Names::new(names, list.is_unset())
 }

@@ -3,6 +3,9 @@
 use super::decode::{Fault, Node, Text};
 use super::rules;
 
+/// Headers, names with their values.
+pub type HeaderList = Vec<(Text, Vec<Text>)>;
+
 /// One rule of routing, kept or dropped.
 #[derive(Debug, Clone)]
 pub struct Router {
@@ -14,8 +17,10 @@ pub struct Router {
     pub url: Text,
     /// The path and query after the URL.
     pub endpoint: Text,
-    /// Static headers, names with their values.
-    pub headers: Vec<(Text, Vec<Text>)>,
+    /// Headers that a client must send.
+    pub required_headers: HeaderList,
+    /// Static headers, which are sent with every request.
+    pub headers: HeaderList,
     /// Why the gateway drops it, if it does.
     pub broken: Vec<Fault>,
     /// Why the gateway exits at its start because of it, if it does.
@@ -59,21 +64,21 @@ fn router(place: &Node<'_>) -> Router {
     broken.extend(url.rule(rules::is_url(url.text().raw()), "must be an http or https URL with a host"));
     let plain = rules::is_endpoint(endpoint.text().raw());
     broken.extend(endpoint.rule(plain, "must be a plain path with at most one query parameter"));
-    let [_, headers] = lists.each_ref().map(|list| headers(list, &mut broken));
+    let [required_headers, headers] = lists.each_ref().map(|list| headers(list, &mut broken));
     let absent = lists.iter().find(|list| list.is_absent());
     let crash = match absent {
         _ if text.raw() == "/" => path.rule(false, "ends the gateway at its start; write a name between two slashes"),
         Some(list) => list.rule(false, "is missing, which ends the gateway at its start; write {}"),
         None => None,
     };
-    Router { place: place.location(), path: text, url: url.text(), endpoint: endpoint.text(), headers, broken, crash }
+    let (place, url, endpoint) = (place.location(), url.text(), endpoint.text());
+    Router { place, path: text, url, endpoint, required_headers, headers, broken, crash }
 }
 
-fn headers(list: &Node<'_>, broken: &mut Vec<Fault>) -> Vec<(Text, Vec<Text>)> {
+fn headers(list: &Node<'_>, broken: &mut Vec<Fault>) -> HeaderList {
     let mut headers = Vec::new();
     for (name, values) in list.entries() {
-        let good = !name.raw().is_empty() && rules::is_header(name.raw()) && !name.raw().contains(',');
-        let fault = values.rule(good, "must be named like a header");
+        let fault = values.rule(rules::is_header(name.raw()), "must be named like a header");
         broken.extend(fault.map(|fault| Fault { sure: fault.sure && name.value().is_some(), ..fault }));
         let items = values.list();
         broken.extend(values.rule(!items.is_empty(), "must hold at least one value"));

@@ -91,6 +91,16 @@ fn what_ends_the_gateway_at_its_start() {
     assert!(slash.routers[1].crash.is_some());
 }
 
+/// docs/gateway-protocol.md 4.6
+#[test]
+fn a_headers_name_may_have_a_comma_or_be_empty() {
+    let config = shipped(&[(
+        "\"headers\": { \"Content-Type\": [\"application/json\"] }",
+        "\"headers\": { \"A,B\": [\"1\"], \"\": [\"1\"] }",
+    )]);
+    assert!(config.faults.is_empty() && config.routers.iter().all(|router| router.is_kept() == Some(true)));
+}
+
 #[test]
 fn keys_match_without_case_and_unknown_ones_are_ignored() {
     let config = shipped(&[("\"routers\"", "\"Routers\""), ("\"gl_port\"", "\"x\": 1, \"GL_PORT\"")]);
