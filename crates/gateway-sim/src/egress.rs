@@ -9,7 +9,6 @@ use hyper::{Response, StatusCode};
 
 use crate::headers::Headers;
 use crate::outbound::set_names;
-use crate::payload::{self, BodyAsJson};
 use crate::serve::CloseConnection;
 use crate::transaction::{Rejection, Transaction};
 use crate::upstream::Inbound;
@@ -35,29 +34,12 @@ impl Transaction {
             self.response.object.set("inbound_status_code", status.clone());
             self.response.object.set("egress_status_code", status);
             self.received = headers;
-            self.store_inbound_payload(body);
+            self.response.store_payload(["inbound_payload", "egress_payload"], "Payload not a valid json3", body);
         }
         self.response.object.set("inbound_headers", self.received.masked(&config.masked).to_json());
         let (name, values) = self.session_header();
         self.received.0.insert(name, values);
         self.response.object.set("egress_headers", self.received.masked(&config.masked).to_json());
-    }
-
-    fn store_inbound_payload(&mut self, body: Bytes) {
-        let json = match payload::from_body(body) {
-            BodyAsJson::Json(json) => json,
-            BodyAsJson::Quoted(json) => {
-                self.response.error("inbound_payload", "Payload not a valid json3");
-                json
-            }
-            BodyAsJson::Unquotable => {
-                self.response.error("inbound_payload", "Not a valid json");
-                self.response.error("egress_payload", "Not a valid json");
-                return;
-            }
-        };
-        self.response.object.set("inbound_payload", json.clone());
-        self.response.object.set("egress_payload", json);
     }
 
     fn session_header(&self) -> (String, Vec<String>) {

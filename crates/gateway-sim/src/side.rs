@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::clock::{Moment, timer};
 use crate::config::Processor;
 use crate::object::Object;
-use crate::payload;
+use crate::payload::{self, BodyAsJson};
 
 #[derive(Debug, Default)]
 pub(crate) struct Side {
@@ -37,6 +37,24 @@ pub(crate) struct CallRecord {
 impl Side {
     pub(crate) fn error(&mut self, name: &str, details: &str) {
         self.errors.insert(name.to_owned(), payload::string(details));
+    }
+
+    /// Stores a body as it came, and as it goes on unless a processor changes it. `quoted`: the error of one that is no JSON.
+    pub(crate) fn store_payload(&mut self, [came, goes_on]: [&'static str; 2], quoted: &str, body: Bytes) {
+        let json = match payload::from_body(body) {
+            BodyAsJson::Json(json) => json,
+            BodyAsJson::Quoted(json) => {
+                self.error(came, quoted);
+                json
+            }
+            BodyAsJson::Unquotable => {
+                self.error(came, "Not a valid json");
+                self.error(goes_on, "Not a valid json");
+                return;
+            }
+        };
+        self.object.set(came, json.clone());
+        self.object.set(goes_on, json);
     }
 
     /// A field that the gateway needs decoded: absent is the zero value, and so is a wrong shape, which is recorded as an

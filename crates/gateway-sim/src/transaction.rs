@@ -14,7 +14,6 @@ use crate::config::{Config, Router};
 use crate::egress::Answer;
 use crate::headers::{Headers, canonical};
 use crate::log;
-use crate::payload::{self, BodyAsJson};
 use crate::processors::{Caller, RequiredFailed};
 use crate::query::Query;
 use crate::serve::CloseConnection;
@@ -144,7 +143,7 @@ impl Transaction {
 
     /// `Ok(None)`: the request has no payload that could be sent.
     async fn reach_upstream(&mut self, body: Bytes) -> Result<Option<Inbound>, Rejection> {
-        self.store_payload(body);
+        self.request.store_payload(["ingress_payload", "outbound_payload"], "Payload not a valid json", body);
         self.store_path();
         self.check_headers()?;
         self.store_headers_and_query();
@@ -159,23 +158,6 @@ impl Transaction {
         let inbound = self.call(outgoing).await;
         self.timestamps.inbound = Some(shared.clock.now());
         Ok(Some(inbound))
-    }
-
-    fn store_payload(&mut self, body: Bytes) {
-        let json = match payload::from_body(body) {
-            BodyAsJson::Json(json) => json,
-            BodyAsJson::Quoted(json) => {
-                self.request.error("ingress_payload", "Payload not a valid json");
-                json
-            }
-            BodyAsJson::Unquotable => {
-                self.request.error("ingress_payload", "Not a valid json");
-                self.request.error("outbound_payload", "Not a valid json");
-                return;
-            }
-        };
-        self.request.object.set("ingress_payload", json.clone());
-        self.request.object.set("outbound_payload", json);
     }
 
     fn store_path(&mut self) {
