@@ -58,15 +58,8 @@ impl Linter<'_> {
         let fix = format!("add a router with the path {ingress} to the gateway's routers, or name another ingress");
         let missing =
             Finding::error("ingress-missing", &place, format!("the gateway has no router {ingress}: {lost}"), fix);
-        match find(self.config, ingress) {
-            RouterLookup::Usable(_) => {}
-            RouterLookup::Missing => self.find([missing]),
-            RouterLookup::Unsure => self.find([missing.undecided()]),
-            RouterLookup::Dropped(router) => {
-                let effect = format!("the gateway silently drops the ingress {ingress}; {lost}");
-                self.find(dropped("ingress-dropped", router, &effect));
-            }
-        }
+        let effect = format!("the gateway silently drops the ingress {ingress}; {lost}");
+        self.must_be_there(ingress, missing, "ingress-dropped", &effect);
         if ingress.as_str().starts_with(ECHO_PATH) {
             let reason = "the gateway itself answers every call below /echo/, whatever router is chosen";
             self.find([Finding::error(
@@ -84,15 +77,8 @@ impl Linter<'_> {
         let near = self.near(path).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         let fix = format!("add it to the gateway's routers or take it out of the pool{near}");
         let missing = Finding::error("router-missing", &place, format!("the gateway has no such router: {lost}"), fix);
-        match find(self.config, path) {
-            RouterLookup::Usable(_) => {}
-            RouterLookup::Missing => self.find([missing]),
-            RouterLookup::Unsure => self.find([missing.undecided()]),
-            RouterLookup::Dropped(router) => {
-                let effect = format!("the gateway silently drops the router {path}; {lost}");
-                self.find(dropped("router-dropped", router, &effect));
-            }
-        }
+        let effect = format!("the gateway silently drops the router {path}; {lost}");
+        self.must_be_there(path, missing, "router-dropped", &effect);
         if path.as_str().starts_with(ECHO_PATH) {
             let reason =
                 "a call that is sent to an echo router goes to its URL; only calls that begin below /echo/ are echoed";
@@ -102,6 +88,16 @@ impl Linter<'_> {
                 reason,
                 "name a router that does not begin with /echo/",
             )]);
+        }
+    }
+
+    /// Reports a router that the gateway does not have, or drops with this effect.
+    fn must_be_there(&mut self, path: &RouterPath, missing: Finding, rule: &'static str, effect: &str) {
+        match find(self.config, path) {
+            RouterLookup::Usable(_) => {}
+            RouterLookup::Missing => self.find([missing]),
+            RouterLookup::Unsure => self.find([missing.undecided()]),
+            RouterLookup::Dropped(router) => self.find(dropped(rule, router, effect)),
         }
     }
 
