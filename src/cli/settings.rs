@@ -46,8 +46,7 @@ fn text(settings: &[Setting], config: &Config) -> String {
 
 fn json(settings: &[Setting], config: &Config) -> String {
     let identity = ReplicaIdentity::new("", config.broker.fingerprint(), config.mode);
-    let mode = config.mode.to_string();
-    let shown = ConfigStatus::new(identity.config(), &mode, config.nats.show(), &config.broker);
+    let shown = ConfigStatus::new(&identity, config.nats.show(), &config.broker);
     // Texts, numbers and lists always are JSON.
     let mut text = serde_json::to_string_pretty(&json!({"settings": settings, "in_force": shown})).unwrap_or_default();
     text.push('\n');

@@ -59,9 +59,7 @@ pub(super) async fn metrics(State(sources): State<HttpState>) -> Response {
 }
 
 pub(super) async fn config(State(sources): State<HttpState>) -> Response {
-    let identity = sources.broker.identity();
-    let mode = identity.mode().to_string();
-    let shown = ConfigStatus::new(identity.config(), &mode, sources.bus, &sources.broker.settings());
+    let shown = ConfigStatus::new(&sources.broker.identity(), sources.bus, &sources.broker.settings());
     document(StatusCode::OK, &shown)
 }
 

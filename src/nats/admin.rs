@@ -160,9 +160,7 @@ impl AdminEndpoints<'_> {
     }
 
     fn config(&self) -> Answer {
-        let identity = self.broker.identity();
-        let mode = identity.mode().to_string();
-        document(&ConfigStatus::new(identity.config(), &mode, self.settings.show(), &self.broker.settings()))
+        document(&ConfigStatus::new(&self.broker.identity(), self.settings.show(), &self.broker.settings()))
     }
 
     /// A page of finished calls, as in `/api/v1/calls`.

@@ -5,6 +5,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use balancer::broker::{BrokerSettings, Values};
+use gecholog_protocol::ReplicaIdentity;
+use types::mode::OperatingMode;
 
 /// The bus, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,8 +26,7 @@ pub struct Bus {
 pub struct ConfigStatus {
     /// The fingerprint of the settings that affect decisions.
     pub config: String,
-    /// `balance` or `observe`.
-    pub mode: String,
+    pub mode: OperatingMode,
     /// Where the bus is.
     pub bus: Bus,
     /// `pools`; `defaults`, the settings of routers without their own; `routers`, those with their own; `relayed`, the paths of
@@ -35,7 +36,8 @@ pub struct ConfigStatus {
 }
 
 impl ConfigStatus {
-    pub fn new(config: &str, mode: &str, bus: Bus, settings: &BrokerSettings) -> Self {
-        Self { config: config.to_owned(), mode: mode.to_owned(), bus, settings: settings.canonical(Values::Hidden) }
+    pub fn new(identity: &ReplicaIdentity, bus: Bus, settings: &BrokerSettings) -> Self {
+        let config = identity.config().to_owned();
+        Self { config, mode: identity.mode(), bus, settings: settings.canonical(Values::Hidden) }
     }
 }

@@ -12,6 +12,7 @@ pub use metrics::{CONTENT_TYPE, metrics};
 
 use crate::shared_broker::SharedBroker;
 use balancer::broker::Snapshot;
+use types::mode::OperatingMode;
 use types::time::BrokerTime;
 
 /// The status of one connection to the bus.
@@ -32,8 +33,7 @@ pub struct Status {
     /// The replica's id, as in its stamps.
     pub replica: String,
     pub version: &'static str,
-    /// `balance` or `observe`.
-    pub mode: String,
+    pub mode: OperatingMode,
     /// Short hash of the settings that shape decisions.
     pub config: String,
     pub started: BrokerTime,
@@ -52,7 +52,7 @@ impl Status {
         Self {
             replica: identity.replica().to_owned(),
             version: env!("CARGO_PKG_VERSION"),
-            mode: identity.mode().to_string(),
+            mode: identity.mode(),
             config: identity.config().to_owned(),
             started: broker.started(),
             connections,
@@ -68,7 +68,6 @@ mod tests {
     use crate::fixtures;
     use balancer::broker::Broker;
     use gecholog_protocol::ReplicaIdentity;
-    use types::mode::OperatingMode;
 
     #[test]
     fn pools_that_only_the_relay_serves_are_marked() {

@@ -110,7 +110,8 @@ impl Scrape {
 
     fn process(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Status { replica, version, mode, config, started, connections, .. } = &self.status;
-        let labels: [Label<'_>; 4] = [("version", version), ("replica", replica), ("mode", mode), ("config", config)];
+        let labels: [Label<'_>; 4] =
+            [("version", version), ("replica", replica), ("mode", mode.name()), ("config", config)];
         family(encoder, "build_info", "Version, replica id, mode and hash of the settings", MetricType::Gauge, None)?
             .gauge(labels, 1.0)?;
         let help = "When this replica was started";
