@@ -56,19 +56,9 @@ pub fn price(record: &mut CallRecord, book: &PriceBook, provider: Option<&str>) 
     record.context.price_row = priced.or_else(find);
 }
 
-/// The path of a URL, with its query.
-pub(super) fn path_of(url: &str) -> Option<&str> {
-    let behind = behind_scheme(url)?;
-    behind.find('/').and_then(|at| behind.get(at..))
-}
-
-fn behind_scheme(url: &str) -> Option<&str> {
-    url.split_once(':')?.1.strip_prefix("//")
-}
-
 /// The host of a URL, without port and user.
 pub fn host_of(url: &str) -> Option<&str> {
-    let authority = behind_scheme(url)?.split(['/', '?', '#']).next()?;
+    let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let end = if host.starts_with('[') { host.find(']').map(|end| end + 1) } else { host.find(':') };
     host.get(..end.unwrap_or(host.len()))

@@ -8,7 +8,7 @@ use crate::clock::millis;
 use crate::prices::PriceBook;
 use crate::replica_id::is_replica_id;
 use crate::telemetry::gen_ai;
-use gecholog_protocol::logged_call::{LoggedCall, LoggedStamp};
+use gecholog_protocol::logged_call::{LoggedCall, LoggedStamp, path_of};
 use gecholog_protocol::transaction;
 use llm::prices::names::provider_of_host;
 use llm::request_view::model_in_path;
@@ -53,9 +53,10 @@ fn record_of(
     let url = logged.url();
     let provider = url.as_deref().and_then(cost::host_of).and_then(provider_of_host);
     // The router's address may name the model, which the client then does not.
-    let in_url = url.as_deref().filter(|_| asked.model.is_none()).and_then(cost::path_of).and_then(model_in_path);
+    let url_path = url.as_deref().and_then(path_of);
+    let in_url = url_path.filter(|_| asked.model.is_none()).and_then(model_in_path);
     // Clients of a gateway may call the bare ingress path: then the router's address tells the operation.
-    let of_url = || gen_ai::operation(url.as_deref().and_then(cost::path_of)?);
+    let of_url = || gen_ai::operation(url_path?);
     let operation = gen_ai::operation(&asked.path).or_else(of_url);
     let traces = trace_ids(logged, configured);
     let attempt = CallAttempt {

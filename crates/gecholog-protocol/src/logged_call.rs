@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use llm::answer::begins_as_event_stream;
 use llm::prices::ServiceTier;
 use llm::request_view::RequestSummary;
 use llm::stream::StreamState;
@@ -203,7 +204,7 @@ impl Details<'_> {
         };
         let request = self.sent.or(self.received).map_or(0, |payload| payload.bytes().len()) as u64;
         // The gateway makes one text of a stream.
-        if !is_stream(&text) {
+        if !begins_as_event_stream(text.trim_start_matches('\u{feff}').as_bytes()) {
             let counted = if text.starts_with('{') { usage::of_lines(text.as_bytes(), request)? } else { None };
             return counted.map_or_else(|| self.counted_by_gateway(ServiceTier::default()), |usage| Ok(Some(usage)));
         }
@@ -228,14 +229,8 @@ impl Details<'_> {
     }
 }
 
-/// Whether a text begins as server-sent events do.
-fn is_stream(text: &str) -> bool {
-    let start = text.trim_start_matches(['\u{feff}', '\r', '\n']);
-    ["data:", "event:", "id:", "retry:", ":"].iter().any(|field| start.starts_with(field))
-}
-
 /// The path of a URL, without its query; `None` if it is empty, as that of a call that never left the gateway.
-fn path_of(url: &str) -> Option<&str> {
+pub fn path_of(url: &str) -> Option<&str> {
     let (_, behind) = url.split_once("://")?;
     let path = behind.get(behind.find('/')?..)?;
     path.split(['?', '#']).next()
