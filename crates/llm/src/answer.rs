@@ -134,7 +134,7 @@ pub(crate) fn class_of(value: RawJson<'_>) -> ErrorClass {
 }
 
 /// The fields by which the forms of answers are distinguished.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Answer<'a> {
     value: RawJson<'a>,
     kind: Option<RawJson<'a>>,
@@ -158,25 +158,7 @@ struct Answer<'a> {
 
 impl<'a> Answer<'a> {
     fn read(value: RawJson<'a>) -> Self {
-        let mut read = Self {
-            value,
-            kind: None,
-            object: None,
-            error: None,
-            status: None,
-            choices: None,
-            candidates: None,
-            prompt_feedback: None,
-            usage_metadata: None,
-            content: None,
-            stop_reason: None,
-            output: None,
-            usage: None,
-            message: None,
-            text: None,
-            finish_reason: None,
-            may_be_coded: false,
-        };
+        let mut read = Self { value, ..Self::default() };
         value.for_each_field(|name, field| {
             let place = match name {
                 b"type" => &mut read.kind,

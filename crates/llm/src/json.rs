@@ -32,6 +32,13 @@ pub struct Cursor<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawJson<'a>(&'a [u8]);
 
+/// `null`.
+impl Default for RawJson<'_> {
+    fn default() -> Self {
+        Self(b"null")
+    }
+}
+
 impl<'a> Cursor<'a> {
     /// The first value of a text; white space and a byte order mark before it are skipped.
     pub fn new(bytes: &'a [u8]) -> Self {

@@ -103,8 +103,13 @@ pub enum TranslateError {
 impl TranslateError {
     /// The body is no JSON object.
     pub(crate) fn not_an_object() -> Self {
-        Self::Invalid { param: "body".to_owned(), message: "must be a JSON object".to_owned() }
+        invalid("body", "must be a JSON object")
     }
+}
+
+/// The error of a field that is not what OpenAI's API takes.
+pub(crate) fn invalid(param: impl Into<String>, message: impl Into<String>) -> TranslateError {
+    TranslateError::Invalid { param: param.into(), message: message.into() }
 }
 
 /// An answer that breaks the vendor's own protocol: no client's fault.

@@ -4,11 +4,11 @@ use std::fmt::Display;
 
 use super::content::{self, Block, Part};
 use super::conversation::{Conversation, ToolResult};
-use super::request::{Draft, invalid};
+use super::request::Draft;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::object_fields::{Message, Others, calls_no_function};
 use crate::translate::write;
-use crate::translate::{Content, TranslateError, arguments_object};
+use crate::translate::{Content, TranslateError, arguments_object, invalid};
 
 #[derive(Debug)]
 pub(super) struct ToolCall<'a> {
@@ -88,7 +88,7 @@ impl<'a> Conversation<'a> {
                 return Ok(());
             }
             let Some(function) = function.filter(|function| function.is_object()) else {
-                result = Err(invalid(&format!("{path}.function"), "it is missing or no object"));
+                result = Err(invalid(format!("{path}.function"), "it is missing or no object"));
                 return Err(SyntaxError);
             };
             draft.drops_of("messages").push_fields(|| path.to_string(), &others);
@@ -115,16 +115,16 @@ impl<'a> Conversation<'a> {
     ) -> Result<(), TranslateError> {
         let filled = |value: Option<RawJson<'a>>| value.and_then(RawJson::text).filter(|text| !text.is_empty());
         let Some(id) = filled(id) else {
-            return Err(invalid(&format!("{path}.id"), "it is missing or no text"));
+            return Err(invalid(format!("{path}.id"), "it is missing or no text"));
         };
         let Some(name) = filled(name) else {
-            return Err(invalid(&format!("{path}.name"), "it is missing or no text"));
+            return Err(invalid(format!("{path}.name"), "it is missing or no text"));
         };
         if let Some(known) = self.calls.get(&id) {
             // One call in two forms, or sent twice.
             return match (known.function, function) {
                 (Some(one), Some(other)) if one != other => {
-                    Err(invalid(&format!("{path}.id"), "another call of the same turn has this id"))
+                    Err(invalid(format!("{path}.id"), "another call of the same turn has this id"))
                 }
                 _ => Ok(()),
             };
@@ -161,7 +161,7 @@ impl<'a> Conversation<'a> {
                 return Ok(false);
             }
             let message = "the assistant's turn before it has no tool call with this id";
-            return Err(invalid(&format!("messages[{index}].tool_call_id"), message));
+            return Err(invalid(format!("messages[{index}].tool_call_id"), message));
         };
         let position = *call.result.get_or_insert(self.results.len());
         if position == self.results.len() {
@@ -182,8 +182,8 @@ impl<'a> Conversation<'a> {
         match missing {
             None => Ok(()),
             Some(id) => Err(invalid(
-                &format!("messages[{}].tool_calls", self.calling),
-                &format!(
+                format!("messages[{}].tool_calls", self.calling),
+                format!(
                     "the messages that follow have no result of the call `{id}`; each call needs one of role `tool`"
                 ),
             )),

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::request::{Draft, invalid};
+use super::request::Draft;
 use crate::json::{Cursor, RawJson, unescaped_name};
 use crate::translate::object_fields::{Others, pick_of};
 use crate::translate::write;
-use crate::translate::{TranslateError, has_half_a_character};
+use crate::translate::{TranslateError, has_half_a_character, invalid};
 
 /// A part of a content.
 pub(super) enum Part<'a> {
@@ -61,7 +61,7 @@ pub(super) fn parts<'a>(
         return visit(Part::Text(content, None), Path::content(message, None));
     }
     if !content.is_array() {
-        return Err(invalid(&format!("messages[{message}].content"), "it is neither a text nor an array"));
+        return Err(invalid(format!("messages[{message}].content"), "it is neither a text nor an array"));
     }
     let (mut index, mut result) = (0, Ok(()));
     content.for_each(|part| {
@@ -87,11 +87,11 @@ fn one_part<'a>(
         Some("text") => "text",
         Some("refusal") => "refusal",
         Some(_) => return visit(Part::Other(part), path),
-        None => return Err(invalid(&format!("{path}.type"), "it is missing or no text")),
+        None => return Err(invalid(format!("{path}.type"), "it is missing or no text")),
     };
     match part.field(name).filter(|text| text.quoted().is_some()) {
         Some(text) => visit(Part::Text(text, Some(part)), path),
-        None => Err(invalid(&format!("{path}.{name}"), "it is missing or no text")),
+        None => Err(invalid(format!("{path}.{name}"), "it is missing or no text")),
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn text(
 ) -> Result<Option<Range<usize>>, TranslateError> {
     // The body has been checked; only this escape can still be half a character.
     if has_half_a_character(text.bytes()) {
-        return Err(invalid(&path.to_string(), "the text has an escape that is no character"));
+        return Err(invalid(path.to_string(), "the text has an escape that is no character"));
     }
     if write::is_blank_string(text) {
         return Ok(None);
@@ -224,7 +224,7 @@ fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: 
     // Some clients send the address without the object around it.
     let url = given.and_then(|given| given.field("url").or(Some(given))).and_then(RawJson::text);
     let param = || format!("{path}.image_url.url");
-    let Some(url) = url else { return Err(invalid(&param(), "it is missing or no text")) };
+    let Some(url) = url else { return Err(invalid(param(), "it is missing or no text")) };
     let source = match data_url(&url) {
         Some(Ok(("image/jpg", data))) => Source::Bytes("image/jpeg", data),
         Some(Ok((kind @ ("image/jpeg" | "image/png" | "image/gif" | "image/webp"), data))) => Source::Bytes(kind, data),
@@ -233,9 +233,9 @@ fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: 
             draft.leave_out_part(path, "image_url");
             return Ok(());
         }
-        Some(Err(message)) => return Err(invalid(&param(), message)),
+        Some(Err(message)) => return Err(invalid(param(), message)),
         None if is_address(&url) => Source::Address(&url),
-        None => return Err(invalid(&param(), "it is neither a data URL nor an address with http or https")),
+        None => return Err(invalid(param(), "it is neither a data URL nor an address with http or https")),
     };
     if matches!(source, Source::Address(_)) && !draft.options.envelope.takes_addresses() {
         draft.leave_out_part(path, "image_url");
@@ -259,7 +259,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
             draft.leave_out_part(path, "file");
             return Ok(());
         }
-        return Err(invalid(&param(), "it is missing or no text"));
+        return Err(invalid(param(), "it is missing or no text"));
     };
     let source = match data_url(&data) {
         Some(Ok(("application/pdf", data))) => Source::Bytes("application/pdf", data),
@@ -268,7 +268,7 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
             draft.leave_out_part(path, "file");
             return Ok(());
         }
-        Some(Err(message)) => return Err(invalid(&param(), message)),
+        Some(Err(message)) => return Err(invalid(param(), message)),
         // The beginning of a PDF in base64.
         None if data.starts_with("JVBERi0") => Source::Bytes("application/pdf", &data),
         None if is_address(&data) && draft.options.envelope.takes_addresses() => Source::Address(&data),

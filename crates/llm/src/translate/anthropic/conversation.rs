@@ -10,12 +10,12 @@ use std::ops::Range;
 use super::calls::ToolCall;
 use super::content::{self, Block, Part, Path};
 use super::names::Ids;
-use super::request::{Draft, invalid};
+use super::request::Draft;
 use crate::json::{RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::Message;
 use crate::translate::write;
-use crate::translate::{Content, TranslateError, has_half_a_character};
+use crate::translate::{Content, TranslateError, has_half_a_character, invalid};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
@@ -118,7 +118,7 @@ impl<'a> Conversation<'a> {
             }
             _ => {
                 let message = "it is none of `system`, `developer`, `user`, `assistant` and `tool`";
-                return Err(invalid(&format!("messages[{index}].role"), message));
+                return Err(invalid(format!("messages[{index}].role"), message));
             }
         }
         let role = role.as_deref().unwrap_or_default();
@@ -391,5 +391,5 @@ fn says_only_its_refusal(message: &Message<'_>) -> bool {
 }
 
 fn missing_content(index: usize) -> TranslateError {
-    invalid(&format!("messages[{index}].content"), "it is missing")
+    invalid(format!("messages[{index}].content"), "it is missing")
 }

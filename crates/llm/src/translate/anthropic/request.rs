@@ -10,6 +10,7 @@ use crate::json::RawJson;
 use crate::translate::write;
 use crate::translate::{
     ChatContext, Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
+    invalid,
 };
 
 /// Translates a chat completion request.
@@ -133,11 +134,6 @@ impl Draft<'_, '_> {
             }
         }
     }
-}
-
-/// A mistake of the client's.
-pub(super) fn invalid(param: &str, message: &str) -> TranslateError {
-    TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }
 }
 
 /// The fields that the other parts read.

@@ -1,13 +1,13 @@
 //! Limits, sampling, thinking, the answer's form and who asks.
 
 use super::conversation::Conversation;
-use super::request::{Draft, invalid};
+use super::request::Draft;
 use super::tools::Tools;
 use super::{Thinking, schema};
 use crate::json::RawJson;
 use crate::translate::object_fields::pick_of;
 use crate::translate::write;
-use crate::translate::{Content, TranslateError};
+use crate::translate::{Content, TranslateError, invalid};
 
 /// The least that may be thought (`ThinkingConfigEnabledParam` of the vendor's SDK).
 const MIN_BUDGET_TOKENS: u64 = 1024;
@@ -134,7 +134,7 @@ impl RequestSettings {
             let number = decimal(value).filter(|number| (0.0..=most).contains(number));
             let number = number.ok_or_else(|| match name {
                 "top_k" => invalid(name, "it is no number from 0"),
-                _ => invalid(name, &format!("it is no number from 0 to {most}")),
+                _ => invalid(name, format!("it is no number from 0 to {most}")),
             })?;
             // assumed: models from 4.5 on refuse both; older ones advise against it.
             if !takes || (name == "top_p" && has_temperature) {

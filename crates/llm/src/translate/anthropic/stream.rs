@@ -5,7 +5,7 @@ use super::error::write_error;
 use super::usage;
 use crate::error_body::ErrorBody;
 use crate::json::RawJson;
-use crate::sse::{Event, Parser};
+use crate::sse::{Event, EventTooLarge, Parser};
 use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
 use crate::translate::{BrokenAnswer, ChatContext, StreamTranslator, checked_json, write};
@@ -40,10 +40,7 @@ impl StreamTranslator for Stream {
         let (events, mut result) = (&mut self.events, Ok(()));
         self.parser.push(bytes, |event| {
             if result.is_ok() {
-                result = match event {
-                    Ok(event) => events.event(&event, out),
-                    Err(_) => Err(BrokenAnswer("an event is too large")),
-                };
+                result = events.take(event, out);
             }
         });
         result
@@ -53,10 +50,7 @@ impl StreamTranslator for Stream {
         let (events, mut result) = (&mut self.events, Ok(()));
         std::mem::take(&mut self.parser).finish(|event| {
             if result.is_ok() {
-                result = match event {
-                    Ok(event) => events.event(&event, out),
-                    Err(_) => Err(BrokenAnswer("an event is too large")),
-                };
+                result = events.take(event, out);
             }
         });
         result?;
@@ -105,6 +99,10 @@ struct Events {
 }
 
 impl Events {
+    fn take(&mut self, event: Result<Event<'_>, EventTooLarge>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
+        self.event(&event.map_err(|_| BrokenAnswer("an event is too large"))?, out)
+    }
+
     fn event(&mut self, event: &Event<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         if self.end.is_some() {
             return Ok(());

@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::conversation::Conversation;
-use super::request::{Draft, invalid};
+use super::request::Draft;
 use super::schema;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
 use crate::translate::object_fields::Others;
 use crate::translate::write;
-use crate::translate::{Content, TranslateError};
+use crate::translate::{Content, TranslateError, invalid};
 
 /// More tools than any vendor takes; OpenAI takes 128. What is read of each is larger than its shortest text.
 const MAX_TOOLS: usize = 4_096;
@@ -122,7 +122,7 @@ impl Definition<'_> {
                 out.extend_from_slice(b"{\"type\":\"object\",\"properties\":{},\"additionalProperties\":false}");
             }
             None => out.extend_from_slice(b"{\"type\":\"object\"}"),
-            Some(parameters) if !parameters.is_object() => return Err(invalid(&path(), "it is no object")),
+            Some(parameters) if !parameters.is_object() => return Err(invalid(path(), "it is no object")),
             Some(parameters) if is_enforced => {
                 schema::write_enforced(out, parameters, self.is_typed, &path(), draft.drops_of("tools"));
             }
@@ -152,7 +152,7 @@ impl Tools {
                 Ok(())
             });
             if read.is_err() {
-                return Err(invalid("tools", &format!("there are more than {MAX_TOOLS}")));
+                return Err(invalid("tools", format!("there are more than {MAX_TOOLS}")));
             }
             for name in definitions.iter().filter_map(|tool| tool.name.as_deref()) {
                 draft.names.reserve(name);
@@ -179,7 +179,7 @@ impl Tools {
         if !tool.has_function {
             match tool.kind.as_deref() {
                 None | Some("function") => {
-                    return Err(invalid(&format!("tools[{index}].function"), "it is missing or no object"));
+                    return Err(invalid(format!("tools[{index}].function"), "it is missing or no object"));
                 }
                 // The vendor's own tools, such as web_search_20250305.
                 Some(kind) if draft.passes() && kind != "custom" => {
@@ -192,9 +192,9 @@ impl Tools {
         }
         let name_param = || format!("tools[{index}].function.name");
         let name = tool.name.as_deref().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| invalid(&name_param(), "it is missing or no text"))?;
+        let name = name.ok_or_else(|| invalid(name_param(), "it is missing or no text"))?;
         if !offered.insert(name) {
-            return Err(invalid(&name_param(), "another tool has this name; each must have its own"));
+            return Err(invalid(name_param(), "another tool has this name; each must have its own"));
         }
         if allowed.is_some_and(|allowed| !allowed.contains(name)) {
             return Ok(());

@@ -12,7 +12,7 @@ use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;
 use crate::translate::object_fields::{Message, calls_no_function, pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character, write};
+use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character, invalid, write};
 
 /// What the messages became.
 #[derive(Debug, Default)]
@@ -46,10 +46,6 @@ struct ToolCall {
     id: String,
     /// The blocks of its result, once a tool message brought one.
     result: Option<Vec<u8>>,
-}
-
-fn invalid(param: String, message: impl Into<String>) -> TranslateError {
-    TranslateError::Invalid { param, message: message.into() }
 }
 
 impl Conversation {

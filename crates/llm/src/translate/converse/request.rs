@@ -7,7 +7,7 @@ use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
 use crate::translate::object_fields::pick_of;
 use crate::translate::{
-    ChatContext, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing, write,
+    ChatContext, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing, invalid, write,
 };
 
 /// Fields of Converse itself, which pass as they are. Those that OpenAI's fields become (`inferenceConfig`, `toolConfig`,
@@ -70,10 +70,6 @@ struct Fields<'a> {
 
 /// Names of tools as they are sent, and as the client knows them.
 type Renamed = BTreeMap<String, String>;
-
-fn invalid(param: &str, message: &str) -> TranslateError {
-    TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }
-}
 
 /// Translates a request. The model's id goes into the address (see [`crate::provider`]), not into the body.
 ///
@@ -337,7 +333,7 @@ impl<'a> Fields<'a> {
 /// A number from 0 to `most`.
 fn number(name: &str, value: RawJson<'_>, most: f64) -> Result<f64, TranslateError> {
     let number = serde_json::from_slice::<f64>(value.bytes()).ok().filter(|number| (0.0..=most).contains(number));
-    number.ok_or_else(|| invalid(name, &format!("must be a number from 0 to {most}")))
+    number.ok_or_else(|| invalid(name, format!("must be a number from 0 to {most}")))
 }
 
 fn key(out: &mut Vec<u8>, name: &str) {

@@ -2,7 +2,7 @@
 
 use super::{EmbeddingModel, EmbeddingsContext};
 use crate::json::RawJson;
-use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported};
+use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, invalid};
 
 /// Names of the vendors' fields that are written here, or change the form or the number of what is answered: a client's field of
 /// that name never passes.
@@ -29,10 +29,6 @@ struct Fields<'a> {
     /// Fields that pass, with their names as they are meant.
     passed: Vec<(String, RawJson<'a>)>,
     drops: Drops,
-}
-
-fn invalid(param: &str, message: &str) -> TranslateError {
-    TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() }
 }
 
 /// Translates a request. The model's id goes into the address (see [`crate::provider`]), not into the body.
