@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use gecholog_protocol::gl_config;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// What stands in messages in place of a masked value.
@@ -135,13 +136,7 @@ pub(crate) fn canonical(name: &str) -> String {
     if HeaderName::from_bytes(name.as_bytes()).is_err() {
         return name.to_owned();
     }
-    let mut upper = true;
-    let spell = |c: char| {
-        let spelled = if upper { c.to_ascii_uppercase() } else { c.to_ascii_lowercase() };
-        upper = c == '-';
-        spelled
-    };
-    name.chars().map(spell).collect()
+    gl_config::canonical(name)
 }
 
 #[cfg(test)]
