@@ -107,19 +107,19 @@ impl ReplicaState {
                 seconds_left: router.seconds_left,
                 cause: router.why.unwrap_or_default(),
             });
-        let active = |router: &RouterPath, weight: Option<&Weight>, hold: &Override| ActiveOverride {
+        let active = |router: &RouterPath, weight: Option<&Weight>, terms: &Override| ActiveOverride {
             router: router.clone(),
             pool: weight.map(|weight| weight.pool.clone()),
             weight: weight.map(|weight| weight.weight),
-            seconds_left: left(hold.until),
-            seconds_ago: broker.at.since(hold.since).as_secs_f64(),
-            by: hold.by.clone(),
-            reason: hold.reason.clone(),
+            seconds_left: left(terms.until),
+            seconds_ago: broker.at.since(terms.since).as_secs_f64(),
+            by: terms.by.clone(),
+            reason: terms.reason.clone(),
         };
         let routers = broker.routers.iter();
         let drained = routers.filter_map(|router| Some(active(&router.router, None, router.drained.as_ref()?)));
         let weights = broker.pools.iter().flat_map(|pool| &pool.weights);
-        let weights = weights.map(|weight| active(&weight.router, Some(weight), &weight.hold));
+        let weights = weights.map(|weight| active(&weight.router, Some(weight), &weight.terms));
         let mode_command =
             commanded.and_then(|(command, since)| ModeCommand::from_command(command, broker.at.since(*since)));
         let (routers, overrides) = (out.collect(), drained.chain(weights).collect());

@@ -18,8 +18,8 @@ use llm::Usage;
 use llm::affinity::ids_of_answer;
 use llm::stream::StreamState;
 use types::outcome::{
-    Attempt, CallAnswer, CallDetails, CallObservation, ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders,
-    RetryAfter, TransportFailure,
+    Attempt, CallAnswer, CallDetails, CallObservation, ErrorClass, PayloadDigest, RateLimitHeaders, RetryAfter, SetBy,
+    TransportFailure,
 };
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -36,7 +36,7 @@ pub(super) struct AttemptGuard {
     /// What its log entry is made of, if no other program writes one.
     record: Option<Box<LogEntryDraft>>,
     /// Whose key it carries; behind the gateway that is unknown.
-    key: Option<NamedBy>,
+    key: Option<SetBy>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
     /// Its request is on its way, or was.
@@ -54,13 +54,13 @@ pub(super) struct AttemptEnd {
     pub(super) status: u16,
     pub(super) broken: Option<TransportFailure>,
     pub(super) gateway_generated: bool,
-    pub(super) missing: Option<NamedBy>,
+    pub(super) missing: Option<SetBy>,
     pub(super) retry_after: Option<RetryAfter>,
     pub(super) html: bool,
     /// What is wrong with the answer.
     pub(super) error_class: Option<ErrorClass>,
-    /// See [`Attempt::leaves_key_open`].
-    pub(super) leaves_key_open: bool,
+    /// See [`Attempt::is_ambiguous_refusal`].
+    pub(super) is_ambiguous_refusal: bool,
     /// What the call used, if the upstream said so.
     pub(super) usage: Option<Usage>,
     /// What is left of the upstream's rate limits.
@@ -115,7 +115,7 @@ impl AttemptGuard {
     }
 
     /// It carries this one's key.
-    pub(super) fn set_key(&mut self, key: Option<NamedBy>) {
+    pub(super) fn set_key(&mut self, key: Option<SetBy>) {
         self.key = key;
     }
 
@@ -229,7 +229,7 @@ impl AttemptGuard {
             sent_at: self.began,
             is_generation: self.is_generation,
             key: self.key,
-            leaves_key_open: end.leaves_key_open,
+            is_ambiguous_refusal: end.is_ambiguous_refusal,
             transport_failure: end.broken,
             payload_digest: self.digest,
         };

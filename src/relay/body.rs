@@ -127,7 +127,7 @@ impl Reserved {
     ///
     /// # Errors
     /// The limit would be exceeded by what is beyond.
-    pub(super) fn hold(self, bytes: Vec<u8>) -> Result<Bytes, NoMemory> {
+    pub(super) fn keep(self, bytes: Vec<u8>) -> Result<Bytes, NoMemory> {
         let beyond = bytes.capacity().saturating_sub(self.bytes);
         let mut counted = vec![self.counted];
         if beyond > 0 {
@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn what_a_rewritten_body_takes_beyond_its_reservation_counts_too() {
         let memory = BodyMemory::new(16 << 10);
-        let body = memory.reserve(4 << 10).unwrap().hold(Vec::with_capacity(10 << 10)).unwrap();
+        let body = memory.reserve(4 << 10).unwrap().keep(Vec::with_capacity(10 << 10)).unwrap();
         assert_eq!(used(&memory, 16 << 10), 10 << 10);
-        assert_eq!(memory.reserve(4 << 10).unwrap().hold(Vec::with_capacity(20 << 10)), Err(NoMemory));
+        assert_eq!(memory.reserve(4 << 10).unwrap().keep(Vec::with_capacity(20 << 10)), Err(NoMemory));
         drop(body);
         assert_eq!(used(&memory, 16 << 10), 0);
     }

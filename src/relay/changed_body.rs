@@ -35,7 +35,7 @@ pub(super) fn apply(
     }
     let Some(raw) = json(headers, body) else { return Ok(None) };
     let reserved = memory.reserve(body.len() + patch::growth(patch))?;
-    patch::apply(patch, raw).map(|bytes| reserved.hold(bytes)).transpose()
+    patch::apply(patch, raw).map(|bytes| reserved.keep(bytes)).transpose()
 }
 
 fn apply_to_form(memory: &BodyMemory, form_type: &str, body: &Bytes, patch: &Patch) -> Result<Option<Bytes>, NoMemory> {
@@ -52,7 +52,7 @@ fn apply_to_form(memory: &BodyMemory, form_type: &str, body: &Bytes, patch: &Pat
                     "a multipart form is changed by model_map or override_params; later ones are not logged"
                 );
             });
-            reserved.hold(bytes).map(Some)
+            reserved.keep(bytes).map(Some)
         }
         Err(error) => {
             tracing::debug!("a form is forwarded unchanged: {error}");
@@ -62,7 +62,7 @@ fn apply_to_form(memory: &BodyMemory, form_type: &str, body: &Bytes, patch: &Pat
 }
 
 /// A body as JSON, of which at least `model` can be read; of a form only that, which `form` keeps.
-pub(super) fn for_naming<'b>(headers: &HeaderMap, body: &'b Bytes, form: &'b OnceCell<Vec<u8>>) -> Option<RawJson<'b>> {
+pub(super) fn for_names<'b>(headers: &HeaderMap, body: &'b Bytes, form: &'b OnceCell<Vec<u8>>) -> Option<RawJson<'b>> {
     match form_type(headers) {
         Some(form_type) => Cursor::new(form.get_or_init(|| model_of_form(form_type, body))).raw().ok(),
         None => json(headers, body),
@@ -127,7 +127,7 @@ mod tests {
     fn the_model_of_a_form_is_seen_when_one_is_missing() {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, FORM.parse().unwrap())]);
         let (body, cell) = (Bytes::from(form(&[("model", "whisper-1")])), OnceCell::new());
-        let raw = for_naming(&headers, &body, &cell).unwrap();
+        let raw = for_names(&headers, &body, &cell).unwrap();
         assert_eq!(raw.bytes(), br#"{"model":"whisper-1"}"#);
     }
 

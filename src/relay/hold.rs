@@ -27,7 +27,7 @@ pub(super) use super::hold_until::answer_headers;
 use super::hold_until::{HoldUntil, is_error, stream_of};
 use super::upstream_body::UpstreamBody;
 use super::upstream_request::AnswerTranslation;
-use types::outcome::{NamedBy, TransportFailure};
+use types::outcome::{SetBy, TransportFailure};
 
 /// The most that is held back of an answer, in bytes.
 pub(super) const MAX_BUFFERED_BYTES: usize = 64 << 10;
@@ -49,7 +49,7 @@ pub(super) struct ExpectedAnswer {
     /// It asks for the content of a file, which may be anything, whatever its type says.
     pub(super) is_download: bool,
     /// Whose key it carries; behind the gateway that is unknown.
-    pub(super) key: Option<NamedBy>,
+    pub(super) key: Option<SetBy>,
 }
 
 /// An attempt that came to nothing.
@@ -320,7 +320,7 @@ impl UpstreamAnswer {
         };
         let Some(class) = class else { return Ok(()) };
         let of_account = matches!(class, ErrorClass::KeyRefused | ErrorClass::QuotaExhausted);
-        if class.is_callers_fault() || (of_account && expected.key == Some(NamedBy::Client)) {
+        if class.is_callers_fault() || (of_account && expected.key == Some(SetBy::Client)) {
             self.error_class = Some(class);
             return Ok(());
         }

@@ -7,7 +7,7 @@ use super::hold::{FailedAttempt, UpstreamAnswer, answer_headers};
 use super::metrics;
 use super::target::Target;
 use balancer::retry::AttemptResult;
-use gecholog_protocol::missing::{Missing, Naming};
+use gecholog_protocol::missing::{MissingName, RequestNames};
 use gecholog_protocol::upstream_body;
 use llm::request_view::asks_for_spare_capacity;
 use llm::{error_class, retry_after};
@@ -33,12 +33,12 @@ pub(super) fn judge_attempt<'n>(
     target: &Target<'_>,
     clients_account: bool,
     result: Result<UpstreamAnswer, FailedAttempt>,
-    naming: impl Fn() -> Naming<'n>,
+    names: impl Fn() -> RequestNames<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
     match result {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, clients_account, naming, guard.now());
+            let (end, result) = ending(&answer, target, clients_account, names, guard.now());
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
@@ -72,7 +72,7 @@ fn ending<'n>(
     answer: &UpstreamAnswer,
     target: &Target<'_>,
     clients_account: bool,
-    naming: impl Fn() -> Naming<'n>,
+    names: impl Fn() -> RequestNames<'n>,
     now: BrokerTime,
 ) -> (AttemptEnd, AttemptResult) {
     let status = answer.head.status.as_u16();
@@ -88,24 +88,25 @@ fn ending<'n>(
         {
             Some(ErrorClass::InvalidRequest)
         }
-        Some(class) if is_lack_of_capacity(status, class) && chose_spare_capacity(&naming()) => {
+        Some(class) if is_lack_of_capacity(status, class) && chose_spare_capacity(&names()) => {
             Some(ErrorClass::Unsupported)
         }
         class => class,
     };
-    let missing = Missing::of_error(status, error_class, &body);
-    let not_for_account = error_class.is_some_and(|class| error_class::is_not_for_account(class, &headers, &body));
+    let missing = MissingName::of_error(status, error_class, &body);
+    let other_account_may_answer =
+        error_class.is_some_and(|class| error_class::other_account_may_answer(class, &headers, &body));
     let end = AttemptEnd {
         retry_after: retry_after::of_answer(status, &headers, &body, received),
         html: headers.is_html(),
         error_class,
-        leaves_key_open: error_class::leaves_key_open(status, &headers, &body),
+        is_ambiguous_refusal: error_class::is_ambiguous_refusal(status, &headers, &body),
         quota: retry_after::rate_limits(&headers, received),
-        missing: missing.map(|missing| naming().named_by(missing)),
+        missing: missing.map(|missing| names().named_by(missing)),
         gateway_generated: status >= 400 && target.is_behind_gateway() && upstream_body::gateway_generated(&body),
         ..AttemptEnd::with(status)
     };
-    (end, AttemptResult::Answered { status, error_class, missing: end.missing, not_for_account })
+    (end, AttemptResult::Answered { status, error_class, missing: end.missing, other_account_may_answer })
 }
 
 /// 498 is Groq's "Flex Tier Capacity Exceeded" (console.groq.com, error codes).
@@ -115,7 +116,7 @@ const fn is_lack_of_capacity(status: u16, class: ErrorClass) -> bool {
 
 /// The client, and not the settings, chose to be served only while there is capacity to spare: that there is none tells nothing about
 /// other calls.
-fn chose_spare_capacity(naming: &Naming<'_>) -> bool {
-    let is_overridden = naming.patch.is_some_and(|patch| patch.merge.contains_key("service_tier"));
-    !is_overridden && naming.received.is_some_and(asks_for_spare_capacity)
+fn chose_spare_capacity(names: &RequestNames<'_>) -> bool {
+    let is_overridden = names.patch.is_some_and(|patch| patch.merge.contains_key("service_tier"));
+    !is_overridden && names.received.is_some_and(asks_for_spare_capacity)
 }

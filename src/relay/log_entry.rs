@@ -19,7 +19,7 @@ use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
 use llm::{Usage, model};
-use types::outcome::{Attempt, CallAnswer, NamedBy, RetryAfter};
+use types::outcome::{Attempt, CallAnswer, RetryAfter, SetBy};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -197,8 +197,8 @@ fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, co
     let object = CallObject {
         class,
         makes_nothing: !attempt.is_generation,
-        clients_key: attempt.key == Some(NamedBy::Client),
-        leaves_key_open: attempt.leaves_key_open,
+        clients_key: attempt.key == Some(SetBy::Client),
+        ambiguous_refusal: attempt.is_ambiguous_refusal,
         payload_digest: attempt.payload_digest.map(|digest| digest.to_string()),
         retry_after_ms: attempt.transport_failure.and(named_wait(attempt)),
         trace_ids: traces.into_vec(),
@@ -225,7 +225,7 @@ struct CallObject {
     clients_key: bool,
     /// A refusal may be of the request.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    leaves_key_open: bool,
+    ambiguous_refusal: bool,
     /// By which replicas recognise a request that several targets refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_digest: Option<String>,

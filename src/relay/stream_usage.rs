@@ -63,7 +63,7 @@ pub(super) fn is_needed(
 /// stream.
 pub(super) fn asking(memory: &BodyMemory, body: &[u8]) -> Result<Option<Bytes>, NotSentReason> {
     let Some(asking) = stream_usage::add_include_usage(body) else { return Ok(None) };
-    let held = memory.reserve(asking.len()).and_then(|counted| counted.hold(asking));
+    let held = memory.reserve(asking.len()).and_then(|counted| counted.keep(asking));
     held.map(Some).map_err(|_| NotSentReason::NoMemory)
 }
 

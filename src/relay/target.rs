@@ -10,7 +10,7 @@ use hyper::{HeaderMap, Uri};
 
 use super::direct::DirectUpstream;
 use super::headers;
-use types::outcome::NamedBy;
+use types::outcome::SetBy;
 use types::router::RouterPath;
 
 /// The beginning of a URL, which cannot be wrong: `http` or `https`, a host, a path.
@@ -159,11 +159,11 @@ impl Target<'_> {
     }
 
     /// Whose key it is called with: with one of its own, the client has no part in a refusal. What the gateway adds is unknown.
-    pub(super) fn key(&self) -> Option<NamedBy> {
+    pub(super) fn key(&self) -> Option<SetBy> {
         match self {
             Self::Router { .. } => None,
-            Self::Direct(direct) if direct.has_own_key() => Some(NamedBy::Target),
-            Self::Direct(_) => Some(NamedBy::Client),
+            Self::Direct(direct) if direct.has_own_key() => Some(SetBy::Target),
+            Self::Direct(_) => Some(SetBy::Client),
         }
     }
 

@@ -215,7 +215,7 @@ mod tests {
     }
 
     const fn answered(status: u16) -> Option<AttemptResult> {
-        Some(AttemptResult::Answered { status, error_class: None, missing: None, not_for_account: false })
+        Some(AttemptResult::Answered { status, error_class: None, missing: None, other_account_may_answer: false })
     }
 
     fn attempts(several: impl IntoIterator<Item = FinishedAttempt>) -> FinishedAttempts {

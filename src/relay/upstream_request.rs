@@ -129,7 +129,7 @@ impl UpstreamRequest {
             Cow::Borrowed(_) => body.clone(),
             Cow::Owned(made) => memory
                 .reserve(made.len())
-                .and_then(|counted| counted.hold(made))
+                .and_then(|counted| counted.keep(made))
                 .map_err(|_| NotSentReason::NoMemory)?,
         };
         let request = assemble(method, uri, headers, &body);

@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::log_entry;
     use std::time::Duration;
-    use types::outcome::{ErrorClass, NamedBy, PayloadDigest, RetryAfter};
+    use types::outcome::{ErrorClass, PayloadDigest, RetryAfter, SetBy};
 
     fn entry<'a>() -> Entry<'a> {
         let came = BrokerTime::from_nanos(1_800_000_000_123_456_789);
@@ -312,7 +312,7 @@ mod tests {
         let listing =
             write(&Entry { call: br#"{"class":"success","makes_nothing":true,"clients_key":true}"#, ..entry() });
         let listing = log_entry::read(&listing).unwrap();
-        assert_eq!((listing.makes_nothing, listing.key), (true, Some(NamedBy::Client)));
+        assert_eq!((listing.makes_nothing, listing.key), (true, Some(SetBy::Client)));
         assert_eq!((listing.details.error_class, listing.payload_digest), (None, None));
     }
 
@@ -320,11 +320,11 @@ mod tests {
     fn what_a_relay_knows_of_its_attempt_is_read_by_other_replicas() {
         let digest = PayloadDigest::from_bytes(b"{}");
         let call = format!(
-            r#"{{"class":"key_refused","leaves_key_open":true,"payload_digest":"{digest}","retry_after_ms":41000}}"#
+            r#"{{"class":"key_refused","ambiguous_refusal":true,"payload_digest":"{digest}","retry_after_ms":41000}}"#
         );
         let bytes = write(&Entry { call: call.as_bytes(), status: 502, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
-        assert_eq!((report.key, report.leaves_key_open), (Some(NamedBy::Target), true));
+        assert_eq!((report.key, report.is_ambiguous_refusal), (Some(SetBy::Target), true));
         assert_eq!((report.details.error_class, report.payload_digest), (Some(ErrorClass::KeyRefused), Some(digest)));
         assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(41))));
     }

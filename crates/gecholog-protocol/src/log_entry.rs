@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::answer_headers::Headers;
 use super::logged_call::{Details, LoggedCall};
-use super::missing::Missing;
+use super::missing::MissingName;
 use super::{Malformed, object, stamp, transaction};
 use jiff::Timestamp;
 use llm::error_class;
@@ -15,7 +15,7 @@ use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
 use llm::retry_after::MAX_RETRY_AFTER;
 use llm::{retry_after, usage};
-use types::outcome::{LogEntry, NamedBy, RetryAfter};
+use types::outcome::{LogEntry, RetryAfter, SetBy};
 use types::time::GatewayTime;
 
 /// The fields without which nothing can be learnt from an entry, and that the gateway's filters can remove.
@@ -107,8 +107,9 @@ impl<'a> Parts<'a> {
                 b"broker_call" => {
                     let call = value.raw()?;
                     let says = |name| call.field(name).is_some_and(RawJson::is_true);
-                    (entry.makes_nothing, entry.leaves_key_open) = (says("makes_nothing"), says("leaves_key_open"));
-                    entry.key = Some(if says("clients_key") { NamedBy::Client } else { NamedBy::Target });
+                    (entry.makes_nothing, entry.is_ambiguous_refusal) =
+                        (says("makes_nothing"), says("ambiguous_refusal"));
+                    entry.key = Some(if says("clients_key") { SetBy::Client } else { SetBy::Target });
                     let text = |name| call.field(name).and_then(RawJson::plain);
                     entry.payload_digest = text("payload_digest").and_then(|digest| digest.parse().ok());
                     // It knows more than the entry shows: what broke off has no headers and no body there.
@@ -171,7 +172,7 @@ impl<'a> Parts<'a> {
             entry.answer.retry_after = entry.answer.retry_after.or_else(by_answer);
             let by_answer = || error_class::classify(status, &self.headers, self.payload);
             entry.details.error_class = entry.details.error_class.or_else(by_answer);
-            let missing = Missing::of_error(status, entry.details.error_class, self.payload);
+            let missing = MissingName::of_error(status, entry.details.error_class, self.payload);
             entry.details.missing = missing.map(|missing| self.details.who_named(missing));
         }
         entry.started = entry.started.or_else(|| entry.answer.transaction.and_then(transaction::started));

@@ -9,9 +9,9 @@ use llm::request_view::RequestSummary;
 use llm::stream::StreamState;
 use llm::usage::{self, InvalidUsage, Usage};
 use llm::{Protocol, model};
-use types::outcome::{LogEntry, NamedBy};
+use types::outcome::{LogEntry, SetBy};
 
-use super::missing::{Missing, Naming};
+use super::missing::{MissingName, RequestNames};
 use super::{entry, patch};
 use llm::json::{Cursor, RawJson};
 
@@ -180,19 +180,19 @@ impl LoggedCall<'_> {
 
 impl Details<'_> {
     /// Who named the deployment or model that is missing.
-    pub(super) fn who_named(&self, missing: Missing) -> NamedBy {
+    pub(super) fn who_named(&self, missing: MissingName) -> SetBy {
         let text =
             |raw: Option<RawJson<'_>>| raw.and_then(RawJson::value).and_then(|value| Some(value.as_str()?.to_owned()));
         let (url, subpath) = (text(self.url), text(self.subpath));
         let patch = self.patch.map(patch::read);
-        let naming = Naming {
+        let names = RequestNames {
             path: url.as_deref().and_then(path_of),
             subpath: subpath.as_deref(),
             received: self.received,
             sent: self.sent,
             patch: patch.as_ref(),
         };
-        naming.named_by(missing)
+        names.named_by(missing)
     }
 
     /// The usage by the answer, or else by the gateway; an estimate for a stream that ended before its usage.

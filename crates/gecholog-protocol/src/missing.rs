@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use llm::json::{Cursor, RawJson};
-use types::outcome::{ErrorClass, NamedBy};
+use types::outcome::{ErrorClass, SetBy};
 use types::request::Patch;
 
 /// Path segments that are followed by the name of a deployment or model: Azure, OpenAI, Gemini, Vertex AI, Bedrock.
@@ -18,14 +18,14 @@ const BEFORE_NAMES: [&str; 5] = ["deployments", "deployment", "models", "model",
 
 /// The thing that does not exist according to an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
+pub enum MissingName {
     /// `DeploymentNotFound`: named by the path, where one is named there, else by the field `model` of the body.
     Deployment,
     /// `model_not_found`: named by the field `model`, where there is one, else by the path.
     Model,
 }
 
-impl Missing {
+impl MissingName {
     /// The thing that does not exist according to an error with this status, class and body.
     pub fn of_error(status: u16, class: Option<ErrorClass>, body: &[u8]) -> Option<Self> {
         let code = || Cursor::new(body).raw().ok()?.field("error")?.field("code")?.plain();
@@ -41,7 +41,7 @@ impl Missing {
 
 /// The names in a request. Everything may be absent: filters of the gateway can remove it from a log entry.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Naming<'a> {
+pub struct RequestNames<'a> {
     /// The path that was called at the upstream; absent where only the gateway knows it.
     pub path: Option<&'a str>,
     /// The rest of the client's path, after the ingress. It is the end of `path` unless the target has an endpoint of its own.
@@ -57,56 +57,56 @@ pub struct Naming<'a> {
 /// Whether a path names a deployment or model, and who wrote that part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InPath {
-    NamedBy(NamedBy),
+    SetBy(SetBy),
     NotNamed,
     Unknown,
 }
 
-impl Naming<'_> {
+impl RequestNames<'_> {
     /// The origin of the missing name. If the request does not show it, a deployment is the target's own and a model is the
     /// client's.
-    pub fn named_by(&self, missing: Missing) -> NamedBy {
+    pub fn named_by(&self, missing: MissingName) -> SetBy {
         match (missing, self.in_path()) {
-            (Missing::Deployment, InPath::NamedBy(by)) => by,
-            (Missing::Deployment, InPath::Unknown) => NamedBy::Target,
-            (Missing::Deployment, InPath::NotNamed) => {
-                self.by_body().or_else(|| self.by_rest_of_path()).unwrap_or(NamedBy::Target)
+            (MissingName::Deployment, InPath::SetBy(by)) => by,
+            (MissingName::Deployment, InPath::Unknown) => SetBy::Target,
+            (MissingName::Deployment, InPath::NotNamed) => {
+                self.by_body().or_else(|| self.by_rest_of_path()).unwrap_or(SetBy::Target)
             }
-            (Missing::Model, InPath::NamedBy(by)) => self.by_body().unwrap_or(by),
-            (Missing::Model, InPath::Unknown | InPath::NotNamed) => {
-                self.by_body().or_else(|| self.by_rest_of_path()).unwrap_or(NamedBy::Client)
+            (MissingName::Model, InPath::SetBy(by)) => self.by_body().unwrap_or(by),
+            (MissingName::Model, InPath::Unknown | InPath::NotNamed) => {
+                self.by_body().or_else(|| self.by_rest_of_path()).unwrap_or(SetBy::Client)
             }
         }
     }
 
     /// By the field `model`; `None` where none was sent, or the client's body is not known.
-    fn by_body(&self) -> Option<NamedBy> {
+    fn by_body(&self) -> Option<SetBy> {
         let sent = model(self.sent?)?;
         let received = model(self.received?);
         let set = self.patch.is_some_and(|patch| {
             let mapped = received.as_ref().and_then(Value::as_str).is_some_and(|name| patch.renamed(name).is_some());
             mapped || patch.merge.get("model").is_some_and(|value| !value.is_null())
         });
-        Some(if set || received != Some(sent) { NamedBy::Target } else { NamedBy::Client })
+        Some(if set || received != Some(sent) { SetBy::Target } else { SetBy::Client })
     }
 
     fn in_path(&self) -> InPath {
         let Some(path) = self.path else {
             // Whatever precedes it, the client wrote a name.
             let named = self.subpath.is_some_and(|subpath| name_in(&segments(&decoded(subpath))).is_some());
-            return if named { InPath::NamedBy(NamedBy::Client) } else { InPath::Unknown };
+            return if named { InPath::SetBy(SetBy::Client) } else { InPath::Unknown };
         };
         let path = decoded(path);
         let path = segments(&path);
         let Some(name) = name_in(&path) else { return InPath::NotNamed };
         let Some(client) = self.segments_of_client(&path) else { return InPath::Unknown };
-        InPath::NamedBy(if name < path.len() - client { NamedBy::Target } else { NamedBy::Client })
+        InPath::SetBy(if name < path.len() - client { SetBy::Target } else { SetBy::Client })
     }
 
     /// A path without a name in a known place: its end decides who wrote it.
-    fn by_rest_of_path(&self) -> Option<NamedBy> {
+    fn by_rest_of_path(&self) -> Option<SetBy> {
         let path = decoded(self.path?);
-        Some(if self.segments_of_client(&segments(&path))? == 0 { NamedBy::Target } else { NamedBy::Client })
+        Some(if self.segments_of_client(&segments(&path))? == 0 { SetBy::Target } else { SetBy::Client })
     }
 
     /// How many segments at the end of the upstream's path are the client's; `None` if the client's path is not known.
@@ -145,41 +145,41 @@ mod tests {
 
     const AZURE: &str = "openai/deployments/typo/chat/completions";
 
-    fn named(missing: Missing, path: &str, subpath: &str, received: &str, sent: &str, patch: &Patch) -> NamedBy {
+    fn named(missing: MissingName, path: &str, subpath: &str, received: &str, sent: &str, patch: &Patch) -> SetBy {
         let raw = |body: &'static str| Cursor::new(body.as_bytes()).raw().ok();
         let leak = |body: &str| -> &'static str { Box::leak(body.to_owned().into_boxed_str()) };
         let (received, sent) = (raw(leak(received)), raw(leak(sent)));
-        Naming { path: Some(path), subpath: Some(subpath), received, sent, patch: Some(patch) }.named_by(missing)
+        RequestNames { path: Some(path), subpath: Some(subpath), received, sent, patch: Some(patch) }.named_by(missing)
     }
 
     #[test]
     fn a_name_in_the_path_belongs_to_the_part_of_the_path_that_it_stands_in() {
         let none = Patch::default();
         for (path, subpath, by) in [
-            (&format!("/{AZURE}")[..], AZURE, NamedBy::Client),
-            (&format!("/a/b/{AZURE}"), AZURE, NamedBy::Client),
-            ("/openai/deployments/gpt4/chat/completions", "chat/completions", NamedBy::Target),
-            ("/openai/deployments/gpt4/chat/completions/", "chat/completions/", NamedBy::Target),
+            (&format!("/{AZURE}")[..], AZURE, SetBy::Client),
+            (&format!("/a/b/{AZURE}"), AZURE, SetBy::Client),
+            ("/openai/deployments/gpt4/chat/completions", "chat/completions", SetBy::Target),
+            ("/openai/deployments/gpt4/chat/completions/", "chat/completions/", SetBy::Target),
             // The client's path goes nowhere: the target has an endpoint of its own.
-            ("/openai/deployments/gpt4/chat/completions", AZURE, NamedBy::Target),
-            ("/openai/deployments/gpt4/chat/completions", "", NamedBy::Target),
+            ("/openai/deployments/gpt4/chat/completions", AZURE, SetBy::Target),
+            ("/openai/deployments/gpt4/chat/completions", "", SetBy::Target),
             // The settings end before the name.
-            ("/openai/deployments/typo/chat", "typo/chat", NamedBy::Client),
-            ("/openai/deployments/typo", "typo", NamedBy::Client),
-            ("/v1beta/models/typo:generateContent", "models/typo:generateContent", NamedBy::Client),
-            ("/v1beta/models/typo:generateContent", "models/typo%3AgenerateContent", NamedBy::Client),
-            ("/openai/deployments/gp%20t/chat", "deployments/gp t/chat", NamedBy::Client),
-            ("/model/typo/invoke", "model/typo/invoke", NamedBy::Client),
-            ("/OpenAI/Deployments/typo/chat", "Deployments/typo/chat", NamedBy::Client),
+            ("/openai/deployments/typo/chat", "typo/chat", SetBy::Client),
+            ("/openai/deployments/typo", "typo", SetBy::Client),
+            ("/v1beta/models/typo:generateContent", "models/typo:generateContent", SetBy::Client),
+            ("/v1beta/models/typo:generateContent", "models/typo%3AgenerateContent", SetBy::Client),
+            ("/openai/deployments/gp%20t/chat", "deployments/gp t/chat", SetBy::Client),
+            ("/model/typo/invoke", "model/typo/invoke", SetBy::Client),
+            ("/OpenAI/Deployments/typo/chat", "Deployments/typo/chat", SetBy::Client),
             // Beside a fixed name, a second one that the client wrote.
-            ("/deployments/gpt4/deployments/typo/chat", "deployments/typo/chat", NamedBy::Client),
+            ("/deployments/gpt4/deployments/typo/chat", "deployments/typo/chat", SetBy::Client),
             // No known place for a name: the client's path decides what is there.
-            ("/serving-endpoints/typo/invocations", "typo/invocations", NamedBy::Client),
-            ("/serving-endpoints/mine/invocations", "", NamedBy::Target),
+            ("/serving-endpoints/typo/invocations", "typo/invocations", SetBy::Client),
+            ("/serving-endpoints/mine/invocations", "", SetBy::Target),
             // A segment that only ends like the client's path.
-            ("/deployments/my-typo", "typo", NamedBy::Target),
+            ("/deployments/my-typo", "typo", SetBy::Target),
         ] {
-            for missing in [Missing::Deployment, Missing::Model] {
+            for missing in [MissingName::Deployment, MissingName::Model] {
                 assert_eq!(named(missing, path, subpath, "{}", "{}", &none), by, "{missing:?} {path} {subpath}");
             }
         }
@@ -194,62 +194,62 @@ mod tests {
         let same = Patch { model_map: [("a".to_owned(), "a".to_owned())].into(), ..Patch::default() };
         let (a, b) = (r#"{"model": "a"}"#, r#"{"model":"b"}"#);
         for (received, sent, patch, by) in [
-            (a, a, &none, NamedBy::Client),
-            (a, a, &set, NamedBy::Target),
-            ("{}", a, &set, NamedBy::Target),
-            (a, b, &mapped, NamedBy::Target),
-            (b, b, &mapped, NamedBy::Client),
-            (a, a, &same, NamedBy::Target),
-            (a, b, &none, NamedBy::Target),
-            (r#"{"model": "\u0061"}"#, a, &none, NamedBy::Client),
-            (a, "{}", &removed, NamedBy::Client),
-            ("no json", "no json", &none, NamedBy::Client),
+            (a, a, &none, SetBy::Client),
+            (a, a, &set, SetBy::Target),
+            ("{}", a, &set, SetBy::Target),
+            (a, b, &mapped, SetBy::Target),
+            (b, b, &mapped, SetBy::Client),
+            (a, a, &same, SetBy::Target),
+            (a, b, &none, SetBy::Target),
+            (r#"{"model": "\u0061"}"#, a, &none, SetBy::Client),
+            (a, "{}", &removed, SetBy::Client),
+            ("no json", "no json", &none, SetBy::Client),
         ] {
-            for missing in [Missing::Deployment, Missing::Model] {
+            for missing in [MissingName::Deployment, MissingName::Model] {
                 let by_body = named(missing, "/v1/chat/completions", "chat/completions", received, sent, patch);
                 assert_eq!(by_body, by, "{missing:?} {received} {sent} {patch:?}");
             }
         }
         // Both are named: a deployment in the path, a model in the body.
         let path = "/openai/deployments/gpt4/chat";
-        assert_eq!(named(Missing::Deployment, path, "chat", a, a, &none), NamedBy::Target);
-        assert_eq!(named(Missing::Model, path, "chat", a, a, &none), NamedBy::Client);
+        assert_eq!(named(MissingName::Deployment, path, "chat", a, a, &none), SetBy::Target);
+        assert_eq!(named(MissingName::Model, path, "chat", a, a, &none), SetBy::Client);
     }
 
     #[test]
     fn what_a_request_does_not_show() {
-        assert_eq!(Naming::default().named_by(Missing::Deployment), NamedBy::Target);
-        assert_eq!(Naming::default().named_by(Missing::Model), NamedBy::Client);
+        assert_eq!(RequestNames::default().named_by(MissingName::Deployment), SetBy::Target);
+        assert_eq!(RequestNames::default().named_by(MissingName::Model), SetBy::Client);
         // Through the gateway the upstream's path is not known, but what the client wrote is.
-        for (subpath, by) in [(AZURE, NamedBy::Client), ("chat/completions", NamedBy::Target), ("", NamedBy::Target)] {
+        for (subpath, by) in [(AZURE, SetBy::Client), ("chat/completions", SetBy::Target), ("", SetBy::Target)] {
             let body = Cursor::new(br#"{"model": "a"}"#).raw().ok();
-            let naming = Naming { subpath: Some(subpath), received: body, sent: body, ..Naming::default() };
-            assert_eq!(naming.named_by(Missing::Deployment), by, "{subpath}");
-            assert_eq!(naming.named_by(Missing::Model), NamedBy::Client, "{subpath}");
+            let names = RequestNames { subpath: Some(subpath), received: body, sent: body, ..RequestNames::default() };
+            assert_eq!(names.named_by(MissingName::Deployment), by, "{subpath}");
+            assert_eq!(names.named_by(MissingName::Model), SetBy::Client, "{subpath}");
         }
         // A filter of the gateway has removed the client's path.
         let path = Some("/openai/deployments/gpt4/chat");
-        assert_eq!(Naming { path, ..Naming::default() }.named_by(Missing::Deployment), NamedBy::Target);
+        assert_eq!(RequestNames { path, ..RequestNames::default() }.named_by(MissingName::Deployment), SetBy::Target);
     }
 
     #[test]
     fn which_errors_say_that_something_is_missing() {
         for (status, code, missing) in [
-            (404, "DeploymentNotFound", Some(Missing::Deployment)),
+            (404, "DeploymentNotFound", Some(MissingName::Deployment)),
             // Azure answers a missing deployment with 404; with another status it is taken for a model.
-            (400, "DeploymentNotFound", Some(Missing::Model)),
-            (404, "model_not_found", Some(Missing::Model)),
-            (400, "model_not_found", Some(Missing::Model)),
-            (403, "model_not_found", Some(Missing::Model)),
+            (400, "DeploymentNotFound", Some(MissingName::Model)),
+            (404, "model_not_found", Some(MissingName::Model)),
+            (400, "model_not_found", Some(MissingName::Model)),
+            (403, "model_not_found", Some(MissingName::Model)),
             (403, "invalid_api_key", None),
-            (410, "model_not_found", Some(Missing::Model)),
-            (422, "model_not_found", Some(Missing::Model)),
+            (410, "model_not_found", Some(MissingName::Model)),
+            (422, "model_not_found", Some(MissingName::Model)),
             (422, "invalid_value", None),
             (404, "404", None),
         ] {
             let body = format!(r#"{{"error": {{"code": "{code}"}}}}"#);
             let class = llm::error_class::classify(status, &llm::headers::AnswerHeaders::default(), body.as_bytes());
-            assert_eq!(Missing::of_error(status, class, body.as_bytes()), missing, "{status} {code}");
+            assert_eq!(MissingName::of_error(status, class, body.as_bytes()), missing, "{status} {code}");
         }
     }
 }

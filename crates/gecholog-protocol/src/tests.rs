@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::*;
-use types::outcome::{LogEntry, NamedBy, RetryAfter};
+use types::outcome::{LogEntry, RetryAfter, SetBy};
 use types::request::{Request, RequestSize};
 
 use types::time::GatewayTime;
@@ -236,8 +236,8 @@ fn a_missing_deployment_and_the_tokens_stand_in_the_payload() {
         let report = log_entry::read(&bytes).unwrap();
         (report.details.missing, report.details.completion_tokens)
     };
-    assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(NamedBy::Target), None));
-    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (Some(NamedBy::Client), None));
+    assert_eq!(entry(json!({"error": {"code": "DeploymentNotFound"}})), (Some(SetBy::Target), None));
+    assert_eq!(entry(json!({"error": {"code": "ModelNotFound"}})), (Some(SetBy::Client), None));
     assert_eq!(entry(json!({"error": {"code": "404"}})), (None, None));
     assert_eq!(entry(json!({"usage": {"prompt_tokens": 1, "completion_tokens": 15}})), (None, Some(15)));
     for odd in [json!("DeploymentNotFound"), json!(null), json!([1]), json!({"usage": 3})] {
@@ -250,23 +250,23 @@ fn a_log_entry_shows_who_named_what_is_missing() {
     let url = "https://h:1/openai/deployments/gpt4/chat/completions?api-version=1";
     let (body, other) = (json!({"model": "a"}), json!({"model": "b"}));
     for (code, request, by) in [
-        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "chat/completions"}), NamedBy::Target),
-        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": ""}), NamedBy::Target),
-        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "gpt4/chat/completions"}), NamedBy::Client),
-        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "deployments/other/chat"}), NamedBy::Target),
-        ("DeploymentNotFound", json!({"url": url}), NamedBy::Target),
-        ("DeploymentNotFound", json!({"url": "", "ingress_subpath": "x"}), NamedBy::Target),
-        ("DeploymentNotFound", json!({"url": 7, "ingress_subpath": []}), NamedBy::Target),
-        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": body}), NamedBy::Client),
-        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": other}), NamedBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "chat/completions"}), SetBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": ""}), SetBy::Target),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "gpt4/chat/completions"}), SetBy::Client),
+        ("DeploymentNotFound", json!({"url": url, "ingress_subpath": "deployments/other/chat"}), SetBy::Target),
+        ("DeploymentNotFound", json!({"url": url}), SetBy::Target),
+        ("DeploymentNotFound", json!({"url": "", "ingress_subpath": "x"}), SetBy::Target),
+        ("DeploymentNotFound", json!({"url": 7, "ingress_subpath": []}), SetBy::Target),
+        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": body}), SetBy::Client),
+        ("model_not_found", json!({"ingress_payload": body, "outbound_payload": other}), SetBy::Target),
         (
             "model_not_found",
             json!({"ingress_payload": body, "outbound_payload": body,
                 "broker_patch": {"merge": {"model": "a"}, "model_map": {}}}),
-            NamedBy::Target,
+            SetBy::Target,
         ),
-        ("model_not_found", json!({"outbound_payload": body}), NamedBy::Client),
-        ("model_not_found", json!({}), NamedBy::Client),
+        ("model_not_found", json!({"outbound_payload": body}), SetBy::Client),
+        ("model_not_found", json!({}), SetBy::Client),
     ] {
         let mut entry = json!({"response": {"gl_path": "/a/", "inbound_status_code": 404,
             "inbound_payload": {"error": {"code": code}}}});

@@ -38,7 +38,7 @@ fn amazon_word<'a>(headers: &AnswerHeaders<'a>) -> Option<&'a str> {
 /// Whether a 403 that is classified as a refused key says nothing of a key: bare ones (`Forbidden`, an empty body, a proxy's), and words
 /// that say no more than that something is not permitted. A refused key is refused with every request, so one such answer, which may
 /// be about its request, shows less than several.
-pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
+pub fn is_ambiguous_refusal(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
     if status != 403 || classify(status, headers, body) != Some(KeyRefused) {
         return false;
     }
@@ -57,7 +57,7 @@ pub fn leaves_key_open(status: u16, headers: &AnswerHeaders<'_>, body: &[u8]) ->
 /// (Vertex, OpenAI and Bedrock say so with a 400 too, which is the caller's fault where a model does not exist), has not made the
 /// response, the encrypted reasoning or the file that the request refers to, or has a limit per minute that the request exceeds
 /// (Groq's 413).
-pub fn is_not_for_account(class: ErrorClass, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
+pub fn other_account_may_answer(class: ErrorClass, headers: &AnswerHeaders<'_>, body: &[u8]) -> bool {
     if headers.is_compressed() {
         return false;
     }

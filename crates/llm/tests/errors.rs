@@ -3,7 +3,7 @@
 use llm::ErrorClass::{self, *};
 use llm::Protocol;
 use llm::answer::answer_error;
-use llm::error_class::{classify, is_not_for_account, leaves_key_open, refuses_account};
+use llm::error_class::{classify, is_ambiguous_refusal, other_account_may_answer, refuses_account};
 use llm::headers::AnswerHeaders;
 use llm::stream::{StreamEnd, StreamState};
 use proptest::prelude::*;
@@ -250,11 +250,11 @@ fn s1_1_what_is_not_for_our_account_is_known_whatever_the_status_is() {
         (ContextTooLong, too_large("request_too_large"), false),
         (ContextTooLong, openai("tokens", "rate_limit_exceeded", "x"), false),
     ] {
-        let found = is_not_for_account(class, &AnswerHeaders::default(), body.to_string().as_bytes());
+        let found = other_account_may_answer(class, &AnswerHeaders::default(), body.to_string().as_bytes());
         assert_eq!(found, expected, "{class} {body}");
     }
     let packed = AnswerHeaders::read([(&b"content-encoding"[..], "br")]);
-    assert!(!is_not_for_account(
+    assert!(!other_account_may_answer(
         InvalidRequest,
         &packed,
         invalid("previous_response_not_found").to_string().as_bytes()
@@ -885,11 +885,11 @@ fn s1_1_denials_that_leave_open_whether_the_key_is_refused() {
         (403, r#"{"error":{"code":"model_not_found","message":"x"}}"#, false),
         (500, "Forbidden", false),
     ] {
-        assert_eq!(leaves_key_open(status, &none, body.as_bytes()), expected, "{status} {body}");
+        assert_eq!(is_ambiguous_refusal(status, &none, body.as_bytes()), expected, "{status} {body}");
     }
     let amazon = |word| AnswerHeaders::read([(&b"x-amzn-errortype"[..], word)]);
-    assert!(leaves_key_open(403, &amazon("ForbiddenException"), br#"{"message":"Forbidden"}"#));
-    assert!(!leaves_key_open(403, &amazon("UnrecognizedClientException"), b"{}"));
+    assert!(is_ambiguous_refusal(403, &amazon("ForbiddenException"), br#"{"message":"Forbidden"}"#));
+    assert!(!is_ambiguous_refusal(403, &amazon("UnrecognizedClientException"), b"{}"));
 }
 
 /// 401 and 403 about the key or its account, whatever else they mention, and those that leave it open.
@@ -1077,7 +1077,7 @@ fn s1_1_an_answer_that_is_quoted_as_text_is_read() {
     let unknown = json!({"error": {"message": "Forbidden", "code": 403}});
     for (answer, is_open) in [(in_gateways(&inner, 2), false), (in_gateways(&unknown, 2), true)] {
         let body = answer.to_string();
-        assert_eq!(leaves_key_open(403, &AnswerHeaders::default(), body.as_bytes()), is_open, "{body}");
+        assert_eq!(is_ambiguous_refusal(403, &AnswerHeaders::default(), body.as_bytes()), is_open, "{body}");
     }
 }
 
@@ -1574,7 +1574,11 @@ fn s1_1_what_our_account_may_not_use_as_a_400() {
     );
     for (message, expected) in [(image, true), ("Operation not allowed", true), (stream, false)] {
         let body = json!({"message": message}).to_string();
-        assert_eq!(is_not_for_account(NotFound, &AnswerHeaders::default(), body.as_bytes()), expected, "{message}");
+        assert_eq!(
+            other_account_may_answer(NotFound, &AnswerHeaders::default(), body.as_bytes()),
+            expected,
+            "{message}"
+        );
     }
 }
 

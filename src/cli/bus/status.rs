@@ -200,12 +200,12 @@ fn state(router: &Value) -> (String, String) {
 }
 
 fn drained(router: &Value) -> (String, String) {
-    let hold = &router["drained"];
-    if hold.is_null() {
+    let terms = &router["drained"];
+    if terms.is_null() {
         return ("-".to_owned(), String::new());
     }
-    let until = hold["until"].as_str().map(|until| format!(" until {}", clean(until))).unwrap_or_default();
-    let reason = hold["reason"].as_str().filter(|reason| !reason.is_empty());
+    let until = terms["until"].as_str().map(|until| format!(" until {}", clean(until))).unwrap_or_default();
+    let reason = terms["reason"].as_str().filter(|reason| !reason.is_empty());
     let reason = reason.map(|reason| format!(": {}", clean(reason))).unwrap_or_default();
     ("yes".to_owned(), until + &reason)
 }

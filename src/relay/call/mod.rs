@@ -35,7 +35,7 @@ use crate::shared_broker::{NextStep, PlannedAttempt};
 use balancer::broker::{AttemptHistory, ClientTree};
 use balancer::retry::{RetryDecision, RetryPlan, retry_decision};
 use capability::CapabilityCheck;
-use gecholog_protocol::missing::Naming;
+use gecholog_protocol::missing::RequestNames;
 use llm::capability::Needs;
 use send::{Exchanged, Sending};
 use types::outcome::{PayloadDigest, RetryAfter};
@@ -286,17 +286,17 @@ impl Call<'_> {
         // Looked at only where it matters: a body may be long.
         let (received, sent) = (OnceCell::new(), OnceCell::new());
         let headers = &self.head.headers;
-        let (asked, compared) = self.bodies_for_naming(translation.is_some(), &patched, &body);
-        let naming = || Naming {
+        let (asked, compared) = self.bodies_for_names(translation.is_some(), &patched, &body);
+        let names = || RequestNames {
             path: Some(if translation.is_some() { "" } else { path }).filter(|_| direct.is_some()),
             subpath: Some(subpath(self.head, self.ingress)).filter(|_| translation.is_none()),
-            received: changed_body::for_naming(headers, asked, &received),
-            sent: changed_body::for_naming(headers, compared, &sent),
+            received: changed_body::for_names(headers, asked, &received),
+            sent: changed_body::for_names(headers, compared, &sent),
             patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
         let clients_account = direct.as_deref().is_some_and(|direct| direct.takes_account_of(headers));
         let Judgement { result: ended, retry_after, answer } =
-            judge_attempt(&target, clients_account, result, naming, &mut guard);
+            judge_attempt(&target, clients_account, result, names, &mut guard);
         self.running.note(FinishedAttempt {
             first_byte,
             reason,

@@ -38,7 +38,7 @@ impl Call<'_> {
 
     /// The bodies that show who named a model: the one that came, and the one with the changes of the target's settings. A
     /// provider's address is made of the model, so it shows nothing; and what a client's own strategy changes is the client's.
-    pub(super) fn bodies_for_naming<'b>(
+    pub(super) fn bodies_for_names<'b>(
         &'b self,
         is_provider: bool,
         patched: &'b Bytes,

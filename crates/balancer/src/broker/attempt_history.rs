@@ -283,7 +283,7 @@ mod tests {
     use crate::broker::tests::report::{Source, TestObservation};
     use crate::broker::{BrokerInput, invariants};
     use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
-    use types::outcome::{CallAnswer, CallObservation, LogEntry, NamedBy};
+    use types::outcome::{CallAnswer, CallObservation, LogEntry, SetBy};
     use types::router::RouterPath;
     use types::time::BrokerTime;
     use types::transition::HealthState;
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_log_of_a_rate_limit_of_the_clients_own_key_shows_none_of_its_router() {
-        for (key, out) in [(NamedBy::Client, 0), (NamedBy::Target, 1)] {
+        for (key, out) in [(SetBy::Client, 0), (SetBy::Target, 1)] {
             let mut broker = broker(&[A, B]);
             let answer = CallAnswer { served_path: Some(A), status: Some(429), ..CallAnswer::default() };
             let entry = LogEntry { answer, key: Some(key), ..LogEntry::default() };

@@ -101,15 +101,15 @@ impl Broker {
         let router = given.command.router();
         let (Ok(()), Some(id)) = (self.check(&given.command), self.router_at(router.as_str())) else { return };
         let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
-        let hold = Override { since, until, by: by.clone(), reason: reason.clone() };
+        let terms = Override { since, until, by: by.clone(), reason: reason.clone() };
         let action = match &given.command {
             Command::Drain(_) => {
-                self.operator.drain(id, hold);
+                self.operator.drain(id, terms);
                 self.routers.mark_changed(id);
                 ActionDone::Drained
             }
             Command::Resume(_) => {
-                let was_drained = self.operator.hold(id).is_some();
+                let was_drained = self.operator.drained_by(id).is_some();
                 self.operator.resume(id);
                 self.routers.mark_changed(id);
                 ActionDone::Resumed { was_drained }
@@ -124,7 +124,7 @@ impl Broker {
                 ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
             Command::SetWeight { pool, weight, .. } => {
-                self.operator.set_weight(pool, router, weight.map(|weight| (weight, hold)));
+                self.operator.set_weight(pool, router, weight.map(|weight| (weight, terms)));
                 ActionDone::Weighs(*weight)
             }
         };
@@ -135,15 +135,15 @@ impl Broker {
     /// Ends what was to hold only until now.
     pub(super) fn expire_overrides(&mut self, now: BrokerTime) {
         for ended in self.operator.expire(now) {
-            let (router, action, hold) = match ended {
-                ExpiredOverride::Drain(id, hold) => {
+            let (router, action, terms) = match ended {
+                ExpiredOverride::Drain(id, terms) => {
                     self.routers.mark_changed(id);
-                    (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, hold)
+                    (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, terms)
                 }
-                ExpiredOverride::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.hold),
+                ExpiredOverride::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.terms),
             };
             let Some(router) = router else { continue };
-            let (by, reason) = (hold.by, "its time is over".to_owned());
+            let (by, reason) = (terms.by, "its time is over".to_owned());
             self.effects.push(BrokerEvent::OperatorAction(OperatorAction {
                 router,
                 action,

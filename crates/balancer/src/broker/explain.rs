@@ -68,8 +68,8 @@ impl Broker {
     /// The tree knows that a router may not serve; its health knows why and until when.
     fn ineligibility(&self, router: RouterId, why: Ineligible) -> String {
         let state = self.routers.get(router).map(|router| router.health().state());
-        if let (Ineligible::Disabled, Some(hold)) = (why, self.operator.hold(router)) {
-            let until = hold.until.map(|until| format!(" until {until}")).unwrap_or_default();
+        if let (Ineligible::Disabled, Some(terms)) = (why, self.operator.drained_by(router)) {
+            let until = terms.until.map(|until| format!(" until {until}")).unwrap_or_default();
             return format!("drained{until}");
         }
         match (why, state) {

@@ -91,7 +91,7 @@ pub(crate) fn choices_respect_health_and_drains(broker: &Broker) -> bool {
                     WhenAllDisabled::Any => health.until().is_some() && !health.waits_as_announced(),
                 },
             };
-            tier && broker.operator.hold(route.router()).is_none()
+            tier && broker.operator.drained_by(route.router()).is_none()
         })
     })
 }
@@ -191,7 +191,10 @@ pub(crate) fn probe_slots_are_held_by_calls_in_flight(broker: &Broker) -> bool {
 /// A router that an operator drained is never a candidate, not even as a last resort.
 pub(crate) fn drained_routers_are_not_offered(broker: &Broker) -> bool {
     let tiers = broker.pools().iter().flat_map(|pool| Tier::ALL.map(|tier| (pool, tier)));
-    tiers.into_iter().flat_map(|(pool, tier)| in_tier(pool, tier)).all(|router| broker.operator.hold(router).is_none())
+    tiers
+        .into_iter()
+        .flat_map(|(pool, tier)| in_tier(pool, tier))
+        .all(|router| broker.operator.drained_by(router).is_none())
 }
 
 /// The routers that are candidates in a tier.

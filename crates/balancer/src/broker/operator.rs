@@ -36,7 +36,7 @@ pub struct Weight {
     pub weight: f64,
     /// By whose word.
     #[serde(flatten)]
-    pub hold: Override,
+    pub terms: Override,
 }
 
 /// All that operators ordered and that still holds.
@@ -62,21 +62,21 @@ pub(super) enum ExpiredOverride {
 
 impl OperatorOverrides {
     /// Why and until when a router is drained, if it is.
-    pub(super) fn hold(&self, router: RouterId) -> Option<&Override> {
+    pub(super) fn drained_by(&self, router: RouterId) -> Option<&Override> {
         self.drained.get(&router)
     }
 
     /// What a router's health allows; to a pool, a drained router does not exist.
     pub(super) fn readiness(&self, routers: &Routers, id: RouterId) -> Option<Readiness> {
-        routers.get(id).filter(|_| self.hold(id).is_none()).map(Router::readiness)
+        routers.get(id).filter(|_| self.drained_by(id).is_none()).map(Router::readiness)
     }
 
     pub(super) const fn weights(&self) -> &Arc<Vec<Weight>> {
         &self.weights
     }
 
-    pub(super) fn drain(&mut self, router: RouterId, hold: Override) {
-        self.drained.insert(router, hold);
+    pub(super) fn drain(&mut self, router: RouterId, terms: Override) {
+        self.drained.insert(router, terms);
         self.set_deadline();
     }
 
@@ -89,8 +89,8 @@ impl OperatorOverrides {
     pub(super) fn set_weight(&mut self, pool: &RouterPath, router: &RouterPath, weight: Option<(f64, Override)>) {
         let weights = Arc::make_mut(&mut self.weights);
         weights.retain(|one| one.pool != *pool || one.router != *router);
-        if let Some((weight, hold)) = weight {
-            weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, hold });
+        if let Some((weight, terms)) = weight {
+            weights.push(Weight { pool: pool.clone(), router: router.clone(), weight, terms });
         }
         self.reweighed = true;
         self.set_deadline();
@@ -110,19 +110,20 @@ impl OperatorOverrides {
     }
 
     fn set_deadline(&mut self) {
-        let holds = self.drained.values().chain(self.weights.iter().map(|weight| &weight.hold));
-        self.next_deadline = holds.filter_map(|hold| hold.until).min();
+        let terms = self.drained.values().chain(self.weights.iter().map(|weight| &weight.terms));
+        self.next_deadline = terms.filter_map(|terms| terms.until).min();
     }
 
     /// Ends what was to hold only until now.
     pub(super) fn expire(&mut self, now: BrokerTime) -> Vec<ExpiredOverride> {
-        let over = |hold: &Override| hold.until.is_some_and(|until| until <= now);
-        let drained = self.drained.extract_if(|_, hold| over(hold)).map(|(id, hold)| ExpiredOverride::Drain(id, hold));
+        let over = |terms: &Override| terms.until.is_some_and(|until| until <= now);
+        let drained =
+            self.drained.extract_if(|_, terms| over(terms)).map(|(id, terms)| ExpiredOverride::Drain(id, terms));
         let mut ended: Vec<_> = drained.collect();
         // A hash map has no order of its own: replicas and replays report the same in the same order.
         ended.sort_by_key(|ended| if let ExpiredOverride::Drain(id, _) = ended { id.0 } else { u16::MAX });
-        if self.weights.iter().any(|weight| over(&weight.hold)) {
-            let weights = Arc::make_mut(&mut self.weights).extract_if(.., |weight| over(&weight.hold));
+        if self.weights.iter().any(|weight| over(&weight.terms)) {
+            let weights = Arc::make_mut(&mut self.weights).extract_if(.., |weight| over(&weight.terms));
             ended.extend(weights.map(ExpiredOverride::Weight));
             self.reweighed = true;
         }

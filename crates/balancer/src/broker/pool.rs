@@ -172,8 +172,8 @@ impl WhenAllDisabled {
     const fn offers(self, router: Readiness) -> bool {
         match self {
             Self::Pass => false,
-            Self::Soonest => router.out,
-            Self::Any => router.out && !router.waits_for_upstream_hint,
+            Self::Soonest => router.is_ejected,
+            Self::Any => router.is_ejected && !router.waits_for_upstream_hint,
         }
     }
 }

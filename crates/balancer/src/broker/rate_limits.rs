@@ -11,7 +11,7 @@ use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, When
 use crate::in_flight::InFlightCall;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
-use types::outcome::{CallDetails, CallFacts, CallObservation, NamedBy, Outcome, RateLimitHeaders};
+use types::outcome::{CallDetails, CallFacts, CallObservation, Outcome, RateLimitHeaders, SetBy};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
@@ -129,7 +129,7 @@ impl Broker {
         let Some(limits) = &mut self.limits else { return };
         let CallFacts { details: CallDetails { total_tokens: used, quota, .. }, key, .. } = observation.facts();
         // What is left of a client's own limits, or of those of calls that generate nothing, is not left for others.
-        let is_ours = key != Some(NamedBy::Client) && outcome.is_generation;
+        let is_ours = key != Some(SetBy::Client) && outcome.is_generation;
         let remaining = if is_ours { *quota } else { RateLimitHeaders::default() };
         let foreign = match observation {
             CallObservation::Log { entry, decision } => match entry.stamp_id {

@@ -36,7 +36,7 @@ pub(super) struct Readiness {
     /// Its part of its weight, from 0 (gets no calls) to 1.
     pub(super) share: f64,
     pub(super) probing: bool,
-    pub(super) out: bool,
+    pub(super) is_ejected: bool,
     pub(super) waits_for_upstream_hint: bool,
 }
 
@@ -75,7 +75,7 @@ impl Router {
         Readiness {
             share: self.health.share(&self.settings.health),
             probing: self.health.is_probing(),
-            out: self.health.until().is_some(),
+            is_ejected: self.health.until().is_some(),
             waits_for_upstream_hint: self.health.waits_for_upstream_hint(),
         }
     }

@@ -293,7 +293,7 @@ impl Broker {
             until,
             seconds_left: until.map(|until| until.since(now).as_secs_f64()),
             why,
-            drained: self.operator.hold(id).cloned(),
+            drained: self.operator.drained_by(id).cloned(),
             epoch: health.epoch(),
             probes: health.active_probes(),
             requests: stats.chosen(),

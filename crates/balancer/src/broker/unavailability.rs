@@ -34,7 +34,7 @@ impl Broker {
         let mut is_out = false;
         for router in pool.tree().reachable(request).filter(|router| history.may_retry(*router)) {
             unavailability.until = unavailability.until.into_iter().chain(self.back(router)).min();
-            let Some(known) = self.routers.get(router).filter(|_| self.operator.hold(router).is_none()) else {
+            let Some(known) = self.routers.get(router).filter(|_| self.operator.drained_by(router).is_none()) else {
                 continue;
             };
             is_out = true;
@@ -67,7 +67,8 @@ impl Broker {
             if !history.may_retry(router) && asked_to_wait.is_none() {
                 return None;
             }
-            let is_out = self.operator.hold(router).is_some() || self.routers.get(router)?.health().until().is_some();
+            let is_out =
+                self.operator.drained_by(router).is_some() || self.routers.get(router)?.health().until().is_some();
             let back = if is_out { self.back(router)? } else { now };
             Some(asked_to_wait.map_or(back, |asked| asked.max(back)))
         };
@@ -91,9 +92,9 @@ impl Broker {
     /// itself.
     fn back(&self, router: RouterId) -> Option<BrokerTime> {
         let until = self.routers.get(router)?.health().until();
-        match self.operator.hold(router) {
+        match self.operator.drained_by(router) {
             None => until,
-            Some(hold) => hold.until.map(|held| until.map_or(held, |until| until.max(held))),
+            Some(terms) => terms.until.map(|held| until.map_or(held, |until| until.max(held))),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! another attempt; a 401 for the broker's key to a target is that target's fault only while another target has a
 //! working key.
 
-use types::outcome::{ErrorClass, FailureRule, NamedBy, TransportFailure};
+use types::outcome::{ErrorClass, FailureRule, SetBy, TransportFailure};
 
 /// How an attempt ended before anything was sent to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +14,10 @@ pub enum AttemptResult {
         /// What is wrong with it; `None` if nothing is.
         error_class: Option<ErrorClass>,
         /// Who named the deployment or model of which it says that it does not exist.
-        missing: Option<NamedBy>,
+        missing: Option<SetBy>,
         /// It says that another account may get an answer: ours may not use the model, has not made the response or the reasoning that
         /// the request refers to, or has a limit per minute that the request exceeds.
-        not_for_account: bool,
+        other_account_may_answer: bool,
     },
     /// Without a complete answer.
     Broken(TransportFailure),
@@ -36,10 +36,10 @@ pub enum RetryDecision {
 
 /// Judges the end of an attempt. `key`: whose key the target was called with; behind the gateway that is unknown.
 /// `listed`: exactly these answers are sent to each other target once, instead of the defaults.
-pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option<&FailureRule>) -> RetryDecision {
-    let (status, class, missing, not_for_account) = match ended {
-        AttemptResult::Answered { status, error_class, missing, not_for_account } => {
-            (status, error_class, missing, not_for_account)
+pub fn retry_decision(ended: AttemptResult, key: Option<SetBy>, listed: Option<&FailureRule>) -> RetryDecision {
+    let (status, class, missing, other_account_may_answer) = match ended {
+        AttemptResult::Answered { status, error_class, missing, other_account_may_answer } => {
+            (status, error_class, missing, other_account_may_answer)
         }
         // Another target may have a connection that is open already; waiting for one would hold descriptors that are needed.
         AttemptResult::Broken(TransportFailure::Exhausted) => return RetryDecision::OtherTarget,
@@ -50,7 +50,7 @@ pub fn retry_decision(ended: AttemptResult, key: Option<NamedBy>, listed: Option
         return if lists { RetryDecision::OtherTarget } else { RetryDecision::DoNotRetry };
     }
     // The next target has another account.
-    if not_for_account && key == Some(NamedBy::Target) {
+    if other_account_may_answer && key == Some(SetBy::Target) {
         return RetryDecision::OtherTarget;
     }
     by_default(status, class, missing, key)
@@ -69,17 +69,17 @@ fn broken(failure: TransportFailure, listed: Option<&FailureRule>) -> RetryDecis
     }
 }
 
-fn by_default(status: u16, class: Option<ErrorClass>, missing: Option<NamedBy>, key: Option<NamedBy>) -> RetryDecision {
+fn by_default(status: u16, class: Option<ErrorClass>, missing: Option<SetBy>, key: Option<SetBy>) -> RetryDecision {
     use ErrorClass::{
         ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, Unsupported,
     };
     let missing = match status {
         // Another target may have what the client asked for.
         404 | 410 | 422 => missing.is_some(),
-        400 => missing == Some(NamedBy::Target),
+        400 => missing == Some(SetBy::Target),
         _ => false,
     };
-    let own_key = key == Some(NamedBy::Target);
+    let own_key = key == Some(SetBy::Target);
     // The same target would refuse the same key, path, method or version again.
     if missing || (own_key && matches!(status, 401..=404)) {
         return RetryDecision::OtherTarget;
@@ -109,16 +109,21 @@ fn by_default(status: u16, class: Option<ErrorClass>, missing: Option<NamedBy>, 
 mod tests {
     use super::*;
 
-    fn answered(status: u16, missing: Option<NamedBy>) -> AttemptResult {
-        AttemptResult::Answered { status, error_class: ErrorClass::of_status(status), missing, not_for_account: false }
+    fn answered(status: u16, missing: Option<SetBy>) -> AttemptResult {
+        AttemptResult::Answered {
+            status,
+            error_class: ErrorClass::of_status(status),
+            missing,
+            other_account_may_answer: false,
+        }
     }
 
     fn of_class(status: u16, class: ErrorClass) -> AttemptResult {
-        AttemptResult::Answered { status, error_class: Some(class), missing: None, not_for_account: false }
+        AttemptResult::Answered { status, error_class: Some(class), missing: None, other_account_may_answer: false }
     }
 
-    fn key(own: bool) -> Option<NamedBy> {
-        Some(if own { NamedBy::Target } else { NamedBy::Client })
+    fn key(own: bool) -> Option<SetBy> {
+        Some(if own { SetBy::Target } else { SetBy::Client })
     }
 
     fn of(status: u16, own_key: bool) -> RetryDecision {
@@ -141,13 +146,13 @@ mod tests {
             assert_eq!(of(status, false), RetryDecision::DoNotRetry, "{status} with the client's key");
         }
         for (status, by, expected) in [
-            (404, NamedBy::Target, RetryDecision::OtherTarget),
-            (404, NamedBy::Client, RetryDecision::OtherTarget),
-            (400, NamedBy::Target, RetryDecision::OtherTarget),
-            (400, NamedBy::Client, RetryDecision::DoNotRetry),
-            (410, NamedBy::Client, RetryDecision::OtherTarget),
-            (422, NamedBy::Client, RetryDecision::OtherTarget),
-            (422, NamedBy::Target, RetryDecision::OtherTarget),
+            (404, SetBy::Target, RetryDecision::OtherTarget),
+            (404, SetBy::Client, RetryDecision::OtherTarget),
+            (400, SetBy::Target, RetryDecision::OtherTarget),
+            (400, SetBy::Client, RetryDecision::DoNotRetry),
+            (410, SetBy::Client, RetryDecision::OtherTarget),
+            (422, SetBy::Client, RetryDecision::OtherTarget),
+            (422, SetBy::Target, RetryDecision::OtherTarget),
         ] {
             let missing = answered(status, Some(by));
             assert_eq!(
@@ -206,7 +211,7 @@ mod tests {
     #[test]
     fn a_list_replaces_them_and_leads_to_each_other_target_once() {
         let listed = FailureRule::parse("404,429,context_too_long").ok();
-        let of = |status| retry_decision(answered(status, Some(NamedBy::Client)), key(true), listed.as_ref());
+        let of = |status| retry_decision(answered(status, Some(SetBy::Client)), key(true), listed.as_ref());
         assert_eq!(
             (of(404), of(429), of(413)),
             (RetryDecision::OtherTarget, RetryDecision::OtherTarget, RetryDecision::OtherTarget)
@@ -250,8 +255,9 @@ mod tests {
             (413, ContextTooLong, true, RetryDecision::OtherTarget),
             (413, ContextTooLong, false, RetryDecision::DoNotRetry),
         ] {
-            let missing = (class == NotFound).then_some(NamedBy::Client);
-            let denied = AttemptResult::Answered { status, error_class: Some(class), missing, not_for_account: true };
+            let missing = (class == NotFound).then_some(SetBy::Client);
+            let denied =
+                AttemptResult::Answered { status, error_class: Some(class), missing, other_account_may_answer: true };
             assert_eq!(retry_decision(denied, key(own_key), None), expected, "{status}, own key: {own_key}");
         }
         let limit_of_none = of_class(429, ErrorClass::NotFound);

@@ -12,7 +12,7 @@ use crate::broker::{
 };
 use crate::strategy::{Policy, Target, TargetKind};
 use std::time::Duration;
-use types::outcome::{ErrorClass, NamedBy, RetryAfter, TransportFailure};
+use types::outcome::{ErrorClass, RetryAfter, SetBy, TransportFailure};
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::HealthState;
@@ -197,10 +197,10 @@ impl Harness {
                 status: answer.status,
                 error_class: ErrorClass::of_status(answer.status),
                 missing: None,
-                not_for_account: false,
+                other_account_may_answer: false,
             },
         };
-        let lead = retry_decision(ended, Some(NamedBy::Target), None);
+        let lead = retry_decision(ended, Some(SetBy::Target), None);
         plan.note_retry_after(route.router(), wait, self.now);
         history.note(route.router(), lead == RetryDecision::AnyTarget);
         lead

@@ -80,9 +80,9 @@ impl RetryAfter {
     }
 }
 
-/// The origin of a part of a request: of the name of its deployment or model, or of its key.
+/// Who set a part of a request: the name of its deployment or model, or its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum NamedBy {
+pub enum SetBy {
     /// The client, in the path, the body or the headers of its request.
     Client,
     /// The settings of the target: its address, or the changes that they make to the request.

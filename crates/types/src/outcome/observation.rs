@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ErrorClass, NamedBy, PayloadDigest, RateLimitHeaders, RetryAfter, TransportFailure};
+use super::{ErrorClass, PayloadDigest, RateLimitHeaders, RetryAfter, SetBy, TransportFailure};
 use crate::time::{BrokerTime, GatewayTime};
 
 /// A finished call as one source saw it, before any router is resolved.
@@ -50,7 +50,7 @@ pub struct CallDetails {
     /// The error class by status, headers and body.
     pub error_class: Option<ErrorClass>,
     /// The origin of the name of the deployment or model that does not exist according to the upstream.
-    pub missing: Option<NamedBy>,
+    pub missing: Option<SetBy>,
     /// The upstream's latency; in a log in whole milliseconds, as the gateway measures it.
     pub latency: Option<Duration>,
     /// Completion tokens, if the upstream reports them.
@@ -97,9 +97,9 @@ pub struct LogEntry<'a> {
     /// [`Request::is_generation`](crate::request::Request::is_generation).
     pub makes_nothing: bool,
     /// The origin of the key; known only from entries of a relay.
-    pub key: Option<NamedBy>,
-    /// See [`Attempt::leaves_key_open`]; known only from entries of a relay.
-    pub leaves_key_open: bool,
+    pub key: Option<SetBy>,
+    /// See [`Attempt::is_ambiguous_refusal`]; known only from entries of a relay.
+    pub is_ambiguous_refusal: bool,
     /// The digest of the client's whole request; only in entries of a relay, which shortens long payloads.
     pub payload_digest: Option<PayloadDigest>,
     /// The needed field that the gateway's filters removed, if one is missing.
@@ -130,9 +130,9 @@ pub struct Attempt<'a> {
     /// See [`Request::is_generation`](crate::request::Request::is_generation); other successes tell nothing.
     pub is_generation: bool,
     /// The origin of the key; `None` if it is unknown, as behind the gateway.
-    pub key: Option<NamedBy>,
+    pub key: Option<SetBy>,
     /// The answer is a refusal, and does not show whether it is about the key or about this request.
-    pub leaves_key_open: bool,
+    pub is_ambiguous_refusal: bool,
     /// How the call failed without a complete answer.
     pub transport_failure: Option<TransportFailure>,
     /// The digest of the client's whole request.
@@ -161,9 +161,9 @@ pub struct CallFacts<'a> {
     pub started: Option<GatewayTime>,
     pub stopped: Option<GatewayTime>,
     /// Whose key was sent; `None` where that is unknown.
-    pub key: Option<NamedBy>,
+    pub key: Option<SetBy>,
     /// The answer leaves open whether its refusal is about the key or about this request.
-    pub leaves_key_open: bool,
+    pub is_ambiguous_refusal: bool,
     pub transport_failure: Option<TransportFailure>,
     /// See [`Request::is_generation`](crate::request::Request::is_generation); true where that is not known.
     pub is_generation: bool,
@@ -178,7 +178,7 @@ impl<'a> CallObservation<'a> {
             started: None,
             stopped: None,
             key: None,
-            leaves_key_open: false,
+            is_ambiguous_refusal: false,
             transport_failure: None,
             is_generation: true,
         };
@@ -190,13 +190,13 @@ impl<'a> CallObservation<'a> {
                 started: entry.started,
                 stopped: entry.stopped,
                 key: entry.key,
-                leaves_key_open: entry.leaves_key_open,
+                is_ambiguous_refusal: entry.is_ambiguous_refusal,
                 is_generation: !entry.makes_nothing,
                 ..plain(&entry.answer, &entry.details)
             },
             Self::Attempt(attempt) => CallFacts {
                 key: attempt.key,
-                leaves_key_open: attempt.leaves_key_open,
+                is_ambiguous_refusal: attempt.is_ambiguous_refusal,
                 transport_failure: attempt.transport_failure,
                 is_generation: attempt.is_generation,
                 ..plain(&attempt.answer, &attempt.details)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Class, ErrorClass, NamedBy};
+use super::{Class, ErrorClass, SetBy};
 
 /// Which answers count as failures: `BROKER_FAILURE_STATUS`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -152,9 +152,9 @@ pub struct JudgedAnswer {
     /// The upstream was never reached, so no status of it can mean "overloaded".
     pub gateway_generated: bool,
     /// The origin of the name of the deployment or model that does not exist according to the body.
-    pub missing: Option<NamedBy>,
+    pub missing: Option<SetBy>,
     /// The origin of the key; `None` if unknown.
-    pub key: Option<NamedBy>,
+    pub key: Option<SetBy>,
 }
 
 impl JudgedAnswer {
@@ -168,10 +168,10 @@ impl JudgedAnswer {
             ContentFiltered, ContextTooLong, InvalidRequest, KeyRefused, NotFound, QuotaExhausted, RateLimited,
         };
         // 401, 403 and 429 are about an account: only if that is the settings'.
-        let own_key = self.key == Some(NamedBy::Target);
+        let own_key = self.key == Some(SetBy::Target);
         let says_missing =
             matches!(self.status, 400 | 404 | 410 | 422) || own_key && matches!(self.status, 401 | 403 | 429);
-        if says_missing && self.missing == Some(NamedBy::Target) {
+        if says_missing && self.missing == Some(SetBy::Target) {
             return true;
         }
         match error_class {
@@ -180,11 +180,11 @@ impl JudgedAnswer {
             None | Some(ContextTooLong | ContentFiltered | InvalidRequest | ErrorClass::Unsupported) => false,
             Some(KeyRefused) => own_key,
             // One client's used-up account tells nothing about those of others.
-            Some(RateLimited) => self.key != Some(NamedBy::Client),
+            Some(RateLimited) => self.key != Some(SetBy::Client),
             // The log does not show whose account it is: a 429 is a rate limit unless the origin of the key is known.
             Some(QuotaExhausted) => match self.key {
                 None => ErrorClass::of_status(self.status) == Some(RateLimited),
-                Some(by) => by == NamedBy::Target,
+                Some(by) => by == SetBy::Target,
             },
             Some(_) => true,
         }
@@ -193,7 +193,7 @@ impl JudgedAnswer {
     /// The class of an answer that is a failure.
     fn failure(self, error_class: Option<ErrorClass>) -> Class {
         match (error_class, self.status) {
-            (Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted), _) if self.key == Some(NamedBy::Target) => {
+            (Some(ErrorClass::KeyRefused | ErrorClass::QuotaExhausted), _) if self.key == Some(SetBy::Target) => {
                 Class::Refused
             }
             // It has a limit of none for the model: no rate.
@@ -209,14 +209,14 @@ impl JudgedAnswer {
 mod tests {
     use super::*;
 
-    fn missing(status: u16, by: NamedBy) -> JudgedAnswer {
+    fn missing(status: u16, by: SetBy) -> JudgedAnswer {
         JudgedAnswer { missing: Some(by), ..JudgedAnswer::of_status(status) }
     }
 
     #[test]
     fn the_class_of_an_answer_decides_and_whose_key_was_sent() {
         use ErrorClass::*;
-        let (ours, theirs) = (Some(NamedBy::Target), Some(NamedBy::Client));
+        let (ours, theirs) = (Some(SetBy::Target), Some(SetBy::Client));
         for (status, class, key, expected) in [
             (400, KeyRefused, ours, Class::Refused),
             (400, KeyRefused, theirs, Class::Neutral),
@@ -307,21 +307,21 @@ mod tests {
             assert_eq!(rule.classify(JudgedAnswer::of_status(status)), class, "{status}");
         }
         for status in [400, 404, 410, 422] {
-            assert_eq!(rule.classify(missing(status, NamedBy::Target)), Class::Failure, "the target's own is gone");
-            assert_eq!(rule.classify(missing(status, NamedBy::Client)), Class::Neutral, "the client misspelt it");
+            assert_eq!(rule.classify(missing(status, SetBy::Target)), Class::Failure, "the target's own is gone");
+            assert_eq!(rule.classify(missing(status, SetBy::Client)), Class::Neutral, "the client misspelt it");
         }
-        assert_eq!(rule.classify(missing(409, NamedBy::Target)), Class::Neutral);
+        assert_eq!(rule.classify(missing(409, SetBy::Target)), Class::Neutral);
         for (status, key, expected) in [
-            (401, Some(NamedBy::Target), Class::Failure),
-            (429, Some(NamedBy::Target), Class::Failure),
-            (429, Some(NamedBy::Client), Class::Neutral),
+            (401, Some(SetBy::Target), Class::Failure),
+            (429, Some(SetBy::Target), Class::Failure),
+            (429, Some(SetBy::Client), Class::Neutral),
             (429, None, Class::RateLimited),
-            (403, Some(NamedBy::Target), Class::Failure),
-            (403, Some(NamedBy::Client), Class::Neutral),
+            (403, Some(SetBy::Target), Class::Failure),
+            (403, Some(SetBy::Client), Class::Neutral),
             (403, None, Class::Neutral),
         ] {
             let answer =
-                JudgedAnswer { key, error_class: Some(ErrorClass::NotFound), ..missing(status, NamedBy::Target) };
+                JudgedAnswer { key, error_class: Some(ErrorClass::NotFound), ..missing(status, SetBy::Target) };
             assert_eq!(rule.classify(answer), expected, "{status} {key:?}: whose account may not have it");
         }
         assert_eq!(

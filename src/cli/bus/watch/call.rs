@@ -14,7 +14,7 @@ use balancer::retry::{AttemptResult, RetryDecision, retry_decision};
 use gecholog_protocol::logged_call::LoggedCall;
 use llm::Usage;
 use serde_json::Value;
-use types::outcome::{ErrorClass, LogEntry, NamedBy};
+use types::outcome::{ErrorClass, LogEntry, SetBy};
 use types::time::{BrokerTime, GatewayTime};
 
 /// Characters of a text that are shown.
@@ -101,9 +101,9 @@ impl Call {
             status,
             error_class: ErrorClass::of_status(status),
             missing: None,
-            not_for_account: false,
+            other_account_may_answer: false,
         };
-        let leads_on = retry_decision(answered, Some(NamedBy::Target), None) != RetryDecision::DoNotRetry;
+        let leads_on = retry_decision(answered, Some(SetBy::Target), None) != RetryDecision::DoNotRetry;
         self.broken.is_none() && !leads_on
     }
 

@@ -65,8 +65,8 @@ impl WatchArgs {
             drop(writeln!(std::io::stderr(), "watching {subject}"));
             let select = |logged: &LoggedCall<'_>| self.select(logged, &operator.trace_header);
             let mut entries = pin!(LoggedEntries::new(entries, client, &operator.nats, select).batches());
-            let hold = self.grouped || self.session.is_some();
-            let (clock, mut sessions) = (Clock::start(), Sessions::new(hold));
+            let grouped = self.grouped || self.session.is_some();
+            let (clock, mut sessions) = (Clock::start(), Sessions::new(grouped));
             // Held calls are shown before Ctrl-C ends the command; without any, it ends by itself.
             let mut stop = pin!(tokio::signal::ctrl_c());
             loop {
@@ -79,7 +79,7 @@ impl WatchArgs {
                     () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {
                         (sessions.late(clock.now()), false)
                     }
-                    _ = &mut stop, if hold => (sessions.rest(), true),
+                    _ = &mut stop, if grouped => (sessions.rest(), true),
                 };
                 print(&shown).map_err(OutputError)?;
                 if last {

@@ -5,7 +5,7 @@
 //! between a client's first two calls takes the second one for an attempt: it has only the log.)
 //!
 //! The log does not show whether another attempt follows. There are two modes:
-//! - **At once** (`hold` is false): every call is shown when it is over; one that follows others of the same call is marked.
+//! - **At once** (`grouped` is false): every call is shown when it is over; one that follows others of the same call is marked.
 //! - **Held**: the attempts of a call are shown together when one is answered with something that the relay passes on, else
 //!   after [`SESSION_TIMEOUT`]. Later attempts are shown as the rest of their call. Calls of clients are never held.
 //!
@@ -56,15 +56,15 @@ struct Session {
 /// All sessions.
 #[derive(Debug)]
 pub(super) struct Sessions {
-    hold: bool,
+    grouped: bool,
     known: HashMap<String, Session>,
     /// The same, the oldest first.
     order: VecDeque<String>,
 }
 
 impl Sessions {
-    pub(super) fn new(hold: bool) -> Self {
-        Self { hold, known: HashMap::new(), order: VecDeque::new() }
+    pub(super) fn new(grouped: bool) -> Self {
+        Self { grouped, known: HashMap::new(), order: VecDeque::new() }
     }
 
     /// Adds a finished call.
@@ -82,7 +82,7 @@ impl Sessions {
             held: Vec::new(),
             by: now,
         });
-        shown.extend(known.take(number, call, self.hold, now));
+        shown.extend(known.take(number, call, self.grouped, now));
         shown
     }
 
@@ -124,7 +124,7 @@ impl Sessions {
 }
 
 impl Session {
-    fn take(&mut self, number: u32, call: Call, hold: bool, now: BrokerTime) -> Vec<OutputLine> {
+    fn take(&mut self, number: u32, call: Call, grouped: bool, now: BrokerTime) -> Vec<OutputLine> {
         self.client |= number == 0;
         if self.client {
             let mut shown = self.release();
@@ -132,7 +132,7 @@ impl Session {
             return shown;
         }
         self.first |= number == 1;
-        if !hold {
+        if !grouped {
             let follows = self.first && self.any;
             self.any = true;
             return vec![OutputLine::One(Box::new(call), follows.then_some(number))];

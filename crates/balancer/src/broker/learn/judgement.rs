@@ -14,7 +14,7 @@ pub(super) fn classify(
     now: BrokerTime,
     cut_off: impl FnOnce() -> bool,
 ) -> (Class, Cause) {
-    let CallFacts { answer: seen, details, key, transport_failure: failure, leaves_key_open, .. } = *facts;
+    let CallFacts { answer: seen, details, key, transport_failure: failure, is_ambiguous_refusal, .. } = *facts;
     let failure_class = failure.and_then(TransportFailure::error_class);
     let answer = JudgedAnswer {
         // A failure has no status of its own; what stands there is what the client was sent.
@@ -26,7 +26,7 @@ pub(super) fn classify(
     };
     let class = settings.failures.classify(answer);
     let cause = match failure {
-        _ if class == Class::Refused && !leaves_key_open => refusal(answer.error_class, seen.retry_after, now),
+        _ if class == Class::Refused && !is_ambiguous_refusal => refusal(answer.error_class, seen.retry_after, now),
         Some(failure) => Cause::Transport(failure),
         None if seen.gateway_generated => Cause::Unreachable(status),
         None => Cause::Answered(status),

@@ -13,7 +13,7 @@ use crate::health::HealthEffect;
 use crate::in_flight::InFlightCall;
 use crate::strategy::{NodeId, Tier, hash};
 use types::outcome::{
-    CallAnswer, CallFacts, CallObservation, Class, Evidence, LogEntry, NamedBy, Outcome, ResponseMessage, RetryAfter,
+    CallAnswer, CallFacts, CallObservation, Class, Evidence, LogEntry, Outcome, ResponseMessage, RetryAfter, SetBy,
 };
 use types::router::{PoolId, RouterId};
 use types::time::{BrokerTime, GatewayTime};
@@ -160,10 +160,10 @@ impl Broker {
             Class::Refused | Class::RateLimited if !facts.is_generation => Class::Neutral,
             Class::Success if !facts.is_generation && !shows_recovery => Class::Neutral,
             // What is refused may be the request: that shows as much as any failure.
-            Class::Refused if facts.leaves_key_open => Class::Failure,
+            Class::Refused if facts.is_ambiguous_refusal => Class::Failure,
             class => class,
         };
-        let is_of_clients_key = facts.key == Some(NamedBy::Client);
+        let is_of_clients_key = facts.key == Some(SetBy::Client);
         let clients_quota = |said| is_of_clients_key && matches!(said, RetryAfter::QuotaReset(_));
         Outcome {
             router,

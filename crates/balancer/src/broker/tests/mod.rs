@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use super::*;
 use crate::health;
 use crate::strategy::{Policy, Target, TargetKind};
-use types::outcome::{Cause, NamedBy, RetryAfter};
+use types::outcome::{Cause, RetryAfter, SetBy};
 use types::transition::Advisory;
 
 pub(super) mod fixture;
@@ -268,10 +268,8 @@ mod learning {
         let mut harness = Harness::new(3);
         harness.learn(&message("/azure/r0/", 404, "A_1_1_0"), START);
         assert_eq!(harness.out(), Vec::<String>::new(), "the message does not show the body");
-        harness.learn(
-            &TestObservation { missing: Some(NamedBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) },
-            at(5),
-        );
+        harness
+            .learn(&TestObservation { missing: Some(SetBy::Target), ..log("/azure/r0/", 404, "A_1_1_0", 0, 1) }, at(5));
         assert_eq!(harness.out(), ["/azure/r0/"]);
         assert_eq!(harness.stats(0).answers(), 1, "one call counts once");
     }
@@ -283,7 +281,7 @@ mod learning {
             let id = format!("A_{n}_1_0");
             harness.learn(&message("/azure/r0/", 404, &id), at(n));
             let log = log("/azure/r0/", 404, &id, n, n + 1);
-            harness.learn(&TestObservation { missing: Some(NamedBy::Client), ..log }, at(n + 1));
+            harness.learn(&TestObservation { missing: Some(SetBy::Client), ..log }, at(n + 1));
         }
         assert_eq!(harness.out(), Vec::<String>::new());
         assert_eq!(harness.stats(0).neutral, 20);

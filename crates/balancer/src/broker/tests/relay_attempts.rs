@@ -3,7 +3,7 @@
 use super::*;
 use crate::health::{HealthSettings, Preset};
 use crate::load::rate_limit::RateLimit;
-use types::outcome::{ErrorClass, NamedBy, PayloadDigest, QuotaRemaining, RateLimitHeaders, TransportFailure};
+use types::outcome::{ErrorClass, PayloadDigest, QuotaRemaining, RateLimitHeaders, SetBy, TransportFailure};
 
 /// Routers whose settings are these, and whose ingress only the relay serves.
 fn relayed(routers: usize, health: HealthSettings) -> Harness {
@@ -108,12 +108,12 @@ fn an_attempt_teaches_its_time_at_once_and_its_log_does_not_count_it_again() {
 /// A call that makes nothing shows nothing at all: a path may be what it dislikes.
 #[test]
 fn s1_1_a_refusal_that_leaves_the_key_open_counts_as_a_failure() {
-    let refused = |leaves_key_open, makes_nothing| {
+    let refused = |is_ambiguous_refusal, makes_nothing| {
         move |report| TestObservation {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
-            key: Some(NamedBy::Target),
-            leaves_key_open,
+            key: Some(SetBy::Target),
+            is_ambiguous_refusal,
             makes_nothing,
             ..report
         }
@@ -180,7 +180,7 @@ fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() 
         ended(harness, place, seconds, |report| TestObservation {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
-            key: Some(NamedBy::Target),
+            key: Some(SetBy::Target),
             payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
             ..report
         });
@@ -248,10 +248,10 @@ fn s1_6_replicas_know_one_request_by_one_digest() {
 #[test]
 fn s1_1_a_key_that_one_replica_sees_refused_is_refused_for_all() {
     let served = router(0);
-    let entry = |leaves_key_open, id| TestObservation {
+    let entry = |is_ambiguous_refusal, id| TestObservation {
         error_class: Some(ErrorClass::KeyRefused),
-        key: Some(NamedBy::Target),
-        leaves_key_open,
+        key: Some(SetBy::Target),
+        is_ambiguous_refusal,
         ..log(&served, 403, id, 1_000, 1_001)
     };
     let mut harness = relayed(2, resilient());
@@ -289,7 +289,7 @@ fn s1_8_the_last_target_that_serves_is_ejected_only_on_its_upstreams_own_word() 
     for (place, seconds) in [(0, 1), (1, 2), (1, 3), (1, 4)] {
         ended(&mut harness, place, seconds, |report| TestObservation {
             status: Some(401),
-            key: Some(NamedBy::Target),
+            key: Some(SetBy::Target),
             ..report
         });
         assert_eq!(harness.out(), ["/azure/r0/"]);
@@ -307,7 +307,7 @@ fn a_refused_call_that_makes_nothing_takes_no_target_out() {
         move |report| TestObservation {
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
-            key: Some(NamedBy::Target),
+            key: Some(SetBy::Target),
             makes_nothing: !makes,
             ..report
         }
@@ -434,7 +434,7 @@ fn s1_6_an_overload_that_names_no_wait_may_be_the_requests_fault() {
 /// What one client's account has left is not what the others have.
 #[test]
 fn a_quota_of_the_clients_own_key_limits_no_other_client() {
-    for key in [NamedBy::Client, NamedBy::Target] {
+    for key in [SetBy::Client, SetBy::Target] {
         let mut settings = settings(2);
         settings.relayed = (0..2).map(|place| path(&router(place))).collect();
         settings.defaults.rate_limit = Some(RateLimit { rpm: Some(100), tpm: None });
@@ -449,7 +449,7 @@ fn a_quota_of_the_clients_own_key_limits_no_other_client() {
             ..report
         });
         let is_limited = harness.broker.limits.as_ref().unwrap().exceeded(RouterId(0), 1).is_some();
-        let is_ours = key == NamedBy::Target;
+        let is_ours = key == SetBy::Target;
         assert_eq!((is_limited, harness.out().is_empty()), (is_ours, !is_ours), "{key:?}");
     }
 }

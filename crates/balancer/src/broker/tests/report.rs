@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::super::{Applied, Broker, BrokerInput};
 use super::fixture::START;
 use types::outcome::{
-    Attempt, CallAnswer, CallDetails, CallObservation, ErrorClass, LogEntry, NamedBy, PayloadDigest, RateLimitHeaders,
-    ResponseMessage, RetryAfter, TransportFailure,
+    Attempt, CallAnswer, CallDetails, CallObservation, ErrorClass, LogEntry, PayloadDigest, RateLimitHeaders,
+    ResponseMessage, RetryAfter, SetBy, TransportFailure,
 };
 use types::time::{BrokerTime, GatewayTime};
 
@@ -38,10 +38,10 @@ pub(crate) struct TestObservation<'a> {
     pub(crate) processor_generated: bool,
     pub(crate) html: bool,
     pub(crate) retry_after: Option<RetryAfter>,
-    pub(crate) missing: Option<NamedBy>,
+    pub(crate) missing: Option<SetBy>,
     pub(crate) error_class: Option<ErrorClass>,
-    pub(crate) key: Option<NamedBy>,
-    pub(crate) leaves_key_open: bool,
+    pub(crate) key: Option<SetBy>,
+    pub(crate) is_ambiguous_refusal: bool,
     pub(crate) filtered: Option<&'static str>,
     pub(crate) transport_failure: Option<TransportFailure>,
     pub(crate) sent_at: Option<BrokerTime>,
@@ -89,7 +89,7 @@ impl TestObservation<'_> {
             payload: self.payload,
             makes_nothing: self.makes_nothing,
             key: self.key,
-            leaves_key_open: self.leaves_key_open,
+            is_ambiguous_refusal: self.is_ambiguous_refusal,
             payload_digest: self.payload_digest,
             processor_errors: None,
             session: None,
@@ -102,7 +102,7 @@ impl TestObservation<'_> {
             sent_at: self.sent_at.unwrap_or(START),
             is_generation: !self.makes_nothing,
             key: self.key,
-            leaves_key_open: self.leaves_key_open,
+            is_ambiguous_refusal: self.is_ambiguous_refusal,
             transport_failure: self.transport_failure,
             payload_digest: self.payload_digest,
         };
