@@ -189,7 +189,7 @@ impl ChangeEntry {
                 HealthState::Cooling { until, cause } => (Some(until), Some(cause)),
                 HealthState::Probing { cause } => (None, Some(cause)),
             };
-            let what = PublicState::from_health(&transition.state).as_str();
+            let what = PublicState::from_health(&transition.state).name();
             let why = cause.map(|cause| cause.to_string());
             Self { at: transition.at, about: transition.router.clone(), what, until, why, drained: None }
         };

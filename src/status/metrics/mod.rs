@@ -138,8 +138,7 @@ impl Scrape {
         let mut given = family(encoder, "decisions", help, MetricType::Counter, None)?;
         for pool in &self.status.broker.pools {
             for (router, reason, count) in &pool.decisions {
-                let labels =
-                    [("pool", pool.ingress.as_str()), ("router", router.as_str()), ("reason", reason.as_str())];
+                let labels = [("pool", pool.ingress.as_str()), ("router", router.as_str()), ("reason", reason.name())];
                 given.counter(labels, *count)?;
             }
         }
@@ -179,7 +178,7 @@ impl Scrape {
             for (path, router) in self.routers() {
                 for state in PublicState::ALL {
                     let value = if router.state == state { 1.0 } else { 0.0 };
-                    states.gauge([("router", path), (label, state.as_str())], value)?;
+                    states.gauge([("router", path), (label, state.name())], value)?;
                 }
             }
         }

@@ -7,70 +7,38 @@ use crate::strategy::PickReason;
 use types::router::PoolId;
 use types::time::BrokerTime;
 
-/// Why a router was selected, as counted in metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SelectionReason {
-    /// Drawn by weight.
-    Random,
-    /// Round robin.
-    RoundRobin,
-    /// The first in order.
-    First,
-    /// The better of two.
-    TwoChoices,
-    /// By the hash of the request's key.
-    Sticky,
-    /// It made what the request names.
-    Affinity,
-    /// Drawn, because the request has no key.
-    NoKey,
-    /// A condition matched.
-    Condition,
-    /// No condition matched.
-    Default,
-    /// As a probe.
-    Probe,
-    /// It is being probed already, and no other one is available.
-    LastResort,
-    /// It is disabled, nothing else is left, and `when_all_disabled` asks for it.
-    Panic,
+types::named_enum! {
+    /// Why a router was selected, as counted in metrics.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub enum SelectionReason {
+        /// Drawn by weight.
+        Random = "random",
+        /// Round robin.
+        RoundRobin = "round_robin",
+        /// The first in order.
+        First = "first",
+        /// The better of two.
+        TwoChoices = "two_choices",
+        /// By the hash of the request's key.
+        Sticky = "sticky",
+        /// It made what the request names.
+        Affinity = "affinity",
+        /// Drawn, because the request has no key.
+        NoKey = "no_key",
+        /// A condition matched.
+        Condition = "condition",
+        /// No condition matched.
+        Default = "default",
+        /// As a probe.
+        Probe = "probe",
+        /// It is being probed already, and no other one is available.
+        LastResort = "last_resort",
+        /// It is disabled, nothing else is left, and `when_all_disabled` asks for it.
+        Panic = "panic",
+    }
 }
 
 impl SelectionReason {
-    /// Every reason; the index is its discriminant.
-    pub const ALL: [Self; 12] = [
-        Self::Random,
-        Self::RoundRobin,
-        Self::First,
-        Self::TwoChoices,
-        Self::Sticky,
-        Self::Affinity,
-        Self::NoKey,
-        Self::Condition,
-        Self::Default,
-        Self::Probe,
-        Self::LastResort,
-        Self::Panic,
-    ];
-
-    /// The label value in metrics.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::RoundRobin => "round_robin",
-            Self::First => "first",
-            Self::TwoChoices => "two_choices",
-            Self::Sticky => "sticky",
-            Self::Affinity => "affinity",
-            Self::NoKey => "no_key",
-            Self::Condition => "condition",
-            Self::Default => "default",
-            Self::Probe => "probe",
-            Self::LastResort => "last_resort",
-            Self::Panic => "panic",
-        }
-    }
-
     /// The reason of the branch next to the router, unless the kind of the choice is the reason.
     fn from_route(route: &Route) -> Self {
         match (route.kind, route.chosen.why.last()) {

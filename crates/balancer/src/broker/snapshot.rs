@@ -62,30 +62,20 @@ pub struct PoolStatus {
     pub nothing_for_it: u64,
 }
 
-/// A router's health as users see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PublicState {
-    /// Serves.
-    Enabled,
-    /// Ejected.
-    Disabled,
-    Probation,
+types::named_enum! {
+    /// A router's health as users see it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum PublicState {
+        /// Serves.
+        Enabled = "enabled",
+        /// Ejected.
+        Disabled = "disabled",
+        Probation = "probation",
+    }
 }
 
 impl PublicState {
-    /// Every state.
-    pub const ALL: [Self; 3] = [Self::Enabled, Self::Disabled, Self::Probation];
-
-    /// The name in metrics and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Enabled => "enabled",
-            Self::Disabled => "disabled",
-            Self::Probation => "probation",
-        }
-    }
-
     /// The public name of a health state.
     pub const fn from_health(state: &HealthState) -> Self {
         match state {

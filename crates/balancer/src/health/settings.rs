@@ -73,28 +73,19 @@ impl HealthSettings {
     }
 }
 
-/// A whole set of settings, by its name: `BROKER_HEALTH`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Preset {
-    /// What the gateway documents for its own broker.
-    #[default]
-    Documented,
-    /// The best over all scenarios of the simulation.
-    Resilient,
+types::named_enum! {
+    /// A whole set of settings, by its name: `BROKER_HEALTH`.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub enum Preset {
+        /// What the gateway documents for its own broker.
+        #[default]
+        Documented = "documented",
+        /// The best over all scenarios of the simulation.
+        Resilient = "resilient",
+    }
 }
 
 impl Preset {
-    /// Every preset.
-    pub const ALL: [Self; 2] = [Self::Documented, Self::Resilient];
-
-    /// The name in settings.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Documented => "documented",
-            Self::Resilient => "resilient",
-        }
-    }
-
     /// The settings of the preset.
     pub fn settings(self) -> HealthSettings {
         match self {
