@@ -108,7 +108,7 @@ pub struct CallAttempt {
     /// Why there is no complete answer: a result of `gecholog_broker_relay_attempts_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// Why its answer could not be translated; the text continues "the answer is broken:".
+    /// Why its answer could not be decoded or translated; the text continues "the answer is broken:".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Time from sending the request to the first byte of the answer's body, in milliseconds.

@@ -4,15 +4,25 @@
 
 use std::io::{self, Write};
 
+use bytes::Buf;
 use bytes::Bytes;
-use flate2::write::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::write::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use hyper::StatusCode;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use hyper::header::{ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName};
 use hyper::http::response::Parts;
 use llm::translate::BrokenAnswer;
 
-/// So many bytes are decoded at a time: their text is at most a thousand times as long.
-const MAX_PIECE_BYTES: usize = 4 << 10;
+/// Headers that are about the coded bytes, and so untrue of their text.
+const OF_CODED_BYTES: [HeaderName; 8] = [
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    ETAG,
+    ACCEPT_RANGES,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// How a gzip member begins (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -37,11 +47,15 @@ enum Coding {
 enum State {
     /// How it begins has not come.
     Unbegun,
-    Gzip(MultiGzDecoder<Vec<u8>>),
+    Gzip(GzDecoder<Vec<u8>>),
     Zlib(ZlibDecoder<Vec<u8>>),
     Deflate(DeflateDecoder<Vec<u8>>),
     /// It is no gzip, whatever its headers say.
     Plain,
+    /// A member of gzip has ended; another one may follow.
+    AfterMember,
+    /// What follows is no part of the text, such as zeros that fill a block.
+    AfterText,
     Ended,
 }
 
@@ -54,36 +68,53 @@ impl Decoder {
             return None;
         }
         let named = Coding::named(head.headers.get_all(CONTENT_ENCODING).iter().map(|value| value.as_bytes()))?;
-        head.headers.remove(CONTENT_ENCODING);
-        head.headers.remove(CONTENT_LENGTH);
+        for name in OF_CODED_BYTES {
+            head.headers.remove(name);
+        }
         Some(Self { named, state: State::Unbegun, pending: Bytes::new() })
     }
 
     /// A part came.
     pub(super) fn push(&mut self, part: Bytes) {
         self.pending = if self.pending.is_empty() { part } else { [&*self.pending, &part].concat().into() };
-        if let (State::Unbegun, Some(start)) = (&self.state, self.pending.first_chunk()) {
-            self.state = self.named.decoder(*start);
-        }
     }
 
-    /// The next piece of the text, which may be empty: `None` once more has to come.
+    /// The next piece of the text, some 100 KB at most, however much a few bytes decode to: `None` once more has to come.
     ///
     /// # Errors
     /// What came is not of the coding that it begins with.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, BrokenAnswer> {
-        if self.pending.is_empty() || matches!(self.state, State::Unbegun) {
-            return Ok(None);
+        while !self.pending.is_empty() {
+            let step = match &mut self.state {
+                State::Unbegun | State::AfterMember => {
+                    let Some(start) = self.pending.first_chunk() else { return Ok(None) };
+                    self.state = match self.state {
+                        State::AfterMember if *start != GZIP_MAGIC => State::AfterText,
+                        _ => self.named.decoder(*start),
+                    };
+                    continue;
+                }
+                State::Plain => return Ok(Some(std::mem::take(&mut self.pending))),
+                State::AfterText | State::Ended => {
+                    self.pending.clear();
+                    continue;
+                }
+                State::Gzip(decoder) => step(decoder, &self.pending, GzDecoder::get_mut, GzDecoder::try_finish),
+                State::Zlib(decoder) => step(decoder, &self.pending, ZlibDecoder::get_mut, ZlibDecoder::try_finish),
+                State::Deflate(decoder) => {
+                    step(decoder, &self.pending, DeflateDecoder::get_mut, DeflateDecoder::try_finish)
+                }
+            };
+            let (taken, text) = step.map_err(broken)?;
+            self.pending.advance(taken);
+            if taken == 0 {
+                self.state = if matches!(self.state, State::Gzip(_)) { State::AfterMember } else { State::AfterText };
+            }
+            if !text.is_empty() {
+                return Ok(Some(text.into()));
+            }
         }
-        let piece = self.pending.split_to(self.pending.len().min(MAX_PIECE_BYTES));
-        let text = match &mut self.state {
-            State::Unbegun | State::Plain => return Ok(Some(piece)),
-            State::Ended => return Ok(Some(Bytes::new())),
-            State::Gzip(decoder) => write(decoder, &piece).map(|()| std::mem::take(decoder.get_mut())),
-            State::Zlib(decoder) => write(decoder, &piece).map(|()| std::mem::take(decoder.get_mut())),
-            State::Deflate(decoder) => write(decoder, &piece).map(|()| std::mem::take(decoder.get_mut())),
-        };
-        text.map(|text| Some(text.into())).map_err(broken)
+        Ok(None)
     }
 
     /// All has come: what is left of the text.
@@ -93,7 +124,8 @@ impl Decoder {
     pub(super) fn finish(&mut self) -> Result<Bytes, BrokenAnswer> {
         let text = match std::mem::replace(&mut self.state, State::Ended) {
             // One byte is of no coding.
-            State::Unbegun | State::Plain | State::Ended => return Ok(std::mem::take(&mut self.pending)),
+            State::Unbegun | State::Plain => return Ok(std::mem::take(&mut self.pending)),
+            State::AfterMember | State::AfterText | State::Ended => return Ok(Bytes::new()),
             State::Gzip(decoder) => decoder.finish(),
             State::Zlib(decoder) => decoder.finish(),
             State::Deflate(decoder) => decoder.finish(),
@@ -123,7 +155,7 @@ impl Coding {
     /// 8.4.1.2).
     fn decoder(self, start: [u8; 2]) -> State {
         match self {
-            _ if start == GZIP_MAGIC => State::Gzip(MultiGzDecoder::new(Vec::new())),
+            _ if start == GZIP_MAGIC => State::Gzip(GzDecoder::new(Vec::new())),
             Self::Gzip => State::Plain,
             Self::Deflate if is_zlib_header(start) => State::Zlib(ZlibDecoder::new(Vec::new())),
             Self::Deflate => State::Deflate(DeflateDecoder::new(Vec::new())),
@@ -131,15 +163,20 @@ impl Coding {
     }
 }
 
-/// All of it, as far as the body goes: what follows it is no part of the text.
-fn write(decoder: &mut impl Write, mut piece: &[u8]) -> io::Result<()> {
-    while !piece.is_empty() {
-        match decoder.write(piece)? {
-            0 => break,
-            taken => piece = piece.get(taken..).unwrap_or_default(),
-        }
+/// Decodes of these bytes what gives a piece of text: how many it took, none at the end of what is coded, and their text.
+fn step<D: Write>(
+    decoder: &mut D,
+    coded: &[u8],
+    text: impl Fn(&mut D) -> &mut Vec<u8>,
+    finish: impl Fn(&mut D) -> io::Result<()>,
+) -> io::Result<(usize, Vec<u8>)> {
+    let taken = decoder.write(coded)?;
+    if taken == 0 {
+        finish(decoder)?
+    } else {
+        decoder.flush()?
     }
-    decoder.flush()
+    Ok((taken, std::mem::take(text(decoder))))
 }
 
 fn broken(_: io::Error) -> BrokenAnswer {
@@ -174,7 +211,7 @@ mod tests {
     }
 
     fn decoder(codings: &[&str]) -> Option<Decoder> {
-        let mut answer = Response::builder().header(CONTENT_LENGTH, 7);
+        let mut answer = Response::builder().header(CONTENT_LENGTH, 7).header(ETAG, "\"7\"").header("content-md5", "7");
         for coding in codings {
             answer = answer.header(CONTENT_ENCODING, *coding);
         }
@@ -215,11 +252,13 @@ mod tests {
             raw.write_all(TEXT).unwrap();
             raw.finish().unwrap()
         });
-        let behind = [&zlib(TEXT)[..], b"\0\0"].concat();
+        let followed = |body: &[u8], by: &[u8]| [body, by].concat();
+        let behind = [&b"\0"[..], b"\n", &[0; 40], b"\x1f", b"no more"];
+        let behind = behind.map(|by| [("deflate", followed(&zlib(TEXT), by)), ("gzip", followed(&gzip(TEXT), by))]);
         let gzipped = ["gzip", "GZIP", "x-gzip", "identity, gzip", "gzip,", "deflate"].map(|name| (name, gzip(TEXT)));
-        let deflated = raw.into_iter().chain([zlib(TEXT), behind]).map(|body| ("deflate", body));
+        let deflated = raw.into_iter().chain([zlib(TEXT)]).map(|body| ("deflate", body));
         let plain = [("gzip", TEXT.to_vec()), ("gzip", members)];
-        for (coding, body) in gzipped.into_iter().chain(deflated).chain(plain) {
+        for (coding, body) in gzipped.into_iter().chain(deflated).chain(plain).chain(behind.into_iter().flatten()) {
             for length in 1..=body.len() {
                 assert_eq!(decode(coding, &body, length), Ok(TEXT.to_vec()), "{coding} in parts of {length}");
             }
@@ -271,6 +310,6 @@ mod tests {
             (most, all) = (most.max(piece.len()), all + piece.len());
         }
         assert_eq!(all, 64 << 20);
-        assert!(most <= MAX_PIECE_BYTES * 1_100, "{most}");
+        assert!(most <= 128 << 10, "{most}");
     }
 }

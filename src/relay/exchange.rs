@@ -17,6 +17,7 @@ use super::client::{self, Client};
 use super::content_coding::Decoder;
 use super::framing;
 use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
+use super::hold_until::is_error;
 use super::tracked_connection::{ConnectionActivity, RequestProgress};
 use super::upstream_body::UpstreamBody;
 use super::upstream_request::AnswerTranslation;
@@ -83,8 +84,9 @@ pub(super) async fn exchange(
 ) -> Result<UpstreamAnswer, FailedAttempt> {
     let (response, sent) = send(client, request, &times).await?;
     let (mut head, body) = response.into_parts();
-    // Of a body that does not come the headers may still tell, as for `HEAD`.
-    let decoder = if body.is_end_stream() { None } else { Decoder::of_answer(&mut head) };
+    // Of a body that does not come the headers may still tell, as for `HEAD`. A file is the client's, and nobody reads it here.
+    let is_unread = body.is_end_stream() || (expected.is_download && !is_error(head.status));
+    let decoder = if is_unread { None } else { Decoder::of_answer(&mut head) };
     let body = match translation {
         Some(translation) => translation.body(&mut head, body),
         None => UpstreamBody::unchanged(body),

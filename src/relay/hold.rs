@@ -58,7 +58,7 @@ pub(super) struct FailedAttempt {
     pub(super) failure: TransportFailure,
     /// The headers of an answer with a good status that carries an error, and what that says; nothing otherwise.
     pub(super) error: Option<Box<(HeaderMap, Bytes)>>,
-    /// Why the answer could not be translated; reads after "it", which is the answer.
+    /// Why the answer could not be decoded or translated; reads after "it", which is the answer.
     pub(super) reason: Option<&'static str>,
     /// Why there is no connection, with all causes; for the log.
     pub(super) not_connected: Option<Box<str>>,
@@ -94,7 +94,7 @@ pub(super) struct UpstreamAnswer {
     pub(super) broken: Option<TransportFailure>,
     /// It is an error whose body did not come to its end.
     is_partial_error: bool,
-    /// Why it could not be translated.
+    /// Why it could not be decoded or translated.
     pub(super) reason: Option<&'static str>,
     /// When its first event must be here, where it is a stream with nothing but comments so far.
     pub(super) first_event_by: Option<Instant>,

@@ -30,7 +30,7 @@ impl HoldUntil {
         expected: ExpectedAnswer,
         is_stream: bool,
     ) -> Self {
-        let is_short = body.size_hint().exact().is_some_and(|length| length <= MAX_BUFFERED_BYTES as u64);
+        let is_short = body.sent_length().is_some_and(|length| length <= MAX_BUFFERED_BYTES as u64);
         let is_untyped = may_be_untyped_json(expected.protocol, headers);
         // A growing array that cannot be read, as where it is compressed, is passed on as it comes.
         let is_whole = (headers.is_json() || is_untyped) && !headers.is_compressed() && !expected.grows;

@@ -198,7 +198,6 @@ fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, co
         class,
         makes_nothing: !attempt.is_generation,
         clients_key: attempt.key == Some(SetBy::Client),
-        ambiguous_refusal: attempt.is_ambiguous_refusal,
         payload_digest: attempt.payload_digest.map(|digest| digest.to_string()),
         retry_after_ms: attempt.transport_failure.and(named_wait(attempt)),
         trace_ids: traces.into_vec(),
@@ -223,9 +222,6 @@ struct CallObject {
     /// A refusal or a rate limit shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clients_key: bool,
-    /// A refusal may be of the request.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    ambiguous_refusal: bool,
     /// By which replicas recognise a request that several targets refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_digest: Option<String>,

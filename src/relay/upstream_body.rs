@@ -78,6 +78,11 @@ impl<B: Body<Data = Bytes> + Unpin> UpstreamBody<B> {
         Self { decoder: decoder.map(Box::new), ..self }
     }
 
+    /// The length that it was sent with, whatever its text has; `None` if that is not known, or is no measure, of a translated one.
+    pub(super) fn sent_length(&self) -> Option<u64> {
+        if self.translation.is_some() { None } else { self.body.size_hint().exact() }
+    }
+
     /// The same, with what finds the usage in it.
     pub(super) fn with_tail(self, tail: Tail) -> Self {
         Self { tail, ..self }

@@ -107,9 +107,8 @@ impl<'a> Parts<'a> {
                 b"broker_call" => {
                     let call = value.raw()?;
                     let says = |name| call.field(name).is_some_and(RawJson::is_true);
-                    (entry.makes_nothing, entry.is_ambiguous_refusal) =
-                        (says("makes_nothing"), says("ambiguous_refusal"));
-                    entry.key = Some(if says("clients_key") { SetBy::Client } else { SetBy::Target });
+                    entry.makes_nothing = says("makes_nothing");
+                    entry.key = says("clients_key").then_some(SetBy::Client);
                     let text = |name| call.field(name).and_then(RawJson::plain);
                     entry.payload_digest = text("payload_digest").and_then(|digest| digest.parse().ok());
                     // It knows more than the entry shows: what broke off has no headers and no body there.

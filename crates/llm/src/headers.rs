@@ -33,7 +33,7 @@ pub(crate) const BUCKETS: [[&[u8]; 3]; 11] = [
 /// The headers in which an upstream says how long to wait, in the order in which they are believed.
 pub(crate) const STATED: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
 
-/// The names of codings that are registered (IANA, HTTP Content Coding Registry) and change the bytes of a body.
+/// The codings of bodies, by their registered names (IANA, HTTP Content Coding Registry), without those that no upstream of LLMs uses.
 const CODINGS: [&str; 10] =
     ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "aes128gcm"];
 

@@ -40,7 +40,7 @@ impl Variables {
         let mut environment = Environment::default();
         for (name, value) in variables {
             let plain = without_line_end(&value);
-            // One with nothing in it counts as unset, as everywhere.
+            // One with nothing but blanks counts as unset: no key is one.
             if plain.trim().is_empty() {
                 continue;
             }

@@ -267,7 +267,7 @@ async fn why_an_answer_could_not_be_translated_stands_in_the_words_and_in_the_re
         assert_eq!(answer.status, status, "{fault:?} {}", answer.text());
         let reason = if asked["stream"] == json!(true) { "its frames cannot be read" } else { "it is no JSON object" };
         if status == 503 {
-            let said = format!("/llm/converse/ sent an answer that breaks its provider's protocol: {reason} after");
+            let said = format!("/llm/converse/ sent an answer that cannot be read: {reason} after");
             assert!(answer.text().contains(&said), "{}", answer.text());
         }
         let page: Value = serde_json::from_slice(&harness.broker.get("/api/v1/calls").await.body).unwrap();

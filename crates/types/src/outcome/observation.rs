@@ -96,10 +96,9 @@ pub struct LogEntry<'a> {
     /// A relay marked the call as one that generates nothing: the opposite of
     /// [`Request::is_generation`](crate::request::Request::is_generation).
     pub makes_nothing: bool,
-    /// The origin of the key; known only from entries of a relay.
+    /// Whose key was sent, where that is known: the client's. Another replica's key for a target may not be this one's (keys are
+    /// renewed replica by replica), so what becomes of it is nothing that this one learns from.
     pub key: Option<SetBy>,
-    /// See [`Attempt::is_ambiguous_refusal`]; known only from entries of a relay.
-    pub is_ambiguous_refusal: bool,
     /// The digest of the client's whole request; only in entries of a relay, which shortens long payloads.
     pub payload_digest: Option<PayloadDigest>,
     /// The needed field that the gateway's filters removed, if one is missing.
@@ -190,7 +189,6 @@ impl<'a> CallObservation<'a> {
                 started: entry.started,
                 stopped: entry.stopped,
                 key: entry.key,
-                is_ambiguous_refusal: entry.is_ambiguous_refusal,
                 is_generation: !entry.makes_nothing,
                 ..plain(&entry.answer, &entry.details)
             },

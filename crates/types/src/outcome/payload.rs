@@ -9,7 +9,8 @@ use rustc_hash::FxHasher;
 /// Bytes of each end of a payload that [`PayloadDigest::from_ends`] hashes.
 const DIGESTED_END_BYTES: usize = 4_096;
 
-/// The length and a digest of a payload, equal for equal payloads. It is no secret's: it leaves the process only beside its payload.
+/// The length and a digest of a payload, equal for equal payloads. Log entries of the relay have it, and replicas of different versions
+/// compare it: how it is computed and written never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadDigest {
     /// Bytes of the payload.
@@ -36,7 +37,6 @@ impl PayloadDigest {
     }
 }
 
-/// As log entries of the relay have it.
 impl fmt::Display for PayloadDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{:016x}", self.length, self.digest)
@@ -78,6 +78,17 @@ mod tests {
             assert_ne!(digest(&long), digest(&changed(99_999)));
         }
         assert_ne!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&changed(50_000)));
+    }
+
+    #[test]
+    fn it_is_the_same_in_every_version() {
+        for (payload, digest) in [
+            (&b""[..], "0-f456d26876d72d91"),
+            (b"{}", "2-3e7f334cb4a2dae2"),
+            (b"{\"model\": \"gpt-4\"}", "18-516bcc7eb4c1feaa"),
+        ] {
+            assert_eq!(PayloadDigest::from_bytes(payload).to_string(), digest);
+        }
     }
 
     #[test]

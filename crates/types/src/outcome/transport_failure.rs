@@ -35,7 +35,7 @@ pub enum TransportFailure {
     EmptyAnswer,
     /// The answer is declared as JSON and does not parse.
     InvalidJson,
-    /// The answer breaks the protocol of its provider, so that it cannot be translated.
+    /// The answer is compressed and cannot be decoded, or breaks the protocol of its provider, so that it cannot be translated.
     BrokenAnswer,
     /// The target could not be called, because this process had no descriptors, memory or ports left. It changes no router's
     /// health.
@@ -114,7 +114,7 @@ impl fmt::Display for TransportFailure {
             Self::ErrorAnswer(_) => "sent an error with a good status",
             Self::EmptyAnswer => "sent a good status without an answer",
             Self::InvalidJson => "sent invalid JSON",
-            Self::BrokenAnswer => "sent an answer that breaks its provider's protocol",
+            Self::BrokenAnswer => "sent an answer that cannot be read",
             Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })
     }

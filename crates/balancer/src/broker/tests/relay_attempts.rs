@@ -245,20 +245,17 @@ fn s1_6_replicas_know_one_request_by_one_digest() {
     assert_eq!(harness.out(), Vec::<String>::new(), "one request, and no outage");
 }
 
+/// Keys are renewed replica by replica: each learns of its own.
 #[test]
-fn s1_1_a_key_that_one_replica_sees_refused_is_refused_for_all() {
-    let served = router(0);
-    let entry = |is_ambiguous_refusal, id| TestObservation {
-        error_class: Some(ErrorClass::KeyRefused),
-        key: Some(SetBy::Target),
-        is_ambiguous_refusal,
-        ..log(&served, 403, id, 1_000, 1_001)
-    };
+fn s1_1_a_key_that_another_replica_sees_refused_takes_no_target_out_here() {
     let mut harness = relayed(2, resilient());
-    harness.learn(&entry(true, "L_1_1_1"), at(1_000));
-    assert_eq!(harness.out(), Vec::<String>::new(), "it may be the request");
-    harness.learn(&entry(false, "L_1_2_1"), at(1_000));
-    assert_eq!(harness.out(), ["/azure/r0/"]);
+    let served = router(0);
+    for (second, id) in (1..).zip(["L_1_1_1", "L_1_2_1", "L_1_3_1", "L_1_4_1"]) {
+        let entry = log(&served, 401, id, second * 1_000, second * 1_000 + 1);
+        let refused = TestObservation { error_class: Some(ErrorClass::KeyRefused), ..entry };
+        harness.learn(&refused, at(second * 1_000));
+    }
+    assert_eq!(harness.out(), Vec::<String>::new());
 }
 
 #[test]

@@ -89,7 +89,6 @@ impl TestObservation<'_> {
             payload: self.payload,
             makes_nothing: self.makes_nothing,
             key: self.key,
-            is_ambiguous_refusal: self.is_ambiguous_refusal,
             payload_digest: self.payload_digest,
             processor_errors: None,
             session: None,
