@@ -60,8 +60,7 @@ impl Explanation<'_> {
         match (reason, policy) {
             (PickReason::Random, _) => served(f, "random", serving, of),
             (PickReason::RoundRobin, _) => served(f, "in turn", serving, of),
-            (PickReason::TwoChoices, Policy::Fastest) => served(f, "the faster of two", serving, of),
-            (PickReason::TwoChoices, _) => served(f, "the less busy of two", serving, of),
+            (PickReason::TwoChoices, policy) => served(f, better_of_two(policy), serving, of),
             (PickReason::First, _) => served(f, "first in order", serving, of),
             (PickReason::Affinity, _) => f.write_str("affinity"),
             (PickReason::Sticky, Policy::Sticky(field)) => write!(f, "sticky by {field}"),
@@ -90,6 +89,18 @@ impl Explanation<'_> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+const fn better_of_two(policy: &Policy) -> &'static str {
+    match policy {
+        Policy::Fastest => "the faster of two",
+        Policy::LeastBusy => "the less busy of two",
+        Policy::LoadBalance
+        | Policy::RoundRobin
+        | Policy::Fallback
+        | Policy::Sticky(_)
+        | Policy::Conditional { .. } => "the better of two",
     }
 }
 
