@@ -17,6 +17,7 @@ use crate::nats::NatsSettings;
 use crate::nats::peers::{self, MAX_IDS, RECORDS};
 use gecholog_protocol::log_entry;
 use gecholog_protocol::logged_call::LoggedCall;
+use types::outcome::LogEntry;
 
 /// How long entries are collected before their records are requested; the brokers read the same entries meanwhile.
 const COLLECT_TIME: Duration = Duration::from_millis(100);
@@ -30,8 +31,16 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct LoggedEntry {
     pub(super) call: Call,
-    /// Whether only a broker's record has its cost.
-    needs_record: bool,
+    /// How its record is found, while only that has its cost.
+    record: Option<RecordKey>,
+}
+
+/// What a record of a broker and an entry of the log have in common, as it was written and not as it is shown.
+#[derive(Debug)]
+struct RecordKey {
+    transaction: String,
+    session: String,
+    router: Option<String>,
 }
 
 /// The entries of the log as they arrive.
@@ -61,7 +70,7 @@ impl<'a, F: Fn(&LoggedCall<'_>) -> Option<bool>> LoggedEntries<'a, F> {
     async fn batch(&mut self) -> Option<Vec<LoggedEntry>> {
         let first = self.entries.next().await?;
         let mut batch: Vec<_> = self.read(&first.payload).into_iter().collect();
-        if batch.iter().any(|entry| entry.needs_record) {
+        if batch.iter().any(|entry| entry.record.is_some()) {
             let end = Instant::now() + COLLECT_TIME;
             while batch.len() < MAX_ENTRIES
                 && let Ok(Some(next)) = timeout_at(end, self.entries.next()).await
@@ -77,21 +86,21 @@ impl<'a, F: Fn(&LoggedCall<'_>) -> Option<bool>> LoggedEntries<'a, F> {
         let logged = log_entry::read_call(bytes).ok()?;
         let call = Call::from_entry(&logged, (self.select)(&logged)?);
         let needs_record = call.wanted && logged.relay_call().is_none() && call.used.usage().is_some();
-        Some(LoggedEntry { call, needs_record })
+        Some(LoggedEntry { call, record: needs_record.then(|| RecordKey::of(&logged.entry)) })
     }
 
     async fn add_records(&mut self, batch: &mut [LoggedEntry]) {
         let end = Instant::now() + if self.missing { Duration::ZERO } else { RECORD_TIMEOUT };
         loop {
-            let open = batch.iter().filter(|entry| entry.needs_record);
-            let ids: Vec<_> = open.flat_map(LoggedEntry::ids).map(str::to_owned).collect();
+            let open = batch.iter().filter_map(|entry| entry.record.as_ref());
+            let ids: Vec<_> = open.flat_map(RecordKey::ids).collect();
             let ids = serde_json::to_vec(&ids).unwrap_or_default();
             match peers::ask::<Vec<CallRecord>>(&self.client, self.settings, RECORDS, ids).await {
                 Ok(records) => {
                     let records = records.concat();
                     self.unanswered = false;
-                    batch.iter_mut().filter(|entry| entry.needs_record).for_each(|entry| entry.use_record(&records));
-                    self.missing = batch.iter().any(|entry| entry.needs_record);
+                    batch.iter_mut().for_each(|entry| entry.use_record(&records));
+                    self.missing = batch.iter().any(|entry| entry.record.is_some());
                     if !self.missing || Instant::now() >= end {
                         return;
                     }
@@ -111,23 +120,32 @@ impl<'a, F: Fn(&LoggedCall<'_>) -> Option<bool>> LoggedEntries<'a, F> {
     }
 }
 
-impl LoggedEntry {
-    /// The ids under which a record of this call can be: its transaction, or the session that a relay made for it.
-    fn ids(&self) -> impl Iterator<Item = &str> {
-        [&self.call.transaction, &self.call.session].into_iter().map(String::as_str)
+impl RecordKey {
+    fn of(entry: &LogEntry<'_>) -> Self {
+        let text = |field: Option<&str>| field.unwrap_or_default().to_owned();
+        let router = entry.answer.served_path.map(str::to_owned);
+        Self { transaction: text(entry.answer.transaction), session: text(entry.session), router }
     }
 
+    /// The ids under which a record of this call can be: its transaction, or the session that a relay made for it.
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        [&self.transaction, &self.session].into_iter().map(String::as_str).filter(|id| !id.is_empty())
+    }
+}
+
+impl LoggedEntry {
     /// Takes usage and cost from the record of this call. A client can make calls share a transaction; their usage then
     /// distinguishes them. A relay's record may be of another attempt.
     fn use_record(&mut self, records: &[CallRecord]) {
-        let Call { transaction, router, used, .. } = &self.call;
+        let Some(RecordKey { transaction, router, .. }) = &self.record else { return };
         let is_of_attempt = |record: &&CallRecord| {
-            record.router.as_ref() == Some(router) && record.attempts.iter().any(|one| one.transaction == *transaction)
+            record.router == *router && record.attempts.iter().any(|one| one.transaction == *transaction)
         };
         let mut of_attempt = records.iter().filter(is_of_attempt);
-        let found = of_attempt.find(|record| record.via == Via::Relay || record.usage.as_ref() == used.usage());
+        let usage = self.call.used.usage();
+        let found = of_attempt.find(|record| record.via == Via::Relay || record.usage.as_ref() == usage);
         if let Some(record) = found {
-            (self.call.used, self.needs_record) = (CallUsage::from_record(record), false);
+            (self.call.used, self.record) = (CallUsage::from_record(record), None);
         }
     }
 }
@@ -138,6 +156,7 @@ mod tests {
     use crate::calls::CallAttempt;
     use crate::calls::cost::Cost;
     use llm::Usage;
+    use serde_json::json;
 
     fn record(via: Via, router: &str, transaction: &str, output: u64) -> CallRecord {
         let attempt = CallAttempt { transaction: transaction.to_owned(), ..CallAttempt::default() };
@@ -149,6 +168,25 @@ mod tests {
             cost: Some(Cost { nano_usd: output * 1_000_000_000, ..Cost::default() }),
             ..CallRecord::default()
         }
+    }
+
+    fn entry(transaction: &str, used: CallUsage) -> LoggedEntry {
+        let written = json!({"transaction_id": transaction, "response": {"gl_path": "/a/"}}).to_string();
+        let logged = log_entry::read_call(written.as_bytes()).unwrap();
+        let mut call = Call::from_entry(&logged, true);
+        call.used = used;
+        LoggedEntry { call, record: Some(RecordKey::of(&logged.entry)) }
+    }
+
+    /// A client may name its session, and so its transactions, as long as it likes.
+    #[test]
+    fn the_record_of_an_id_that_is_shown_cut_is_found() {
+        let id = "t".repeat(1_000);
+        let record = record(Via::Gateway, "/a/", &id, 5);
+        let mut entry = entry(&id, CallUsage::from_record(&CallRecord { cost: None, ..record.clone() }));
+        assert_eq!(entry.record.as_ref().unwrap().ids().collect::<Vec<_>>(), [&id]);
+        entry.use_record(&[record]);
+        assert_eq!(entry.call.used.to_string(), "0+5 tokens $5.00");
     }
 
     #[test]
@@ -166,10 +204,7 @@ mod tests {
             ("the relay's own count", vec![record(Via::Relay, "/a/", "t", 6)], "0+6 tokens $6.00"),
         ] {
             let used = CallUsage::from_record(&CallRecord { cost: None, ..record(Via::Gateway, "/a/", "t", 5) });
-            let written = br#"{"transaction_id": "t", "response": {"gl_path": "/a/"}}"#;
-            let mut call = Call::from_entry(&log_entry::read_call(written).unwrap(), true);
-            call.used = used;
-            let mut entry = LoggedEntry { call, needs_record: true };
+            let mut entry = entry("t", used);
             entry.use_record(&records);
             assert_eq!(entry.call.used.to_string(), shown, "{what}");
         }
