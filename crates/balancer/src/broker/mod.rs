@@ -197,7 +197,21 @@ impl Broker {
         match event {
             BrokerInput::Observed(observation) => ignored = self.observe(observation, now).err(),
             BrokerInput::Abandoned { route, was_sent } => self.abandon(route, was_sent),
-            event => self.apply_change(event, now),
+            BrokerInput::Command(given) => {
+                self.tick(now);
+                self.apply_command(given, now);
+            }
+            BrokerInput::Imported(takeover) => {
+                self.tick(now);
+                self.import_states(takeover, now);
+            }
+            BrokerInput::Configured(settings) => {
+                self.tick(now);
+                self.configure(Arc::new(settings.clone()));
+                self.readmit_exempt(now);
+            }
+            BrokerInput::TargetsReplaced(paths) => self.end_cooldowns(paths, now),
+            BrokerInput::Tick => self.tick(now),
         }
         self.refresh();
         self.nothing_due_before = if is_call {
@@ -222,28 +236,6 @@ impl Broker {
             self.expire_unpaired(now);
         }
         self.learn(observation, now)
-    }
-
-    /// Applies what is no call's. Not inlined, because nearly every input is one.
-    #[inline(never)]
-    fn apply_change(&mut self, event: BrokerInput<'_>, now: BrokerTime) {
-        match event {
-            BrokerInput::Command(given) => {
-                self.tick(now);
-                self.apply_command(given, now);
-            }
-            BrokerInput::Imported(takeover) => {
-                self.tick(now);
-                self.import_states(takeover, now);
-            }
-            BrokerInput::Configured(settings) => {
-                self.tick(now);
-                self.configure(Arc::new(settings.clone()));
-                self.readmit_exempt(now);
-            }
-            BrokerInput::TargetsReplaced(paths) => self.end_cooldowns(paths, now),
-            BrokerInput::Tick | BrokerInput::Observed(_) | BrokerInput::Abandoned { .. } => self.tick(now),
-        }
     }
 
     /// Releases the probe slot of a decision that ended without evidence about its router.
