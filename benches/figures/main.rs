@@ -6,6 +6,7 @@
 
 mod asker;
 mod bare;
+mod builds;
 mod caller;
 mod core;
 mod entries;
@@ -30,6 +31,7 @@ mod usage;
 mod watched;
 mod whole_call;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -47,6 +49,9 @@ struct Arguments {
     /// Only this part; may be given several times
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// A broker of another build: its relay and this build's are measured in turns, and nothing else is
+    #[arg(long, value_name = "BROKER", conflicts_with = "only")]
+    against: Option<PathBuf>,
     /// Short rounds: shows that everything runs, and no more
     #[arg(long)]
     quick: bool,
@@ -143,10 +148,15 @@ fn main() -> Result<()> {
     let began = stats::now();
     let before = machine::describe();
     let mut rows = Vec::new();
-    for part in Part::value_variants() {
-        if arguments.only.is_empty() || arguments.only.contains(part) {
-            say(&format!("measuring {part:?} ..."));
-            rows.extend(measure(*part, effort)?);
+    if let Some(other) = &arguments.against {
+        say(&format!("measuring this build and {} ...", other.display()));
+        rows.extend(builds::measure(effort, other)?);
+    } else {
+        for part in Part::value_variants() {
+            if arguments.only.is_empty() || arguments.only.contains(part) {
+                say(&format!("measuring {part:?} ..."));
+                rows.extend(measure(*part, effort)?);
+            }
         }
     }
     say(&format!("done in {:.0} s\n", began.elapsed().as_secs_f64()));

@@ -17,9 +17,9 @@ use crate::stats::{median, now};
 use crate::table::{Figure, Row, Target};
 use crate::upstream::EVENTS;
 
-const CONNECTIONS: [usize; 3] = [1, 64, 256];
+pub(crate) const CONNECTIONS: [usize; 3] = [1, 64, 256];
 /// What is asked for at a fixed rate.
-const RATE: f64 = 5_000.0;
+pub(crate) const RATE: f64 = 5_000.0;
 /// How many calls are in flight when memory is looked at.
 const WAITING: usize = 1_000;
 
@@ -36,8 +36,8 @@ pub(crate) struct Hop {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Sample {
     pub(crate) rate: f64,
-    p50: f64,
-    p99: f64,
+    pub(crate) p50: f64,
+    pub(crate) p99: f64,
     pub(crate) cpu: f64,
 }
 
@@ -247,51 +247,88 @@ async fn paced(effort: Effort, hops: Hops<'_>) -> Result<Vec<Row>> {
 
 /// What a stream's events cost.
 async fn streamed(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row> {
-    let mut direct = Open::to(upstream.addr, "/stream").await?;
-    let mut through = Open::to(relay.addr, "/llm/stream").await?;
+    let mut streams = Streams::open(upstream, relay).await?;
     let mut added = Vec::new();
     for _ in 0..effort.rounds * 3 {
-        let [began, direct] = [now(), {
-            direct.call().await?;
-            now()
-        }];
-        through.call().await?;
-        let times = (direct.elapsed().as_nanos() as f64, (direct - began).as_nanos() as f64);
-        added.push((times.0 - times.1) / EVENTS as f64);
+        added.push(streams.added_per_event().await?);
     }
     Ok(Row::new("relay, a stream of 2000 events: added per event", Figure::Time(median(added).max(0.0)))
         .target(Target::AtMost(Figure::Time(50e3))))
 }
 
+/// One connection to the upstream and one to a relay before it, for streams.
+pub(crate) struct Streams {
+    direct: Open,
+    through: Open,
+}
+
+impl Streams {
+    pub(crate) async fn open(upstream: &Hop, relay: &Hop) -> Result<Self> {
+        let direct = Open::to(upstream.addr, "/stream").await?;
+        Ok(Self { direct, through: Open::to(relay.addr, "/llm/stream").await? })
+    }
+
+    /// Nanoseconds that the relay added to each event of one stream.
+    pub(crate) async fn added_per_event(&mut self) -> Result<f64> {
+        let direct = timed(&mut self.direct).await?;
+        Ok((timed(&mut self.through).await? - direct) / EVENTS as f64)
+    }
+}
+
 /// What it costs to go elsewhere, beyond the failing attempt itself.
 async fn failed_over(effort: Effort, upstream: &Hop, relay: &Hop) -> Result<Row> {
-    let mut over = Open::to(relay.addr, "/over/").await?;
-    let mut once = Open::to(relay.addr, "/llm/").await?;
-    let mut alone = Open::to(upstream.addr, "/").await?;
+    let mut detour = Detour::open(upstream, relay).await?;
     let mut added = Vec::new();
     for _ in 0..effort.calls.min(2_000) {
-        let mut times = [0.0; 3];
-        for (open, time) in [&mut over, &mut once, &mut alone].into_iter().zip(&mut times) {
-            let began = now();
-            open.call().await?;
-            *time = began.elapsed().as_nanos() as f64;
-        }
-        added.push(times[0] - times[1] - times[2]);
+        added.push(detour.added().await?);
     }
     Ok(Row::new("relay, going elsewhere: beyond the failing attempt itself", Figure::Time(median(added).max(0.0)))
         .target(Target::AtMost(Figure::Time(1e6))))
 }
 
+/// Connections for a call whose first target fails, for one whose first target serves, and for one without a relay.
+pub(crate) struct Detour {
+    over: Open,
+    once: Open,
+    alone: Open,
+}
+
+impl Detour {
+    pub(crate) async fn open(upstream: &Hop, relay: &Hop) -> Result<Self> {
+        let over = Open::to(relay.addr, "/over/").await?;
+        let once = Open::to(relay.addr, "/llm/").await?;
+        Ok(Self { over, once, alone: Open::to(upstream.addr, "/").await? })
+    }
+
+    /// Nanoseconds that one call took longer for its failed attempt, without what the attempt itself takes.
+    pub(crate) async fn added(&mut self) -> Result<f64> {
+        Ok(timed(&mut self.over).await? - timed(&mut self.once).await? - timed(&mut self.alone).await?)
+    }
+}
+
+/// Nanoseconds of one call.
+async fn timed(open: &mut Open) -> Result<f64> {
+    let began = now();
+    open.call().await?;
+    Ok(began.elapsed().as_nanos() as f64)
+}
+
 /// Memory with many calls in flight at a time.
 async fn waiting(relay: &Hop, nginx: Option<&Hop>) -> Result<Row> {
-    for hop in [Some(relay), nginx].into_iter().flatten() {
-        let path = format!("{}/later", hop.prefix);
-        let span = Duration::from_millis(1);
-        press(Load { addr: hop.addr, path: &path, connections: WAITING, rate: None, span }).await?;
-    }
-    let ours = relay.process.peak_memory();
-    let theirs = nginx.and_then(|nginx| nginx.process.peak_memory());
+    let ours = peak_of_waiting(relay).await?;
+    let theirs = match nginx {
+        Some(nginx) => peak_of_waiting(nginx).await?,
+        None => None,
+    };
     let ratio = ours.zip(theirs).map_or(0.0, |(ours, theirs)| ours / theirs);
     let row = Row::new("relay: memory at its peak, with 1000 calls in progress", ours.map(Figure::Memory));
     Ok(row.against("nginx", theirs.map(Figure::Memory), ratio).target(Target::AtMost(Figure::Memory(30e6))))
+}
+
+/// The most bytes that it holds with many calls in flight at a time; `None` where this system does not report it.
+pub(crate) async fn peak_of_waiting(hop: &Hop) -> Result<Option<f64>> {
+    let path = format!("{}/later", hop.prefix);
+    let span = Duration::from_millis(1);
+    press(Load { addr: hop.addr, path: &path, connections: WAITING, rate: None, span }).await?;
+    Ok(hop.process.peak_memory())
 }
