@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::header::CONNECTION;
-use hyper::http::Extensions;
+use hyper::http::{Extensions, request};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected, capture_connection};
@@ -20,7 +20,7 @@ use super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::hold_until::is_error;
 use super::tracked_connection::{ConnectionActivity, RequestProgress};
 use super::upstream_body::UpstreamBody;
-use super::upstream_request::AnswerTranslation;
+use super::upstream_request::UpstreamRequest;
 use crate::fault::with_causes;
 use types::outcome::TransportFailure;
 
@@ -77,17 +77,16 @@ impl AttemptTimeouts {
 /// How it came to nothing.
 pub(super) async fn exchange(
     client: &Client,
-    request: Request<Full<Bytes>>,
+    request: &UpstreamRequest,
     expected: ExpectedAnswer,
-    translation: Option<&AnswerTranslation>,
     times: AttemptTimeouts,
 ) -> Result<UpstreamAnswer, FailedAttempt> {
-    let (response, sent) = send(client, request, &times).await?;
+    let (response, sent) = send(client, &request.head, &request.body, &times).await?;
     let (mut head, body) = response.into_parts();
     // Of a body that does not come the headers may still tell, as for `HEAD`. A file is the client's, and nobody reads it here.
     let is_unread = body.is_end_stream() || (expected.is_download && !is_error(head.status));
     let decoder = if is_unread { None } else { Decoder::of_answer(&mut head) };
-    let body = match translation {
+    let body = match &request.translation {
         Some(translation) => translation.body(&mut head, body),
         None => UpstreamBody::unchanged(body),
     };
@@ -97,15 +96,15 @@ pub(super) async fn exchange(
 /// Sends a request until the head of its answer is here; with the moment when it was sent.
 async fn send(
     client: &Client,
-    request: Request<Full<Bytes>>,
+    head: &request::Parts,
+    body: &Bytes,
     times: &AttemptTimeouts,
 ) -> Result<(Response<Incoming>, Option<Instant>), FailedAttempt> {
     loop {
-        let mut request = request.clone();
-        let method = request.method().clone();
+        let mut request = Request::from_parts(head.clone(), Full::new(body.clone()));
         let mut connection = capture_connection(&mut request);
         let sending = client::connecting_within(times.connect, client.request(request));
-        let (sent, at) = head(sending, &mut connection, times).await?;
+        let (sent, at) = await_head(sending, &mut connection, times).await?;
         let connection = connection.connection_metadata();
         match sent {
             Ok(response) => {
@@ -121,7 +120,7 @@ async fn send(
                         connection.poison();
                     }
                 }
-                return Ok((accept(&method, response, connection.as_ref())?, at));
+                return Ok((accept(&head.method, response, connection.as_ref())?, at));
             }
             Err(error) => match failure(&error, connection.as_ref()) {
                 // The pool has one connection less: this ends.
@@ -137,7 +136,7 @@ async fn send(
 
 /// Waits for the head of an answer. The time to its first byte runs from when the last byte of the request was written to an
 /// open connection, however long connecting and writing took; connecting has its own limit.
-async fn head<T>(
+async fn await_head<T>(
     sending: impl Future<Output = T>,
     connection: &mut CaptureConnection,
     times: &AttemptTimeouts,
@@ -263,10 +262,10 @@ mod tests {
         let mut connection = capture_connection(&mut request);
         let began = Instant::now();
         let limits = times(Some(1), 20);
-        let ended = head(pending::<()>(), &mut connection, &limits).await;
+        let ended = await_head(pending::<()>(), &mut connection, &limits).await;
         assert_eq!(ended, Err(TransportFailure::DeadlineExceeded));
         assert_eq!(began.elapsed(), 20 * SECOND);
-        assert_eq!(head(ready(7), &mut connection, &times(Some(1), 20)).await, Ok((7, None)));
+        assert_eq!(await_head(ready(7), &mut connection, &times(Some(1), 20)).await, Ok((7, None)));
     }
 
     /// Calls never cease, and yet each connection ends: otherwise a name whose address has changed would lead to the old one for ever.
@@ -290,8 +289,8 @@ mod tests {
         let clients = client::build(None, super::super::proxy::Proxy::default(), connect_timeout).unwrap();
         for (calls, expected) in [(1, 1), (7, 1), (1, 1), (1, 2)] {
             for _ in 0..calls {
-                let request = Request::get(format!("http://{address}/")).body(Full::default()).unwrap();
-                send(&clients.pooled, request, &times(None, 600)).await.unwrap();
+                let (head, ()) = Request::get(format!("http://{address}/")).body(()).unwrap().into_parts();
+                send(&clients.pooled, &head, &Bytes::new(), &times(None, 600)).await.unwrap();
                 tokio::time::pause();
                 tokio::time::advance(40 * SECOND).await;
                 tokio::time::resume();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::HeaderName;
+use hyper::http::request;
 use hyper::{HeaderMap, Uri};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -73,8 +74,8 @@ pub(super) struct LogEntryDraft {
     pub(super) ingress: RouterPath,
     pub(super) stamp: Bytes,
     pub(super) subpath: String,
-    pub(super) uri: Uri,
-    pub(super) request_headers: HeaderMap,
+    /// The head of the request as it was sent.
+    pub(super) sent: Arc<request::Parts>,
     pub(super) ingress_payload: LoggedBody,
     pub(super) outbound_payload: LoggedBody,
     pub(super) patch: Arc<Patch>,
@@ -164,7 +165,7 @@ impl LogEntryDraft {
         let cost = usage.and_then(|usage| cost::cost_of(&book, router, self.priced_by, models, &usage));
         let call = call_object(attempt, usage, self.traces, cost);
         let error = broken.map(|broken| broken.to_string());
-        let url = url_without_query(&self.uri);
+        let url = url_without_query(&self.sent.uri);
         let response_headers = answer.as_ref().map(|answer| logged_headers(&answer.headers)).unwrap_or_default();
         entry::write(&Entry {
             session: self.session.id(),
@@ -175,7 +176,7 @@ impl LogEntryDraft {
             call: &call,
             subpath: &self.subpath,
             url: &url,
-            request_headers: &logged_headers(&self.request_headers),
+            request_headers: &logged_headers(&self.sent.headers),
             ingress_payload: &self.ingress_payload.shown(),
             outbound_payload: &self.outbound_payload.shown(),
             patch: Arc::unwrap_or_clone(self.patch),

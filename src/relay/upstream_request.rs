@@ -1,11 +1,12 @@
 //! A request as it goes to a target, and what becomes of the answer.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::http::request;
 use hyper::http::response::Parts;
 use hyper::{HeaderMap, Method, Request, Uri};
 use llm::Protocol;
@@ -34,7 +35,8 @@ const AMAZON_STREAM: &str = "application/vnd.amazon.eventstream";
 /// A request to a target.
 #[derive(Debug)]
 pub(super) struct UpstreamRequest {
-    pub(super) request: Request<Full<Bytes>>,
+    /// Shared with the call's record.
+    pub(super) head: Arc<request::Parts>,
     pub(super) body: Bytes,
     /// What a provider that is known by name makes of it.
     pub(super) translation: Option<Box<AnswerTranslation>>,
@@ -97,8 +99,8 @@ impl UpstreamRequest {
         let asking = if is_asked { stream_usage::asking(means.memory, draft.body)? } else { None };
         let adds_usage = asking.is_some();
         let body = asking.unwrap_or_else(|| draft.body.clone());
-        let request = assemble(draft.method, uri, target.headers(draft.onward), &body);
-        Ok(Self { request, body, translation: None, adds_usage, hides_usage: adds_usage })
+        let head = assemble(draft.method, uri, target.headers(draft.onward), &body);
+        Ok(Self { head, body, translation: None, adds_usage, hides_usage: adds_usage })
     }
 
     async fn to_provider(
@@ -132,24 +134,22 @@ impl UpstreamRequest {
                 .and_then(|counted| counted.keep(made))
                 .map_err(|_| NotSentReason::NoMemory)?,
         };
-        let request = assemble(method, uri, headers, &body);
+        let head = assemble(method, uri, headers, &body);
         let created = u64::try_from(now().as_second()).unwrap_or_default();
         let id = AnswerId { id: format!("chatcmpl-{session}"), created };
         let translation = AnswerTranslation { form: prepared.answer, id, dropped: prepared.dropped };
-        Ok(Self { request, body, translation: Some(Box::new(translation)), adds_usage, hides_usage })
+        Ok(Self { head, body, translation: Some(Box::new(translation)), adds_usage, hides_usage })
     }
 }
 
-fn assemble(method: &Method, uri: Uri, mut headers: HeaderMap, body: &Bytes) -> Request<Full<Bytes>> {
+fn assemble(method: &Method, uri: Uri, mut headers: HeaderMap, body: &Bytes) -> Arc<request::Parts> {
     // Servers may insist on a length where one is usual (RFC 9110, 8.6), and hyper writes none of an empty body.
     if body.is_empty() && matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    let mut request = Request::new(Full::new(body.clone()));
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    request
+    let (mut head, ()) = Request::new(()).into_parts();
+    (head.method, head.uri, head.headers) = (method.clone(), uri, headers);
+    Arc::new(head)
 }
 
 impl AnswerTranslation {

@@ -276,8 +276,8 @@ impl Call<'_> {
                 return None;
             }
         };
-        let UpstreamRequest { request, body, translation, hides_usage, .. } = sent;
-        let path = request.uri().path();
+        let UpstreamRequest { head, body, translation, hides_usage, .. } = sent;
+        let path = head.uri.path();
         let time = guard.time();
         let first_byte = result.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
         guard.digest = self.digest();

@@ -1,5 +1,7 @@
 //! What a target is sent of a call, and how long it may take.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -57,8 +59,7 @@ impl Call<'_> {
             ingress: self.ingress.clone(),
             stamp: to.stamp.bytes.clone(),
             subpath: subpath(self.head, self.ingress).to_owned(),
-            uri: sent.request.uri().clone(),
-            request_headers: sent.request.headers().clone(),
+            sent: Arc::clone(&sent.head),
             ingress_payload: LoggedBody::new(self.body),
             outbound_payload: LoggedBody::new(&sent.body),
             models: self.running.models(to.patch),

@@ -116,7 +116,7 @@ impl<'c> Call<'c> {
         sent: &UpstreamRequest,
         router: &RouterPath,
     ) -> Result<UpstreamAnswer, FailedAttempt> {
-        let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.request.uri().path() };
+        let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.head.uri.path() };
         let expected = ExpectedAnswer {
             protocol: Protocol::of_path(path),
             grows: Protocol::is_growing_array(path),
@@ -124,8 +124,7 @@ impl<'c> Call<'c> {
             is_download: path.ends_with("/content"),
             key: target.key(),
         };
-        let translation = sent.translation.as_deref();
-        let result = exchange(client, sent.request.clone(), expected, translation, self.times(router)).await;
+        let result = exchange(client, sent, expected, self.times(router)).await;
         if let Err(FailedAttempt { not_connected: Some(reason), .. }) = &result {
             self.relay.connect_log.failed(router, reason, self.relay.broker.now());
         }
