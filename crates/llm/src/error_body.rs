@@ -15,7 +15,7 @@ use crate::vendor_codes;
 /// Of a body not more than this is read, in bytes.
 pub(crate) const MAX_ERROR_BODY_BYTES: usize = 64 << 10;
 /// Of a message not more than this is read, in bytes: the sentences that matter come first.
-const MAX_MESSAGE_BYTES: usize = 2 << 10;
+pub(crate) const MAX_MESSAGE_BYTES: usize = 2 << 10;
 /// Of answers that are quoted one in the other, as gateways behind gateways do, this many are read.
 const MAX_QUOTED: usize = 3;
 

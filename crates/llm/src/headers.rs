@@ -33,6 +33,10 @@ pub(crate) const BUCKETS: [[&[u8]; 3]; 11] = [
 /// The headers in which an upstream says how long to wait, in the order in which they are believed.
 pub(crate) const STATED: [&[u8]; 3] = [b"retry-after-ms", b"x-ms-retry-after-ms", b"retry-after"];
 
+/// What Anthropic says of the limits of a subscription, which are of no one kind: whether they are used up (`rejected`), and when the
+/// one that is decides no more. Not in its documents; its own clients read them, and many others print them.
+const UNIFIED: [&[u8]; 2] = [b"anthropic-ratelimit-unified-status", b"anthropic-ratelimit-unified-reset"];
+
 /// The codings of bodies, by their registered names (IANA, HTTP Content Coding Registry), without those that no upstream of LLMs uses.
 const CODINGS: [&str; 10] =
     ["gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "aes128gcm"];
@@ -60,6 +64,8 @@ pub struct AnswerHeaders<'a> {
     pub(crate) stated: [Option<&'a str>; 3],
     /// What is left by the draft of a standard.
     pub(crate) rate_limit: Option<&'a str>,
+    /// The values of [`UNIFIED`].
+    unified: [Option<&'a str>; 2],
     bedrock_tokens: [Option<&'a str>; 4],
     /// By far the largest part, which many answers do without.
     buckets: Option<Box<Buckets<'a>>>,
@@ -88,6 +94,7 @@ impl<'a> AnswerHeaders<'a> {
             Some(Field::Date) => &mut self.date,
             Some(Field::AmazonError) => &mut self.amazon_error,
             Some(Field::RateLimit) => &mut self.rate_limit,
+            Some(Field::Unified(place)) => &mut self.unified[place],
             Some(Field::BedrockTokens(place)) => &mut self.bedrock_tokens[place],
             Some(Field::Stated(place)) => &mut self.stated[place],
             Some(Field::Bucket(bucket, place)) => &mut self.buckets.get_or_insert_default()[bucket][place],
@@ -99,6 +106,12 @@ impl<'a> AnswerHeaders<'a> {
     /// Whether this header matters, so that a caller need not decode the values of others.
     pub fn wants(name: &[u8]) -> bool {
         Field::named(name).is_some()
+    }
+
+    /// When the limit of a subscription that is used up opens again (Anthropic).
+    pub(crate) fn unified_reset(&self) -> Option<&'a str> {
+        let [status, reset] = self.unified;
+        reset.filter(|_| status.is_some_and(|status| status.eq_ignore_ascii_case("rejected")))
     }
 
     /// The values of [`BUCKETS`], if there is any.
@@ -189,7 +202,7 @@ impl<'a> AnswerHeaders<'a> {
     }
 }
 
-/// A header that matters; numbers are places in [`STATED`], [`BEDROCK_TOKENS`] and [`BUCKETS`].
+/// A header that matters; numbers are places in [`STATED`], [`UNIFIED`], [`BEDROCK_TOKENS`] and [`BUCKETS`].
 #[derive(Debug, Clone, Copy)]
 enum Field {
     ContentType,
@@ -198,6 +211,7 @@ enum Field {
     AmazonError,
     Stated(usize),
     RateLimit,
+    Unified(usize),
     BedrockTokens(usize),
     Bucket(usize, usize),
 }
@@ -215,6 +229,9 @@ impl Field {
                 BEDROCK_TOKENS.iter().position(is).map(Self::BedrockTokens)
             }
             b'r' if name.eq_ignore_ascii_case(b"ratelimit") => Some(Self::RateLimit),
+            b'a' if name.get(..28).is_some_and(|start| start.eq_ignore_ascii_case(b"anthropic-ratelimit-unified-")) => {
+                UNIFIED.iter().position(is).map(Self::Unified)
+            }
             b'r' | b'x' | b'a' => STATED.iter().position(is).map(Self::Stated).or_else(|| {
                 let places = BUCKETS.iter().map(|names| names.iter().position(is)).enumerate();
                 places.filter_map(|(bucket, place)| Some(Self::Bucket(bucket, place?))).next()

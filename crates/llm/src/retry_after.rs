@@ -2,7 +2,8 @@
 //!
 //! The target's own word comes first, if it is above 0: `retry-after-ms`, `x-ms-retry-after-ms`, `retry-after`; then what the body
 //! says (Gemini's
-//! `RetryInfo`, OpenAI's and Azure's "try again in", OpenRouter's quoted reset); then the end of a window (`x-ratelimit-reset`, `ratelimit`).
+//! `RetryInfo`, OpenAI's and Azure's "try again in", also as plain text, OpenRouter's quoted reset); then the end of a window
+//! (`x-ratelimit-reset`, `ratelimit`, and with 429 that of a subscription of Anthropic's).
 //! Only where none of these is given is an empty bucket used, which says when it will be *full* again, and no client needs to
 //! wait for: so at most `MAX_REFILL`.
 //!
@@ -16,7 +17,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use types::outcome::{QuotaRemaining, RateLimitHeaders, RetryAfter};
 
-use crate::error_body::ErrorBody;
+use crate::error_body::{ErrorBody, MAX_MESSAGE_BYTES};
 use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
 
@@ -64,7 +65,12 @@ pub fn of_answer(
     received: Option<Timestamp>,
 ) -> Option<RetryAfter> {
     if status >= 400 {
-        return retry_after(headers, body, received);
+        // Other errors have it too, and nothing to do with it.
+        let of_subscription = || {
+            let reset = headers.unified_reset().filter(|_| status == 429)?;
+            time(reset, Received::new(headers, received)).map(RetryAfter::Delay)
+        };
+        return retry_after(headers, body, received).or_else(of_subscription);
     }
     let left = rate_limits(headers, received);
     let is_empty = [left.requests, left.tokens].into_iter().flatten().any(|left| left.amount == 0);
@@ -86,7 +92,7 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
     let own_word = stated.into_iter().flatten().flatten().next();
     // That it may be called again at once may be a proxy's word, which does not know what the body says.
     let longer = own_word.filter(|wait| !wait.is_zero());
-    match longer.or_else(|| in_body(body, now)).or(own_word).or_else(|| window(headers, now)) {
+    match longer.or_else(|| in_body(headers, body, now)).or(own_word).or_else(|| window(headers, now)) {
         Some(wait) => Some(RetryAfter::Delay(wait)),
         None if is_stated => Some(RetryAfter::Unparsable),
         None => refill(headers, now),
@@ -112,7 +118,14 @@ pub fn rate_limits(headers: &AnswerHeaders<'_>, received: Option<Timestamp>) -> 
 
 /// The reset of a window that is used up, or that says nothing else.
 fn window(headers: &AnswerHeaders<'_>, now: Received<'_>) -> Option<Duration> {
-    headers.rate_limit.and_then(policy_window).or_else(|| bucket_window(headers, now))
+    let of_draft = |value| policy_window(value).or_else(|| member_window(value));
+    headers.rate_limit.and_then(of_draft).or_else(|| bucket_window(headers, now))
+}
+
+/// The same in the draft's version 7, and of servers that still write it (express-rate-limit's `draft-7`): `limit=9, remaining=0, reset=25`.
+fn member_window(members: &str) -> Option<Duration> {
+    let member = |name| members.split(',').find_map(|text| text.trim().strip_prefix(name)?.split(';').next());
+    member("remaining=").filter(|left| is_zero(left)).and_then(|_| number(member("reset=")?)).map(seconds_of)
 }
 
 /// The longest reset of those that are used up: `"api";r=0;t=25` (draft-ietf-httpapi-ratelimit-headers; huggingface.co, rate-limits).
@@ -150,9 +163,18 @@ fn is_zero(text: &str) -> bool {
 }
 
 /// What the body says, or else what the answers say that it quotes.
-fn in_body(body: &[u8], now: Received<'_>) -> Option<Duration> {
+fn in_body(headers: &AnswerHeaders<'_>, body: &[u8], now: Received<'_>) -> Option<Duration> {
     let error = ErrorBody::read(body);
-    in_error(&error, now).or_else(|| error.find_quoted(|quoted| in_error(quoted, now)))
+    let quoted = || error.find_quoted(|quoted| in_error(quoted, now));
+    in_error(&error, now).or_else(quoted).or_else(|| in_text(plain_text(headers, body)?, now))
+}
+
+/// The first sentences of an error that is a text and nothing else, as proxies write it: no JSON, also where that is cut, and no page.
+fn plain_text<'a>(headers: &AnswerHeaders<'_>, body: &'a [u8]) -> Option<&'a str> {
+    let body = body.get(..MAX_MESSAGE_BYTES).unwrap_or(body).trim_ascii();
+    let is_text = headers.is_untyped() && !body.starts_with(b"{") && !body.starts_with(b"[") && !body.starts_with(b"<");
+    let text = body.utf8_chunks().next().filter(|_| is_text)?.valid();
+    Some(text).filter(|text| !text.is_empty())
 }
 
 fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {
@@ -163,11 +185,14 @@ fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {
     let millis = || number(&bare(error.retry_delay_ms?)).map(|ms| seconds_of(ms / 1e3));
     let delay = || time(&bare(error.retry_delay?), now);
     let reset = || time(&bare(error.reset?), now);
-    let sentence =
-        || in_sentence(error.message.as_deref()?).or_else(|| announced(error.message.as_deref()?, now.at()?));
+    let sentence = || in_text(error.message.as_deref()?, now);
     // It is a guess, and of one model: those that are loaded answer meanwhile.
     let estimate = || time(&bare(error.estimated_time?), now).map(|wait| wait.min(MAX_REFILL));
     millis().or_else(delay).or_else(sentence).or_else(reset).or_else(estimate)
+}
+
+fn in_text(text: &str, now: Received<'_>) -> Option<Duration> {
+    in_sentence(text).or_else(|| announced(text, now.at()?))
 }
 
 /// "You will regain access on 2026-12-01 at 00:00 UTC." (Anthropic), "Limit resets at: 2026-12-01 00:00:00 UTC" (LiteLLM).

@@ -155,7 +155,14 @@ fn s1_7_the_header_of_the_draft() {
         ("\"api\";r=12;t=25", None),
         ("\"api\";r=0", None),
         ("\"api\";r=0;t=soon", None),
-        ("limit=100, remaining=0, reset=5", None),
+        // Its version 7.
+        ("limit=100, remaining=0, reset=5", stated(5_000)),
+        ("limit=100,remaining=0;w=60,reset=5;x=1", stated(5_000)),
+        ("limit=100, remaining=1, reset=5", None),
+        ("limit=100, reset=5", None),
+        ("limit=100, remaining=0", None),
+        ("limit=100, remaining=0, reset=soon", None),
+        ("limit=100, remaining=0, reset=-5", None),
         ("", None),
     ] {
         assert_eq!(of_headers(&[("RateLimit", value)]), expected, "{value}");
@@ -248,6 +255,57 @@ fn s1_7_what_bodies_say() {
     ] {
         assert_eq!(retry_after(&AnswerHeaders::default(), body.to_string().as_bytes(), now()), expected, "{body}");
     }
+}
+
+#[test]
+fn s1_7_what_plain_texts_say() {
+    for (kind, body, expected) in [
+        ("text/plain", "Rate limit reached, try again in 20s", stated(20_000)),
+        ("Text/Plain; charset=utf-8", "\nToo many requests. Please retry after 12 seconds.\n", stated(12_000)),
+        ("", "Rate limit exceeded. Limit resets at: 1994-11-06 08:50:07 UTC", stated(30_000)),
+        ("application/octet-stream", "Please try again in 1m30s", stated(90_000)),
+        ("text/plain", "Too many requests, please try again later.", None),
+        ("text/plain", "upstream connect error or disconnect/reset before headers. reset reason: overflow", None),
+        ("text/plain", "", None),
+        ("text/plain", "{\"note\": \"try again in 20s\"}", None),
+        ("text/plain", "{\"error\": {\"message\": \"try again in 20s\"}}", stated(20_000)),
+        ("text/plain", "<p>try again in 20s</p>", None),
+        ("text/html", "try again in 20s", None),
+        ("application/json", "try again in 20s", None),
+        ("audio/mpeg", "try again in 20s", None),
+    ] {
+        let read = retry_after(&headers(&[("Content-Type", kind)]), body.as_bytes(), now());
+        assert_eq!(read, expected, "{kind} {body}");
+    }
+    let late = format!("{}try again in 20s", " x".repeat(2 << 10));
+    assert_eq!(retry_after(&AnswerHeaders::default(), late.as_bytes(), now()), None, "only the first sentences");
+    assert_eq!(retry_after(&AnswerHeaders::default(), b"try again in 20s \xff", now()), stated(20_000));
+    let packed = headers(&[("Content-Type", "text/plain"), ("Content-Encoding", "gzip")]);
+    assert_eq!(retry_after(&packed, b"try again in 20s", now()), None);
+}
+
+/// Anthropic's limits of a subscription.
+#[test]
+fn s1_7_the_reset_of_a_subscription_counts_with_429_where_it_is_used_up() {
+    let now = Timestamp::from_second(1_764_000_000).ok();
+    let (status, reset) = ("anthropic-ratelimit-unified-status", "Anthropic-RateLimit-Unified-Reset");
+    let rejected = [(status, "rejected"), (reset, "1764003600")];
+    for (code, list, expected) in [
+        (429, vec![rejected[0], rejected[1]], stated(3_600_000)),
+        (429, vec![rejected[0], rejected[1], ("retry-after", "7")], stated(7_000)),
+        (429, vec![rejected[0], (reset, "1763999999")], stated(0)),
+        (429, vec![rejected[0], (reset, "soon")], None),
+        (429, vec![rejected[0]], None),
+        (429, vec![rejected[1]], None),
+        (429, vec![(status, "allowed"), rejected[1]], None),
+        (429, vec![(status, "allowed_warning"), rejected[1]], None),
+        (529, vec![rejected[0], rejected[1]], None),
+        (503, vec![rejected[0], rejected[1]], None),
+        (200, vec![rejected[0], rejected[1]], None),
+    ] {
+        assert_eq!(of_answer(code, &headers(&list), b"", now), expected, "{code} {list:?}");
+    }
+    assert!(AnswerHeaders::wants(b"anthropic-ratelimit-unified-reset"));
 }
 
 #[test]
