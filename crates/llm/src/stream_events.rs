@@ -325,8 +325,25 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
         b"" if fields.object.is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
         _ => match error_of_unknown_form(seen, data) {
             Some(class) => seen.fail(class, data),
-            None => seen.content(data.len()),
+            None => {
+                seen.content(data.len());
+                token(seen, data);
+            }
         },
+    }
+}
+
+/// A token of Text Generation Inference's own stream, each with the places of what only the last event has (its API's `StreamResponse`):
+/// the whole text and why it ended.
+fn token(seen: &mut StreamSummary, data: &[u8]) {
+    let fields = RawJson::parse(data).map(|event| event.pick(["token", "generated_text", "details"]));
+    if let Ok([Some(token), Some(text), Some(_)]) = fields
+        && token.is_object()
+    {
+        seen.shows_form();
+        if !text.is_null() {
+            seen.ends(true);
+        }
     }
 }
 

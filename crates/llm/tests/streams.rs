@@ -506,6 +506,13 @@ fn s1_3_streams_of_other_apis_that_are_known_end_as_they_should_or_are_cut() {
             &[r#"{"type":"tool-plan-delta","delta":{"message":{"tool_plan":"I"}}}"#],
             r#"{"type":"message-end","delta":{}}"#,
         ),
+        // Text Generation Inference, whose last token has all of them.
+        (
+            &[
+                r#"{"index":1,"token":{"id":9,"text":"a","logprob":-0.1,"special":false},"generated_text":null,"details":null}"#,
+            ],
+            r#"{"index":2,"token":{"id":2,"text":"</s>","logprob":0.0,"special":true},"generated_text":"a","details":null}"#,
+        ),
         (&[r#"{"type":"transcript.text.delta","delta":"a"}"#], r#"{"type":"transcript.text.done","text":"a"}"#),
         (&[r#"{"type":"speech.audio.delta","audio":"AA"}"#], r#"{"type":"speech.audio.done","usage":{}}"#),
         (
@@ -527,6 +534,12 @@ fn s1_3_streams_of_other_apis_that_are_known_end_as_they_should_or_are_cut() {
             state.push(format!("data: {ends}\n\n").as_bytes());
             assert_eq!((state.has_ended(), state.finish()), (true, StreamEnd::Complete), "{ends}");
         }
+    }
+    // Tokens of others, whose end is unknown.
+    for token in [r#"{"token":{"text":"a"}}"#, r#"{"token":"a","generated_text":null,"details":null}"#] {
+        let mut unknown = StreamState::new(Protocol::Generic);
+        unknown.push(format!("data: {token}\n\n").as_bytes());
+        assert_eq!(unknown.finish(), StreamEnd::Complete, "{token}");
     }
     let mut run = StreamState::new(Protocol::Generic);
     run.push(b"event: thread.message.delta\ndata: {\"object\":\"thread.message.delta\"}\n\n");
