@@ -39,7 +39,7 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(3);
 /// What a request asks for, as far as it matters for judging its answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpectedAnswer {
-    /// The protocol of its path.
+    /// The protocol in which its answer is judged.
     pub(super) protocol: Protocol,
     /// JSON that answers it is an array that grows.
     pub(super) grows: bool,

@@ -252,8 +252,14 @@ pub(super) fn incomplete_error(asked: &Parts, head: &mut response::Parts) -> Byt
 fn speaks_anthropic(asked: &Parts) -> bool {
     match Protocol::of_path(asked.uri.path()) {
         Protocol::Anthropic => true,
-        Protocol::Embeddings | Protocol::Generic => asked.headers.contains_key(ANTHROPIC_VERSION),
         Protocol::OpenAiChat | Protocol::OpenAiResponses | Protocol::Gemini => false,
+        Protocol::Embeddings
+        | Protocol::Images
+        | Protocol::Moderations
+        | Protocol::Rerank
+        | Protocol::Transcription
+        | Protocol::Speech
+        | Protocol::Generic => asked.headers.contains_key(ANTHROPIC_VERSION),
     }
 }
 

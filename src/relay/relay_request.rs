@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method};
+use llm::Protocol;
 use llm::affinity;
 use llm::capability::Needs;
 use llm::request_view::{Field, RequestView as LlmRequest, is_generation};
@@ -75,6 +76,11 @@ impl<'a> RelayRequest<'a> {
     /// Whether the answer shall be a stream, by the body or by the path.
     pub(super) const fn asks_for_stream(&self) -> bool {
         self.content.stream
+    }
+
+    /// The protocol in which an answer to it is judged, whose path is of this one.
+    pub(super) fn judged_as(&self, protocol: Protocol) -> Protocol {
+        self.content.judged_as(protocol)
     }
 
     /// What it needs of a model.

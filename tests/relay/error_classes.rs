@@ -418,3 +418,23 @@ async fn s1_10_streams_count_towards_the_tokens_per_minute() {
     assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/a/"));
     assert_eq!(harness.call().await.header("x-broker-router"), Some("/llm/b/"));
 }
+
+/// A list that was to be made, with nothing in it, is no answer, unless the request may be answered so.
+#[tokio::test]
+async fn s1_4_an_empty_list_leads_on_only_where_something_was_to_be_in_it() {
+    const EMPTY: &str = r#"{"id": "x", "results": [], "meta": {"api_version": {"version": "2"}}}"#;
+    let documents = r#"{"model": "m", "query": "q", "documents": ["a"]}"#;
+    let none = r#"{"model": "m", "query": "q", "documents": ["a"], "top_n": 0}"#;
+    for (path, request, attempts) in [
+        ("/llm/v2/rerank", documents, "2"),
+        ("/llm/v2/rerank", none, "1"),
+        ("/llm/v1/moderations", r#"{"input": "a"}"#, "2"),
+        ("/llm/v1/moderations", r#"{"input": []}"#, "1"),
+        ("/llm/v1/search", r#"{"query": "a"}"#, "1"),
+    ] {
+        let (a, b) = (Scripted::start(answer(200, &[], EMPTY)).await, Scripted::start(good()).await);
+        let harness = Harness::before(&[&a, &b]).await;
+        let answer = harness.send(path, &[], request).await;
+        assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some(attempts)), "{path} {request}");
+    }
+}

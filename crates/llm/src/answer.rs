@@ -2,13 +2,14 @@
 //!
 //! Servers and proxies send 200 with an error in it, with nothing in it, or with half of it. Only forms that are well known are
 //! judged, and in doubt an answer is good: tool calls without text, an end at the length limit, a refusal, a filtered prompt,
-//! empty lists and everything that is no JSON pass.
+//! lists of what is kept and everything that is no JSON pass.
 
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
 use crate::foreign_error::foreign_error;
 use crate::headers::AnswerHeaders;
 use crate::json::{Cursor, RawJson};
+use crate::made_list;
 use crate::ollama;
 use crate::protocol::Protocol;
 use crate::silent_parts::are_silent;
@@ -35,11 +36,14 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
         };
     }
     if trimmed.is_empty() {
-        // A file may be empty, but never without a type. What is heard or seen has bytes, however silent it is.
+        // A file may be empty, but never without a type. What is heard or seen has bytes, however silent it is, and in it may be no word.
         let may_be_empty = headers.media_type().is_some() && !headers.is_json() && !headers.is_media();
-        return (!may_be_empty || protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
+        let may_say_nothing = matches!(protocol, Protocol::Generic | Protocol::Transcription);
+        return (!may_be_empty || !may_say_nothing).then_some(ErrorClass::EmptyAnswer);
     }
-    let is_untyped = headers.media_type().is_none() || may_be_untyped_json(protocol, headers);
+    // Samples of sound begin with any byte.
+    let is_nameless = headers.media_type().is_none() && protocol != Protocol::Speech;
+    let is_untyped = is_nameless || may_be_untyped_json(protocol, headers);
     let is_json = headers.is_json() || (is_untyped && trimmed.starts_with(b"{"));
     if !is_json {
         return is_page(protocol, status, headers).then_some(ErrorClass::BrokenAnswer);
@@ -55,7 +59,7 @@ pub fn is_page(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>) -> 
 
 /// Whether an answer without the type of JSON may be JSON: it has no type, or one that servers give to whatever they have not typed.
 pub fn may_be_untyped_json(protocol: Protocol, headers: &AnswerHeaders<'_>) -> bool {
-    protocol != Protocol::Generic && headers.is_untyped()
+    protocol.is_json() && headers.is_untyped()
 }
 
 /// Whether a good status says that there is nothing to read yet, or at all.
@@ -108,8 +112,13 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Opti
         return class;
     }
     if !value.is_object() || value.is_blank() {
-        // Nothing of the form that was asked for.
-        return (protocol != Protocol::Generic).then_some(ErrorClass::EmptyAnswer);
+        // Nothing of the form that was asked for. Servers that know one form of transcripts send their text, which may be empty.
+        let is_none = match protocol {
+            Protocol::Generic => false,
+            Protocol::Transcription | Protocol::Speech => value.is_null() || value.is_object(),
+            _ => true,
+        };
+        return is_none.then_some(ErrorClass::EmptyAnswer);
     }
     let answer = Answer::read(value);
     if answer.may_be_coded && vendor_codes::reports_error(value) {
@@ -119,8 +128,7 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Opti
         || (protocol != Protocol::Generic && answer.has_none_of_an_answer()).then(|| foreign_error(value, is_problem));
     let lacks_all = match protocol {
         Protocol::OpenAiChat => answer.lacks_choices(),
-        Protocol::Embeddings => answer.lacks_embeddings(),
-        _ => false,
+        _ => made_list::lacks_all(protocol, value),
     };
     if lacks_all && answer.error().is_none() {
         return Some(ErrorClass::EmptyAnswer);
@@ -193,16 +201,6 @@ impl<'a> Answer<'a> {
     /// It says that it is a completion, and has none.
     fn lacks_choices(&self) -> bool {
         self.choices.is_none() && (Self::is(self.object, "chat.completion") || Self::is(self.object, "text_completion"))
-    }
-
-    /// It says that it is a list, or has `data` as OpenAI's form has, and there is nothing in it, nor in a place of another form.
-    fn lacks_embeddings(&self) -> bool {
-        let (mut claims, mut has_any) = (Self::is(self.object, "list"), false);
-        self.value.for_each_field(|name, field| {
-            claims |= name == b"data";
-            has_any |= name != b"usage" && (field.is_array() || field.is_object()) && !field.is_blank();
-        });
-        claims && !has_any
     }
 
     fn is(place: Option<RawJson<'_>>, text: &str) -> bool {

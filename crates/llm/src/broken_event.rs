@@ -30,7 +30,14 @@ pub(crate) fn broken_event(protocol: Protocol, message: &str, events: u64, ends_
             let error = json!({"code": 503, "message": message, "status": "UNAVAILABLE"});
             format!("data: {}\n\n", json!({"error": error}))
         }
-        Protocol::OpenAiChat | Protocol::Embeddings | Protocol::Generic => {
+        Protocol::OpenAiChat
+        | Protocol::Embeddings
+        | Protocol::Images
+        | Protocol::Moderations
+        | Protocol::Rerank
+        | Protocol::Transcription
+        | Protocol::Speech
+        | Protocol::Generic => {
             format!("data: {}\n\n", json!({"error": openai}))
         }
     };

@@ -15,7 +15,17 @@ pub enum Protocol {
     Gemini,
     /// OpenAI's embeddings, and those of others at the same path, in whatever form.
     Embeddings,
-    /// Anything else: images, audio, files, lists, and unknown paths.
+    /// OpenAI's images, made or edited.
+    Images,
+    /// OpenAI's moderations, and Mistral's.
+    Moderations,
+    /// The order of documents by a question: Cohere's, and those of all that copy it, in whatever form.
+    Rerank,
+    /// What is said in a recording, as JSON.
+    Transcription,
+    /// Sound that is made of a text, as bytes.
+    Speech,
+    /// Anything else: files, lists, and unknown paths.
     #[default]
     Generic,
 }
@@ -29,7 +39,7 @@ impl Protocol {
             Operation::Messages => Self::Anthropic,
             Operation::Embeddings => Self::Embeddings,
             Operation::Models => Self::Generic,
-            Operation::Other => Self::of_method(path),
+            Operation::Other => Self::of_method(path).or_else(|| Self::of_name(path)).unwrap_or_default(),
         }
     }
 
@@ -39,12 +49,37 @@ impl Protocol {
     }
 
     /// By Google's method behind the name of a model.
-    fn of_method(path: &str) -> Self {
-        match google_method(path) {
+    fn of_method(path: &str) -> Option<Self> {
+        Some(match google_method(path) {
             "generateContent" | "streamGenerateContent" => Self::Gemini,
             "rawPredict" | "streamRawPredict" => Self::Anthropic,
-            _ => Self::Generic,
-        }
+            _ => return None,
+        })
+    }
+
+    /// By the end of a path that is no operation of the providers: nothing is translated for it.
+    fn of_name(path: &str) -> Option<Self> {
+        let mut parts = without_query(path).trim_end_matches('/').rsplit('/');
+        let (last, before) = (parts.next()?, parts.next().unwrap_or_default());
+        Some(match (before, last) {
+            ("images", "generations" | "edits" | "variations") => Self::Images,
+            ("audio", "transcriptions" | "translations") => Self::Transcription,
+            ("audio", "speech") => Self::Speech,
+            ("usage", _) => return None,
+            (_, "moderations") => Self::Moderations,
+            (_, "rerank") => Self::Rerank,
+            _ => return None,
+        })
+    }
+
+    /// Whether a request asks for JSON, or for events of it.
+    pub(crate) const fn is_json(self) -> bool {
+        !matches!(self, Self::Speech | Self::Generic)
+    }
+
+    /// Whether the length of a request and of its answer tell how many tokens it used: not those of images and sound.
+    pub(crate) const fn is_counted_by_length(self) -> bool {
+        !matches!(self, Self::Images | Self::Transcription | Self::Speech | Self::Generic)
     }
 }
 
@@ -83,6 +118,18 @@ mod tests {
             ("/v1/organizations/usage_report/messages", Protocol::Generic),
             ("/v1/chat/completions/chatcmpl-1/messages", Protocol::Generic),
             ("/v1/responses/resp_1", Protocol::Generic),
+            ("/v1/images/generations", Protocol::Images),
+            ("/openai/deployments/x/images/edits?api-version=1", Protocol::Images),
+            ("/v1/images", Protocol::Generic),
+            ("/v1/moderations/", Protocol::Moderations),
+            ("/v1/chat/moderations", Protocol::Moderations),
+            ("/v1/organization/usage/moderations", Protocol::Generic),
+            ("/v2/rerank", Protocol::Rerank),
+            ("rerank", Protocol::Rerank),
+            ("/v1/audio/transcriptions", Protocol::Transcription),
+            ("/v1/audio/translations", Protocol::Transcription),
+            ("/v1/audio/speech", Protocol::Speech),
+            ("/v1/translations", Protocol::Generic),
             ("", Protocol::Generic),
         ] {
             assert_eq!(Protocol::of_path(path), protocol, "{path}");

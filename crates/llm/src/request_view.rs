@@ -128,6 +128,37 @@ impl<'a> RequestView<'a> {
         self.fields.iter().rfind(|(other, _)| other == name).map(|(_, field)| *field)
     }
 
+    /// The protocol in which an answer to this request is judged, whose path is of this one: of what may be empty, and of transcripts
+    /// that are no JSON, none is.
+    pub fn judged_as(&self, protocol: Protocol) -> Protocol {
+        let is_any = match protocol {
+            Protocol::Embeddings | Protocol::Moderations => self.has_none_of("input"),
+            Protocol::Images => self.choices == Some(0),
+            Protocol::Rerank => self.may_rank_none(),
+            Protocol::Transcription => {
+                let format = self.field("response_format").and_then(Field::text);
+                // whisper.cpp calls a text HTML.
+                format.is_some_and(|format| matches!(format.as_ref(), "text" | "srt" | "vtt"))
+            }
+            _ => false,
+        };
+        if is_any { Protocol::Generic } else { protocol }
+    }
+
+    /// Whether it has a list in this field with nothing in it.
+    fn has_none_of(&self, name: &str) -> bool {
+        matches!(self.field(name), Some(Field::Json(list)) if list.is_array() && list.is_blank())
+    }
+
+    /// Whether no document may be left of those that it sends: it sends none (Cohere's and Voyage's name of them, Hugging Face's), wants
+    /// none back, or none below some score.
+    fn may_rank_none(&self) -> bool {
+        let has_documents =
+            ["documents", "texts"].iter().any(|name| self.field(name).is_some() && !self.has_none_of(name));
+        let wants_none = ["top_n", "top_k"].iter().any(|name| self.field(name).and_then(Field::unsigned) == Some(0));
+        !has_documents || wants_none || self.fields.iter().any(|(name, _)| name.contains("threshold"))
+    }
+
     /// The value at a path of names, for conditions: `["metadata", "tier"]`. Fields of forms are strings.
     pub fn value(&self, names: &[impl AsRef<str>]) -> Option<Value> {
         let (first, behind) = names.split_first()?;

@@ -220,7 +220,7 @@ impl StreamState {
         let is_failed = matches!(self.progress(), Progress::Failed(_));
         Ok(match counted {
             Some(usage) if self.has_ended() => Some(usage),
-            None if is_failed || self.protocol() == Protocol::Generic => None,
+            None if is_failed || !self.protocol().is_counted_by_length() => None,
             _ => self.has_begun().then(|| self.estimated_usage(request_bytes)),
         })
     }

@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use ErrorClass::*;
-use Protocol::{Anthropic, Embeddings, Gemini, Generic, OpenAiChat, OpenAiResponses};
+use Protocol::{
+    Anthropic, Embeddings, Gemini, Generic, Images, Moderations, OpenAiChat, OpenAiResponses, Rerank, Speech,
+    Transcription,
+};
 
 fn typed(protocol: Protocol, kind: &str, body: &[u8]) -> Option<ErrorClass> {
     answer_error(protocol, 200, &AnswerHeaders::read([(&b"content-type"[..], kind)]), body)
@@ -105,6 +108,30 @@ fn s1_4_answers_that_are_none() {
         (Embeddings, json!({"data": null}), EmptyAnswer),
         (Embeddings, json!({"detail": "Internal error"}), ServerError),
         (Embeddings, json!({"object": "list", "data": [], "error": {"code": 429, "message": "x"}}), RateLimited),
+        // Lists with nothing in them, where something was to be made.
+        (Images, json!({"created": 1, "data": []}), EmptyAnswer),
+        (Images, json!({"created": 1, "data": null}), EmptyAnswer),
+        (
+            Images,
+            json!({"created": 1, "size": "1024x1024", "quality": "high", "usage": {"total_tokens": 9}}),
+            EmptyAnswer,
+        ),
+        (Images, json!({"detail": "Internal error"}), ServerError),
+        (Images, json!({"created": 1, "data": [], "error": {"code": 429, "message": "x"}}), RateLimited),
+        (Images, json!([]), EmptyAnswer),
+        (Images, Value::Null, EmptyAnswer),
+        (Moderations, json!({"id": "modr-1", "model": "m", "results": []}), EmptyAnswer),
+        (Moderations, Value::Null, EmptyAnswer),
+        (Rerank, json!({"id": "x", "results": [], "meta": {"api_version": {"version": "2"}}}), EmptyAnswer),
+        (Rerank, json!({"object": "list", "data": [], "model": "m", "usage": {"total_tokens": 9}}), EmptyAnswer),
+        (Rerank, json!([]), EmptyAnswer),
+        (Rerank, Value::Null, EmptyAnswer),
+        (Embeddings, Value::Null, EmptyAnswer),
+        (Transcription, Value::Null, EmptyAnswer),
+        (Transcription, json!({}), EmptyAnswer),
+        (Transcription, json!({"code": "Throttling", "message": "x"}), RateLimited),
+        (Speech, Value::Null, EmptyAnswer),
+        (Speech, json!({"detail": "Internal error"}), ServerError),
         // Ollama's own form.
         (
             Generic,
@@ -325,6 +352,29 @@ fn s1_4_answers_that_are_fine() {
         (Embeddings, json!({"results": [{"embedding": [0.1]}], "model_id": "m"})),
         (Embeddings, json!({"vectors": [[0.1]], "data": null})),
         (Embeddings, json!([[0.1, 0.2]])),
+        // Images in OpenAI's form, elsewhere (SiliconFlow), later (ModelScope), and a word why there is none.
+        (Images, json!({"created": 1, "data": [{"b64_json": "AA"}]})),
+        (Images, json!({"images": [{"url": "https://h/1.png"}], "timings": {"inference": 1}, "data": []})),
+        (Images, json!({"task_id": "1", "task_status": "PENDING", "created": 1})),
+        (Images, json!({"created": 1, "data": [], "prompt_filter_results": [{"prompt_index": 0}]})),
+        (Images, json!({"created": 1, "data": [], "raiFilteredReason": "x"})),
+        (Images, json!({"output": {"task_id": "1"}, "request_id": "r"})),
+        (Moderations, json!({"id": "modr-1", "model": "m", "results": [{"flagged": false}]})),
+        (Moderations, json!({"id": "modr-1", "results": [{}]})),
+        (Rerank, json!({"results": [{"index": 0, "relevance_score": 0.1}]})),
+        (Rerank, json!({"object": "list", "data": [{"index": 0, "relevance_score": 0.1}]})),
+        (Rerank, json!([{"index": 0, "score": 0.1}])),
+        (Rerank, json!({"output": {"results": [{"index": 0}]}, "results": []})),
+        // Nothing was said.
+        (Transcription, json!({"text": ""})),
+        (
+            Transcription,
+            json!({"text": "", "segments": [], "duration": 1.5, "language": "english", "task": "transcribe"}),
+        ),
+        (Transcription, json!("")),
+        (Transcription, json!("Hello.")),
+        (Speech, json!({"audio": "AA"})),
+        (Speech, json!("AA")),
         (
             Generic,
             json!({"finish_reason": "ERROR", "message": {"role": "assistant", "content": [{"type": "text", "text": "half"}]}}),
@@ -398,6 +448,24 @@ fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
         (Generic, "text/html", "<html>", None),
         (Embeddings, "text/html", "<html>", Some(BrokenAnswer)),
         (Embeddings, "text/plain", "{\"object\":\"list\",\"data\":[]}", Some(EmptyAnswer)),
+        (Images, "text/html", "<html>", Some(BrokenAnswer)),
+        (Moderations, "Text/HTML; charset=utf-8", "<html>", Some(BrokenAnswer)),
+        (Rerank, "text/html", "<html>", Some(BrokenAnswer)),
+        (Transcription, "text/html", "<html>", Some(BrokenAnswer)),
+        (Speech, "text/html", "<html>", Some(BrokenAnswer)),
+        (Images, "text/plain", "{\"created\":1,\"data\":[]}", Some(EmptyAnswer)),
+        (Images, json, "", Some(EmptyAnswer)),
+        (Images, json, "{\"created\":1,\"data\":[{\"b64_json\":\"AA", Some(BrokenAnswer)),
+        (Transcription, json, "", Some(EmptyAnswer)),
+        (Transcription, "", "", Some(EmptyAnswer)),
+        (Transcription, "text/plain; charset=utf-8", "", None),
+        (Transcription, "text/plain", "\n", None),
+        (Transcription, "text/plain", "hello", None),
+        (Speech, "application/octet-stream", "", Some(EmptyAnswer)),
+        (Speech, "audio/pcm", "", Some(EmptyAnswer)),
+        // Samples are whatever they are.
+        (Speech, "", "{\u{0}", None),
+        (Speech, "application/octet-stream", "data: \u{0}", None),
         // A stream that is called JSON, or a text.
         (OpenAiChat, json, "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: [DONE]\n\n", None),
         (OpenAiChat, json, "\n: wait\n\ndata: {\"error\":{\"code\":503}}\n\n", Some(Overloaded)),
@@ -441,9 +509,11 @@ fn s1_4_json_is_whole_with_a_mark_before_it_in_lines_and_with_numbers_that_are_n
 
 proptest! {
     #[test]
-    fn s1_4_any_bytes_can_be_judged(bytes: Vec<u8>, kind in 0_usize..3, protocol in 0_usize..5) {
+    fn s1_4_any_bytes_can_be_judged(bytes: Vec<u8>, kind in 0_usize..3, protocol in 0_usize..10) {
         let kind = ["application/json", "text/event-stream", "image/png"][kind];
-        typed([OpenAiChat, OpenAiResponses, Anthropic, Gemini, Generic][protocol], kind, &bytes);
+        let protocols =
+            [OpenAiChat, OpenAiResponses, Anthropic, Gemini, Generic, Images, Moderations, Rerank, Transcription, Speech];
+        typed(protocols[protocol], kind, &bytes);
     }
 
     #[test]

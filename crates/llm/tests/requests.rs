@@ -382,3 +382,52 @@ fn s1_5_ollama_streams_unless_it_is_told_not_to() {
         assert_eq!(RequestSummary::read(path, body.as_bytes()).stream, stream, "{path} {body}");
     }
 }
+
+#[test]
+fn s1_4_requests_whose_answer_may_be_empty_or_no_json() {
+    use Protocol::{Embeddings, Generic, Images, Moderations, OpenAiChat, Rerank, Speech, Transcription};
+    let documents = json!({"query": "q", "documents": ["a", "b"]});
+    let rerank = |name: &str, value: Value| {
+        let mut body = documents.clone();
+        body[name] = value;
+        body
+    };
+    for (protocol, body, expected) in [
+        (Rerank, documents.clone(), Rerank),
+        (Rerank, json!({"query": "q", "texts": ["a"]}), Rerank),
+        (Rerank, rerank("top_n", json!(1)), Rerank),
+        (Rerank, rerank("top_k", Value::Null), Rerank),
+        (Rerank, rerank("top_n", json!(0)), Generic),
+        (Rerank, rerank("top_k", json!(0)), Generic),
+        (Rerank, rerank("score_threshold", json!(0.5)), Generic),
+        (Rerank, json!({"query": "q", "documents": []}), Generic),
+        (Rerank, json!({"query": "q"}), Generic),
+        (Embeddings, json!({"input": "a"}), Embeddings),
+        (Embeddings, json!({"texts": ["a"]}), Embeddings),
+        (Embeddings, json!({"input": []}), Generic),
+        (Moderations, json!({"input": ["a"]}), Moderations),
+        (Moderations, json!({"input": [ ]}), Generic),
+        (Images, json!({"prompt": "a"}), Images),
+        (Images, json!({"prompt": "a", "n": 0}), Generic),
+        (Speech, json!({"input": "a", "response_format": "pcm"}), Speech),
+        (Transcription, json!({}), Transcription),
+        (OpenAiChat, json!({"messages": []}), OpenAiChat),
+    ] {
+        owned("/x", &body, |view| assert_eq!(view.judged_as(protocol), expected, "{protocol:?} {body}"));
+    }
+    let form = |format: &str| {
+        format!("--B\r\nContent-Disposition: form-data; name=\"response_format\"\r\n\r\n{format}\r\n--B--\r\n")
+    };
+    for (format, expected) in [
+        ("json", Transcription),
+        ("verbose_json", Transcription),
+        ("diarized_json", Transcription),
+        ("text", Generic),
+        ("srt", Generic),
+        ("vtt", Generic),
+    ] {
+        let body = form(format);
+        let view = RequestView::read("/v1/audio/transcriptions", Some(FORM), body.as_bytes());
+        assert_eq!(view.judged_as(Transcription), expected, "{format}");
+    }
+}

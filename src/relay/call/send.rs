@@ -118,7 +118,7 @@ impl<'c> Call<'c> {
     ) -> Result<UpstreamAnswer, FailedAttempt> {
         let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.head.uri.path() };
         let expected = ExpectedAnswer {
-            protocol: Protocol::of_path(path),
+            protocol: self.view.judged_as(Protocol::of_path(path)),
             grows: Protocol::is_growing_array(path),
             is_generation: self.view.is_generation(),
             is_download: path.ends_with("/content"),
