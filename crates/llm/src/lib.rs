@@ -67,6 +67,7 @@ pub mod translate;
 pub mod usage;
 pub mod usage_tail;
 mod vendor_codes;
+mod vendor_streams;
 
 pub use prices::{Cost, PriceTable};
 pub use protocol::Protocol;

@@ -10,7 +10,7 @@ use crate::protocol::Protocol;
 use crate::response_events;
 use crate::silent_parts::are_silent;
 use crate::stream::StreamSummary;
-use crate::vendor_codes;
+use crate::{vendor_codes, vendor_streams};
 
 /// The fields of an event that matter, whatever its protocol. Most events are chunks of chats, so those are read in the same
 /// pass.
@@ -320,30 +320,13 @@ fn other(seen: &mut StreamSummary, name: &[u8], kind: &[u8], fields: &Fields<'_>
             }
         }
         // A usage alone, or a chunk without choices.
-        b"" if fields.has_usage() => {}
+        b"" if fields.has_usage() && vendor_streams::is_usage_alone(data) => {}
         b"" if RawJson::parse(data).is_ok_and(RawJson::is_blank) => {}
         b"" if fields.object.is_some_and(|object| object.is_text("chat.completion.chunk")) => {}
         _ => match error_of_unknown_form(seen, data) {
             Some(class) => seen.fail(class, data),
-            None => {
-                seen.content(data.len());
-                token(seen, data);
-            }
+            None => vendor_streams::take(seen, data),
         },
-    }
-}
-
-/// A token of Text Generation Inference's own stream, each with the places of what only the last event has (its API's `StreamResponse`):
-/// the whole text and why it ended.
-fn token(seen: &mut StreamSummary, data: &[u8]) {
-    let fields = RawJson::parse(data).map(|event| event.pick(["token", "generated_text", "details"]));
-    if let Ok([Some(token), Some(text), Some(_)]) = fields
-        && token.is_object()
-    {
-        seen.shows_form();
-        if !text.is_null() {
-            seen.ends(true);
-        }
     }
 }
 

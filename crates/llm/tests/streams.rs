@@ -231,6 +231,14 @@ fn what_content_is() {
         (r#"{"choices":[{"text":"","index":0}]}"#, false),
         (r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":0}}"#, false),
         (r#"{"usage":{"prompt_tokens":1,"completion_tokens":0}}"#, false),
+        (
+            r#"{"id":"x","model":"m","provider":"p","created":1,"usage":{"prompt_tokens":1,"completion_tokens":0}}"#,
+            false,
+        ),
+        (r#"{"x_groq":{"id":"r","usage":{"prompt_tokens":1,"completion_tokens":0}}}"#, false),
+        // Cloudflare.
+        (r#"{"response":"","usage":{"prompt_tokens":1,"completion_tokens":0}}"#, false),
+        (r#"{"response":"a","usage":{"prompt_tokens":1,"completion_tokens":0}}"#, true),
         (r#"{"id":"x","object":"chat.completion.chunk"}"#, false),
         ("{}", false),
         (r#"{"type":"content_block_start","content_block":{"type":"thinking","thinking":""}}"#, false),
@@ -512,6 +520,29 @@ fn s1_3_streams_of_other_apis_that_are_known_end_as_they_should_or_are_cut() {
                 r#"{"index":1,"token":{"id":9,"text":"a","logprob":-0.1,"special":false},"generated_text":null,"details":null}"#,
             ],
             r#"{"index":2,"token":{"id":2,"text":"</s>","logprob":0.0,"special":true},"generated_text":"a","details":null}"#,
+        ),
+        // DashScope, Baidu and watsonx, the former with a usage in each event.
+        (
+            &[
+                r#"{"output":{"choices":[{"message":{"content":"a","role":"assistant"},"finish_reason":"null"}]},"usage":{"input_tokens":5,"output_tokens":1},"request_id":"r"}"#,
+            ],
+            r#"{"output":{"choices":[{"message":{"content":"","role":"assistant"},"finish_reason":"stop"}]},"usage":{"input_tokens":5,"output_tokens":2},"request_id":"r"}"#,
+        ),
+        (
+            &[r#"{"output":{"session_id":"s","text":"a","finish_reason":"null"},"usage":{},"request_id":"r"}"#],
+            r#"{"output":{"session_id":"s","text":"ab","finish_reason":"stop"},"usage":{},"request_id":"r"}"#,
+        ),
+        (
+            &[
+                r#"{"id":"as-1","object":"chat.completion","created":1,"sentence_id":0,"is_end":false,"is_truncated":false,"result":"a","finish_reason":"normal","usage":{"prompt_tokens":5,"completion_tokens":2}}"#,
+            ],
+            r#"{"id":"as-1","object":"chat.completion","created":1,"sentence_id":1,"is_end":true,"is_truncated":false,"result":"","finish_reason":"normal","usage":{"prompt_tokens":5,"completion_tokens":9}}"#,
+        ),
+        (
+            &[
+                r#"{"model_id":"m","results":[{"generated_text":"a","generated_token_count":2,"input_token_count":0,"stop_reason":"not_finished"}]}"#,
+            ],
+            r#"{"model_id":"m","results":[{"generated_text":".","generated_token_count":3,"input_token_count":0,"stop_reason":"eos_token"}]}"#,
         ),
         (&[r#"{"type":"transcript.text.delta","delta":"a"}"#], r#"{"type":"transcript.text.done","text":"a"}"#),
         (&[r#"{"type":"speech.audio.delta","audio":"AA"}"#], r#"{"type":"speech.audio.done","usage":{}}"#),
