@@ -11,6 +11,7 @@ use hyper::{Method, Response};
 use tokio::time::{Instant, timeout_at};
 
 use super::body::NoMemory;
+use super::heads::LengthLines;
 use super::local_reply::{LocalReply, is_allowed};
 use super::proxy_body::ProxyBody;
 use super::subpath::stays_below;
@@ -22,7 +23,7 @@ use types::router::RouterPath;
 ///
 /// # Errors
 /// The answer to one that needs no target: why it is refused, or the models of its pool.
-pub(super) fn admit(relay: &Relay, head: &Parts) -> Result<RouterPath, Box<Response<ProxyBody>>> {
+pub(super) fn admit(relay: &Relay, head: &Parts, lines: LengthLines) -> Result<RouterPath, Box<Response<ProxyBody>>> {
     let refuse = |reply: LocalReply| Err(Box::new(reply.response(head)));
     if !is_allowed(&head.method) {
         return refuse(LocalReply::Method);
@@ -33,7 +34,7 @@ pub(super) fn admit(relay: &Relay, head: &Parts) -> Result<RouterPath, Box<Respo
     if !framing::names_one_host(head) {
         return refuse(LocalReply::Host);
     }
-    if !framing::is_request_unambiguous(head) {
+    if !framing::is_request_unambiguous(&head.headers, lines) {
         return refuse(LocalReply::AmbiguousLength);
     }
     let Some(ingress) = relay.broker.ingress_of(head.uri.path()) else { return refuse(LocalReply::NoPool) };
@@ -54,14 +55,22 @@ pub(super) fn subpath<'a>(head: &'a Parts, ingress: &RouterPath) -> &'a str {
     head.uri.path().get(ingress.as_str().len()..).unwrap_or_default()
 }
 
+/// What a client sends after the head of its request, and what is known of that from its connection.
+pub(super) struct ClientBody {
+    pub(super) body: Incoming,
+    /// The lines of the head that say its length.
+    pub(super) lines: LengthLines,
+    /// Unset once it was read to its end.
+    pub(super) linger: LingerFlag,
+}
+
 /// A client that takes longer than its patience for so much of a body, in bytes, is too slow.
 const STEP_BYTES: usize = 256 << 10;
 
 /// The whole body: every attempt needs it. `within`: no body may take longer, however steadily it comes.
 pub(super) async fn read(
     relay: &Relay,
-    head: &Parts,
-    mut body: Incoming,
+    ClientBody { mut body, linger, .. }: ClientBody,
     within: Duration,
 ) -> Result<Bytes, LocalReply> {
     let most = relay.limits.body;
@@ -90,8 +99,6 @@ pub(super) async fn read(
             (by, step) = (next_by(), buffer.len() + STEP_BYTES);
         }
     }
-    if let Some(linger) = head.extensions.get::<LingerFlag>() {
-        linger.set(false);
-    }
+    linger.set(false);
     Ok(buffer.freeze())
 }

@@ -64,10 +64,9 @@ pub(super) fn check(head: &Parts) -> Result<(), FramingError> {
 }
 
 /// Whether a request says its length once, by a number or by chunks. hyper has refused lengths that are no number or differ.
-pub(super) fn is_request_unambiguous(head: &request::Parts) -> bool {
-    let LengthLines(lines) = head.extensions.get().copied().unwrap_or_default();
-    match head.headers.contains_key(TRANSFER_ENCODING) {
-        true => lines == 0 && is_chunked(&head.headers),
+pub(super) fn is_request_unambiguous(headers: &HeaderMap, LengthLines(lines): LengthLines) -> bool {
+    match headers.contains_key(TRANSFER_ENCODING) {
+        true => lines == 0 && is_chunked(headers),
         false => lines <= 1,
     }
 }

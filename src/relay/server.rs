@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
+use super::admission::ClientBody;
 use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
@@ -115,12 +116,10 @@ async fn serve_connection(
     let heads = SlotReporter::for_slot(Arc::clone(&slot));
     let timeout = HeadTimeout::new(heads.clone(), HEAD_TIMEOUT, IDLE_TIMEOUT);
     let stream = Observed::new(stream, (LengthScan::new(watch.clone()), timeout));
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let (relay, watch) = (Arc::clone(&relay), watch.clone());
-        request.extensions_mut().insert(watch.lines());
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (relay, watch, linger) = (Arc::clone(&relay), watch.clone(), linger.clone());
         linger.set(!request.body().is_end_stream());
-        request.extensions_mut().insert(linger.clone());
-        let linger = linger.clone();
+        let request = request.map(|body| ClientBody { body, lines: watch.lines(), linger: linger.clone() });
         let guard = heads.begin();
         let reset = (request.version() == Version::HTTP_10).then(|| reset.clone());
         async move {

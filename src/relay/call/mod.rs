@@ -11,12 +11,11 @@ use std::cell::OnceCell;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, HeaderName};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, Response, Version};
 
-use super::admission::{self, subpath};
+use super::admission::{self, ClientBody, subpath};
 use super::affinity::CallAffinity;
 use super::attempt_guard::{AttemptEnd, AttemptGuard};
 use super::direct::DirectUpstream;
@@ -97,7 +96,7 @@ struct AcceptedAnswer {
 }
 
 /// Serves one call.
-pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response<ProxyBody> {
+pub(super) async fn serve(relay: &Relay, request: Request<ClientBody>) -> Response<ProxyBody> {
     let (head, body) = request.into_parts();
     let origins = relay.cors.as_ref();
     let mut response = if cors::is_preflight(&head) {
@@ -114,7 +113,7 @@ pub(super) async fn serve(relay: &Relay, request: Request<Incoming>) -> Response
 }
 
 /// The answer, with the trace of the call for those who may see it.
-async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBody> {
+async fn traced(relay: &Relay, head: &Parts, body: ClientBody) -> Response<ProxyBody> {
     if trace::has_wrong_token(&head.headers, relay.token.as_ref())
         && let Err(fault) = relay.wrong_tokens.delay("relay").await
     {
@@ -129,8 +128,8 @@ async fn traced(relay: &Relay, head: &Parts, body: Incoming) -> Response<ProxyBo
     response.map(|passing| passing.recorded_by(running))
 }
 
-async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut RunningCall) -> Response<ProxyBody> {
-    let ingress = match admission::admit(relay, head) {
+async fn respond(relay: &Relay, head: &Parts, body: ClientBody, running: &mut RunningCall) -> Response<ProxyBody> {
+    let ingress = match admission::admit(relay, head, body.lines) {
         Ok(ingress) => ingress,
         Err(response) => return *response,
     };
@@ -143,7 +142,7 @@ async fn respond(relay: &Relay, head: &Parts, body: Incoming, running: &mut Runn
     };
     let Ok(place) = relay.calls.clone().try_acquire_owned() else { return LocalReply::Busy.response(head) };
     let within = relay.rules().limits_of(&ingress).timeout;
-    let body = match admission::read(relay, head, body, within).await {
+    let body = match admission::read(relay, body, within).await {
         Ok(body) => body,
         Err(own) => return own.response(head),
     };
