@@ -142,9 +142,12 @@ async fn await_head<T>(
     times: &AttemptTimeouts,
 ) -> Result<(T, Option<Instant>), TransportFailure> {
     let mut sending = pin!(sending);
-    let mut connected = None;
+    let mut opened: Option<(Instant, Option<ConnectionActivity>)> = None;
     loop {
-        let sent = connected.map(|connected| last_written(connection).max(connected));
+        let sent = opened.as_ref().map(|(at, activity)| match activity {
+            Some(activity) => activity.last_written().max(*at),
+            None => Instant::now(),
+        });
         let (by, late) = times.first_byte_by(sent);
         if by <= Instant::now() {
             return Err(late);
@@ -152,21 +155,21 @@ async fn await_head<T>(
         tokio::select! {
             biased;
             response = &mut sending => return Ok((response, sent)),
-            () = async { drop(connection.wait_for_connection_metadata().await) }, if connected.is_none() => {
-                connected = Some(Instant::now());
-            }
+            connected = connected(connection), if opened.is_none() => opened = Some((Instant::now(), connected)),
             () = sleep_until(by) => {}
         }
     }
 }
 
-/// When the connection was last written to; without one, never.
-fn last_written(connection: &CaptureConnection) -> Instant {
+/// Waits for the connection that the request goes over; what happens on it.
+async fn connected(connection: &mut CaptureConnection) -> Option<ConnectionActivity> {
+    activity_of(connection.wait_for_connection_metadata().await.as_ref())
+}
+
+fn activity_of(connection: Option<&Connected>) -> Option<ConnectionActivity> {
     let mut extras = Extensions::new();
-    if let Some(connection) = connection.connection_metadata().as_ref() {
-        connection.get_extras(&mut extras);
-    }
-    extras.get::<ConnectionActivity>().map_or_else(Instant::now, ConnectionActivity::last_written)
+    connection?.get_extras(&mut extras);
+    extras.remove()
 }
 
 /// Whether an answer may be to no request: a server says so before it closes a connection that was idle for too long, and the
@@ -210,11 +213,7 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Tran
     if error.is_connect() {
         return Some(TransportFailure::Connect);
     }
-    let mut extras = Extensions::new();
-    if let Some(connection) = connection {
-        connection.get_extras(&mut extras);
-    }
-    match extras.get::<ConnectionActivity>().map_or(RequestProgress::Begun, ConnectionActivity::progress) {
+    match activity_of(connection).map_or(RequestProgress::Begun, |activity| activity.progress()) {
         RequestProgress::Unwritten => None,
         RequestProgress::Unanswered => Some(TransportFailure::Stale),
         RequestProgress::Begun if client::is_invalid_http(error) => Some(TransportFailure::Protocol),
