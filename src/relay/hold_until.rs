@@ -77,7 +77,9 @@ pub(super) fn is_error(status: StatusCode) -> bool {
 
 /// The headers of an answer that matter.
 pub(super) fn answer_headers(headers: &HeaderMap) -> AnswerHeaders<'_> {
-    let named = headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value));
-    let wanted = named.filter(|(name, _)| AnswerHeaders::wants(name));
-    AnswerHeaders::read(wanted.filter_map(|(name, value)| Some((name, value.to_str().ok()?))))
+    let mut read = AnswerHeaders::default();
+    for (name, value) in headers {
+        read.add(name.as_str().as_bytes(), || value.to_str().ok());
+    }
+    read
 }

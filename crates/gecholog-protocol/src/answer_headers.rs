@@ -19,11 +19,8 @@ impl<'a> Headers<'a> {
         let mut are_none = headers.peek() == Some(b'{');
         headers.fields(|name, values| {
             are_none = false;
-            if AnswerHeaders::wants(name)
-                && let Some(value) = values.raw()?.first().and_then(RawJson::plain)
-            {
-                fields.add(name, value);
-            }
+            // A value without an end is found where it is passed over.
+            fields.add(name, || values.raw().ok()?.first().and_then(RawJson::plain));
             Ok(())
         })?;
         Ok(Self { are_none, fields })

@@ -76,36 +76,31 @@ impl<'a> AnswerHeaders<'a> {
     pub fn read(headers: impl IntoIterator<Item = (&'a [u8], &'a str)>) -> Self {
         let mut read = Self::default();
         for (name, value) in headers {
-            read.add(name, value);
+            read.add(name, || Some(value));
         }
         read
     }
 
-    /// Adds one header; one that does not matter is ignored.
-    pub fn add(&mut self, name: &[u8], value: &'a str) {
-        let mut value = value.trim();
-        let place = match Field::named(name) {
-            Some(Field::ContentType) => {
+    /// Adds one header; one that does not matter is ignored, and its value not asked for. Absent: a value that is no text.
+    pub fn add(&mut self, name: &[u8], value: impl FnOnce() -> Option<&'a str>) {
+        let Some(field) = Field::named(name) else { return };
+        let Some(mut value) = value().map(str::trim) else { return };
+        let place = match field {
+            Field::ContentType => {
                 let end = value.bytes().position(|byte| byte == b';').unwrap_or(value.len());
                 value = value.get(..end).unwrap_or(value).trim_end();
                 &mut self.media_type
             }
-            Some(Field::ContentEncoding) => &mut self.content_encoding,
-            Some(Field::Date) => &mut self.date,
-            Some(Field::AmazonError) => &mut self.amazon_error,
-            Some(Field::RateLimit) => &mut self.rate_limit,
-            Some(Field::Unified(place)) => &mut self.unified[place],
-            Some(Field::BedrockTokens(place)) => &mut self.bedrock_tokens[place],
-            Some(Field::Stated(place)) => &mut self.stated[place],
-            Some(Field::Bucket(bucket, place)) => &mut self.buckets.get_or_insert_default()[bucket][place],
-            None => return,
+            Field::ContentEncoding => &mut self.content_encoding,
+            Field::Date => &mut self.date,
+            Field::AmazonError => &mut self.amazon_error,
+            Field::RateLimit => &mut self.rate_limit,
+            Field::Unified(place) => &mut self.unified[place],
+            Field::BedrockTokens(place) => &mut self.bedrock_tokens[place],
+            Field::Stated(place) => &mut self.stated[place],
+            Field::Bucket(bucket, place) => &mut self.buckets.get_or_insert_default()[bucket][place],
         };
         place.get_or_insert(value);
-    }
-
-    /// Whether this header matters, so that a caller need not decode the values of others.
-    pub fn wants(name: &[u8]) -> bool {
-        Field::named(name).is_some()
     }
 
     /// When the limit of a subscription that is used up opens again (Anthropic).
@@ -255,7 +250,7 @@ mod tests {
         assert!(!content("application/x-ndjson").is_json() && !content("").is_json());
         assert!(content("text/html").is_html() && content("text/event-stream;charset=UTF-8").is_event_stream());
         let mut packed = content("text/event-stream");
-        packed.add(b"content-encoding", "gzip");
+        packed.add(b"content-encoding", || Some("gzip"));
         assert!(packed.is_compressed() && !packed.is_event_stream());
         for (coding, is_compressed) in [
             ("identity, BR", true),
@@ -278,7 +273,12 @@ mod tests {
         let headers = [(&b"Date"[..], " a "), (b"date", "b"), (b"X-Ratelimit-Reset", "1"), (b"server", "nginx")];
         let read = AnswerHeaders::read(headers);
         assert_eq!((read.date, read.buckets().unwrap()[9]), (Some("a"), [None, None, Some("1")]));
-        assert!(AnswerHeaders::wants(b"Retry-After") && !AnswerHeaders::wants(b"server") && !AnswerHeaders::wants(b""));
+        let mut read = AnswerHeaders::default();
+        for name in [&b"server"[..], b""] {
+            read.add(name, || unreachable!("a value that does not matter is not asked for"));
+        }
+        read.add(b"date", || None);
+        assert_eq!(read, AnswerHeaders::default());
     }
 
     #[test]
