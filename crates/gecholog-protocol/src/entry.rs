@@ -129,15 +129,15 @@ fn response(mut object: Object<'_>, entry: &Entry<'_>, inbound: &[u8], [_, sent,
     object.end();
 }
 
-/// A moment with its text, which several timers contain.
+/// A moment with its JSON, which several timers contain.
 struct Moment {
     at: BrokerTime,
-    text: String,
+    json: String,
 }
 
 impl Moment {
     fn from_time(at: BrokerTime) -> Self {
-        Self { at, text: at.timestamp().to_string() }
+        Self { at, json: format!("\"{}\"", at.timestamp()) }
     }
 }
 
@@ -242,8 +242,8 @@ impl<'a> Object<'a> {
 
     fn timer(&mut self, name: &str, start: &Moment, stop: &Moment) {
         let mut timer = self.object(name);
-        timer.text("start", &start.text);
-        timer.text("stop", &stop.text);
+        timer.raw("start", start.json.as_bytes());
+        timer.raw("stop", stop.json.as_bytes());
         timer.json("duration", &stop.at.since(start.at).as_millis());
         timer.end();
     }
