@@ -207,7 +207,7 @@ impl ChangeEntry {
                 let (about, drained) = (order.router.clone(), order.action.drained());
                 Some(Self { at: order.at, about, what, until: order.until, why, drained })
             }
-            BrokerEvent::Extended(_) | BrokerEvent::Advisory(_) => None,
+            BrokerEvent::Extended(_) | BrokerEvent::ModelLimit(_) | BrokerEvent::Advisory(_) => None,
         }
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct AttemptGuard {
     record: Option<Box<LogEntryDraft>>,
     /// Whose key it carries; behind the gateway that is unknown.
     key: Option<SetBy>,
+    /// See [`Attempt::client_model`].
+    client_model: Option<Box<str>>,
     /// Why it says nothing about its router; without a reason, the client went away.
     neutral: Option<&'static str>,
     /// Its request is on its way, or was.
@@ -102,6 +104,7 @@ impl AttemptGuard {
             began,
             record: None,
             key: None,
+            client_model: None,
             neutral: None,
             was_sent: false,
             digest: None,
@@ -114,9 +117,19 @@ impl AttemptGuard {
         self.is_generation
     }
 
+    /// See [`Route::is_early`].
+    pub(super) const fn is_early(&self) -> bool {
+        self.route.is_early()
+    }
+
     /// It carries this one's key.
     pub(super) fn set_key(&mut self, key: Option<SetBy>) {
         self.key = key;
+    }
+
+    /// What becomes of it says something of this model of the client.
+    pub(super) fn set_client_model(&mut self, model: Option<&str>) {
+        self.client_model = model.map(Into::into);
     }
 
     /// Its request goes out now.
@@ -229,6 +242,7 @@ impl AttemptGuard {
             sent_at: self.began,
             is_generation: self.is_generation,
             key: self.key,
+            client_model: self.client_model.as_deref(),
             is_ambiguous_refusal: end.is_ambiguous_refusal,
             transport_failure: end.broken,
             payload_digest: self.digest,

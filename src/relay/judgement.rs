@@ -28,22 +28,24 @@ pub(super) struct Judgement {
 }
 
 /// What an attempt came to, in the words of the plan and of health. One that failed is reported here. `clients_account`: the client
-/// chose an account of a key that is not its own.
+/// chose an account of a key that is not its own. `model`: the one that is asked for, unless the target's settings set another.
 pub(super) fn judge_attempt<'n>(
     target: &Target<'_>,
-    clients_account: bool,
+    (clients_account, model): (bool, Option<&str>),
     result: Result<UpstreamAnswer, FailedAttempt>,
     names: impl Fn() -> RequestNames<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
     match result {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, clients_account, names, guard.now());
+            let (end, result) = ending(&answer, target, clients_account, &names, guard.now());
+            note_limited_model(end.error_class, model, &names, guard);
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
         Err(FailedAttempt { failure, error, .. }) => {
             let result = AttemptResult::Broken(failure);
+            note_limited_model(failure.error_class(), model, &names, guard);
             if matches!(failure, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
                 guard.end_without_blame(failure.as_str(), failure != TransportFailure::Exhausted);
                 return Judgement { result, retry_after: None, answer: None };
@@ -64,6 +66,19 @@ pub(super) fn judge_attempt<'n>(
             }
             Judgement { result, retry_after, answer: None }
         }
+    }
+}
+
+/// A rate limit is that of the model, as far as the client chose it; and so is its end.
+fn note_limited_model<'n>(
+    error_class: Option<ErrorClass>,
+    model: Option<&str>,
+    names: impl Fn() -> RequestNames<'n>,
+    guard: &mut AttemptGuard,
+) {
+    let is_limited = || error_class == Some(ErrorClass::RateLimited) && names().is_clients_model();
+    if model.is_some() && (guard.is_early() || is_limited()) {
+        guard.set_client_model(model);
     }
 }
 

@@ -199,6 +199,7 @@ fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, co
         class,
         makes_nothing: !attempt.is_generation,
         clients_key: attempt.key == Some(SetBy::Client),
+        client_model: attempt.client_model,
         payload_digest: attempt.payload_digest.map(|digest| digest.to_string()),
         retry_after_ms: attempt.transport_failure.and(named_wait(attempt)),
         trace_ids: traces.into_vec(),
@@ -215,7 +216,7 @@ fn named_wait(attempt: &Attempt<'_>) -> Option<u64> {
 }
 
 #[derive(Debug, Serialize)]
-struct CallObject {
+struct CallObject<'a> {
     class: CallClass,
     /// Its success shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -223,6 +224,9 @@ struct CallObject {
     /// A refusal or a rate limit shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clients_key: bool,
+    /// A rate limit, or its end, is that of this model, which the client chose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_model: Option<&'a str>,
     /// By which replicas recognise a request that several targets refuse.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_digest: Option<String>,

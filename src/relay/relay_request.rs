@@ -52,11 +52,6 @@ impl<'a> RelayRequest<'a> {
 }
 
 impl<'a> RelayRequest<'a> {
-    /// The model that the body or the path names.
-    pub(super) fn model(&self) -> Option<&str> {
-        self.content.model.as_deref()
-    }
-
     /// Whether the body is an object or a form with fields.
     pub(super) fn has_fields(&self) -> bool {
         self.content.has_fields()
@@ -140,6 +135,11 @@ impl Request for RelayRequest<'_> {
 
     fn is_generation(&self) -> bool {
         self.is_generation
+    }
+
+    /// As the body or the path names it.
+    fn model(&self) -> Option<&str> {
+        self.content.model.as_deref()
     }
 
     fn preferred(&self) -> Option<&RouterPath> {

@@ -1,6 +1,6 @@
 //! The log lines about changes, in the words of the documents: disabled for ejected, enabled for readmitted.
 
-use types::transition::{Advisory, BrokerEvent, HealthState, OperatorAction, Transition};
+use types::transition::{Advisory, BrokerEvent, HealthState, ModelLimitChange, OperatorAction, Transition};
 
 pub fn log_event(change: &BrokerEvent) {
     match change {
@@ -20,6 +20,13 @@ pub fn log_event(change: &BrokerEvent) {
             "all routers disabled: calls through the gateway go to the own endpoint of {ingress} until one is back; calls of the relay wait for one, or get 429 or 503"
         ),
         BrokerEvent::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
+        // The model is a client's text.
+        BrokerEvent::ModelLimit(ModelLimitChange { router, model, until: Some(until) }) => {
+            tracing::warn!(%router, ?model, until = %until, "rate limit of one model: its calls go elsewhere, others go on");
+        }
+        BrokerEvent::ModelLimit(ModelLimitChange { router, model, until: None }) => {
+            tracing::info!(%router, ?model, "rate limit of one model is over");
+        }
         BrokerEvent::Advisory(advisory) => log_advisory(advisory),
         BrokerEvent::OperatorAction(OperatorAction { router: about, action, until, by, reason, .. }) => {
             let until = until.map(|until| until.to_string());

@@ -13,6 +13,7 @@
 //! - `providers`: each provider that is known by name;
 //! - `protocol`: what of HTTP is accepted and passed on; `reuse`: kept connections that break; `proxy`, `tls`: the way out;
 //! - `log_entries`: what the log has of calls; `metrics`: what is counted of them; `trace`: what operators see of one;
+//! - `model_limits`: rate limits of single models;
 //! - `waits`: when targets are back, and calls that wait for one;
 //! - `examples`, `sdk`: the shipped pools files, and the OpenAI SDK.
 
@@ -30,6 +31,7 @@ mod invalid_usage;
 mod limits;
 mod log_entries;
 mod metrics;
+mod model_limits;
 mod no_bus;
 mod outage;
 mod protocol;
@@ -142,6 +144,19 @@ impl Harness {
     async fn send(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let headers = [&[("Content-Type", "application/json")], headers].concat();
         http::send(self.relay, "POST", path, &headers, body.as_bytes()).await.unwrap()
+    }
+
+    /// A target, as the status shows it.
+    async fn router(&self, path: &str) -> Value {
+        let status: Value = serde_json::from_slice(&self.broker.get("/api/v1/status").await.body).unwrap();
+        status["routers"].as_array().unwrap().iter().find(|router| router["router"] == path).unwrap().clone()
+    }
+
+    /// Which targets rest for a model now.
+    async fn resting(&self) -> Vec<String> {
+        let status: Value = serde_json::from_slice(&self.broker.get("/api/v1/status").await.body).unwrap();
+        let resting = status["routers"].as_array().unwrap().iter().filter(|router| router["rests_for"].is_object());
+        resting.map(|router| router["router"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Which targets were disabled so far.

@@ -127,7 +127,7 @@ async fn held(harness: &Harness, a: &Scripted) -> (tokio::task::JoinHandle<Answe
     let headers = [("Content-Type", "application/json")];
     let call = tokio::spawn(async move { http::send(relay, "POST", CHAT, &headers, HI.as_bytes()).await.unwrap() });
     a.called(1).await;
-    harness.broker.until(&["router disabled", "/llm/a/"]).await;
+    harness.broker.until(&["rate limit of one model", "/llm/a/"]).await;
     (call, Instant::now())
 }
 
@@ -221,7 +221,7 @@ async fn s1_7_calls_that_wait_are_sent_when_an_early_probe_succeeds() {
     let since = Instant::now();
     refusals.iter().for_each(|refusal| refusal.notify_one());
     // Before that, one more call is no probe, and its success would wake nobody.
-    harness.broker.until(&["router disabled", "/llm/a/"]).await;
+    harness.broker.until(&["rate limit of one model", "/llm/a/"]).await;
     soon("an early probe", async { while harness.call().await.status != 200 {} }).await;
     for call in calls {
         is_served(call, since, "/llm/a/").await;

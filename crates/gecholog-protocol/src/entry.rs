@@ -328,6 +328,22 @@ mod tests {
     }
 
     #[test]
+    fn whose_limit_a_rate_limit_is_and_what_versions_before_say_of_it() {
+        for (call, model) in [
+            (r#"{"class":"rate_limited","client_model":"gpt-4o","trace_ids":[]}"#, Some("gpt-4o")),
+            // As it was written before there was the field: the limit is the target's.
+            (r#"{"class":"rate_limited","trace_ids":[],"cost":{"usd":0.1}}"#, None),
+            (r#"{"class":"rate_limited","client_model":7}"#, None),
+            (r#"{"class":"rate_limited","client_model":null}"#, None),
+        ] {
+            let bytes = write(&Entry { call: call.as_bytes(), status: 429, ..entry() });
+            let report = log_entry::read(&bytes).unwrap();
+            assert_eq!(report.client_model, model, "{call}");
+            assert_eq!(report.details.error_class, Some(ErrorClass::RateLimited), "{call}");
+        }
+    }
+
+    #[test]
     fn headers_are_spelled_as_the_gateway_spells_them() {
         let header = |name, value| (name, Cow::Borrowed(value));
         let request_headers = [

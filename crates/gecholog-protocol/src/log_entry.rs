@@ -111,6 +111,7 @@ impl<'a> Parts<'a> {
                     entry.key = says("clients_key").then_some(SetBy::Client);
                     let text = |name| call.field(name).and_then(RawJson::plain);
                     entry.payload_digest = text("payload_digest").and_then(|digest| digest.parse().ok());
+                    entry.client_model = text("client_model");
                     // It knows more than the entry shows: what broke off has no headers and no body there.
                     entry.details.error_class = text("class").and_then(|class| class.parse().ok());
                     let wait = call.field("retry_after_ms").and_then(RawJson::unsigned).map(Duration::from_millis);

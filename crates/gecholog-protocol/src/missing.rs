@@ -79,6 +79,11 @@ impl RequestNames<'_> {
         }
     }
 
+    /// Whether the client chose the model that is called, and no setting of the target. What cannot be known is the target's.
+    pub fn is_clients_model(&self) -> bool {
+        self.named_by(MissingName::Deployment) == SetBy::Client
+    }
+
     /// By the field `model`; `None` where none was sent, or the client's body is not known.
     fn by_body(&self) -> Option<SetBy> {
         let sent = model(self.sent?)?;
@@ -214,6 +219,33 @@ mod tests {
         let path = "/openai/deployments/gpt4/chat";
         assert_eq!(named(MissingName::Deployment, path, "chat", a, a, &none), SetBy::Target);
         assert_eq!(named(MissingName::Model, path, "chat", a, a, &none), SetBy::Client);
+    }
+
+    #[test]
+    fn whose_model_is_called() {
+        let (mine, typo) = ("/openai/deployments/mine/chat", "/openai/deployments/typo/chat");
+        for (path, subpath, body, is_clients) in [
+            ("/v1/chat/completions", "chat/completions", r#"{"model": "a"}"#, true),
+            ("/v1beta/models/a:generateContent", "models/a:generateContent", "{}", true),
+            (typo, "deployments/typo/chat", r#"{"model": "a"}"#, true),
+            // The address names it, whatever else the client does.
+            (mine, "chat", r#"{"model": "a"}"#, false),
+            (mine, "chat", "{}", false),
+            // A provider's address shows nothing.
+            ("", "", r#"{"model": "a"}"#, true),
+            ("", "", "{}", false),
+        ] {
+            let body = Cursor::new(body.as_bytes()).raw().ok();
+            let (path, subpath) = (Some(path), Some(subpath).filter(|subpath| !subpath.is_empty()));
+            let names = RequestNames { path, subpath, received: body, sent: body, patch: None };
+            assert_eq!(names.is_clients_model(), is_clients, "{path:?} {subpath:?}");
+        }
+        let set = Cursor::new(br#"{"model":"mine"}"#).raw().ok();
+        let body = Cursor::new(br#"{"model":"a"}"#).raw().ok();
+        let chat = Some("/v1/chat/completions");
+        let names = RequestNames { path: chat, subpath: chat, received: body, sent: set, patch: None };
+        assert!(!names.is_clients_model(), "the settings set it");
+        assert!(!RequestNames::default().is_clients_model(), "nothing is known");
     }
 
     #[test]

@@ -58,6 +58,11 @@ pub trait Request {
         true
     }
 
+    /// The model that the client names, where the relay makes the call: vendors limit each model apart.
+    fn model(&self) -> Option<&str> {
+        None
+    }
+
     /// The target that made the object that the request names (a response, a thread, a file). It gets the request if it is
     /// available; otherwise the policies choose as usual.
     fn preferred(&self) -> Option<&RouterPath> {
@@ -136,6 +141,11 @@ impl Patch {
         let sent = self.model_map.iter().map(|(asked, sent)| (asked, if sent == Self::ANY { asked } else { sent }));
         let named = sent.filter(|(_, sent)| *sent != Self::ANY);
         named.map(|(asked, sent)| ((asked != Self::ANY).then_some(asked.as_str()), sent.as_str()))
+    }
+
+    /// Whether the model that is sent is not the requested one, or is set to the same.
+    pub fn sets_model(&self, asked: &str) -> bool {
+        self.merge.contains_key("model") || self.renamed(asked).is_some()
     }
 
     /// Whether nothing changes.

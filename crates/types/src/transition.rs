@@ -54,6 +54,8 @@ pub enum BrokerEvent {
     },
     /// A router behind this ingress is available again.
     SomeEnabled(RouterPath),
+    /// A router rests for one model, or serves it again.
+    ModelLimit(ModelLimitChange),
     /// A condition that needs an operator; reported once.
     Advisory(Advisory),
     /// An operator's command was applied, or its override expired.
@@ -65,10 +67,21 @@ impl BrokerEvent {
     pub const fn may_bring_back(&self) -> bool {
         match self {
             Self::HealthChanged(transition) => !matches!(transition.state, HealthState::Cooling { .. }),
+            Self::ModelLimit(change) => change.until.is_none(),
             Self::SomeEnabled(_) | Self::OperatorAction(_) => true,
             Self::Extended(_) | Self::AllDisabled { .. } | Self::Advisory(_) => false,
         }
     }
+}
+
+/// A router's upstream limits the rate of one model, or does no more; it serves all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelLimitChange {
+    pub router: RouterPath,
+    /// The model as a client named it.
+    pub model: Box<str>,
+    /// Until when calls for the model go elsewhere; `None`: no more.
+    pub until: Option<BrokerTime>,
 }
 
 /// An operator's command as it was applied.

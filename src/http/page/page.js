@@ -231,6 +231,9 @@ function fillCard(card, router) {
   const color = router.drained ? "out" : EDGE[router.state];
   card.className = `card ${color}-edge`;
   const tags = [make("span", `tag ${EDGE[router.state]}`, router.state)];
+  if (router.rests_for) {
+    tags.push(make("span", "tag bad", `not for ${router.rests_for.model}, ${span(router.rests_for.seconds_left)} left`));
+  }
   if (router.seconds_left !== null) tags.push(make("span", "tag bad", `${span(router.seconds_left)} left`));
   if (router.probes) tags.push(make("span", "tag maybe", `${router.probes} probing`));
   if (router.drained) {

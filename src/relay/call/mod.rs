@@ -295,7 +295,7 @@ impl Call<'_> {
         };
         let clients_account = direct.as_deref().is_some_and(|direct| direct.takes_account_of(headers));
         let Judgement { result: ended, retry_after, answer } =
-            judge_attempt(&target, clients_account, result, names, &mut guard);
+            judge_attempt(&target, (clients_account, self.unset_model(&patch)), result, names, &mut guard);
         self.running.note(FinishedAttempt {
             first_byte,
             reason,

@@ -44,6 +44,11 @@ fn needs_model(head: &Parts, ingress: &RouterPath) -> bool {
 }
 
 impl Call<'_> {
+    /// The model that the client asks for, unless this patch sets one.
+    pub(super) fn unset_model(&self, patch: &Patch) -> Option<&str> {
+        self.view.model().filter(|model| !patch.sets_model(model))
+    }
+
     /// The model that is to stand in the body for this target: the one that the path names (`deployments/NAME`, `engines/NAME`),
     /// where a provider's own path does not, or an empty one for a row of all other names to replace. `None` where the body says
     /// what it says.

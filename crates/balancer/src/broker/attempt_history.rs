@@ -83,7 +83,7 @@ impl AttemptHistory {
         self.cursor = CandidateCursor::default();
     }
 
-    fn has_tried(&self, router: RouterId) -> bool {
+    pub(super) fn has_tried(&self, router: RouterId) -> bool {
         self.tried.iter().any(|tried| tried.router == router)
     }
 
@@ -158,7 +158,7 @@ impl Broker {
         let chosen = Candidate { router: preferred, leaf, p: None, why };
         let mut route = self.route(id, chosen, self.kind(preferred));
         self.apply_rate_limits(pool, &mut route, request, rng, wanted);
-        Some(route)
+        (!route.is_early()).then_some(route)
     }
 
     /// Whether a router needs no probe, or this call can be one: the success of a call that generates nothing shows nothing but
@@ -181,22 +181,14 @@ impl Broker {
         if history.config_generation != self.config_generation {
             (history.config_generation, history.cursor) = (self.config_generation, CandidateCursor::default());
         }
-        let known = (pool.tree(), self.context());
-        let before = pool.has_rate_limits().then(|| history.cursor.clone());
-        let usable = |router| self.may_test(request, router);
-        if let Some(chosen) = history.next_untried(known, request, rng, usable) {
-            let kind = self.kind(chosen.router);
-            let mut route = self.route(id, chosen, kind);
-            let wanted = |router| !history.has_tried(router) && usable(router);
-            self.apply_rate_limits(pool, &mut route, request, rng, wanted);
-            if let (Some(cursor), LimitVerdict::Diverted(..)) = (before, route.reservation.limit) {
-                // Routers skipped for their limits are still candidates.
-                history.cursor = cursor;
-            }
+        if let Some(route) = self.untried_within_limits(id, pool, request, history, rng) {
             return NextTarget::Untried(route);
         }
-        let unseen = |router| !history.has_tried(router);
-        let again = |router| history.may_retry(router);
+        // Those that serve and are left rest for the requested model: for this request they are out.
+        let usable = |router| self.may_test(request, router);
+        let rests = |router| self.model_limit(router, request).is_some();
+        let unseen = |router| !history.has_tried(router) && !rests(router);
+        let again = |router| history.may_retry(router) && !rests(router);
         let need = self.offer_when_none_serves(id, pool, request, rng, &unseen);
         // Routers on probation come before those that were tried, disabled ones after.
         if let Some(route) = need.clone().filter(|route| route.kind == RouteKind::LastResort) {
@@ -229,7 +221,33 @@ impl Broker {
         }
         let need = need.map(NextTarget::Untried);
         let need = need.or_else(|| self.offer_when_none_serves(id, pool, request, rng, &again).map(NextTarget::Retry));
+        let need = need.or_else(|| self.offer_resting(id, pool, request, history, rng));
         need.unwrap_or_else(|| self.no_target(id, pool, request, history))
+    }
+
+    /// The next router that serves and was not tried, within its limits if one is; none that rests for the requested model.
+    #[inline]
+    fn untried_within_limits<R: Rng>(
+        &self,
+        id: PoolId,
+        pool: &Pool,
+        request: &impl Request,
+        history: &mut AttemptHistory,
+        rng: &mut R,
+    ) -> Option<Route> {
+        let has_limits = self.may_limit(pool);
+        let before = has_limits.then(|| history.cursor.clone());
+        let usable = |router| self.may_test(request, router);
+        let chosen = history.next_untried((pool.tree(), self.context()), request, rng, usable)?;
+        let kind = self.kind(chosen.router);
+        let mut route = self.route(id, chosen, kind);
+        let wanted = |router| !history.has_tried(router) && usable(router);
+        self.apply_rate_limits(pool, &mut route, request, rng, wanted);
+        if let Some(cursor) = before.filter(|_| route.is_early() || route.is_diverted()) {
+            // Routers skipped for their limits are still candidates.
+            history.cursor = cursor;
+        }
+        (!route.is_early()).then_some(route)
     }
 
     /// The target when no router is available.
@@ -266,7 +284,8 @@ impl Broker {
 
     /// Why no target is left, and until when.
     fn no_target(&self, id: PoolId, pool: &Pool, request: &impl Request, history: &AttemptHistory) -> NextTarget {
-        let why = no_router(id, pool, request);
+        let rests = pool.tree().reachable(request).any(|router| self.model_limit(router, request).is_some());
+        let why = if rests { Pass::AllDisabled(id) } else { no_router(id, pool, request) };
         NextTarget::None { why, unavailability: self.unavailability(pool, request, history) }
     }
 }

@@ -99,6 +99,16 @@ impl RouteKind {
 }
 
 impl Route {
+    /// Whether the router rests for the requested model, and is asked all the same because nothing else is left.
+    pub const fn is_early(&self) -> bool {
+        matches!(self.reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Model))
+    }
+
+    /// Whether it goes elsewhere than without limits.
+    pub(super) const fn is_diverted(&self) -> bool {
+        matches!(self.reservation.limit, LimitVerdict::Diverted(..))
+    }
+
     pub const fn router(&self) -> RouterId {
         self.chosen.router
     }

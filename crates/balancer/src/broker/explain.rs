@@ -59,7 +59,10 @@ impl Broker {
         let ineligible = self.ineligible_routers(pool).filter(|(other, _)| Some(*other) != router);
         let skipped = chosen.into_iter().flat_map(|route| self.skipped_for_limits(pool, route));
         let skipped = skipped.map(|(other, exceeded)| (other, format!("no room: {exceeded}")));
-        let mut others = ineligible.chain(skipped);
+        let limited = self.model_limits_of(pool).filter(|(other, _)| Some(*other) != router);
+        // Which model is not said: it may be another client's.
+        let limited = limited.map(|(other, until)| (other, format!("rests for one model until {until}")));
+        let mut others = ineligible.chain(skipped).chain(limited);
         let listed = others.by_ref().take(MAX_LISTED_ROUTERS);
         let listed: String = listed.map(|(router, why)| format!("; not {router} ({why})")).collect();
         listed + if others.next().is_some() { "; and others" } else { "" }

@@ -18,7 +18,7 @@ use types::transition::HealthState;
 type Invariant = (&'static str, fn(&Broker) -> bool);
 
 /// All of them.
-pub const ALL: [Invariant; 15] = [
+pub const ALL: [Invariant; 16] = [
     ("derived_state_is_current", derived_state_is_current),
     ("choices_respect_health_and_drains", choices_respect_health_and_drains),
     ("only_serving_routers_are_offered", only_serving_routers_are_offered),
@@ -34,6 +34,7 @@ pub const ALL: [Invariant; 15] = [
     ("the_status_shows_the_trees", the_status_shows_the_trees),
     ("suspects_are_bounded", suspects_are_bounded),
     ("rate_limits_add_up", rate_limits_add_up),
+    ("model_limits_are_bounded_and_end", model_limits_are_bounded_and_end),
 ];
 
 /// The name of the first one that does not hold.
@@ -159,6 +160,12 @@ pub(crate) fn suspects_are_bounded(broker: &Broker) -> bool {
 /// The accounts of the rate limiter add up, and its reservations are bounded.
 pub(crate) fn rate_limits_add_up(broker: &Broker) -> bool {
     broker.limits.as_ref().is_none_or(RateLimiter::is_consistent)
+}
+
+/// Few routers rest for a model, and each of them has a deadline.
+pub(crate) fn model_limits_are_bounded_and_end(broker: &Broker) -> bool {
+    let due = broker.model_limits.next_deadline();
+    broker.model_limits.is_consistent() && due.is_none_or(|due| broker.nothing_due_before <= due)
 }
 
 /// Messages cannot make the deduplication grow without bound.

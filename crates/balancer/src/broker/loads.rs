@@ -41,6 +41,7 @@ impl Broker {
     }
 
     pub(super) const fn advance_load_clock(&mut self, now: BrokerTime) {
+        self.model_limits.advance_clock(now);
         if let Some(loads) = &mut self.loads {
             loads.advance_clock(now);
         }

@@ -22,6 +22,7 @@ pub mod invariants;
 mod last_serving;
 mod learn;
 mod loads;
+mod model_limits;
 mod operator;
 mod outcome_dedup;
 mod poison;
@@ -64,6 +65,7 @@ pub use unavailability::Unavailability;
 use crate::health::{Health, HealthEffect, HealthSettings, TickEffect};
 use crate::in_flight::InFlight;
 use crate::load::Loads;
+use crate::load::model_limits::ModelLimits;
 use crate::load::rate_limit::RateLimiter;
 use crate::table::Table;
 use client_pools::ClientPools;
@@ -121,6 +123,8 @@ pub struct Broker {
     operator: OperatorOverrides,
     /// Absent where no router has rate limits.
     limits: Option<RateLimiter>,
+    /// Routers that rest for one model.
+    model_limits: ModelLimits,
     suspects: Suspects,
     /// When a router last answered well.
     last_success: Option<BrokerTime>,
@@ -245,15 +249,16 @@ impl Broker {
 
     /// When time alone changes something next.
     pub fn next_deadline(&self) -> Option<BrokerTime> {
-        let [first, second, third, fourth, fifth] = [
+        let [first, second, third, fourth, fifth, sixth] = [
             self.routers.next_deadline(),
             self.operator.next_deadline(),
             self.dedup.next_deadline(),
             self.loads_due(),
             self.in_flight.next_deadline(),
+            self.model_limits.next_deadline(),
         ]
         .map(|due| due.unwrap_or(BrokerTime::MAX));
-        Some(first.min(second).min(third.min(fourth)).min(fifth)).filter(|due| *due < BrokerTime::MAX)
+        Some(first.min(second).min(third.min(fourth)).min(fifth.min(sixth))).filter(|due| *due < BrokerTime::MAX)
     }
 
     pub fn pools(&self) -> &[Pool] {
@@ -312,6 +317,7 @@ impl Broker {
     fn tick(&mut self, now: BrokerTime) {
         self.expire_calls(now);
         self.expire_unpaired(now);
+        self.expire_model_limits(now);
         if self.operator.next_deadline().is_some_and(|due| due <= now) {
             self.expire_overrides(now);
         }

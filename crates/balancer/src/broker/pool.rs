@@ -88,7 +88,7 @@ impl Pool {
     }
 
     /// Commits a choice in the tier that it came from.
-    pub(super) fn advance(&mut self, kind: RouteKind, leaf: NodeId, among: Option<RateLimitFilter<'_>>) {
+    pub(super) fn advance(&mut self, kind: RouteKind, leaf: NodeId, among: Option<&RateLimitFilter<'_>>) {
         self.tree.advance(leaf, kind.tier(), among);
     }
 

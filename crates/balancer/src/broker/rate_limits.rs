@@ -1,14 +1,17 @@
 //! Applies rate limits to a choice: a router that would exceed one is skipped while another is within its limits. If
-//! none is, the request goes where it would go without limits: limits never cost an answer.
+//! none is, the request goes where it would go without limits: limits never cost an answer. Not so the limits of single
+//! models, which the upstream has stated (see `model_limits`).
 //!
 //! A pool without limits only pays for the check.
 
 use rand::Rng;
 
+use super::model_limits::limited_model;
 use super::pool::RateLimitScope;
 use super::routers::Router;
 use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, WhenAllDisabled};
 use crate::in_flight::InFlightCall;
+use crate::load::model_limits::ModelLimits;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
 use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
 use types::outcome::{CallDetails, CallFacts, CallObservation, Outcome, RateLimitHeaders, SetBy};
@@ -18,8 +21,16 @@ use types::time::BrokerTime;
 
 impl TokenReservation {
     /// The filter that the choice was made with, if it was diverted.
-    pub(super) fn among(self, limits: Option<&RateLimiter>) -> Option<RateLimitFilter<'_>> {
-        limits.filter(|_| matches!(self.limit, LimitVerdict::Diverted(..))).map(|limits| (limits, self.tokens))
+    pub(super) fn among<'a>(
+        self,
+        limits: Option<&'a RateLimiter>,
+        models: &'a ModelLimits,
+    ) -> Option<RateLimitFilter<'a>> {
+        let LimitVerdict::Diverted(first, exceeded) = self.limit else { return None };
+        Some(match models.of_router(first).filter(|_| exceeded == LimitExceeded::Model) {
+            Some(limit) => RateLimitFilter { routers: None, models: Some((models, &limit.model)) },
+            None => RateLimitFilter { routers: limits.map(|limits| (limits, self.tokens)), models: None },
+        })
     }
 }
 
@@ -30,7 +41,13 @@ impl Broker {
         limit.is_some_and(|limit| limit.tpm.is_some())
     }
 
-    /// In a pool with limits, if the chosen router would exceed one, chooses again among the wanted routers within
+    /// Whether requests of a pool may be over a limit: one of its routers has some, or any router rests for a model.
+    #[inline]
+    pub(super) fn may_limit(&self, pool: &Pool) -> bool {
+        pool.has_rate_limits() || !self.model_limits.is_empty()
+    }
+
+    /// Where there are limits, if the chosen router would exceed one, chooses again among the wanted routers within
     /// their limits, and keeps the choice if there is none.
     #[inline]
     pub(super) fn apply_rate_limits<R: Rng>(
@@ -41,7 +58,7 @@ impl Broker {
         rng: &mut R,
         wanted: impl Fn(RouterId) -> bool,
     ) {
-        if pool.has_rate_limits() {
+        if self.may_limit(pool) {
             self.reselect_within_limits(pool, route, request, rng, wanted);
         }
     }
@@ -57,16 +74,28 @@ impl Broker {
         rng: &mut R,
         wanted: impl Fn(RouterId) -> bool,
     ) {
-        let (tokens, first) = (request.size().estimated_tokens(), route.router());
+        let first = route.router();
+        let models = limited_model(request).map(|model| (&self.model_limits, model));
+        let mut limits = RateLimitFilter { routers: None, models };
+        if pool.has_rate_limits() {
+            let tokens = request.size().estimated_tokens();
+            route.chosen.p = None;
+            route.reservation = TokenReservation { tokens, limit: LimitVerdict::Within };
+            limits.routers = self.limits.as_ref().map(|limits| (limits, tokens));
+        }
+        let Some(exceeded) = limits.exceeded(first) else { return };
         route.chosen.p = None;
-        route.reservation = TokenReservation { tokens, limit: LimitVerdict::Within };
-        let Some(limits) = &self.limits else { return };
-        let Some(exceeded) = limits.exceeded(first, tokens) else { return };
         // Which router is back first does not depend on limits.
         let fixed = route.kind == RouteKind::Panic && pool.when_all_disabled() == WhenAllDisabled::Soonest;
-        let context = PickContext { limits: Some((limits, tokens)), tier: route.kind.tier(), ..self.context() };
-        let mut others = Candidates::new(pool.tree(), request, rng).with(context);
-        let other = if fixed { None } else { others.find(|other| wanted(other.router)) };
+        let mut other_within = |limits: RateLimitFilter<'_>| {
+            let context = PickContext { limits: Some(&limits), tier: route.kind.tier(), ..self.context() };
+            Candidates::new(pool.tree(), request, rng).with(context).find(|other| wanted(other.router))
+        };
+        let mut other = if fixed { None } else { other_within(limits) };
+        if other.is_none() && exceeded == LimitExceeded::Model {
+            // A limit of ours never costs an answer, and the first in order would cost one.
+            other = other_within(RateLimitFilter { routers: None, ..limits });
+        }
         let Some(other) = other else {
             route.reservation.limit = LimitVerdict::Exceeded(exceeded);
             return;

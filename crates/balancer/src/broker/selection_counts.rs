@@ -121,7 +121,11 @@ impl Broker {
             None => self.pools.get_mut(route.pool),
         };
         let Some(pool) = pool else { return };
-        pool.advance(route.kind, route.chosen.leaf, route.reservation.among(self.limits.as_ref()));
+        let among = route.reservation.among(self.limits.as_ref(), &self.model_limits);
+        pool.advance(route.kind, route.chosen.leaf, among.as_ref());
+        if route.is_early() {
+            self.model_limits.asked(route.router(), now);
+        }
         let one_at_a_time = match route.kind {
             RouteKind::Normal | RouteKind::LastResort => false,
             RouteKind::Probe => true,

@@ -98,6 +98,9 @@ pub struct RouterStatus {
     pub until: Option<BrokerTime>,
     /// The same in seconds from now.
     pub seconds_left: Option<f64>,
+    /// The model that it rests for; it serves all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rests_for: Option<RestingModel>,
     /// Drained by an operator, whatever its health.
     pub drained: Option<Override>,
     /// Why it was ejected, unless it serves.
@@ -121,6 +124,16 @@ pub struct RouterStatus {
     /// A pool of the settings has it.
     #[serde(skip)]
     is_configured: bool,
+}
+
+/// A model whose rate limit is used up at a router.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RestingModel {
+    /// As a client named it.
+    pub model: Box<str>,
+    pub until: BrokerTime,
+    /// The same in seconds from now.
+    pub seconds_left: f64,
 }
 
 fn displayed<S: Serializer>(cause: &Option<Cause>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -276,7 +289,13 @@ impl Broker {
             HealthState::Cooling { until, cause } => (Some(until), Some(cause)),
             HealthState::Probing { cause } => (None, Some(cause)),
         };
+        let rests_for = self.model_limits.of_router(id).map(|limit| RestingModel {
+            model: limit.model.clone(),
+            until: limit.until,
+            seconds_left: limit.until.since(now).as_secs_f64(),
+        });
         Some(RouterStatus {
+            rests_for,
             router: path.clone(),
             state: PublicState::from_health(&state),
             standing: PublicState::from_health(&state),

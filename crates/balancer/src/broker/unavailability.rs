@@ -4,6 +4,7 @@
 //! about it.
 
 use super::{AttemptHistory, Broker, Pool, WhenAllDisabled};
+use crate::load::model_limits::ModelLimit;
 use types::request::Request;
 use types::router::RouterId;
 use types::time::BrokerTime;
@@ -33,12 +34,17 @@ impl Broker {
         let mut unavailability = Unavailability { until: None, rate_limited: true, announced: keeps_waits };
         let mut is_out = false;
         for router in pool.tree().reachable(request).filter(|router| history.may_retry(*router)) {
-            unavailability.until = unavailability.until.into_iter().chain(self.back(router)).min();
+            let rests = self.model_limit(router, request);
+            unavailability.until = unavailability.until.into_iter().chain(self.back(router, rests)).min();
             let Some(known) = self.routers.get(router).filter(|_| self.operator.drained_by(router).is_none()) else {
                 continue;
             };
             is_out = true;
             let health = known.health();
+            if let Some(limit) = rests.filter(|_| health.until().is_none()) {
+                unavailability.announced &= limit.announced;
+                continue;
+            }
             unavailability.rate_limited &=
                 matches!(health.state(), HealthState::Cooling { cause, .. } if cause.is_rate_limit());
             unavailability.announced &= health.is_ejected() && health.waits_as_announced();
@@ -67,9 +73,11 @@ impl Broker {
             if !history.may_retry(router) && asked_to_wait.is_none() {
                 return None;
             }
-            let is_out =
-                self.operator.drained_by(router).is_some() || self.routers.get(router)?.health().until().is_some();
-            let back = if is_out { self.back(router)? } else { now };
+            let rests = self.model_limit(router, request);
+            let is_out = rests.is_some()
+                || self.operator.drained_by(router).is_some()
+                || self.routers.get(router)?.health().until().is_some();
+            let back = if is_out { self.back(router, rests)? } else { now };
             Some(asked_to_wait.map_or(back, |asked| asked.max(back)))
         };
         let mut soonest: Option<BrokerTime> = None;
@@ -88,10 +96,10 @@ impl Broker {
         pool.map_or(self.eligibility_changes, Pool::changed_at)
     }
 
-    /// When a router that is ejected or drained by an operator is back; `None` if it is neither, or does not come back by
-    /// itself.
-    fn back(&self, router: RouterId) -> Option<BrokerTime> {
-        let until = self.routers.get(router)?.health().until();
+    /// When a router that is ejected, drained by an operator or resting for the requested model is back; `None` if it is none of
+    /// these, or does not come back by itself.
+    fn back(&self, router: RouterId, rests: Option<&ModelLimit>) -> Option<BrokerTime> {
+        let until = self.routers.get(router)?.health().until().max(rests.map(|limit| limit.until));
         match self.operator.drained_by(router) {
             None => until,
             Some(terms) => terms.until.map(|held| until.map_or(held, |until| until.max(held))),

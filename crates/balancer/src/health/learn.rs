@@ -279,6 +279,21 @@ impl Health {
         HealthEffect::Undone
     }
 
+    /// For how long a rate-limited model is to be left alone where the others go on, and whether its upstream named that time; `None`
+    /// where the answer is about the whole router, or says nothing new of it: there is no time, it is a pause, or the router is out.
+    pub(crate) fn model_wait(
+        &self,
+        outcome: &Outcome,
+        settings: &HealthSettings,
+        now: BrokerTime,
+    ) -> Option<(Duration, bool)> {
+        if settings.disabled_time.is_zero() || self.is_ejected() || self.is_straggler(outcome, now) {
+            return None;
+        }
+        let wait = settings.retry_after.effective_wait(outcome).filter(|wait| *wait >= cooldown::MIN_COOLDOWN)?;
+        Some((wait, is_announced(outcome, Some(wait))))
+    }
+
     /// The ejection `epoch`, if it is the current one.
     fn trip_of(&self, epoch: u32) -> Option<&Trip> {
         self.trip.as_deref().filter(|_| epoch == self.epoch && self.is_ejected())

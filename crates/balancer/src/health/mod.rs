@@ -27,7 +27,7 @@ use types::transition::HealthState;
 /// Where nothing else is left, a router whose upstream has announced a wait is asked this often before its end: upstreams may
 /// be back sooner than they say. An ejected router that has not answered such a call within this time does not keep others from
 /// being asked.
-const EARLY_PROBE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const EARLY_PROBE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What an answer did to a router's health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

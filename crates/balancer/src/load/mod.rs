@@ -4,6 +4,7 @@
 //! policy needs it.
 
 mod latency_ewma;
+pub mod model_limits;
 pub mod rate_limit;
 mod rate_window;
 

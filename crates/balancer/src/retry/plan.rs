@@ -36,7 +36,7 @@ pub struct RetryPlan {
     pauses: u32,
     /// The pause before the next attempt is over.
     backed_off: bool,
-    /// Nothing was sent so far but to disabled targets.
+    /// Nothing was sent so far but to targets that are disabled, or rest for the requested model.
     found_none: bool,
     /// How long it waits after a target is back; the same each time, so that a wake-up for nothing takes no time from it.
     spread: Option<Duration>,
@@ -235,7 +235,7 @@ impl RetryPlan {
         self.sent += 1;
         self.backed_off = false;
         self.spread = None;
-        self.found_none &= route.kind == RouteKind::Panic;
+        self.found_none &= route.kind == RouteKind::Panic || route.is_early();
         Step::Send(route)
     }
 

@@ -43,7 +43,7 @@ pub struct PickContext<'a> {
     /// For policies that choose by load; without it all children are equal to them.
     pub loads: Option<LoadReader<'a>>,
     /// Picks only routers within their rate limits.
-    pub limits: Option<RateLimitFilter<'a>>,
+    pub limits: Option<&'a RateLimitFilter<'a>>,
     /// Picks only routers of this tier.
     pub tier: Tier,
 }
@@ -176,7 +176,7 @@ fn pick_child<Q: Request, R: Rng>(
 fn pick_within_limits<Q: Request, R: Rng>(
     branch: &Branch,
     choices: Choices<'_>,
-    among: RateLimitFilter<'_>,
+    among: &RateLimitFilter<'_>,
     drawn: &[u16],
     request: &Q,
     rng: &mut R,

@@ -62,6 +62,7 @@ pub struct ReadRequest<'a> {
     path: &'a str,
     request_size: RequestSize,
     is_generation: bool,
+    model: Option<&'a str>,
     preferred: Option<&'a RouterPath>,
     inputs: Option<&'a RequestInputs>,
     /// In the order of what is asked.
@@ -77,6 +78,7 @@ impl<'a> ReadRequest<'a> {
             path: request.path(),
             request_size: if how_large { request.size() } else { RequestSize::default() },
             is_generation: request.is_generation(),
+            model: request.model(),
             preferred: request.preferred(),
             inputs,
             params: Vec::new(),
@@ -114,6 +116,10 @@ impl Request for ReadRequest<'_> {
 
     fn is_generation(&self) -> bool {
         self.is_generation
+    }
+
+    fn model(&self) -> Option<&str> {
+        self.model
     }
 
     fn preferred(&self) -> Option<&RouterPath> {

@@ -99,6 +99,8 @@ pub struct LogEntry<'a> {
     /// Whose key was sent, where that is known: the client's. Another replica's key for a target may not be this one's (keys are
     /// renewed replica by replica), so what becomes of it is nothing that this one learns from.
     pub key: Option<SetBy>,
+    /// As [`Attempt::client_model`]; only in entries of a relay.
+    pub client_model: Option<&'a str>,
     /// The digest of the client's whole request; only in entries of a relay, which shortens long payloads.
     pub payload_digest: Option<PayloadDigest>,
     /// The needed field that the gateway's filters removed, if one is missing.
@@ -130,6 +132,9 @@ pub struct Attempt<'a> {
     pub is_generation: bool,
     /// The origin of the key; `None` if it is unknown, as behind the gateway.
     pub key: Option<SetBy>,
+    /// The model that the client chose, and no setting of the target: of an answer that is rate-limited, and of a call that was sent
+    /// although its target rests for this model. Other calls have no use for it.
+    pub client_model: Option<&'a str>,
     /// The answer is a refusal, and does not show whether it is about the key or about this request.
     pub is_ambiguous_refusal: bool,
     /// How the call failed without a complete answer.
@@ -199,6 +204,15 @@ impl<'a> CallObservation<'a> {
                 is_generation: attempt.is_generation,
                 ..plain(&attempt.answer, &attempt.details)
             },
+        }
+    }
+
+    /// See [`Attempt::client_model`].
+    pub const fn client_model(&self) -> Option<&'a str> {
+        match *self {
+            Self::Message(_) | Self::OneRow(_) => None,
+            Self::Log { entry, .. } => entry.client_model,
+            Self::Attempt(attempt) => attempt.client_model,
         }
     }
 

@@ -36,7 +36,7 @@ impl Broker {
         let latency =
             outcome.latency.filter(|_| !log_follows || outcome.completion_tokens.is_some() || class != Class::Success);
         let outcome = Outcome { class, latency, ..*outcome };
-        let mut health_change = self.count_outcome(&outcome, now);
+        let mut health_change = self.count_call(observation, &outcome, now);
         if outcome.latency.is_some() {
             self.learn_speed(&outcome, now);
         }

@@ -260,7 +260,7 @@ impl Broker {
             Match::Message(PendingOutcome { counted: true, health_change, .. }) => {
                 self.complete(outcome, health_change, now)
             }
-            Match::Message(_) | Match::Nothing | Match::Twice => self.count_outcome(outcome, now),
+            Match::Message(_) | Match::Nothing | Match::Twice => self.count_call(observation, outcome, now),
         };
         if !by_relay {
             self.remember_trip(observation, outcome.router, health_change);
@@ -275,18 +275,25 @@ impl Broker {
     /// Counts an outcome and applies it to its router.
     pub(super) fn count_outcome(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<HealthChange> {
         let id = outcome.router;
-        let stats = self.routers.stats(id)?;
-        stats.count(outcome, now);
-        stats.add(outcome);
-        if outcome.class == Class::Success {
-            self.last_success = Some(now);
-        }
+        self.count_answer(outcome, now)?;
         let health_change = self.apply_to_health(id, outcome, now);
         // Only these statuses change what is noticed.
         if matches!(outcome.status, 401 | 403 | 404) {
             self.advise_on_status(id, outcome.status);
         }
         health_change
+    }
+
+    /// Counts an outcome; `None` if there is no such router.
+    #[inline]
+    pub(super) fn count_answer(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<()> {
+        let stats = self.routers.stats(outcome.router)?;
+        stats.count(outcome, now);
+        stats.add(outcome);
+        if outcome.class == Class::Success {
+            self.last_success = Some(now);
+        }
+        Some(())
     }
 
     /// The log of a request that has counted adds what its message lacked. If the message did nothing because it
@@ -312,7 +319,7 @@ impl Broker {
     }
 
     /// Applies an outcome to the router's health, and emits what came of it.
-    fn apply_to_health(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Option<HealthChange> {
+    pub(super) fn apply_to_health(&mut self, id: RouterId, outcome: &Outcome, now: BrokerTime) -> Option<HealthChange> {
         let last = self.keeps_last(id, outcome);
         let mut effect = self.change_health(id, now, |health, settings| {
             if !last {

@@ -9,7 +9,7 @@ use super::*;
 use crate::health;
 use crate::strategy::{Policy, Target, TargetKind};
 use types::outcome::{Cause, RetryAfter, SetBy};
-use types::transition::Advisory;
+use types::transition::{Advisory, ModelLimitChange};
 
 pub(super) mod fixture;
 pub(crate) mod report;
@@ -23,6 +23,7 @@ mod classification;
 mod in_flight;
 mod invariants_prop;
 mod loads;
+mod model_limits;
 mod outages;
 mod rate_limits;
 mod recorded_choices;

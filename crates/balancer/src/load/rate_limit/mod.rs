@@ -45,6 +45,8 @@ pub enum LimitExceeded {
     Requests,
     /// The remaining tokens that the upstream reports.
     Tokens,
+    /// The upstream refuses the requested model for its rate: see [`super::model_limits`].
+    Model,
 }
 
 impl fmt::Display for LimitExceeded {
@@ -54,6 +56,7 @@ impl fmt::Display for LimitExceeded {
             Self::Tpm => "tpm",
             Self::Requests => "remaining requests",
             Self::Tokens => "remaining tokens",
+            Self::Model => "rate limit of the model",
         })
     }
 }

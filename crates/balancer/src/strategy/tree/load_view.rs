@@ -35,7 +35,7 @@ impl LoadView<'_> {
     }
 
     /// The children with room, as if the others could not serve.
-    pub(in crate::strategy) fn within_limits(&self, among: RateLimitFilter<'_>) -> Eligible {
+    pub(in crate::strategy) fn within_limits(&self, among: &RateLimitFilter<'_>) -> Eligible {
         self.tree.within_limits(self.branch.eligible(self.tier), self.tier, among)
     }
 

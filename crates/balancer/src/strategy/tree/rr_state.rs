@@ -18,14 +18,14 @@ impl Tree {
     /// Commits a choice. If it was made among `among` only, children over their limits neither gain nor lose by it;
     /// otherwise a long run of requests would follow once they are within their limits again.
     #[inline]
-    pub fn advance(&mut self, leaf: NodeId, tier: Tier, among: Option<RateLimitFilter<'_>>) {
+    pub fn advance(&mut self, leaf: NodeId, tier: Tier, among: Option<&RateLimitFilter<'_>>) {
         if self.turns {
             self.advance_turns(leaf, tier, among);
         }
     }
 
     #[inline(never)]
-    fn advance_turns(&mut self, leaf: NodeId, tier: Tier, among: Option<RateLimitFilter<'_>>) {
+    fn advance_turns(&mut self, leaf: NodeId, tier: Tier, among: Option<&RateLimitFilter<'_>>) {
         let mut at = self.node(leaf).and_then(|node| node.parent);
         while let Some((id, place)) = at {
             let within_limits = among

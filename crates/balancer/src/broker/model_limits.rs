@@ -1,0 +1,149 @@
+//! Rate limits of single models: a router whose upstream refuses one model rests for that model, and serves all others.
+//!
+//! Known only of calls of the relay to an address, where the client chose the model. Where no router is left that does not rest for a
+//! request's model, it is as where all are disabled: the call waits or is answered, and now and then one is sent. Replicas that start
+//! take nothing of it over: the next refusal tells them.
+
+use rand::Rng;
+
+use super::attempt_history::AttemptHistory;
+use super::learn::HealthChange;
+use super::{Broker, LimitVerdict, NextTarget, Pool, WhenAllDisabled};
+use crate::health::EARLY_PROBE_INTERVAL;
+use crate::load::model_limits::{MAX_MODEL_BYTES, ModelLimit, Noted};
+use crate::load::rate_limit::LimitExceeded;
+use crate::strategy::{Candidate, Tier};
+use types::outcome::{CallObservation, Class, Outcome};
+use types::request::Request;
+use types::router::{PoolId, RouterId, RouterPath};
+use types::time::BrokerTime;
+use types::transition::{BrokerEvent, ModelLimitChange};
+
+impl Broker {
+    /// Counts a call, and applies it to its router: to the whole of it, or only as far as one model goes.
+    #[inline]
+    pub(super) fn count_call(
+        &mut self,
+        observation: &CallObservation<'_>,
+        outcome: &Outcome,
+        now: BrokerTime,
+    ) -> Option<HealthChange> {
+        match observation.client_model() {
+            None => self.count_outcome(outcome, now),
+            Some(model) => self.count_for_model(model, outcome, now),
+        }
+    }
+
+    /// Not inlined, because it is rare.
+    #[inline(never)]
+    fn count_for_model(&mut self, model: &str, outcome: &Outcome, now: BrokerTime) -> Option<HealthChange> {
+        if !self.learn_model_limit(model, outcome, now) {
+            return self.count_outcome(outcome, now);
+        }
+        self.count_answer(outcome, now)?;
+        self.apply_to_health(outcome.router, &Outcome { class: Class::Neutral, ..*outcome }, now)
+    }
+
+    /// Learns what an answer says of a model that the client chose. True if it is about that model only.
+    fn learn_model_limit(&mut self, model: &str, outcome: &Outcome, now: BrokerTime) -> bool {
+        let id = outcome.router;
+        match outcome.class {
+            Class::Success if self.model_limits.of(id, model).is_some() => {
+                self.end_model_limit(id);
+                false
+            }
+            Class::RateLimited => self.rests_for_model(model, outcome, now),
+            _ => false,
+        }
+    }
+
+    /// A model is refused: its router rests for it, unless it is to rest as a whole.
+    fn rests_for_model(&mut self, model: &str, outcome: &Outcome, now: BrokerTime) -> bool {
+        let id = outcome.router;
+        let is_known = !model.is_empty() && model.len() <= MAX_MODEL_BYTES && self.routers.is_relayed(id);
+        let Some(router) = self.routers.get(id).filter(|_| is_known) else { return false };
+        let Some((wait, announced)) = router.health().model_wait(outcome, &router.settings().health, now) else {
+            return false;
+        };
+        let noted = self.model_limits.refused((id, model), wait, announced, now);
+        self.routers.mark_changed(id);
+        if let Some(due) = self.model_limits.next_deadline() {
+            self.nothing_due_before = self.nothing_due_before.min(due);
+        }
+        let until = self.model_limits.of_router(id).map(|limit| limit.until);
+        if noted == Noted::Begun
+            && let Some(router) = self.path(id).cloned()
+        {
+            self.effects.push(BrokerEvent::ModelLimit(ModelLimitChange { router, model: model.into(), until }));
+        }
+        noted != Noted::WholeRouter
+    }
+
+    /// A router serves all models again.
+    pub(super) fn end_model_limit(&mut self, id: RouterId) {
+        if let Some(ended) = self.model_limits.end(id) {
+            self.announce_end(id, ended);
+        }
+    }
+
+    /// Ends those whose time is over.
+    pub(super) fn expire_model_limits(&mut self, now: BrokerTime) {
+        while let Some((id, ended)) = self.model_limits.expire(now) {
+            self.announce_end(id, ended);
+        }
+    }
+
+    fn announce_end(&mut self, id: RouterId, ended: ModelLimit) {
+        // Calls may wait for it.
+        self.routers.mark_changed(id);
+        let Some(router) = self.path(id).cloned() else { return };
+        let change = ModelLimitChange { router, model: ended.model, until: None };
+        self.effects.push(BrokerEvent::ModelLimit(change));
+    }
+
+    /// The limit of the requested model at a router.
+    #[inline]
+    pub(super) fn model_limit(&self, router: RouterId, request: &impl Request) -> Option<&ModelLimit> {
+        if self.model_limits.is_empty() { None } else { self.model_limits.of(router, limited_model(request)?) }
+    }
+
+    /// The routers of a pool that rest for a model, any model, with until when.
+    pub(super) fn model_limits_of(&self, pool: &Pool) -> impl Iterator<Item = (&RouterPath, BrokerTime)> {
+        pool.tree().routers().filter_map(|id| Some((self.path(id)?, self.model_limits.of_router(id)?.until)))
+    }
+
+    /// Where nothing else is left, under `soonest` and one call every few seconds: the router that is first to serve the model again.
+    /// It may be back sooner than its upstream said.
+    #[inline(never)]
+    pub(super) fn offer_resting<R: Rng>(
+        &self,
+        id: PoolId,
+        pool: &Pool,
+        request: &impl Request,
+        history: &AttemptHistory,
+        rng: &mut R,
+    ) -> Option<NextTarget> {
+        let (limits, model) = (&self.model_limits, limited_model(request)?);
+        if pool.when_all_disabled() != WhenAllDisabled::Soonest {
+            return None;
+        }
+        let candidates = self.candidates(pool, Tier::Serving, request, rng);
+        let resting = candidates.filter_map(|candidate| Some((limits.of(candidate.router, model)?, candidate)));
+        let resting: Vec<(&ModelLimit, Candidate)> = resting.collect();
+        if resting.iter().any(|(limit, _)| limits.was_asked_within(limit, EARLY_PROBE_INTERVAL)) {
+            return None;
+        }
+        let may_retry = resting.into_iter().filter(|(_, candidate)| history.may_retry(candidate.router));
+        let (_, chosen) = may_retry.min_by_key(|(limit, _)| limit.until)?;
+        let kind = self.kind(chosen.router);
+        let mut route = self.route(id, Candidate { p: None, ..chosen }, kind);
+        route.reservation.limit = LimitVerdict::Exceeded(LimitExceeded::Model);
+        let is_tried = history.has_tried(route.router());
+        Some(if is_tried { NextTarget::Retry(route) } else { NextTarget::Untried(route) })
+    }
+}
+
+/// The model of a request, as far as its rate may be limited: calls that generate nothing are counted apart.
+pub(super) fn limited_model(request: &impl Request) -> Option<&str> {
+    request.model().filter(|_| request.is_generation())
+}
