@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Broker, Pass, Route, RouteKind, WhenAllDisabled};
+use super::{Broker, LimitVerdict, Pass, Route, RouteKind, WhenAllDisabled};
 use crate::strategy::PickReason;
 use types::router::PoolId;
 use types::time::BrokerTime;
@@ -121,11 +121,14 @@ impl Broker {
             None => self.pools.get_mut(route.pool),
         };
         let Some(pool) = pool else { return };
-        let among = route.reservation.among(self.limits.as_ref(), &self.model_limits);
-        pool.advance(route.kind, route.chosen.leaf, among.as_ref());
-        if route.is_early() {
-            self.model_limits.asked(route.router(), now);
+        let mut among = None;
+        if !matches!(route.reservation.limit, LimitVerdict::Within) {
+            if route.is_early() {
+                self.model_limits.asked(route.router(), now);
+            }
+            among = route.reservation.among(self.limits.as_ref(), &self.model_limits);
         }
+        pool.advance(route.kind, route.chosen.leaf, among.as_ref());
         let one_at_a_time = match route.kind {
             RouteKind::Normal | RouteKind::LastResort => false,
             RouteKind::Probe => true,

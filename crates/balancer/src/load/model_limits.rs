@@ -104,7 +104,8 @@ impl ModelLimits {
         noted
     }
 
-    /// A call for the model was sent there all the same.
+    /// A call for the model was sent there all the same. Not inlined, because it is rare.
+    #[inline(never)]
     pub(crate) fn asked(&mut self, router: RouterId, now: BrokerTime) {
         if let Some(limit) = self.notes.get_mut(&router) {
             limit.asked_at = now;

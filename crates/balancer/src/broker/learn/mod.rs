@@ -285,7 +285,7 @@ impl Broker {
     }
 
     /// Counts an outcome; `None` if there is no such router.
-    #[inline]
+    #[inline(always)]
     pub(super) fn count_answer(&mut self, outcome: &Outcome, now: BrokerTime) -> Option<()> {
         let stats = self.routers.stats(outcome.router)?;
         stats.count(outcome, now);
