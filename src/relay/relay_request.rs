@@ -52,6 +52,11 @@ impl<'a> RelayRequest<'a> {
 }
 
 impl<'a> RelayRequest<'a> {
+    /// The model that the body or the path names.
+    pub(super) fn model(&self) -> Option<&str> {
+        self.content.model.as_deref()
+    }
+
     /// Whether the body is an object or a form with fields.
     pub(super) fn has_fields(&self) -> bool {
         self.content.has_fields()
@@ -137,9 +142,8 @@ impl Request for RelayRequest<'_> {
         self.is_generation
     }
 
-    /// As the body or the path names it.
-    fn model(&self) -> Option<&str> {
-        self.content.model.as_deref()
+    fn called_model(&self) -> Option<&str> {
+        self.content.called_model()
     }
 
     fn preferred(&self) -> Option<&RouterPath> {

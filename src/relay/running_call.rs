@@ -20,7 +20,7 @@ use crate::telemetry::{Counts, gen_ai};
 use balancer::retry::AttemptResult;
 use llm::{Usage, model};
 use types::outcome::{ErrorClass, TransportFailure};
-use types::request::{Patch, Request as _};
+use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 

@@ -93,10 +93,14 @@ async fn the_model_may_stand_in_the_body_in_a_form_or_in_the_path() {
     let (hot_form, other_form) = (form("hot"), form("other"));
     let transcriptions = "/llm/audio/transcriptions";
     let gemini = ["/llm/models/hot:generateContent", "/llm/models/other:generateContent"];
+    // The deployment is what is called, whatever the body says.
+    let azure = ["/llm/deployments/hot/chat/completions", "/llm/deployments/other/chat/completions"];
+    let (named, unnamed) = (chat("other"), r#"{"messages": []}"#);
     for (kind, hot, other) in [
         (json, (CHAT, hot.as_str()), (CHAT, other.as_str())),
         (multipart, (transcriptions, hot_form.as_str()), (transcriptions, other_form.as_str())),
         (json, (gemini[0], r#"{"contents": []}"#), (gemini[1], r#"{"contents": []}"#)),
+        (json, (azure[0], named.as_str()), (azure[1], unnamed)),
     ] {
         let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
         let harness = before_two(&a, &b).await;
@@ -112,10 +116,14 @@ async fn the_model_may_stand_in_the_body_in_a_form_or_in_the_path() {
 /// A model of the settings' is the same for all calls, and a second one shows that the account is limited.
 #[tokio::test]
 async fn what_takes_the_whole_target_out() {
+    let long = "m".repeat(257);
     for (settings, refused) in [
         (r#""override_params": {"model": "mine"}, "#, &["hot"][..]),
         (r#""model_map": {"*": "mine"}, "#, &["hot"]),
         ("", &["one", "two"]),
+        // Names that cannot be noted: too long, and with letters that entries write with escapes.
+        ("", &[long.as_str()]),
+        ("", &[r#"o\"ne"#]),
     ] {
         let (a, b) = (Scripted::start(good()).await, Scripted::start(good()).await);
         let first = target("a", &a.url()).replacen('{', &format!("{{{settings}"), 1);

@@ -25,6 +25,8 @@ pub struct RequestView<'a> {
     pub protocol: Protocol,
     /// The model as the body names it, or else as the path does (Azure's deployment, Gemini's and Bedrock's model).
     pub model: Option<Cow<'a, str>>,
+    /// The model as the path names it.
+    path_model: Option<Cow<'a, str>>,
     /// Whether the answer shall be a stream.
     pub stream: bool,
     /// `stream_options.include_usage`, where it stands.
@@ -109,9 +111,15 @@ impl<'a> RequestView<'a> {
             None => view.read_json(body),
         }
         view.summarise();
-        view.model = view.model.take().or_else(|| named_by_path(path));
+        view.path_model = named_by_path(path);
+        view.model = view.model.take().or_else(|| view.path_model.clone());
         view.stream |= streams_by_path(path) || (streams_by_default(path) && !view.says_no_stream());
         view
+    }
+
+    /// The model that is called: servers that find its name in the path do not look for it in the body.
+    pub fn called_model(&self) -> Option<&str> {
+        self.path_model.as_deref().or(self.model.as_deref())
     }
 
     fn says_no_stream(&self) -> bool {

@@ -58,8 +58,8 @@ pub trait Request {
         true
     }
 
-    /// The model that the client names, where the relay makes the call: vendors limit each model apart.
-    fn model(&self) -> Option<&str> {
+    /// The model that is called, as the client names it, where the relay makes the call: vendors limit each model apart.
+    fn called_model(&self) -> Option<&str> {
         None
     }
 

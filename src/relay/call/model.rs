@@ -10,6 +10,7 @@ use super::super::direct::DirectUpstream;
 use super::super::local_reply::LocalReply;
 use super::super::relay_request::RelayRequest;
 use super::Call;
+use balancer::broker::MAX_MODEL_BYTES;
 use types::request::{Patch, Request as _};
 use types::router::RouterPath;
 
@@ -44,9 +45,12 @@ fn needs_model(head: &Parts, ingress: &RouterPath) -> bool {
 }
 
 impl Call<'_> {
-    /// The model that the client asks for, unless this patch sets one.
+    /// The model that the client calls, unless this patch sets one, if its name is one that all replicas can note.
     pub(super) fn unset_model(&self, patch: &Patch) -> Option<&str> {
-        self.view.model().filter(|model| !patch.sets_model(model))
+        // An entry shows what needs escapes in another form.
+        let is_plain = |name: &str| !name.contains(|letter: char| letter.is_control() || matches!(letter, '"' | '\\'));
+        let may_be_noted = |name: &&str| name.len() <= MAX_MODEL_BYTES && is_plain(name);
+        self.view.called_model().filter(may_be_noted).filter(|model| !patch.sets_model(model))
     }
 
     /// The model that is to stand in the body for this target: the one that the path names (`deployments/NAME`, `engines/NAME`),

@@ -243,7 +243,7 @@ impl Broker {
         let mut route = self.route(id, chosen, kind);
         let wanted = |router| !history.has_tried(router) && usable(router);
         self.apply_rate_limits(pool, &mut route, request, rng, wanted);
-        if let Some(cursor) = before.filter(|_| route.is_early() || route.is_diverted()) {
+        if let Some(cursor) = before.filter(|_| route.is_early() || route.reservation.limit.diverted_from().is_some()) {
             // Routers skipped for their limits are still candidates.
             history.cursor = cursor;
         }

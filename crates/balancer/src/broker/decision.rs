@@ -69,6 +69,21 @@ pub enum LimitVerdict {
     Exceeded(LimitExceeded),
 }
 
+impl LimitVerdict {
+    /// Whether the limit is that of the requested model.
+    pub(super) const fn is_of_model(self) -> bool {
+        matches!(self, Self::Diverted(_, LimitExceeded::Model) | Self::Exceeded(LimitExceeded::Model))
+    }
+
+    /// The router that the request did not get.
+    pub(super) const fn diverted_from(self) -> Option<RouterId> {
+        match self {
+            Self::Diverted(first, _) => Some(first),
+            Self::Within | Self::Exceeded(_) => None,
+        }
+    }
+}
+
 /// The kind of a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouteKind {
@@ -102,11 +117,6 @@ impl Route {
     /// Whether the router rests for the requested model, and is asked all the same because nothing else is left.
     pub const fn is_early(&self) -> bool {
         matches!(self.reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Model))
-    }
-
-    /// Whether it goes elsewhere than without limits.
-    pub(super) const fn is_diverted(&self) -> bool {
-        matches!(self.reservation.limit, LimitVerdict::Diverted(..))
     }
 
     pub const fn router(&self) -> RouterId {

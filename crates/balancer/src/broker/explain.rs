@@ -59,8 +59,11 @@ impl Broker {
         let ineligible = self.ineligible_routers(pool).filter(|(other, _)| Some(*other) != router);
         let skipped = chosen.into_iter().flat_map(|route| self.skipped_for_limits(pool, route));
         let skipped = skipped.map(|(other, exceeded)| (other, format!("no room: {exceeded}")));
-        let limited = self.model_limits_of(pool).filter(|(other, _)| Some(*other) != router);
-        // Which model is not said: it may be another client's.
+        // Of a call for another model that says nothing. Which model is not said: it may be another client's.
+        let of_model = chosen.is_none_or(|route| route.reservation.limit.is_of_model());
+        let diverted = chosen.and_then(|route| self.path(route.reservation.limit.diverted_from()?));
+        let limited = of_model.then(|| self.model_limits_of(pool)).into_iter().flatten();
+        let limited = limited.filter(move |(other, _)| Some(*other) != router && Some(*other) != diverted);
         let limited = limited.map(|(other, until)| (other, format!("rests for one model until {until}")));
         let mut others = ineligible.chain(skipped).chain(limited);
         let listed = others.by_ref().take(MAX_LISTED_ROUTERS);

@@ -43,6 +43,7 @@ use rand::Rng;
 use rustc_hash::FxHashMap;
 
 pub use crate::in_flight::MAX_CALLS as IN_FLIGHT_CAPACITY;
+pub use crate::load::model_limits::MAX_MODEL_BYTES;
 pub use attempt_history::{AttemptHistory, NextTarget};
 pub use canonical::Values;
 pub use client_pools::ClientTree;
@@ -211,7 +212,9 @@ impl Broker {
             }
             BrokerInput::Configured(settings) => {
                 self.tick(now);
+                let limited = self.patches_of_limited();
                 self.configure(Arc::new(settings.clone()));
+                self.end_changed_model_limits(&limited);
                 self.readmit_exempt(now);
             }
             BrokerInput::TargetsReplaced(paths) => self.end_cooldowns(paths, now),

@@ -4,17 +4,20 @@
 //! request's model, it is as where all are disabled: the call waits or is answered, and now and then one is sent. Replicas that start
 //! take nothing of it over: the next refusal tells them.
 
+use std::sync::Arc;
+
 use rand::Rng;
 
 use super::attempt_history::AttemptHistory;
 use super::learn::HealthChange;
-use super::{Broker, LimitVerdict, NextTarget, Pool, WhenAllDisabled};
+use super::routers::Router;
+use super::{Broker, LimitVerdict, NextTarget, Pool, TokenReservation, WhenAllDisabled};
 use crate::health::EARLY_PROBE_INTERVAL;
 use crate::load::model_limits::{MAX_MODEL_BYTES, ModelLimit, Noted};
 use crate::load::rate_limit::LimitExceeded;
 use crate::strategy::{Candidate, Tier};
-use types::outcome::{CallObservation, Class, Outcome};
-use types::request::Request;
+use types::outcome::{CallObservation, Class, Evidence, Outcome};
+use types::request::{Patch, Request};
 use types::router::{PoolId, RouterId, RouterPath};
 use types::time::BrokerTime;
 use types::transition::{BrokerEvent, ModelLimitChange};
@@ -48,8 +51,15 @@ impl Broker {
     fn learn_model_limit(&mut self, model: &str, outcome: &Outcome, now: BrokerTime) -> bool {
         let id = outcome.router;
         match outcome.class {
-            Class::Success if self.model_limits.of(id, model).is_some() => {
-                self.end_model_limit(id);
+            Class::Success => {
+                // One that was sent before the last refusal, such as a long stream, shows nothing of now.
+                let shows = |limit: &ModelLimit| match outcome.evidence {
+                    Evidence::Local { sent_at, .. } => limit.refused_at <= sent_at,
+                    _ => outcome.latency.unwrap_or_default() <= now.since(limit.refused_at),
+                };
+                if self.model_limits.of(id, model).is_some_and(shows) {
+                    self.end_model_limit(id);
+                }
                 false
             }
             Class::RateLimited => self.rests_for_model(model, outcome, now),
@@ -86,6 +96,24 @@ impl Broker {
         }
     }
 
+    /// The settings that may change the model of a request on its way to a router, of each router that rests for one.
+    pub(super) fn patches_of_limited(&self) -> Vec<(RouterId, Vec<Arc<Patch>>)> {
+        let patches = |id| {
+            let leaves = self.routers.get(id).map(Router::leaves).unwrap_or_default();
+            let patches = leaves.iter().filter_map(|(pool, leaf)| self.pool(*pool)?.tree().details().patch(*leaf));
+            patches.cloned().collect()
+        };
+        self.model_limits.routers().map(|id| (id, patches(id))).collect()
+    }
+
+    /// Ends those of routers with other such settings than before: they may be called for another model.
+    pub(super) fn end_changed_model_limits(&mut self, before: &[(RouterId, Vec<Arc<Patch>>)]) {
+        let now = self.patches_of_limited();
+        for (id, _) in now.iter().filter(|limited| !before.contains(limited)) {
+            self.end_model_limit(*id);
+        }
+    }
+
     /// Ends those whose time is over.
     pub(super) fn expire_model_limits(&mut self, now: BrokerTime) {
         while let Some((id, ended)) = self.model_limits.expire(now) {
@@ -107,9 +135,16 @@ impl Broker {
         if self.model_limits.is_empty() { None } else { self.model_limits.of(router, limited_model(request)?) }
     }
 
-    /// The routers of a pool that rest for a model, any model, with until when.
+    /// The routers of a pool that serve and rest for a model, any model, with until when.
     pub(super) fn model_limits_of(&self, pool: &Pool) -> impl Iterator<Item = (&RouterPath, BrokerTime)> {
-        pool.tree().routers().filter_map(|id| Some((self.path(id)?, self.model_limits.of_router(id)?.until)))
+        let serving = pool.tree().eligible_routers(Tier::Serving);
+        serving.filter_map(|id| Some((self.path(id)?, self.model_limits.of_router(id)?.until)))
+    }
+
+    /// Whether a pool has this router.
+    pub(super) fn is_in(&self, pool: &Pool, router: RouterId) -> bool {
+        let leaves = self.routers.get(router).map(Router::leaves).unwrap_or_default();
+        leaves.iter().any(|(id, _)| self.pool(*id).is_some_and(|other| other.ingress() == pool.ingress()))
     }
 
     /// Where nothing else is left, under `soonest` and one call every few seconds: the router that is first to serve the model again.
@@ -137,7 +172,8 @@ impl Broker {
         let (_, chosen) = may_retry.min_by_key(|(limit, _)| limit.until)?;
         let kind = self.kind(chosen.router);
         let mut route = self.route(id, Candidate { p: None, ..chosen }, kind);
-        route.reservation.limit = LimitVerdict::Exceeded(LimitExceeded::Model);
+        let tokens = if pool.has_rate_limits() { request.size().estimated_tokens() } else { 0 };
+        route.reservation = TokenReservation { tokens, limit: LimitVerdict::Exceeded(LimitExceeded::Model) };
         let is_tried = history.has_tried(route.router());
         Some(if is_tried { NextTarget::Retry(route) } else { NextTarget::Untried(route) })
     }
@@ -145,5 +181,5 @@ impl Broker {
 
 /// The model of a request, as far as its rate may be limited: calls that generate nothing are counted apart.
 pub(super) fn limited_model(request: &impl Request) -> Option<&str> {
-    request.model().filter(|_| request.is_generation())
+    request.called_model().filter(|_| request.is_generation())
 }

@@ -83,6 +83,10 @@ impl Broker {
             route.reservation = TokenReservation { tokens, limit: LimitVerdict::Within };
             limits.routers = self.limits.as_ref().map(|limits| (limits, tokens));
         }
+        // A draw that falls on one that rests goes to another.
+        if models.is_some_and(|(limits, model)| limits.routers_of(model).any(|id| self.is_in(pool, id))) {
+            route.chosen.p = None;
+        }
         let Some(exceeded) = limits.exceeded(first) else { return };
         route.chosen.p = None;
         // Which router is back first does not depend on limits.
@@ -157,8 +161,8 @@ impl Broker {
     ) {
         let Some(limits) = &mut self.limits else { return };
         let CallFacts { details: CallDetails { total_tokens: used, quota, .. }, key, .. } = observation.facts();
-        // What is left of a client's own limits, or of those of calls that generate nothing, is not left for others.
-        let is_ours = key != Some(SetBy::Client) && outcome.is_generation;
+        // What is left of a client's own limits, of those of one model, or of calls that generate nothing, is not left for others.
+        let is_ours = key != Some(SetBy::Client) && outcome.is_generation && observation.client_model().is_none();
         let remaining = if is_ours { *quota } else { RateLimitHeaders::default() };
         let foreign = match observation {
             CallObservation::Log { entry, decision } => match entry.stamp_id {

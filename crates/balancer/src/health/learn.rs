@@ -280,7 +280,7 @@ impl Health {
     }
 
     /// For how long a rate-limited model is to be left alone where the others go on, and whether its upstream named that time; `None`
-    /// where the answer is about the whole router, or says nothing new of it: there is no time, it is a pause, or the router is out.
+    /// where the answer is about the whole router, or says nothing new of it: there is no time, or the router is out.
     pub(crate) fn model_wait(
         &self,
         outcome: &Outcome,
@@ -290,7 +290,7 @@ impl Health {
         if settings.disabled_time.is_zero() || self.is_ejected() || self.is_straggler(outcome, now) {
             return None;
         }
-        let wait = settings.retry_after.effective_wait(outcome).filter(|wait| *wait >= cooldown::MIN_COOLDOWN)?;
+        let wait = settings.retry_after.effective_wait(outcome)?;
         Some((wait, is_announced(outcome, Some(wait))))
     }
 

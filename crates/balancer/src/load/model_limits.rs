@@ -2,7 +2,8 @@
 //! rate of each model apart.
 //!
 //! One model of a router at most: where a second one is refused before the time of the first is over, the limit is the account's,
-//! and the caller lets the router rest as a whole. This only notes and answers; the caller decides what follows.
+//! and the caller lets the router rest as a whole, for the time of the second. This only notes and answers; the caller decides what
+//! follows.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use types::router::RouterId;
 use types::time::BrokerTime;
 
 /// The longest name of a model that is noted, in bytes. Those of vendors are shorter, fine-tuned models and AWS's profiles included.
-pub(crate) const MAX_MODEL_BYTES: usize = 256;
+pub const MAX_MODEL_BYTES: usize = 256;
 /// Routers that may rest for a model at a time; a further one rests as a whole.
 pub(crate) const MAX_NOTES: usize = 1_024;
 
@@ -24,6 +25,8 @@ pub struct ModelLimit {
     pub until: BrokerTime,
     /// The upstream itself named the time.
     pub(crate) announced: bool,
+    /// When it was refused last.
+    pub(crate) refused_at: BrokerTime,
     /// When it was refused last, or sent to its router where nothing else was left.
     pub(crate) asked_at: BrokerTime,
 }
@@ -69,6 +72,16 @@ impl ModelLimits {
         self.of_router(router).filter(|limit| *limit.model == *model)
     }
 
+    /// The routers that rest for any model.
+    pub(crate) fn routers(&self) -> impl Iterator<Item = RouterId> {
+        self.notes.keys().copied()
+    }
+
+    /// The routers that rest for this model.
+    pub(crate) fn routers_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = RouterId> + 'a {
+        self.notes.iter().filter(move |(_, limit)| *limit.model == *model).map(|(router, _)| *router)
+    }
+
     /// Whether a router was asked for its model within this time.
     pub(crate) fn was_asked_within(&self, limit: &ModelLimit, time: Duration) -> bool {
         self.now < limit.asked_at.after(time)
@@ -86,16 +99,16 @@ impl ModelLimits {
         let noted = match self.notes.get_mut(&router) {
             Some(limit) if *limit.model == *model => {
                 let until = limit.until.max(now.after(wait));
-                (limit.until, limit.announced, limit.asked_at) = (until, limit.announced || announced, now);
+                (limit.until, limit.announced) = (until, limit.announced || announced);
+                (limit.refused_at, limit.asked_at) = (now, now);
                 Noted::Extended
             }
-            Some(_) => {
-                self.notes.remove(&router);
-                Noted::WholeRouter
-            }
+            // The first one's time goes on: it may be the longer one.
+            Some(_) => return Noted::WholeRouter,
             None if is_full => return Noted::WholeRouter,
             None => {
-                let limit = ModelLimit { model: model.into(), until: now.after(wait), announced, asked_at: now };
+                let until = now.after(wait);
+                let limit = ModelLimit { model: model.into(), until, announced, refused_at: now, asked_at: now };
                 self.notes.insert(router, limit);
                 Noted::Begun
             }

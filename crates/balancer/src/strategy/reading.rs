@@ -62,7 +62,7 @@ pub struct ReadRequest<'a> {
     path: &'a str,
     request_size: RequestSize,
     is_generation: bool,
-    model: Option<&'a str>,
+    called_model: Option<&'a str>,
     preferred: Option<&'a RouterPath>,
     inputs: Option<&'a RequestInputs>,
     /// In the order of what is asked.
@@ -78,7 +78,7 @@ impl<'a> ReadRequest<'a> {
             path: request.path(),
             request_size: if how_large { request.size() } else { RequestSize::default() },
             is_generation: request.is_generation(),
-            model: request.model(),
+            called_model: request.called_model(),
             preferred: request.preferred(),
             inputs,
             params: Vec::new(),
@@ -118,8 +118,8 @@ impl Request for ReadRequest<'_> {
         self.is_generation
     }
 
-    fn model(&self) -> Option<&str> {
-        self.model
+    fn called_model(&self) -> Option<&str> {
+        self.called_model
     }
 
     fn preferred(&self) -> Option<&RouterPath> {

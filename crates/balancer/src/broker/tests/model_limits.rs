@@ -7,6 +7,8 @@ use crate::health::{HealthSettings, Preset};
 use crate::load::model_limits::{MAX_MODEL_BYTES, MAX_NOTES};
 use crate::load::rate_limit::{LimitExceeded, RateLimit};
 use crate::strategy::Field;
+use types::outcome::{QuotaRemaining, RateLimitHeaders};
+use types::request::Patch;
 
 /// A request of the relay for a model.
 #[derive(Debug, Clone, Default)]
@@ -21,7 +23,7 @@ impl Request for For {
         INGRESS
     }
 
-    fn model(&self) -> Option<&str> {
+    fn called_model(&self) -> Option<&str> {
         Some(self.model).filter(|model| !model.is_empty())
     }
 
@@ -151,8 +153,50 @@ fn the_stamp_says_why_a_call_goes_elsewhere_and_only_that_calls() {
         assert_eq!(harness.reason(&route), "first in order, 2 of 2 serve");
     }
     let explained = harness.broker.explain(&Decision::Route(route));
-    assert!(explained.ends_with("; not /azure/r0/ (rests for one model until 2027-01-15T08:00:20Z)"), "{explained}");
+    assert_eq!(explained.matches("/azure/r0/").count(), 1, "it is said once: {explained}");
+    let other = harness.goes(&model("other"), 3).unwrap();
+    let explained = harness.broker.explain(&Decision::Route(other));
+    assert!(!explained.contains("rests"), "it is no matter of this model's: {explained}");
+    harness.refuse(1, "hot", 20, 4);
+    let NextTarget::None { why, .. } = harness.next(&model("hot"), &mut AttemptHistory::default(), 5) else { panic!() };
+    let explained = harness.broker.explain(&Decision::Pass(why));
+    assert!(explained.contains("; not /azure/r0/ (rests for one model until 2027-01-15T08:00:20Z)"), "{explained}");
     assert!(!explained.contains("hot"), "another client's model is no other's business: {explained}");
+}
+
+/// What is drawn for the one that rests goes to another, so how likely that one is hangs on who rests.
+#[test]
+fn the_stamp_says_no_probability_where_a_router_rests_for_the_model() {
+    let mut harness = with(Policy::LoadBalance, 3, |_| ());
+    harness.refuse(0, "hot", 20, 0);
+    for call in 1..50 {
+        assert_eq!(harness.goes(&model("hot"), call).unwrap().chosen.p, None);
+        assert_eq!(harness.goes(&model("other"), call).unwrap().chosen.p, Some(1.0 / 3.0));
+    }
+    assert_eq!(harness.goes(&model("hot"), 20_001).unwrap().chosen.p, Some(1.0 / 3.0));
+}
+
+/// What the refusal says is left is that of the model too.
+#[test]
+fn what_is_left_for_one_model_is_not_what_is_left_for_others() {
+    let mut harness =
+        with(Policy::Fallback, 2, |settings| settings.defaults.rate_limit = Some(RateLimit { rpm: None, tpm: None }));
+    let left = QuotaRemaining { amount: 0, reset: Duration::from_secs(60) };
+    let quota = RateLimitHeaders { requests: Some(left), tokens: None };
+    harness.learn(&TestObservation { quota, ..refusal("/azure/r0/", "hot", 60, 0) }, at(0));
+    assert_eq!((harness.place("hot", 1), harness.place("other", 2)), (Some(1), Some(0)));
+}
+
+/// A long stream that began before the refusal.
+#[test]
+fn only_a_call_that_was_sent_after_the_refusal_shows_its_end() {
+    let mut harness = harness(1);
+    harness.refuse(0, "hot", 60, 10_000);
+    let good = TestObservation { status: Some(200), retry_after: None, ..refusal("/azure/r0/", "hot", 0, 9_999) };
+    harness.learn(&good, at(20_000));
+    assert_eq!(harness.limited().len(), 1);
+    harness.learn(&TestObservation { sent_at: Some(at(10_000)), ..good }, at(20_001));
+    assert_eq!(harness.limited(), []);
 }
 
 #[test]
@@ -178,8 +222,11 @@ fn a_second_model_takes_the_whole_router_out() {
     let mut harness = harness(2);
     harness.refuse(0, "one", 60, 0);
     harness.refuse(0, "two", 30, 1_000);
-    assert_eq!((harness.until(0), harness.limited()), (Some(at(31_000)), Vec::new()));
+    assert_eq!((harness.until(0), harness.limited()), (Some(at(31_000)), vec![(router(0), "one".to_owned())]));
     assert_eq!(["one", "two", "three"].map(|model| harness.place(model, 1_001)), [Some(1); 3]);
+    // The first one's time is the longer one.
+    harness.tick(at(31_000));
+    assert_eq!((harness.place("one", 31_001), harness.place("two", 31_001)), (Some(1), Some(0)));
     // After the time of the first, the second is the only one.
     let mut harness = self::harness(2);
     harness.refuse(0, "one", 60, 0);
@@ -215,7 +262,9 @@ fn what_rests_the_whole_router_as_before() {
     }
     let short = TestObservation { retry_after: Some(RetryAfter::Delay(Duration::from_millis(900))), ..refused };
     let mut paused = harness(2);
-    assert_eq!((base(&mut paused, short), paused.until(0)), ((1, 0), Some(at(900))), "a pause");
+    assert_eq!((base(&mut paused, short), paused.until(0)), ((0, 1), None), "a short time");
+    paused.tick(at(900));
+    assert_eq!(paused.limited(), []);
     let set = |change: fn(&mut HealthSettings)| {
         with(Policy::Fallback, 2, |settings| {
             settings.defaults.health = HealthSettings::default();
@@ -262,7 +311,7 @@ fn a_probe_that_meets_the_limit_of_a_model_leaves_the_router_on_probation() {
 
 #[test]
 fn many_refusals_of_one_model_are_no_bad_success_rate() {
-    let mut harness = harness(1);
+    let mut harness = harness(2);
     for second in 0..100 {
         harness.refuse(0, "hot", 20, second * 200);
     }
@@ -386,11 +435,16 @@ fn operators_and_new_settings_end_it() {
     let mut never = with(Policy::Fallback, 2, |_| ()).broker.settings().as_ref().clone();
     never.defaults.health.disabled_time = Duration::ZERO;
     let same = with(Policy::Fallback, 2, |_| ()).broker.settings().as_ref().clone();
+    let mut mapped = same.clone();
+    let TargetKind::Branch { targets, .. } = &mut mapped.pools[0].root.kind else { panic!() };
+    let model_map = [("hot".to_owned(), "cold".to_owned())].into_iter().collect();
+    targets[0].patch = Arc::new(Patch { model_map, ..Patch::default() });
     for (about, input, ends) in [
         ("resume", BrokerInput::Command(&resume), true),
         ("enable", BrokerInput::Command(&enable), true),
         ("another address or key", BrokerInput::TargetsReplaced(&replaced), true),
         ("never out", BrokerInput::Configured(&never), true),
+        ("another model for its calls", BrokerInput::Configured(&mapped), true),
         ("the same settings again", BrokerInput::Configured(&same), false),
         ("time", BrokerInput::Tick, false),
     ] {
@@ -470,7 +524,9 @@ proptest! {
                 let is_second = list[place].is_some_and(|(other, until)| other != name && until > now);
                 let until = if rests(&list, place, name) { list[place].map_or(0, |(_, until)| until) } else { 0 };
                 harness.refuse(place, MODELS[name], wait, now);
-                list[place] = (!is_second).then_some((name, until.max(now + wait * 1_000)));
+                if !is_second {
+                    list[place] = Some((name, until.max(now + wait * 1_000)));
+                }
                 prop_assert_eq!(harness.state(place) != HealthState::Serving, is_second);
             }
             for (number, name) in MODELS.into_iter().enumerate() {
