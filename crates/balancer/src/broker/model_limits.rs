@@ -116,7 +116,7 @@ impl Broker {
 
     /// Ends those whose time is over.
     pub(super) fn expire_model_limits(&mut self, now: BrokerTime) {
-        while let Some((id, ended)) = self.model_limits.expire(now) {
+        for (id, ended) in self.model_limits.expire(now) {
             self.announce_end(id, ended);
         }
     }

@@ -132,11 +132,15 @@ impl ModelLimits {
         Some(ended)
     }
 
-    /// One whose time is over by now, to be called until there is none.
-    pub(crate) fn expire(&mut self, now: BrokerTime) -> Option<(RouterId, ModelLimit)> {
-        self.next_deadline.filter(|due| *due <= now)?;
-        let over = self.notes.iter().filter(|(_, limit)| limit.until <= now).map(|(router, _)| *router).min()?;
-        Some((over, self.end(over)?))
+    /// Ends those whose time is over by now; in the order of their routers.
+    pub(crate) fn expire(&mut self, now: BrokerTime) -> Vec<(RouterId, ModelLimit)> {
+        if self.next_deadline.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let mut over: Vec<_> = self.notes.extract_if(|_, limit| limit.until <= now).collect();
+        over.sort_unstable_by_key(|(router, _)| *router);
+        self.find_deadline();
+        over
     }
 
     pub(crate) const fn next_deadline(&self) -> Option<BrokerTime> {
