@@ -17,6 +17,10 @@ pub(crate) fn take(seen: &mut StreamSummary, event: &[u8]) {
 pub(crate) fn is_usage_alone(event: &[u8]) -> bool {
     let mut alone = true;
     let Ok(event) = RawJson::parse(event) else { return alone };
+    // What Gemini says is in `candidates`, and beside its usage stand `modelVersion`, `createTime` and the like.
+    if event.field("usageMetadata").is_some() {
+        return alone;
+    }
     event.for_each_field(|name, value| {
         let is_said = matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank();
         alone &= !is_said || is_about_answer(name) || holds_usage(name, value);
@@ -26,7 +30,7 @@ pub(crate) fn is_usage_alone(event: &[u8]) -> bool {
 
 /// Whether a field says something about an answer, and not what it is.
 fn is_about_answer(name: &[u8]) -> bool {
-    const FIELDS: [&[u8]; 10] = [
+    const FIELDS: [&[u8]; 9] = [
         b"id",
         b"model",
         b"object",
@@ -35,7 +39,6 @@ fn is_about_answer(name: &[u8]) -> bool {
         b"service_tier",
         b"system_fingerprint",
         b"usage",
-        b"usageMetadata",
         b"x_groq",
     ];
     FIELDS.contains(&name)

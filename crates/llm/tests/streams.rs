@@ -259,6 +259,10 @@ fn what_content_is() {
         (r#"{"candidates":[{"content":{"parts":[{"inlineData":{"data":"A"}}]}}]}"#, true),
         (r#"{"candidates":[{"content":{"parts":[{"text":"hm","thought":true}]}}]}"#, true),
         (r#"{"usageMetadata":{"promptTokenCount":1}}"#, false),
+        (
+            r#"{"usageMetadata":{"promptTokenCount":1},"modelVersion":"gemini-2.5-pro","responseId":"x","createTime":"2026-01-01T00:00:00Z"}"#,
+            false,
+        ),
         (r#"{"type":"response.output_item.added","item":{"type":"mcp_list_tools","tools":[]}}"#, false),
         (r#"{"type":"response.mcp_list_tools.in_progress","item_id":"mcpl_1"}"#, false),
         (r#"{"type":"response.mcp_list_tools.completed","item_id":"mcpl_1"}"#, true),
@@ -292,6 +296,8 @@ fn s1_3_streams_that_end_without_content() {
         ("data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"content_filter\"}]}\n\ndata: [DONE]\n\n".to_owned(), StreamEnd::Complete),
         ("data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"}}\n\n".to_owned(), StreamEnd::Complete),
         ("data: {\"candidates\":[{\"finishReason\":\"MAX_TOKENS\"}]}\n\n".to_owned(), StreamEnd::Complete),
+        // Vertex, before its first candidate.
+        ("data: {\"usageMetadata\":{\"trafficType\":\"ON_DEMAND\"},\"modelVersion\":\"gemini-2.5-pro\",\"responseId\":\"x\"}\n\n".repeat(2), StreamEnd::Failed(BrokenAnswer)),
         ("data: {\"type\":\"response.incomplete\",\"response\":{\"status\":\"incomplete\"}}\n\n".to_owned(), StreamEnd::Complete),
         ("data: {\"type\":\"response.completed\",\"response\":{\"output\":[]}}\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
         ("data: {\"type\":\"message_start\",\"message\":{}}\n\ndata: {\"type\":\"message_stop\"}\n\n".to_owned(), StreamEnd::Failed(EmptyAnswer)),
