@@ -66,11 +66,7 @@ pub fn of_answer(
 ) -> Option<RetryAfter> {
     if status >= 400 {
         // Other errors have it too, and nothing to do with it.
-        let of_subscription = || {
-            let reset = headers.unified_reset().filter(|_| status == 429)?;
-            time(reset, Received::new(headers, received)).map(RetryAfter::Delay)
-        };
-        return retry_after(headers, body, received).or_else(of_subscription);
+        return wait(headers, body, received, headers.unified_reset().filter(|_| status == 429));
     }
     let left = rate_limits(headers, received);
     let is_empty = [left.requests, left.tokens].into_iter().flatten().any(|left| left.amount == 0);
@@ -80,6 +76,16 @@ pub fn of_answer(
 /// When to come back after an *error* answer. Of the body the first 64 KB are read; `received` is when the answer came, and
 /// is needed only where it has no `Date`.
 pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Timestamp>) -> Option<RetryAfter> {
+    wait(headers, body, received, None)
+}
+
+/// The same; `subscription` is the reset of one that is used up.
+fn wait(
+    headers: &AnswerHeaders<'_>,
+    body: &[u8],
+    received: Option<Timestamp>,
+    subscription: Option<&str>,
+) -> Option<RetryAfter> {
     let now = Received::new(headers, received);
     let [ms, ms_of_azure, seconds] = headers.stated;
     let stated = [
@@ -92,7 +98,8 @@ pub fn retry_after(headers: &AnswerHeaders<'_>, body: &[u8], received: Option<Ti
     let own_word = stated.into_iter().flatten().flatten().next();
     // That it may be called again at once may be a proxy's word, which does not know what the body says.
     let longer = own_word.filter(|wait| !wait.is_zero());
-    match longer.or_else(|| in_body(headers, body, now)).or(own_word).or_else(|| window(headers, now)) {
+    let of_window = || window(headers, now).or_else(|| time(subscription?, now));
+    match longer.or_else(|| in_body(headers, body, now)).or(own_word).or_else(of_window) {
         Some(wait) => Some(RetryAfter::Delay(wait)),
         None if is_stated => Some(RetryAfter::Unparsable),
         None => refill(headers, now),

@@ -290,9 +290,16 @@ fn s1_7_the_reset_of_a_subscription_counts_with_429_where_it_is_used_up() {
     let now = Timestamp::from_second(1_764_000_000).ok();
     let (status, reset) = ("anthropic-ratelimit-unified-status", "Anthropic-RateLimit-Unified-Reset");
     let rejected = [(status, "rejected"), (reset, "1764003600")];
+    let empty =
+        [("anthropic-ratelimit-tokens-remaining", "0"), ("anthropic-ratelimit-tokens-reset", "2025-11-24T16:00:30Z")];
     for (code, list, expected) in [
         (429, vec![rejected[0], rejected[1]], stated(3_600_000)),
         (429, vec![rejected[0], rejected[1], ("retry-after", "7")], stated(7_000)),
+        // A refill, or a word that nobody understands, says less.
+        (429, vec![rejected[0], rejected[1], empty[0], empty[1]], stated(3_600_000)),
+        (429, vec![rejected[0], rejected[1], ("retry-after", "soon")], stated(3_600_000)),
+        (429, vec![rejected[0], empty[0], empty[1]], refill(30_000)),
+        (529, vec![rejected[0], rejected[1], empty[0], empty[1]], refill(30_000)),
         (429, vec![rejected[0], (reset, "1763999999")], stated(0)),
         (429, vec![rejected[0], (reset, "soon")], None),
         (429, vec![rejected[0]], None),
