@@ -78,9 +78,13 @@ impl<'a> RelayRequest<'a> {
         self.content.stream
     }
 
-    /// The protocol in which an answer to it is judged, whose path is of this one.
-    pub(super) fn judged_as(&self, protocol: Protocol) -> Protocol {
-        self.content.judged_as(protocol)
+    /// The protocol in which an answer to it is judged, whose path is of this one. `changed` is its body as a target is sent it, where
+    /// that is another one: settings may ask for what the client does not.
+    pub(super) fn judged_as(&self, protocol: Protocol, changed: Option<&[u8]>) -> Protocol {
+        match changed.filter(|_| protocol.is_chosen_by_request() && !is_encoded(self.headers)) {
+            Some(body) => LlmRequest::read("", content_type(self.headers), body).judged_as(protocol),
+            None => self.content.judged_as(protocol),
+        }
     }
 
     /// What it needs of a model.

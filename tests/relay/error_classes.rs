@@ -438,3 +438,40 @@ async fn s1_4_an_empty_list_leads_on_only_where_something_was_to_be_in_it() {
         assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some(attempts)), "{path} {request}");
     }
 }
+
+/// What may be empty, or no JSON, is known by what the target is sent.
+#[tokio::test]
+async fn s1_4_what_the_settings_ask_for_decides_how_an_answer_is_judged() {
+    const TEXT: &str = "Content-Disposition: form-data; name=\"response_format\"\r\n\r\ntext\r\n";
+    const NONE: &str = r#"{"id": "x", "results": []}"#;
+    let json = ("Content-Type", "application/json");
+    let form = ("Content-Type", "multipart/form-data; boundary=B");
+    let recording = "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--B--\r\n";
+    let as_text = format!("--B\r\n{TEXT}{recording}");
+    let documents = r#"{"model": "m", "query": "q", "documents": ["a"]}"#;
+    let below = r#"{"model": "m", "query": "q", "documents": ["a"], "score_threshold": 0.9}"#;
+    let transcript = answer(200, &[("Content-Type", "text/html")], "Hello.");
+    let ranked = || answer(200, &[], NONE);
+    for (settings, path, kind, request, primary, attempts) in [
+        (r#""response_format": "text""#, "/llm/v1/audio/transcriptions", form, recording, transcript.clone(), "1"),
+        (
+            r#""response_format": "json""#,
+            "/llm/v1/audio/transcriptions",
+            form,
+            as_text.as_str(),
+            transcript.clone(),
+            "2",
+        ),
+        (r#""language": "de""#, "/llm/v1/audio/transcriptions", form, as_text.as_str(), transcript, "1"),
+        (r#""score_threshold": 0.9"#, "/llm/v2/rerank", json, documents, ranked(), "1"),
+        (r#""top_n": 0"#, "/llm/v2/rerank", json, documents, ranked(), "1"),
+        (r#""score_threshold": null"#, "/llm/v2/rerank", json, below, ranked(), "2"),
+        (r#""top_n": 3"#, "/llm/v2/rerank", json, documents, ranked(), "2"),
+    ] {
+        let (a, b) = (Scripted::start(primary).await, Scripted::start(good()).await);
+        let own = target("a", &a.url()).replacen('{', &format!(r#"{{"override_params": {{{settings}}}, "#), 1);
+        let harness = Harness::of(&pools(&[own, target("b", &b.url())])).await;
+        let answer = http::send(harness.relay, "POST", path, &[kind], request.as_bytes()).await.unwrap();
+        assert_eq!((answer.status, answer.header("x-broker-attempts")), (200, Some(attempts)), "{path} {settings}");
+    }
+}

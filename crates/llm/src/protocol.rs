@@ -72,6 +72,11 @@ impl Protocol {
         })
     }
 
+    /// Whether a request decides how its answer is judged; see [`RequestView::judged_as`](crate::request_view::RequestView::judged_as).
+    pub const fn is_chosen_by_request(self) -> bool {
+        matches!(self, Self::Embeddings | Self::Images | Self::Moderations | Self::Rerank | Self::Transcription)
+    }
+
     /// Whether a request asks for JSON, or for events of it.
     pub(crate) const fn is_json(self) -> bool {
         !matches!(self, Self::Speech | Self::Generic)

@@ -414,6 +414,7 @@ fn s1_4_requests_whose_answer_may_be_empty_or_no_json() {
         (OpenAiChat, json!({"messages": []}), OpenAiChat),
     ] {
         owned("/x", &body, |view| assert_eq!(view.judged_as(protocol), expected, "{protocol:?} {body}"));
+        assert!(protocol == expected || protocol.is_chosen_by_request(), "{protocol:?} {body}");
     }
     let form = |format: &str| {
         format!("--B\r\nContent-Disposition: form-data; name=\"response_format\"\r\n\r\n{format}\r\n--B--\r\n")

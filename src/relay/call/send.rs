@@ -69,7 +69,7 @@ impl<'c> Call<'c> {
         let mut named_usage = false;
         loop {
             guard.sends();
-            let result = self.exchange(client, &target, &sent, to.router).await;
+            let result = self.exchange(client, &target, &sent, &to).await;
             // Without the field it would have been refused just the same, had the client been at fault.
             if named_usage && result.as_ref().is_ok_and(|answer| answer.head.status.as_u16() < 400) {
                 relay.usage_refusals.note(to.router);
@@ -114,19 +114,20 @@ impl<'c> Call<'c> {
         client: &Client,
         target: &Target<'_>,
         sent: &UpstreamRequest,
-        router: &RouterPath,
+        to: &Sending<'_>,
     ) -> Result<UpstreamAnswer, FailedAttempt> {
         let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.head.uri.path() };
+        let changed = (!to.patch.merge.is_empty()).then_some(&**to.patched);
         let expected = ExpectedAnswer {
-            protocol: self.view.judged_as(Protocol::of_path(path)),
+            protocol: self.view.judged_as(Protocol::of_path(path), changed),
             grows: Protocol::is_growing_array(path),
             is_generation: self.view.is_generation(),
             is_download: path.ends_with("/content"),
             key: target.key(),
         };
-        let result = exchange(client, sent, expected, self.times(router)).await;
+        let result = exchange(client, sent, expected, self.times(to.router)).await;
         if let Err(FailedAttempt { not_connected: Some(reason), .. }) = &result {
-            self.relay.connect_log.failed(router, reason, self.relay.broker.now());
+            self.relay.connect_log.failed(to.router, reason, self.relay.broker.now());
         }
         result
     }
