@@ -104,13 +104,15 @@ async fn send(
         let mut request = Request::from_parts(head.clone(), Full::new(body.clone()));
         let mut connection = capture_connection(&mut request);
         let sending = client::connecting_within(times.connect, client.request(request));
-        let (sent, at) = await_head(sending, &mut connection, times).await?;
+        let (result, opened) = await_head(sending, &mut connection, times).await?;
         let connection = connection.connection_metadata();
-        match sent {
+        match result {
             Ok(response) => {
+                let mut sent = opened;
                 if let Some(usage) = response.extensions().get::<ConnectionActivity>() {
                     usage.answered();
-                    let crossed = at.is_none_or(|written| written.elapsed() < CROSSED_WITHIN);
+                    sent = opened.map(|opened| usage.last_written().max(opened));
+                    let crossed = sent.is_none_or(|sent| sent.elapsed() < CROSSED_WITHIN);
                     if usage.is_reused() && crossed && ends_idle_connection(&response) {
                         return Err(TransportFailure::Stale.into());
                     }
@@ -120,7 +122,7 @@ async fn send(
                         connection.poison();
                     }
                 }
-                return Ok((accept(&head.method, response, connection.as_ref())?, at));
+                return Ok((accept(&head.method, response, connection.as_ref())?, sent));
             }
             Err(error) => match failure(&error, connection.as_ref()) {
                 // The pool has one connection less: this ends.
@@ -134,36 +136,38 @@ async fn send(
     }
 }
 
-/// Waits for the head of an answer. The time to its first byte runs from when the last byte of the request was written to an
-/// open connection, however long connecting and writing took; connecting has its own limit.
+/// Waits for the head of an answer; with the moment when there was a connection. The time to its first byte runs from when the last
+/// byte of the request was written to an open connection, however long connecting and writing took; connecting has its own limit.
 async fn await_head<T>(
     sending: impl Future<Output = T>,
     connection: &mut CaptureConnection,
     times: &AttemptTimeouts,
 ) -> Result<(T, Option<Instant>), TransportFailure> {
     let mut sending = pin!(sending);
-    let mut opened: Option<(Instant, Option<ConnectionActivity>)> = None;
+    let (mut opened, mut sent) = (None, None);
     loop {
-        let sent = opened.as_ref().map(|(at, activity)| match activity {
-            Some(activity) => activity.last_written().max(*at),
-            None => Instant::now(),
-        });
         let (by, late) = times.first_byte_by(sent);
         if by <= Instant::now() {
             return Err(late);
         }
         tokio::select! {
             biased;
-            response = &mut sending => return Ok((response, sent)),
-            connected = connected(connection), if opened.is_none() => opened = Some((Instant::now(), connected)),
-            () = sleep_until(by) => {}
+            response = &mut sending => return Ok((response, opened)),
+            () = async { drop(connection.wait_for_connection_metadata().await) }, if opened.is_none() => {
+                opened = Some(Instant::now());
+                sent = opened;
+            }
+            // More may have been written meanwhile, also to another connection: the client repeats what it could not write.
+            () = sleep_until(by) => sent = opened.map(|opened| last_written(connection).max(opened)),
         }
     }
 }
 
-/// Waits for the connection that the request goes over; what happens on it.
-async fn connected(connection: &mut CaptureConnection) -> Option<ConnectionActivity> {
-    activity_of(connection.wait_for_connection_metadata().await.as_ref())
+/// When the request was last written to its connection; as long as nothing was, now.
+fn last_written(connection: &CaptureConnection) -> Instant {
+    let activity = activity_of(connection.connection_metadata().as_ref());
+    let begun = activity.filter(|activity| activity.progress() != RequestProgress::Unwritten);
+    begun.map_or_else(Instant::now, |activity| activity.last_written())
 }
 
 fn activity_of(connection: Option<&Connected>) -> Option<ConnectionActivity> {
@@ -224,6 +228,18 @@ fn failure(error: &legacy::Error, connection: Option<&Connected>) -> Option<Tran
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
+    use std::io;
+    use std::pin::Pin;
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
+
+    use hyper::Uri;
+    use hyper::rt::ReadBufCursor;
+    use hyper_util::client::legacy::connect::Connection;
+    use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::sleep;
+    use tower_service::Service;
 
     use super::*;
 
@@ -267,10 +283,104 @@ mod tests {
         assert_eq!(await_head(ready(7), &mut connection, &times(Some(1), 20)).await, Ok((7, None)));
     }
 
+    /// A connection in memory that knows what it has carried.
+    struct Pipe {
+        stream: TokioIo<DuplexStream>,
+        activity: ConnectionActivity,
+    }
+
+    impl Connection for Pipe {
+        fn connected(&self) -> Connected {
+            Connected::new().extra(self.activity.clone())
+        }
+    }
+
+    impl hyper::rt::Read for Pipe {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        }
+    }
+
+    impl hyper::rt::Write for Pipe {
+        fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+            if matches!(written, Poll::Ready(Ok(1..))) {
+                self.activity.wrote();
+            }
+            written
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(context)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(context)
+        }
+    }
+
+    /// The connections that are made, the last one first, and how long each takes.
+    #[derive(Clone)]
+    struct Pipes(Arc<Mutex<Vec<(Duration, DuplexStream)>>>);
+
+    impl Service<Uri> for Pipes {
+        type Response = Pipe;
+        type Error = io::Error;
+        type Future = Pin<Box<dyn Future<Output = io::Result<Pipe>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Uri) -> Self::Future {
+            let (wait, stream) = self.0.lock().unwrap().pop().unwrap();
+            Box::pin(async move {
+                sleep(wait).await;
+                Ok(Pipe { stream: TokioIo::new(stream), activity: ConnectionActivity::default() })
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s1_5_a_request_that_goes_out_over_a_second_connection_is_timed_on_that_one() {
+        let (mut kept, first) = duplex(1024);
+        let (mut next, second) = duplex(1024);
+        let pipes = Pipes(Arc::new(Mutex::new(vec![(4 * SECOND, second), (Duration::ZERO, first)])));
+        let client = legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(pipes);
+        let request = |body: Vec<u8>| Request::post("http://h/").body(Full::new(Bytes::from(body))).unwrap();
+        let serving = async {
+            assert!(kept.read(&mut [0; 1024]).await.unwrap() > 0);
+            kept.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        };
+        let (response, ()) = tokio::join!(client.request(request(Vec::new())), serving);
+        response.unwrap().extensions().get::<ConnectionActivity>().unwrap().answered();
+        // Until the connection is back in the pool.
+        sleep(SECOND).await;
+        drop(kept);
+        let mut uploaded = request(vec![b'x'; 8 << 10]);
+        let mut connection = capture_connection(&mut uploaded);
+        let began = Instant::now();
+        // It takes a kilobyte a second, and then answers nothing.
+        let server = tokio::spawn(async move {
+            while next.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {
+                sleep(SECOND).await;
+            }
+        });
+        let ended = await_head(client.request(uploaded), &mut connection, &times(Some(3), 600)).await;
+        assert_eq!(ended.map(|_| ()), Err(TransportFailure::FirstByteTimeout));
+        let activity = activity_of(connection.connection_metadata().as_ref()).unwrap();
+        assert!(activity.last_written() >= began + 11 * SECOND, "{:?}", activity.last_written() - began);
+        assert_eq!(activity.last_written().elapsed().as_secs(), 3);
+        server.abort();
+    }
+
     /// Calls never cease, and yet each connection ends: otherwise a name whose address has changed would lead to the old one for ever.
     #[tokio::test]
     async fn a_connection_is_replaced_when_it_is_old() {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, connections) = tokio::sync::mpsc::unbounded_channel();

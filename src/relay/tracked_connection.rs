@@ -84,7 +84,7 @@ impl ConnectionActivity {
     }
 
     /// Bytes were written. The first ones after an answer begin another request.
-    fn wrote(&self) {
+    pub(super) fn wrote(&self) {
         self.0.written.store(u64::try_from(self.0.opened.elapsed().as_nanos()).unwrap_or(u64::MAX), Relaxed);
         if self.0.answered.load(Relaxed) {
             self.0.answered.store(false, Relaxed);
