@@ -45,7 +45,7 @@ async fn run(effort: Effort, other: &Path) -> Result<Vec<Row>> {
     rows.extend(paced(effort, &upstream, &relays).await?);
     rows.push(streamed(effort, &upstream, &relays).await?);
     rows.push(failed_over(effort, &upstream, &relays).await?);
-    let ratio = memory[0].zip(memory[1]).map_or(0.0, |(ours, other)| ours / other);
+    let ratio = memory[0].zip(memory[1]).map(|(ours, other)| ours / other);
     let row = Row::new("relay: memory at its peak, with 1000 calls in progress", memory[0].map(Figure::Memory));
     rows.push(row.against("other build", memory[1].map(Figure::Memory), ratio).target(AT_MOST));
     std::fs::remove_file(&file)?;
@@ -132,9 +132,12 @@ const fn turns(number: usize) -> [usize; 2] {
     if number.is_multiple_of(2) { [0, 1] } else { [1, 0] }
 }
 
-/// This build's figure, the other's, and the median of each pair's ratio.
+/// This build's figure, the other's, and the median of each pair's ratio. There is none where a half is not above 0: what is added
+/// is a difference, and may be lost in the noise.
 fn compared(name: String, pairs: Vec<[f64; 2]>, figure: fn(f64) -> Figure) -> Row {
     let of = |which: usize| figure(median(pairs.iter().map(|pair| pair[which])));
-    let ratio = median(pairs.iter().map(|[ours, other]| ours / other));
+    let ratios: Option<Vec<_>> =
+        pairs.iter().map(|[ours, other]| (*ours > 0.0 && *other > 0.0).then(|| ours / other)).collect();
+    let ratio = ratios.map(median);
     Row::new(name, of(0)).against("other build", of(1), ratio)
 }

@@ -82,7 +82,7 @@ fn rows(pairs: &[(Sample, Sample)], broker: &Process, bare: &Process) -> Vec<Row
         Row::new(what, ours).against("bare", theirs, ratio)
     };
     let memory = |process: &Process| process.peak_memory().map(Figure::Memory);
-    let ratio = broker.peak_memory().zip(bare.peak_memory()).map_or(0.0, |(ours, theirs)| ours / theirs);
+    let ratio = broker.peak_memory().zip(bare.peak_memory()).map(|(ours, theirs)| ours / theirs);
     let what = format!("the same: memory at its peak ({} logs dropped)", dropped(&broker.output()));
     vec![
         row("p50", |sample| sample.p50),

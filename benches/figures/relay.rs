@@ -320,7 +320,7 @@ async fn waiting(relay: &Hop, nginx: Option<&Hop>) -> Result<Row> {
         Some(nginx) => peak_of_waiting(nginx).await?,
         None => None,
     };
-    let ratio = ours.zip(theirs).map_or(0.0, |(ours, theirs)| ours / theirs);
+    let ratio = ours.zip(theirs).map(|(ours, theirs)| ours / theirs);
     let row = Row::new("relay: memory at its peak, with 1000 calls in progress", ours.map(Figure::Memory));
     Ok(row.against("nginx", theirs.map(Figure::Memory), ratio).target(Target::AtMost(Figure::Memory(30e6))))
 }

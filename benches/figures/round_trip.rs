@@ -59,7 +59,7 @@ async fn run(effort: Effort) -> Result<Vec<Row>> {
         rows.extend([rate, p50, p99, cpu]);
     }
     let memory = |process: &Process| process.peak_memory().map(Figure::Memory);
-    let ratio = broker.peak_memory().zip(bare.peak_memory()).map_or(0.0, |(ours, theirs)| ours / theirs);
+    let ratio = broker.peak_memory().zip(bare.peak_memory()).map(|(ours, theirs)| ours / theirs);
     let row = Row::new("round trip: memory at its peak", memory(&broker));
     rows.push(row.against("bare", memory(&bare), ratio).target(Target::AtMost(Figure::Memory(15e6))));
     Ok(rows)
@@ -114,7 +114,7 @@ pub(crate) fn rows_of(what: &str, other: &'static str, in_flight: usize, pairs: 
         let median_of = |side: &dyn Fn(&Pair) -> Option<f64>| known.then(|| median(pairs.iter().filter_map(side)));
         let ours = median_of(&|(ours, _)| value(ours)).map(unit);
         let theirs = median_of(&|(_, theirs)| value(theirs)).map(unit);
-        let ratio = median_of(&|(ours, theirs)| Some(value(ours)? / value(theirs)?)).unwrap_or_default();
+        let ratio = median_of(&|(ours, theirs)| Some(value(ours)? / value(theirs)?));
         Row::new(format!("{what}, {in_flight} in flight: {figure}"), ours).against(other, theirs, ratio)
     };
     [

@@ -69,10 +69,15 @@ impl Row {
         Self { what, ours, compared: None, ratio: None, added: None, target: None }
     }
 
-    /// What it is compared with, by name, and how many times that it is.
-    pub(crate) fn against(mut self, name: &'static str, other: impl Into<Option<Figure>>, ratio: f64) -> Self {
+    /// What it is compared with, by name, and how many times that it is; `None` where that is unknown.
+    pub(crate) fn against(
+        mut self,
+        name: &'static str,
+        other: impl Into<Option<Figure>>,
+        ratio: impl Into<Option<f64>>,
+    ) -> Self {
         self.compared = other.into().map(|other| (other, name));
-        self.ratio = self.compared.is_some().then_some(ratio);
+        self.ratio = ratio.into().filter(|_| self.compared.is_some());
         self
     }
 

@@ -80,7 +80,7 @@ fn rows(rounds: &[[Sample; WAYS.len()]], relays: &[Hop]) -> Vec<Row> {
             rows.push(if target > 0.0 { row.target(Target::RatioAtLeast(target)) } else { row });
         }
         let memory = peak(relays.get(which));
-        let ratio = memory.zip(off).map_or(0.0, |(ours, off)| ours / off);
+        let ratio = memory.zip(off).map(|(ours, off)| ours / off);
         let row = Row::new(name("memory at its peak"), memory.map(Figure::Memory));
         rows.push(row.against("off", off.map(Figure::Memory), ratio));
     }
