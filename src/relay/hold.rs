@@ -306,7 +306,7 @@ impl UpstreamAnswer {
     fn check_good_status(&mut self, expected: ExpectedAnswer) -> Result<(), TransportFailure> {
         if !self.head.status.is_success() {
             // A redirect is no answer to a chat, and may be to what the client asked for.
-            if self.head.status.is_redirection() && expected.is_generation && expected.protocol != Protocol::Generic {
+            if self.head.status.is_redirection() && expected.is_generation && !expected.protocol.may_redirect() {
                 self.error_class = Some(ErrorClass::InvalidRequest);
             }
             return Ok(());

@@ -329,12 +329,22 @@ async fn s1_4_a_stream_that_is_called_json_is_one() {
 }
 
 #[tokio::test]
-async fn s1_4_a_redirect_is_passed_on_and_says_nothing_of_its_target() {
-    let (a, b) = (Scripted::start(answer(307, &[("Location", "/v2/")], "{}")).await, Scripted::start(good()).await);
-    let harness = Harness::before(&[&a, &b]).await;
-    let answer = harness.call().await;
-    assert_eq!((answer.status, answer.header("location"), b.calls()), (307, Some("/v2/"), 0));
-    Scrape::of(&harness.broker).await.has(&[("gecholog_broker_outcomes_total", &["/llm/a/", "\"neutral\""], 1.0)]);
+async fn s1_4_a_redirect_is_passed_on_and_says_nothing_of_its_target_unless_it_leads_to_a_file() {
+    let documents = r#"{"model": "m", "query": "q", "documents": ["a"]}"#;
+    for (path, request, outcome) in [
+        (CHAT, HI, "\"neutral\""),
+        ("/llm/v1/embeddings", HI, "\"neutral\""),
+        ("/llm/v1/audio/transcriptions", HI, "\"neutral\""),
+        ("/llm/v2/rerank", documents, "\"neutral\""),
+        ("/llm/v1/images/generations", HI, "\"success\""),
+        ("/llm/v1/audio/speech", HI, "\"success\""),
+    ] {
+        let (a, b) = (Scripted::start(answer(303, &[("Location", "/v2/")], "{}")).await, Scripted::start(good()).await);
+        let harness = Harness::before(&[&a, &b]).await;
+        let answer = harness.send(path, &[], request).await;
+        assert_eq!((answer.status, answer.header("location"), b.calls()), (303, Some("/v2/"), 0), "{path}");
+        Scrape::of(&harness.broker).await.has(&[("gecholog_broker_outcomes_total", &["/llm/a/", outcome], 1.0)]);
+    }
 }
 
 /// What a file holds is its owner's, whatever its type says.

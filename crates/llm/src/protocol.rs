@@ -77,6 +77,11 @@ impl Protocol {
         matches!(self, Self::Embeddings | Self::Images | Self::Moderations | Self::Rerank | Self::Transcription)
     }
 
+    /// Whether a request may be answered with a redirect, to the file that it asks for: some servers of images and sound do so.
+    pub const fn may_redirect(self) -> bool {
+        matches!(self, Self::Images | Self::Speech | Self::Generic)
+    }
+
     /// Whether a request asks for JSON, or for events of it.
     pub(crate) const fn is_json(self) -> bool {
         !matches!(self, Self::Speech | Self::Generic)
