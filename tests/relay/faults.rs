@@ -211,7 +211,7 @@ async fn an_error_whose_body_does_not_end_counts_by_its_head_and_the_next_target
             assert_eq!((answer.status, answer.header("x-broker-router")), (200, Some("/llm/b/")), "{status} {fault}");
             let router = harness.router("/llm/a/").await;
             // A rate limit is that of the model.
-            let out = if status == 429 { &router["rests_for"] } else { &router };
+            let out = if status == 429 { &router["rests_for"][0] } else { &router };
             let left = out["seconds_left"].as_f64();
             assert!((25.0..=40.0).contains(&left.unwrap_or_default()), "{fault}: {left:?}");
             harness.call().await;

@@ -155,7 +155,7 @@ impl Harness {
     /// Which targets rest for a model now.
     async fn resting(&self) -> Vec<String> {
         let status: Value = serde_json::from_slice(&self.broker.get("/api/v1/status").await.body).unwrap();
-        let resting = status["routers"].as_array().unwrap().iter().filter(|router| router["rests_for"].is_object());
+        let resting = status["routers"].as_array().unwrap().iter().filter(|router| router["rests_for"].is_array());
         resting.map(|router| router["router"].as_str().unwrap().to_owned()).collect()
     }
 

@@ -35,7 +35,8 @@ pub fn answer_error(protocol: Protocol, status: u16, headers: &AnswerHeaders<'_>
             StreamEnd::Failed(class) => Some(class),
         };
     }
-    if trimmed.is_empty() {
+    // Samples of sound may be any bytes, those of white space too.
+    if trimmed.is_empty() && (body.is_empty() || !headers.is_media()) {
         // A file may be empty, but never without a type. What is heard or seen has bytes, however silent it is, and in it may be no word.
         let may_be_empty = headers.media_type().is_some() && !headers.is_json() && !headers.is_media();
         let may_say_nothing = matches!(protocol, Protocol::Generic | Protocol::Transcription);

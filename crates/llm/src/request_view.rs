@@ -164,7 +164,9 @@ impl<'a> RequestView<'a> {
         let has_documents =
             ["documents", "texts"].iter().any(|name| self.field(name).is_some() && !self.has_none_of(name));
         let wants_none = ["top_n", "top_k"].iter().any(|name| self.field(name).and_then(Field::unsigned) == Some(0));
-        !has_documents || wants_none || self.fields.iter().any(|(name, _)| name.contains("threshold"))
+        !has_documents
+            || wants_none
+            || self.fields.iter().any(|(name, _)| name.contains("threshold") || name == "min_score")
     }
 
     /// The value at a path of names, for conditions: `["metadata", "tier"]`. Fields of forms are strings.

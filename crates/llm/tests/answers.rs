@@ -463,6 +463,7 @@ fn s1_4_bodies_that_are_empty_cut_or_of_another_kind() {
         (Transcription, "text/plain", "hello", None),
         (Speech, "application/octet-stream", "", Some(EmptyAnswer)),
         (Speech, "audio/pcm", "", Some(EmptyAnswer)),
+        (Speech, "audio/pcm", "  \n ", None),
         // Samples are whatever they are.
         (Speech, "", "{\u{0}", None),
         (Speech, "application/octet-stream", "data: \u{0}", None),

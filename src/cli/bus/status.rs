@@ -196,12 +196,11 @@ fn state(router: &Value) -> (String, String) {
     let word = clean(router["state"].as_str().or_else(|| router["standing"].as_str()).unwrap_or("?"));
     let left = router["seconds_left"].as_f64().map(|left| format!(" for {}", span(left))).unwrap_or_default();
     let why = router["why"].as_str().map(|why| format!(", {}", clean(why))).unwrap_or_default();
-    let limited = &router["rests_for"];
-    let limited = limited["model"].as_str().map(|model| {
+    let limited = router["rests_for"].as_array().into_iter().flatten().map(|limited| {
         let left = limited["seconds_left"].as_f64().map(|left| format!(" for {}", span(left))).unwrap_or_default();
-        format!(", not for model {}{left}", clean(model))
+        format!(", not for model {}{left}", clean(limited["model"].as_str().unwrap_or("?")))
     });
-    (word, left + &why + &limited.unwrap_or_default())
+    (word, left + &why + &limited.collect::<String>())
 }
 
 fn drained(router: &Value) -> (String, String) {
@@ -291,12 +290,15 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_a_router_rests_for_is_shown() {
+    fn the_models_that_a_router_rests_for_are_shown() {
         let mut document = document("one", "enabled", 1);
         (document["routers"][0]["seconds_left"], document["routers"][0]["why"]) = (Value::Null, Value::Null);
-        document["routers"][0]["rests_for"] = json!({"model": "gpt\u{1b}-4o", "until": "u", "seconds_left": 11.3});
+        document["routers"][0]["rests_for"] = json!([
+            {"model": "gpt\u{1b}-4o", "until": "u", "seconds_left": 11.3}, {"model": "b", "until": "u", "seconds_left": 2.0}
+        ]);
         let text = render(&[document]);
-        assert!(text.contains("enabled, not for model gpt\u{fffd}-4o for 12 s "), "{text}");
+        let expected = "enabled, not for model gpt\u{fffd}-4o for 12 s, not for model b for 2 s ";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -231,8 +231,10 @@ function fillCard(card, router) {
   const color = router.drained ? "out" : EDGE[router.state];
   card.className = `card ${color}-edge`;
   const tags = [make("span", `tag ${EDGE[router.state]}`, router.state)];
-  if (router.rests_for) {
-    tags.push(make("span", "tag bad", `not for ${router.rests_for.model}, ${span(router.rests_for.seconds_left)} left`));
+  for (const resting of router.rests_for ?? []) {
+    const tag = make("span", "tag bad cut", `${span(resting.seconds_left)} not for ${resting.model}`);
+    tag.title = resting.model;
+    tags.push(tag);
   }
   if (router.seconds_left !== null) tags.push(make("span", "tag bad", `${span(router.seconds_left)} left`));
   if (router.probes) tags.push(make("span", "tag maybe", `${router.probes} probing`));

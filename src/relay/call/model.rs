@@ -44,12 +44,20 @@ fn needs_model(head: &Parts, ingress: &RouterPath) -> bool {
     )
 }
 
+/// Whether a letter of a name is one that entries write without escapes, and that operators see where it stands: no mark that has no
+/// width or turns the direction of what follows.
+fn is_plain(letter: char) -> bool {
+    !letter.is_control()
+        && !matches!(
+            letter,
+            '"' | '\\' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
 impl Call<'_> {
     /// The model that the client calls, unless this patch sets one, if its name is one that all replicas can note.
     pub(super) fn unset_model(&self, patch: &Patch) -> Option<&str> {
-        // An entry shows what needs escapes in another form.
-        let is_plain = |name: &str| !name.contains(|letter: char| letter.is_control() || matches!(letter, '"' | '\\'));
-        let may_be_noted = |name: &&str| name.len() <= MAX_MODEL_BYTES && is_plain(name);
+        let may_be_noted = |name: &&str| name.len() <= MAX_MODEL_BYTES && name.chars().all(is_plain);
         self.view.called_model().filter(may_be_noted).filter(|model| !patch.sets_model(model))
     }
 

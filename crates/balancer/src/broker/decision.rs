@@ -72,7 +72,7 @@ pub enum LimitVerdict {
 impl LimitVerdict {
     /// Whether the limit is that of the requested model.
     pub(super) const fn is_of_model(self) -> bool {
-        matches!(self, Self::Diverted(_, LimitExceeded::Model) | Self::Exceeded(LimitExceeded::Model))
+        matches!(self, Self::Diverted(_, LimitExceeded::Model(_)) | Self::Exceeded(LimitExceeded::Model(_)))
     }
 
     /// The router that the request did not get.
@@ -116,7 +116,7 @@ impl RouteKind {
 impl Route {
     /// Whether the router rests for the requested model, and is asked all the same because nothing else is left.
     pub const fn is_early(&self) -> bool {
-        matches!(self.reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Model))
+        matches!(self.reservation.limit, LimitVerdict::Exceeded(LimitExceeded::Model(_)))
     }
 
     pub const fn router(&self) -> RouterId {

@@ -63,8 +63,11 @@ impl Broker {
         let of_model = chosen.is_none_or(|route| route.reservation.limit.is_of_model());
         let diverted = chosen.and_then(|route| self.path(route.reservation.limit.diverted_from()?));
         let limited = of_model.then(|| self.model_limits_of(pool)).into_iter().flatten();
-        let limited = limited.filter(move |(other, _)| Some(*other) != router && Some(*other) != diverted);
-        let limited = limited.map(|(other, until)| (other, format!("rests for one model until {until}")));
+        let limited = limited.filter(move |(other, ..)| Some(*other) != router && Some(*other) != diverted);
+        let limited = limited.map(|(other, models, until)| {
+            let models = if models == 1 { "one model".to_owned() } else { format!("{models} models, for one") };
+            (other, format!("rests for {models} until {until}"))
+        });
         let mut others = ineligible.chain(skipped).chain(limited);
         let listed = others.by_ref().take(MAX_LISTED_ROUTERS);
         let listed: String = listed.map(|(router, why)| format!("; not {router} ({why})")).collect();

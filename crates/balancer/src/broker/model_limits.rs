@@ -57,9 +57,9 @@ impl Broker {
                     Evidence::Local { sent_at, .. } => limit.refused_at <= sent_at,
                     _ => outcome.latency.unwrap_or_default() <= now.since(limit.refused_at),
                 };
-                if self.model_limits.of(id, model).is_some_and(shows) {
-                    self.end_model_limit(id);
-                }
+                let ends = |limit: &ModelLimit| *limit.model == *model && shows(limit);
+                let ended = self.model_limits.end(id, ends);
+                self.announce_ends(id, ended);
                 false
             }
             Class::RateLimited => self.rests_for_model(model, outcome, now),
@@ -80,7 +80,7 @@ impl Broker {
         if let Some(due) = self.model_limits.next_deadline() {
             self.nothing_due_before = self.nothing_due_before.min(due);
         }
-        let until = self.model_limits.of_router(id).map(|limit| limit.until);
+        let until = self.model_limits.of(id, model).map(|limit| limit.until);
         if noted == Noted::Begun
             && let Some(router) = self.path(id).cloned()
         {
@@ -91,9 +91,8 @@ impl Broker {
 
     /// A router serves all models again.
     pub(super) fn end_model_limit(&mut self, id: RouterId) {
-        if let Some(ended) = self.model_limits.end(id) {
-            self.announce_end(id, ended);
-        }
+        let ended = self.model_limits.end(id, |_| true);
+        self.announce_ends(id, ended);
     }
 
     /// The settings that may change the model of a request on its way to a router, of each router that rests for one.
@@ -117,16 +116,17 @@ impl Broker {
     /// Ends those whose time is over.
     pub(super) fn expire_model_limits(&mut self, now: BrokerTime) {
         for (id, ended) in self.model_limits.expire(now) {
-            self.announce_end(id, ended);
+            self.announce_ends(id, vec![ended]);
         }
     }
 
-    fn announce_end(&mut self, id: RouterId, ended: ModelLimit) {
-        // Calls may wait for it.
-        self.routers.mark_changed(id);
-        let Some(router) = self.path(id).cloned() else { return };
-        let change = ModelLimitChange { router, model: ended.model, until: None };
-        self.effects.push(BrokerEvent::ModelLimit(change));
+    fn announce_ends(&mut self, id: RouterId, ended: Vec<ModelLimit>) {
+        for ModelLimit { model, .. } in ended {
+            // Calls may wait for it.
+            self.routers.mark_changed(id);
+            let Some(router) = self.path(id).cloned() else { return };
+            self.effects.push(BrokerEvent::ModelLimit(ModelLimitChange { router, model, until: None }));
+        }
     }
 
     /// The limit of the requested model at a router.
@@ -135,10 +135,13 @@ impl Broker {
         if self.model_limits.is_empty() { None } else { self.model_limits.of(router, limited_model(request)?) }
     }
 
-    /// The routers of a pool that serve and rest for a model, any model, with until when.
-    pub(super) fn model_limits_of(&self, pool: &Pool) -> impl Iterator<Item = (&RouterPath, BrokerTime)> {
+    /// The routers of a pool that serve and rest for models, any models: for how many, and until when for the first of them.
+    pub(super) fn model_limits_of(&self, pool: &Pool) -> impl Iterator<Item = (&RouterPath, usize, BrokerTime)> {
         let serving = pool.tree().eligible_routers(Tier::Serving);
-        serving.filter_map(|id| Some((self.path(id)?, self.model_limits.of_router(id)?.until)))
+        serving.filter_map(|id| {
+            let limits = self.model_limits.of_router(id);
+            Some((self.path(id)?, limits.len(), limits.iter().map(|limit| limit.until).min()?))
+        })
     }
 
     /// Whether a pool has this router.
@@ -169,11 +172,13 @@ impl Broker {
             return None;
         }
         let may_retry = resting.into_iter().filter(|(_, candidate)| history.may_retry(candidate.router));
-        let (_, chosen) = may_retry.min_by_key(|(limit, _)| limit.until)?;
+        // One that was asked and has not answered comes last.
+        let (limit, chosen) = may_retry.min_by_key(|(limit, _)| (limit.asked_at > limit.refused_at, limit.until))?;
+        let place = limits.place(chosen.router, &limit.model)?;
         let kind = self.kind(chosen.router);
         let mut route = self.route(id, Candidate { p: None, ..chosen }, kind);
         let tokens = if pool.has_rate_limits() { request.size().estimated_tokens() } else { 0 };
-        route.reservation = TokenReservation { tokens, limit: LimitVerdict::Exceeded(LimitExceeded::Model) };
+        route.reservation = TokenReservation { tokens, limit: LimitVerdict::Exceeded(LimitExceeded::Model(place)) };
         let is_tried = history.has_tried(route.router());
         Some(if is_tried { NextTarget::Retry(route) } else { NextTarget::Untried(route) })
     }

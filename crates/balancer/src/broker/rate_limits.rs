@@ -27,7 +27,11 @@ impl TokenReservation {
         models: &'a ModelLimits,
     ) -> Option<RateLimitFilter<'a>> {
         let LimitVerdict::Diverted(first, exceeded) = self.limit else { return None };
-        Some(match models.of_router(first).filter(|_| exceeded == LimitExceeded::Model) {
+        let limit = match exceeded {
+            LimitExceeded::Model(place) => models.of_router(first).get(usize::from(place)),
+            _ => None,
+        };
+        Some(match limit {
             Some(limit) => RateLimitFilter { routers: None, models: Some((models, &limit.model)) },
             None => RateLimitFilter { routers: limits.map(|limits| (limits, self.tokens)), models: None },
         })
@@ -96,7 +100,7 @@ impl Broker {
             Candidates::new(pool.tree(), request, rng).with(context).find(|other| wanted(other.router))
         };
         let mut other = if fixed { None } else { other_within(limits) };
-        if other.is_none() && exceeded == LimitExceeded::Model {
+        if other.is_none() && matches!(exceeded, LimitExceeded::Model(_)) {
             // A limit of ours never costs an answer, and the first in order would cost one.
             other = other_within(RateLimitFilter { routers: None, ..limits });
         }

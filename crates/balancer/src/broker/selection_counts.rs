@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Broker, LimitVerdict, Pass, Route, RouteKind, WhenAllDisabled};
+use crate::load::rate_limit::LimitExceeded;
 use crate::strategy::PickReason;
 use types::router::PoolId;
 use types::time::BrokerTime;
@@ -123,8 +124,8 @@ impl Broker {
         let Some(pool) = pool else { return };
         let mut among = None;
         if !matches!(route.reservation.limit, LimitVerdict::Within) {
-            if route.is_early() {
-                self.model_limits.asked(route.router(), now);
+            if let LimitVerdict::Exceeded(LimitExceeded::Model(place)) = route.reservation.limit {
+                self.model_limits.asked(route.router(), place, now);
             }
             among = route.reservation.among(self.limits.as_ref(), &self.model_limits);
         }

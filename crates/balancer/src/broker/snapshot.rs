@@ -98,9 +98,9 @@ pub struct RouterStatus {
     pub until: Option<BrokerTime>,
     /// The same in seconds from now.
     pub seconds_left: Option<f64>,
-    /// The model that it rests for; it serves all others.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rests_for: Option<RestingModel>,
+    /// The models that it rests for; it serves all others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rests_for: Vec<RestingModel>,
     /// Drained by an operator, whatever its health.
     pub drained: Option<Override>,
     /// Why it was ejected, unless it serves.
@@ -289,13 +289,13 @@ impl Broker {
             HealthState::Cooling { until, cause } => (Some(until), Some(cause)),
             HealthState::Probing { cause } => (None, Some(cause)),
         };
-        let rests_for = self.model_limits.of_router(id).map(|limit| RestingModel {
+        let resting = self.model_limits.of_router(id).iter().map(|limit| RestingModel {
             model: limit.model.clone(),
             until: limit.until,
             seconds_left: limit.until.since(now).as_secs_f64(),
         });
         Some(RouterStatus {
-            rests_for,
+            rests_for: resting.collect(),
             router: path.clone(),
             state: PublicState::from_health(&state),
             standing: PublicState::from_health(&state),

@@ -1,9 +1,9 @@
-//! Which router rests for one model: its upstream has refused the model for its rate, and serves all others. Vendors count the
-//! rate of each model apart.
+//! Which router rests for which models: its upstream has refused them for their rate, and serves all others. Vendors count the rate of
+//! each model apart.
 //!
-//! One model of a router at most: where a second one is refused before the time of the first is over, the limit is the account's,
-//! and the caller lets the router rest as a whole, for the time of the second. This only notes and answers; the caller decides what
-//! follows.
+//! [`MAX_MODELS`] of a router at most: where a further one is refused before the time of one of them is over, the limit is taken for
+//! the account's, and the caller lets the router rest as a whole, for the time of that one. This only notes and answers; the caller
+//! decides what follows.
 
 use std::time::Duration;
 
@@ -14,8 +14,11 @@ use types::time::BrokerTime;
 
 /// The longest name of a model that is noted, in bytes. Those of vendors are shorter, fine-tuned models and AWS's profiles included.
 pub const MAX_MODEL_BYTES: usize = 256;
-/// Routers that may rest for a model at a time; a further one rests as a whole.
-pub(crate) const MAX_NOTES: usize = 1_024;
+/// Models that one router may rest for at a time. Few models are so busy that their limits are met, and where the account's is, this
+/// many calls are refused before that is seen.
+pub(crate) const MAX_MODELS: usize = 4;
+/// Routers that may rest for models at a time; a further one rests as a whole.
+pub(crate) const MAX_ROUTERS: usize = 1_024;
 
 /// A model that a router is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,15 +41,16 @@ pub(crate) enum Noted {
     Begun,
     /// It did already.
     Extended,
-    /// Another model is refused too, or there is no room for one more: the router is to rest as a whole.
+    /// More models are refused than are noted: the router is to rest as a whole.
     WholeRouter,
 }
 
-/// The routers that rest for one model, each with that model.
+/// The routers that rest for models, each with those.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ModelLimits {
     now: BrokerTime,
-    notes: FxHashMap<RouterId, ModelLimit>,
+    /// Each list has at least one.
+    notes: FxHashMap<RouterId, Vec<ModelLimit>>,
     /// When the first of them ends.
     next_deadline: Option<BrokerTime>,
 }
@@ -62,14 +66,20 @@ impl ModelLimits {
         self.now = now;
     }
 
-    /// The model that a router is not sent.
-    pub(crate) fn of_router(&self, router: RouterId) -> Option<&ModelLimit> {
-        self.notes.get(&router)
+    /// The models that a router is not sent.
+    pub(crate) fn of_router(&self, router: RouterId) -> &[ModelLimit] {
+        self.notes.get(&router).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The same, if it is this one.
+    /// The limit of a model at a router.
     pub(crate) fn of(&self, router: RouterId, model: &str) -> Option<&ModelLimit> {
-        self.of_router(router).filter(|limit| *limit.model == *model)
+        self.of_router(router).iter().find(|limit| *limit.model == *model)
+    }
+
+    /// The place of a model among those of a router, which holds until the next change.
+    pub(crate) fn place(&self, router: RouterId, model: &str) -> Option<u8> {
+        let mut places = (0..).zip(self.of_router(router));
+        places.find(|(_, limit)| *limit.model == *model).map(|(place, _)| place)
     }
 
     /// The routers that rest for any model.
@@ -79,7 +89,7 @@ impl ModelLimits {
 
     /// The routers that rest for this model.
     pub(crate) fn routers_of<'a>(&'a self, model: &'a str) -> impl Iterator<Item = RouterId> + 'a {
-        self.notes.iter().filter(move |(_, limit)| *limit.model == *model).map(|(router, _)| *router)
+        self.routers().filter(move |router| self.of(*router, model).is_some())
     }
 
     /// Whether a router was asked for its model within this time.
@@ -95,41 +105,42 @@ impl ModelLimits {
         announced: bool,
         now: BrokerTime,
     ) -> Noted {
-        let is_full = self.notes.len() >= MAX_NOTES;
-        let noted = match self.notes.get_mut(&router) {
-            Some(limit) if *limit.model == *model => {
-                let until = limit.until.max(now.after(wait));
-                (limit.until, limit.announced) = (until, limit.announced || announced);
-                (limit.refused_at, limit.asked_at) = (now, now);
-                Noted::Extended
+        let is_full = self.notes.len() >= MAX_ROUTERS && !self.notes.contains_key(&router);
+        let until = now.after(wait);
+        if self.of_router(router).iter().all(|limit| *limit.model != *model) {
+            if is_full || self.of_router(router).len() >= MAX_MODELS {
+                return Noted::WholeRouter;
             }
-            // The first one's time goes on: it may be the longer one.
-            Some(_) => return Noted::WholeRouter,
-            None if is_full => return Noted::WholeRouter,
-            None => {
-                let until = now.after(wait);
-                let limit = ModelLimit { model: model.into(), until, announced, refused_at: now, asked_at: now };
-                self.notes.insert(router, limit);
-                Noted::Begun
-            }
-        };
+            let limit = ModelLimit { model: model.into(), until, announced, refused_at: now, asked_at: now };
+            self.notes.entry(router).or_default().push(limit);
+            self.find_deadline();
+            return Noted::Begun;
+        }
+        for limit in self.notes.get_mut(&router).into_iter().flatten().filter(|limit| *limit.model == *model) {
+            (limit.until, limit.announced) = (limit.until.max(until), limit.announced || announced);
+            (limit.refused_at, limit.asked_at) = (now, now);
+        }
         self.find_deadline();
-        noted
+        Noted::Extended
     }
 
-    /// A call for the model was sent there all the same. Not inlined, because it is rare.
+    /// A call for the model at this place was sent there all the same. Not inlined, because it is rare.
     #[inline(never)]
-    pub(crate) fn asked(&mut self, router: RouterId, now: BrokerTime) {
-        if let Some(limit) = self.notes.get_mut(&router) {
+    pub(crate) fn asked(&mut self, router: RouterId, place: u8, now: BrokerTime) {
+        if let Some(limit) = self.notes.get_mut(&router).and_then(|limits| limits.get_mut(usize::from(place))) {
             limit.asked_at = now;
         }
     }
 
-    /// A router serves its model again.
-    pub(crate) fn end(&mut self, router: RouterId) -> Option<ModelLimit> {
-        let ended = self.notes.remove(&router)?;
+    /// Ends those limits of a router for which that is so.
+    pub(crate) fn end(&mut self, router: RouterId, ends: impl Fn(&ModelLimit) -> bool) -> Vec<ModelLimit> {
+        let Some(limits) = self.notes.get_mut(&router) else { return Vec::new() };
+        let ended = limits.extract_if(.., |limit| ends(limit)).collect();
+        if limits.is_empty() {
+            self.notes.remove(&router);
+        }
         self.find_deadline();
-        Some(ended)
+        ended
     }
 
     /// Ends those whose time is over by now; in the order of their routers.
@@ -137,8 +148,12 @@ impl ModelLimits {
         if self.next_deadline.is_none_or(|due| due > now) {
             return Vec::new();
         }
-        let mut over: Vec<_> = self.notes.extract_if(|_, limit| limit.until <= now).collect();
-        over.sort_unstable_by_key(|(router, _)| *router);
+        let mut over = Vec::new();
+        self.notes.retain(|router, limits| {
+            over.extend(limits.extract_if(.., |limit| limit.until <= now).map(|limit| (*router, limit)));
+            !limits.is_empty()
+        });
+        over.sort_by_key(|(router, _)| *router);
         self.find_deadline();
         over
     }
@@ -149,12 +164,19 @@ impl ModelLimits {
 
     /// Whether all that is derived is right, and the bounds are kept.
     pub(crate) fn is_consistent(&self) -> bool {
-        let first = self.notes.values().map(|limit| limit.until).min();
-        let is_short = |limit: &ModelLimit| limit.model.len() <= MAX_MODEL_BYTES;
-        self.notes.len() <= MAX_NOTES && self.next_deadline == first && self.notes.values().all(is_short)
+        let first = self.limits().map(|limit| limit.until).min();
+        let are_few = |limits: &Vec<ModelLimit>| (1..=MAX_MODELS).contains(&limits.len());
+        self.notes.len() <= MAX_ROUTERS
+            && self.notes.values().all(are_few)
+            && self.next_deadline == first
+            && self.limits().all(|limit| limit.model.len() <= MAX_MODEL_BYTES)
+    }
+
+    fn limits(&self) -> impl Iterator<Item = &ModelLimit> {
+        self.notes.values().flatten()
     }
 
     fn find_deadline(&mut self) {
-        self.next_deadline = self.notes.values().map(|limit| limit.until).min();
+        self.next_deadline = self.limits().map(|limit| limit.until).min();
     }
 }

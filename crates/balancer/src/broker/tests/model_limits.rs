@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::health::{HealthSettings, Preset};
-use crate::load::model_limits::{MAX_MODEL_BYTES, MAX_NOTES};
+use crate::load::model_limits::{MAX_MODEL_BYTES, MAX_MODELS, MAX_ROUTERS};
 use crate::load::rate_limit::{LimitExceeded, RateLimit};
 use crate::strategy::Field;
 use types::outcome::{QuotaRemaining, RateLimitHeaders};
@@ -106,7 +106,11 @@ impl Harness {
 
     fn limited(&self) -> Vec<(String, String)> {
         let shown = self.broker.router_statuses(0..usize::MAX, START).into_iter();
-        shown.filter_map(|one| Some((one.router.to_string(), one.rests_for?.model.to_string()))).collect()
+        let of_router = |one: RouterStatus| {
+            let name = one.router.to_string();
+            one.rests_for.into_iter().map(move |resting| (name.clone(), resting.model.to_string()))
+        };
+        shown.flat_map(of_router).collect()
     }
 }
 
@@ -144,7 +148,7 @@ fn the_stamp_says_why_a_call_goes_elsewhere_and_only_that_calls() {
     let mut harness = harness(2);
     harness.refuse(0, "hot", 20, 0);
     let route = harness.goes(&model("hot"), 1).unwrap();
-    assert_eq!(route.reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Model));
+    assert_eq!(route.reservation.limit, LimitVerdict::Diverted(RouterId(0), LimitExceeded::Model(0)));
     let expected = "first in order, 2 of 2 serve; instead of /azure/r0/, no room: rate limit of the model";
     assert_eq!((harness.reason(&route).as_str(), route.kind, route.chosen.p), (expected, RouteKind::Normal, None));
     for other in [model("other"), model(""), For { makes_nothing: true, ..model("hot") }] {
@@ -216,27 +220,42 @@ fn its_beginning_and_its_end_are_emitted_once_each() {
     assert_eq!(harness.emitted, [change(Some(at(20_000))), change(None)]);
 }
 
-/// The limit is the account's then.
+/// Two busy models take nothing from a third one.
 #[test]
-fn a_second_model_takes_the_whole_router_out() {
+fn each_of_some_models_has_a_limit_of_its_own() {
     let mut harness = harness(2);
     harness.refuse(0, "one", 60, 0);
     harness.refuse(0, "two", 30, 1_000);
-    assert_eq!((harness.until(0), harness.limited()), (Some(at(31_000)), vec![(router(0), "one".to_owned())]));
-    assert_eq!(["one", "two", "three"].map(|model| harness.place(model, 1_001)), [Some(1); 3]);
-    // The first one's time is the longer one.
+    assert_eq!((harness.out(), harness.limited().len()), (Vec::new(), 2));
+    assert_eq!(["one", "two", "three"].map(|model| harness.place(model, 1_001)), [Some(1), Some(1), Some(0)]);
     harness.tick(at(31_000));
-    assert_eq!((harness.place("one", 31_001), harness.place("two", 31_001)), (Some(1), Some(0)));
-    // After the time of the first, the second is the only one.
-    let mut harness = self::harness(2);
-    harness.refuse(0, "one", 60, 0);
-    harness.refuse(0, "two", 30, 60_000);
-    assert_eq!((harness.until(0), harness.limited()), (None, vec![(router(0), "two".to_owned())]));
-    // At two routers they are two limits.
-    let mut harness = self::harness(3);
-    harness.refuse(0, "one", 60, 0);
-    harness.refuse(1, "two", 60, 0);
-    assert_eq!(["one", "two", "three"].map(|model| harness.place(model, 1)), [Some(1), Some(0), Some(0)]);
+    assert_eq!(["one", "two", "three"].map(|model| harness.place(model, 31_001)), [Some(1), Some(0), Some(0)]);
+    // A good answer ends the limit of its model alone.
+    harness.refuse(0, "two", 30, 32_000);
+    let good = TestObservation { status: Some(200), retry_after: None, ..refusal("/azure/r0/", "one", 0, 33_000) };
+    harness.learn(&good, at(34_000));
+    assert_eq!(harness.limited(), [(router(0), "two".to_owned())]);
+}
+
+/// The limit is the account's then.
+#[test]
+fn one_model_more_takes_the_whole_router_out() {
+    let models: [&'static str; MAX_MODELS + 1] = ["one", "two", "three", "four", "five"];
+    let mut harness = harness(2);
+    for model in models {
+        assert_eq!(harness.out(), Vec::<String>::new());
+        harness.refuse(0, model, if model == "five" { 30 } else { 60 }, 0);
+    }
+    assert_eq!((harness.until(0), harness.limited().len()), (Some(at(30_000)), MAX_MODELS));
+    assert_eq!(models.map(|model| harness.place(model, 1)), [Some(1); MAX_MODELS + 1]);
+    // The times of the others are longer, and go on.
+    harness.tick(at(30_000));
+    assert_eq!((harness.place("one", 30_001), harness.place("five", 30_001)), (Some(1), Some(0)));
+    // After their time there is room for others; and at other routers they are other limits.
+    harness.tick(at(60_000));
+    harness.refuse(1, "six", 60, 60_000);
+    harness.refuse(0, "five", 60, 60_000);
+    assert_eq!(["five", "six", "seven"].map(|model| harness.place(model, 60_001)), [Some(1), Some(0), Some(0)]);
 }
 
 #[test]
@@ -396,13 +415,15 @@ fn the_one_that_is_back_first_is_asked_now_and_then() {
     harness.refuse(0, "hot", 40, 0);
     harness.refuse(1, "hot", 30, 0);
     let asked: Vec<_> = (0..20).filter_map(|second| Some((second, harness.place("hot", second * 1_000)?))).collect();
-    assert_eq!(asked, [(5, 1), (10, 1), (15, 1)]);
+    // One that gives no answer does not keep the call from the other.
+    assert_eq!(asked, [(5, 1), (10, 0), (15, 1)]);
     // A refusal is news, a success is the end.
     let early = harness.goes(&model("hot"), 20_000).unwrap();
     assert!(early.is_early());
     let reason = harness.reason(&early);
     assert!(reason.ends_with("; no room anywhere: rate limit of the model"), "{reason}");
     harness.refuse(1, "hot", 60, 20_001);
+    harness.refuse(0, "hot", 30, 20_001);
     let early = harness.goes(&model("hot"), 25_001).unwrap();
     assert_eq!((early.router(), early.is_early()), (RouterId(0), true));
     let answered = TestObservation { status: Some(200), retry_after: None, ..refusal("/azure/r0/", "hot", 0, 25_001) };
@@ -480,14 +501,14 @@ fn other_replicas_learn_it_from_the_relays_entries() {
 
 #[test]
 fn so_many_routers_rest_for_a_model_and_one_more_as_a_whole() {
-    let mut harness = harness(MAX_NOTES + 1);
-    for place in 0..MAX_NOTES {
+    let mut harness = harness(MAX_ROUTERS + 1);
+    for place in 0..MAX_ROUTERS {
         refusal(&router(place), "hot", 60, 0).apply(&mut harness.broker, at(0));
     }
-    assert_eq!((harness.limited().len(), harness.out().len()), (MAX_NOTES, 0));
-    harness.refuse(MAX_NOTES, "hot", 60, 0);
+    assert_eq!((harness.limited().len(), harness.out().len()), (MAX_ROUTERS, 0));
+    harness.refuse(MAX_ROUTERS, "hot", 60, 0);
     harness.refuse(0, "hot", 90, 0);
-    assert_eq!((harness.limited().len(), harness.out()), (MAX_NOTES, vec![router(MAX_NOTES)]));
+    assert_eq!((harness.limited().len(), harness.out()), (MAX_ROUTERS, vec![router(MAX_ROUTERS)]));
     harness.tick(at(60_000));
     assert_eq!(harness.limited().len(), 1);
 }
@@ -503,32 +524,30 @@ fn a_round_robin_owes_nothing_to_a_router_that_rested_for_one_model() {
     assert!(names.windows(2).all(|two| two[0] != two[1]), "in turn, and no row of one: {names:?}");
 }
 
-const MODELS: [&str; 3] = ["a", "b", "c"];
+const MODELS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 proptest! {
     /// As a plain list knows it: no call goes to a router that rests for its model, unless all do; no other call notices.
     #[test]
     fn a_list_of_what_was_refused_says_where_calls_go(
         policy in prop::sample::select(vec![Policy::LoadBalance, Policy::RoundRobin, Policy::Fallback, Policy::LeastBusy]),
-        steps in prop::collection::vec((0_usize..3, 0_usize..3, 1_u64..9, 0_u64..4_000, any::<bool>()), 0..80)
+        steps in prop::collection::vec((0_usize..3, 0_usize..6, 1_u64..9, 0_u64..4_000, any::<bool>()), 0..80)
     ) {
         let mut harness = with(policy, 3, |_| ());
-        let (mut now, mut list) = (0, [None; 3]);
+        let (mut now, mut list) = (0, [[0; 6]; 3]);
         for (place, name, wait, pause, refuses) in steps {
             now += pause;
             harness.tick(at(now));
-            let rests = |list: &[Option<(usize, u64)>; 3], place: usize, model: usize| {
-                list[place].is_some_and(|(other, until)| other == model && until > now)
-            };
             if refuses && harness.state(place) == HealthState::Serving {
-                let is_second = list[place].is_some_and(|(other, until)| other != name && until > now);
-                let until = if rests(&list, place, name) { list[place].map_or(0, |(_, until)| until) } else { 0 };
+                let known = list[place].iter().filter(|until| **until > now).count();
+                let is_one_more = list[place][name] <= now && known == MAX_MODELS;
                 harness.refuse(place, MODELS[name], wait, now);
-                if !is_second {
-                    list[place] = Some((name, until.max(now + wait * 1_000)));
+                if !is_one_more {
+                    list[place][name] = list[place][name].max(now + wait * 1_000);
                 }
-                prop_assert_eq!(harness.state(place) != HealthState::Serving, is_second);
+                prop_assert_eq!(harness.state(place) != HealthState::Serving, is_one_more);
             }
+            let rests = |list: &[[u64; 6]; 3], place: usize, model: usize| list[place][model] > now;
             for (number, name) in MODELS.into_iter().enumerate() {
                 let serving = (0..3).filter(|place| harness.state(*place) == HealthState::Serving);
                 let free: Vec<_> = serving.filter(|place| !rests(&list, *place, number)).collect();

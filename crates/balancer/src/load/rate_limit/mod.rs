@@ -45,8 +45,9 @@ pub enum LimitExceeded {
     Requests,
     /// The remaining tokens that the upstream reports.
     Tokens,
-    /// The upstream refuses the requested model for its rate: see [`super::model_limits`].
-    Model,
+    /// The upstream refuses the requested model for its rate: see [`super::model_limits`]. With the place of the limit among those of
+    /// the router, as long as none of them changes.
+    Model(u8),
 }
 
 impl fmt::Display for LimitExceeded {
@@ -56,7 +57,7 @@ impl fmt::Display for LimitExceeded {
             Self::Tpm => "tpm",
             Self::Requests => "remaining requests",
             Self::Tokens => "remaining tokens",
-            Self::Model => "rate limit of the model",
+            Self::Model(_) => "rate limit of the model",
         })
     }
 }

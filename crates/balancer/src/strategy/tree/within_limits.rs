@@ -20,9 +20,9 @@ pub struct RateLimitFilter<'a> {
 impl RateLimitFilter<'_> {
     /// The limit of a router that the request would exceed.
     pub(crate) fn exceeded(&self, router: RouterId) -> Option<LimitExceeded> {
-        let rests = self.models.is_some_and(|(models, model)| models.of(router, model).is_some());
+        let place = self.models.and_then(|(models, model)| models.place(router, model));
         let of_router = || self.routers.and_then(|(limiter, tokens)| limiter.exceeded(router, tokens));
-        if rests { Some(LimitExceeded::Model) } else { of_router() }
+        place.map(LimitExceeded::Model).or_else(of_router)
     }
 }
 
