@@ -232,7 +232,7 @@ function fillCard(card, router) {
   card.className = `card ${color}-edge`;
   const tags = [make("span", `tag ${EDGE[router.state]}`, router.state)];
   for (const resting of router.rests_for ?? []) {
-    const tag = make("span", "tag bad cut", `${span(resting.seconds_left)} not for ${resting.model}`);
+    const tag = make("span", "tag bad cut", `rests ${span(resting.seconds_left)} for ${resting.model}`);
     tag.title = resting.model;
     tags.push(tag);
   }
