@@ -1,7 +1,7 @@
 //! Which router rests for which models: its upstream has refused them for their rate, and serves all others. Vendors count the rate of
 //! each model apart.
 //!
-//! [`MAX_MODELS`] of a router at most: where a further one is refused before the time of one of them is over, the limit is taken for
+//! `MAX_MODELS` of a router at most: where a further one is refused before the time of one of them is over, the limit is taken for
 //! the account's, and the caller lets the router rest as a whole, for the time of that one. This only notes and answers; the caller
 //! decides what follows.
 
