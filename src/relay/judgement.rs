@@ -27,25 +27,33 @@ pub(super) struct Judgement {
     pub(super) answer: Option<(UpstreamAnswer, AttemptEnd)>,
 }
 
-/// What an attempt came to, in the words of the plan and of health. One that failed is reported here. `clients_account`: the client
-/// chose an account of a key that is not its own. `model`: the one that is asked for, unless the target's settings set another.
+/// What the client chose of what the target is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClientChoices<'a> {
+    /// An account of a key that is not its own.
+    pub(super) account: bool,
+    /// The model, unless the target's settings set another.
+    pub(super) model: Option<&'a str>,
+}
+
+/// What an attempt came to, in the words of the plan and of health. One that failed is reported here.
 pub(super) fn judge_attempt<'n>(
     target: &Target<'_>,
-    (clients_account, model): (bool, Option<&str>),
+    client: ClientChoices<'_>,
     result: Result<UpstreamAnswer, FailedAttempt>,
     names: impl Fn() -> RequestNames<'n>,
     guard: &mut AttemptGuard,
 ) -> Judgement {
     match result {
         Ok(answer) => {
-            let (end, result) = ending(&answer, target, clients_account, &names, guard.now());
-            note_limited_model(end.error_class, model, &names, guard);
+            let (end, result) = ending(&answer, target, client.account, &names, guard.now());
+            note_limited_model(end.error_class, client.model, &names, guard);
             guard.answered(&answer.head.headers, &answer.held);
             Judgement { result, retry_after: end.retry_after, answer: Some((answer, end)) }
         }
         Err(FailedAttempt { failure, error, .. }) => {
             let result = AttemptResult::Broken(failure);
-            note_limited_model(failure.error_class(), model, &names, guard);
+            note_limited_model(failure.error_class(), client.model, &names, guard);
             if matches!(failure, TransportFailure::Exhausted | TransportFailure::DeadlineExceeded) {
                 guard.end_without_blame(failure.as_str(), failure != TransportFailure::Exhausted);
                 return Judgement { result, retry_after: None, answer: None };

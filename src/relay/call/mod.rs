@@ -293,9 +293,9 @@ impl Call<'_> {
             sent: changed_body::for_names(headers, compared, &sent),
             patch: Some(&*patch).filter(|_| self.client_tree.is_none()),
         };
-        let clients_account = direct.as_deref().is_some_and(|direct| direct.takes_account_of(headers));
+        let client = self.client_choices(direct.as_deref(), &patch);
         let Judgement { result: ended, retry_after, answer } =
-            judge_attempt(&target, (clients_account, self.unset_model(&patch)), result, names, &mut guard);
+            judge_attempt(&target, client, result, names, &mut guard);
         self.running.note(FinishedAttempt {
             first_byte,
             reason,

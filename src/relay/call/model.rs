@@ -7,6 +7,7 @@ use llm::provider::Operation;
 use super::super::Relay;
 use super::super::admission::subpath;
 use super::super::direct::DirectUpstream;
+use super::super::judgement::ClientChoices;
 use super::super::local_reply::LocalReply;
 use super::super::relay_request::RelayRequest;
 use super::Call;
@@ -56,9 +57,15 @@ fn is_plain(letter: char) -> bool {
 
 impl Call<'_> {
     /// The model that the client calls, unless this patch sets one, if its name is one that all replicas can note.
-    pub(super) fn unset_model(&self, patch: &Patch) -> Option<&str> {
+    fn unset_model(&self, patch: &Patch) -> Option<&str> {
         let may_be_noted = |name: &&str| name.len() <= MAX_MODEL_BYTES && name.chars().all(is_plain);
         self.view.called_model().filter(may_be_noted).filter(|model| !patch.sets_model(model))
+    }
+
+    /// What the client chose of what this target is asked for with this patch.
+    pub(super) fn client_choices(&self, direct: Option<&DirectUpstream>, patch: &Patch) -> ClientChoices<'_> {
+        let account = direct.is_some_and(|direct| direct.takes_account_of(&self.head.headers));
+        ClientChoices { account, model: self.unset_model(patch) }
     }
 
     /// The model that is to stand in the body for this target: the one that the path names (`deployments/NAME`, `engines/NAME`),

@@ -111,7 +111,7 @@ impl Broker {
             Command::Resume(_) => {
                 let was_drained = self.operator.drained_by(id).is_some();
                 self.operator.resume(id);
-                self.end_model_limit(id);
+                self.end_model_limits(id);
                 self.routers.mark_changed(id);
                 ActionDone::Resumed { was_drained }
             }
@@ -122,7 +122,7 @@ impl Broker {
             Command::Enable(_) => {
                 let before = self.routers.get(id).map(|router| router.health().state());
                 self.change_health(id, now, |health, _| health.readmit(now));
-                self.end_model_limit(id);
+                self.end_model_limits(id);
                 ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
             Command::SetWeight { pool, weight, .. } => {

@@ -83,7 +83,7 @@ impl Broker {
         for path in paths {
             if let Some(id) = self.router_at(path.as_str()) {
                 self.routers.change_health(id, |health, _| health.end_cooldown(now));
-                self.end_model_limit(id);
+                self.end_model_limits(id);
             }
         }
         self.tick(now);
@@ -93,7 +93,7 @@ impl Broker {
     pub(super) fn readmit_exempt(&mut self, now: BrokerTime) {
         for id in self.routers.ids() {
             if self.routers.get(id).is_some_and(|router| router.settings().health.disabled_time.is_zero()) {
-                self.end_model_limit(id);
+                self.end_model_limits(id);
             }
             self.change_health(id, now, |health, settings| {
                 if !settings.disabled_time.is_zero() || health.state() == HealthState::Serving {

@@ -75,7 +75,7 @@ impl Broker {
         let Some((wait, announced)) = router.health().model_wait(outcome, &router.settings().health, now) else {
             return false;
         };
-        let noted = self.model_limits.refused((id, model), wait, announced, now);
+        let noted = self.model_limits.refused(id, model, wait, announced, now);
         self.routers.mark_changed(id);
         if let Some(due) = self.model_limits.next_deadline() {
             self.nothing_due_before = self.nothing_due_before.min(due);
@@ -90,7 +90,7 @@ impl Broker {
     }
 
     /// A router serves all models again.
-    pub(super) fn end_model_limit(&mut self, id: RouterId) {
+    pub(super) fn end_model_limits(&mut self, id: RouterId) {
         let ended = self.model_limits.end(id, |_| true);
         self.announce_ends(id, ended);
     }
@@ -109,7 +109,7 @@ impl Broker {
     pub(super) fn end_changed_model_limits(&mut self, before: &[(RouterId, Vec<Arc<Patch>>)]) {
         let now = self.patches_of_limited();
         for (id, _) in now.iter().filter(|limited| !before.contains(limited)) {
-            self.end_model_limit(*id);
+            self.end_model_limits(*id);
         }
     }
 

@@ -100,7 +100,8 @@ impl ModelLimits {
     /// The upstream of a router refuses a model for so long.
     pub(crate) fn refused(
         &mut self,
-        (router, model): (RouterId, &str),
+        router: RouterId,
+        model: &str,
         wait: Duration,
         announced: bool,
         now: BrokerTime,
