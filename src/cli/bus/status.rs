@@ -197,8 +197,8 @@ fn state(router: &Value) -> (String, String) {
     let left = router["seconds_left"].as_f64().map(|left| format!(" for {}", span(left))).unwrap_or_default();
     let why = router["why"].as_str().map(|why| format!(", {}", clean(why))).unwrap_or_default();
     let limited = router["rests_for"].as_array().into_iter().flatten().map(|limited| {
-        let left = limited["seconds_left"].as_f64().map(|left| format!(" for {}", span(left))).unwrap_or_default();
-        format!(", not for model {}{left}", clean(limited["model"].as_str().unwrap_or("?")))
+        let left = limited["seconds_left"].as_f64().map(|left| format!(" {}", span(left))).unwrap_or_default();
+        format!(", rests{left} for model {}", clean(limited["model"].as_str().unwrap_or("?")))
     });
     (word, left + &why + &limited.collect::<String>())
 }
@@ -297,7 +297,7 @@ mod tests {
             {"model": "gpt\u{1b}-4o", "until": "u", "seconds_left": 11.3}, {"model": "b", "until": "u", "seconds_left": 2.0}
         ]);
         let text = render(&[document]);
-        let expected = "enabled, not for model gpt\u{fffd}-4o for 12 s, not for model b for 2 s ";
+        let expected = "enabled, rests 12 s for model gpt\u{fffd}-4o, rests 2 s for model b ";
         assert!(text.contains(expected), "{text}");
     }
 

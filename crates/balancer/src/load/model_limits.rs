@@ -107,22 +107,20 @@ impl ModelLimits {
         now: BrokerTime,
     ) -> Noted {
         let is_full = self.notes.len() >= MAX_ROUTERS && !self.notes.contains_key(&router);
-        let until = now.after(wait);
-        if self.of_router(router).iter().all(|limit| *limit.model != *model) {
-            if is_full || self.of_router(router).len() >= MAX_MODELS {
-                return Noted::WholeRouter;
-            }
-            let limit = ModelLimit { model: model.into(), until, announced, refused_at: now, asked_at: now };
-            self.notes.entry(router).or_default().push(limit);
-            self.find_deadline();
-            return Noted::Begun;
-        }
-        for limit in self.notes.get_mut(&router).into_iter().flatten().filter(|limit| *limit.model == *model) {
+        let (until, known) = (now.after(wait), self.notes.get_mut(&router));
+        let noted = if let Some(limit) = known.and_then(|known| known.iter_mut().find(|limit| *limit.model == *model)) {
             (limit.until, limit.announced) = (limit.until.max(until), limit.announced || announced);
             (limit.refused_at, limit.asked_at) = (now, now);
-        }
+            Noted::Extended
+        } else if is_full || self.of_router(router).len() >= MAX_MODELS {
+            return Noted::WholeRouter;
+        } else {
+            let limit = ModelLimit { model: model.into(), until, announced, refused_at: now, asked_at: now };
+            self.notes.entry(router).or_default().push(limit);
+            Noted::Begun
+        };
         self.find_deadline();
-        Noted::Extended
+        noted
     }
 
     /// A call for the model at this place was sent there all the same. Not inlined, because it is rare.

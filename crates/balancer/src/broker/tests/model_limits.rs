@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::rate_limits::modes;
 use super::*;
 use crate::health::{HealthSettings, Preset};
 use crate::load::model_limits::{MAX_MODEL_BYTES, MAX_MODELS, MAX_ROUTERS};
 use crate::load::rate_limit::{LimitExceeded, RateLimit};
-use crate::strategy::Field;
 use types::outcome::{QuotaRemaining, RateLimitHeaders};
 use types::request::Patch;
 
@@ -116,14 +116,7 @@ impl Harness {
 
 #[test]
 fn a_refused_model_goes_elsewhere_until_its_time_is_over_and_the_others_go_on() {
-    for policy in [
-        Policy::LoadBalance,
-        Policy::RoundRobin,
-        Policy::Fallback,
-        Policy::Fastest,
-        Policy::LeastBusy,
-        Policy::Sticky(Field::Path),
-    ] {
+    for policy in modes() {
         let mut harness = with(policy.clone(), 2, |_| ());
         let first = harness.goes(&model("hot"), 0).unwrap();
         let place = usize::from(first.router().0);

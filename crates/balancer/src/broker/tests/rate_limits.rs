@@ -66,7 +66,7 @@ impl Harness {
 }
 
 /// All modes that do not ask what the request says, and one that does.
-fn modes() -> Vec<Policy> {
+pub(super) fn modes() -> Vec<Policy> {
     vec![
         Policy::LoadBalance,
         Policy::RoundRobin,
