@@ -150,6 +150,7 @@ impl SharedState {
         if let Some(tree) = client_tree {
             broker.use_client_tree(tree, history);
         }
+        broker.recall_failures(history, now);
         let target = broker.next_target(read, history, rng);
         let why = if let NextTarget::None { why, .. } = &target { Some(*why) } else { None };
         let next = match plan.next(target, now, rng) {

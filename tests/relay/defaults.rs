@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use serde_json::Value;
 
 use super::super::support::scripted::{Act, Call, Move, Scripted, answer};
 use super::super::support::{LOGGER, PoolsFile, http, soon};
@@ -174,6 +175,78 @@ async fn s1_6_one_request_that_all_refuse_costs_no_other_request_anything() {
             assert_eq!(served.header("x-broker-router"), Some("/llm/a/"), "{status} {file}: it serves again");
             assert_eq!(upstreams[0].calls(), before + 1);
         }
+    }
+}
+
+/// As monitors and retries send it: a target that is dead is found out, and who asks again is served.
+#[tokio::test]
+async fn s1_6_one_request_that_comes_again_goes_to_who_has_not_failed_it() {
+    let once = r#""relay": {"attempts": 1},"#;
+    let (a, b) = (Scripted::start(failing(502)).await, Scripted::start(good()).await);
+    let harness = before(&[&a, &b], once, "").await;
+    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
+    harness.bus.client.flush().await.unwrap();
+    let mut met = Vec::new();
+    for _ in 0..7 {
+        let status = harness.call().await.status;
+        let entry: Value = serde_json::from_slice(&soon("an entry", entries.next()).await.unwrap().payload).unwrap();
+        met.push((status, entry["request"]["broker"]["why"].as_str().unwrap().to_owned()));
+    }
+    let first = (502, "first in order, 2 of 2 serve".to_owned());
+    let again =
+        (200, "first in order, 2 of 2 serve; /llm/a/ passed over: it has failed this request before".to_owned());
+    let last = (200, "first in order, 1 of 2 serve".to_owned());
+    assert_eq!(
+        met,
+        [first.clone(), again.clone(), first.clone(), again, first, last.clone(), last],
+        "three failures in a row"
+    );
+    assert_eq!(harness.disabled().await, ["/llm/a/"]);
+    // Nothing was sent where nobody listens.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let targets = [target("a", &format!("http://{closed}")), target("b", &b.url())].join(",");
+    let text = format!(
+        r#"{{{once} "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [{targets}]}}]}}"#
+    );
+    let harness = Harness::shipped(PoolsFile::of(&text), |setup| setup).await;
+    let mut failed = 0;
+    for _ in 0..7 {
+        failed += usize::from(harness.call().await.status != 200);
+    }
+    assert_eq!((failed, harness.disabled().await), (3, vec!["/llm/a/".to_owned()]));
+}
+
+/// What has no body, what is a form, and what has its model in the path are recognised too.
+#[tokio::test]
+async fn s1_6_a_bad_request_of_any_form_costs_no_other_request_anything() {
+    let form = |boundary: &str, file: &str| {
+        let part = "Content-Disposition: form-data; name=\"file\"; filename=\"a.mp3\"";
+        format!("--{boundary}\r\n{part}\r\n\r\n{file}\r\n--{boundary}--\r\n")
+    };
+    let bad = |call: &Call| {
+        if call.head.contains("bad") || call.body.contains("bad") { failing(500) } else { good() }
+    };
+    for kind in ["no body", "form", "path"] {
+        let (a, b) = (Scripted::answering(bad).await, Scripted::answering(bad).await);
+        let harness = before(&[&a, &b], FAST, "").await;
+        for round in 0..6 {
+            let (method, path, content, body) = match kind {
+                "no body" => ("GET", "/llm/v1/batches/batch_bad", "text/plain".to_owned(), String::new()),
+                "form" => (
+                    "POST",
+                    "/llm/v1/audio/transcriptions",
+                    format!("multipart/form-data; boundary=b{round}"),
+                    form(&format!("b{round}"), "bad"),
+                ),
+                _ => ("POST", "/llm/deployments/bad/chat/completions", "application/json".to_owned(), HI.to_owned()),
+            };
+            let asked =
+                http::send(harness.relay, method, path, &[("Content-Type", &content)], body.as_bytes()).await.unwrap();
+            assert_eq!(asked.status, 500, "{kind}");
+            let well = http::send(harness.relay, "POST", "/llm/deployments/other/chat/completions", &[], HI.as_bytes());
+            assert_eq!(well.await.unwrap().header("x-broker-router"), Some("/llm/a/"), "{kind}, round {round}");
+        }
+        assert_eq!(harness.disabled().await, Vec::<String>::new(), "{kind}");
     }
 }
 

@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn what_a_relay_knows_of_its_attempt_is_read_by_other_replicas() {
-        let digest = PayloadDigest::from_bytes(b"{}");
+        let digest = PayloadDigest::from_ends(b"{}");
         let call = format!(r#"{{"class":"key_refused","payload_digest":"{digest}","retry_after_ms":41000}}"#);
         let bytes = write(&Entry { call: call.as_bytes(), status: 502, ..entry() });
         let report = log_entry::read(&bytes).unwrap();

@@ -97,6 +97,21 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, Mu
     Ok(parts)
 }
 
+/// The body of a form without its boundary, which clients make anew each time they send the form: the pieces between. Of anything else,
+/// the body in one piece.
+pub fn without_boundary<'a>(content_type: &str, body: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    let boundary = boundary(content_type).ok();
+    let mut rest = Some(body);
+    std::iter::from_fn(move || {
+        let body = rest.take()?;
+        let found =
+            boundary.as_ref().and_then(|boundary| Some((memmem::find(body, boundary.as_bytes())?, boundary.len())));
+        let Some((at, length)) = found else { return Some(body) };
+        rest = body.get(at + length..);
+        body.get(..at)
+    })
+}
+
 /// The form with other values in some of its fields: `Some` replaces the field or adds it, `None` removes it. All other parts
 /// stay byte for byte; files of the same name are left alone.
 ///

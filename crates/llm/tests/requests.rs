@@ -1,7 +1,7 @@
 //! Requests as clients send them, JSON and forms.
 
 use llm::Protocol;
-use llm::multipart::{MAX_PARTS, MultipartError, parts, rewrite};
+use llm::multipart::{MAX_PARTS, MultipartError, parts, rewrite, without_boundary};
 use llm::request_view::{Field, MAX_FIELDS, Media, RequestSummary, RequestView, ResponseFormat, is_generation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -175,6 +175,21 @@ fn forms() {
     assert_eq!((view.media.images, view.stream, view.choices), (1, true, Some(2)));
     let many = b"--B\r\n\r\n\r\n".repeat(MAX_PARTS + 1);
     assert_eq!(parts(FORM, &[&many[..], b"--B--"].concat()), Err(MultipartError::TooManyParts));
+}
+
+#[test]
+fn a_form_is_the_same_one_with_another_boundary() {
+    let pieces = |kind: &str, body: &[u8]| without_boundary(kind, body).collect::<Vec<_>>().concat();
+    let again = String::from_utf8(AUDIO.to_vec()).unwrap().replace("--B", "--another");
+    assert_eq!(pieces(FORM, AUDIO), pieces("multipart/form-data; boundary=another", again.as_bytes()));
+    assert_ne!(
+        pieces(FORM, AUDIO),
+        pieces(FORM, &String::from_utf8(AUDIO.to_vec()).unwrap().replace("xyz", "abc").into_bytes())
+    );
+    for kind in ["", "application/json", "multipart/form-data", "multipart/form-data; boundary=C"] {
+        assert_eq!(pieces(kind, AUDIO), AUDIO, "{kind}");
+    }
+    assert!(pieces(FORM, b"").is_empty());
 }
 
 #[test]

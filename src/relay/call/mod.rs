@@ -8,7 +8,7 @@ mod outbound;
 mod send;
 
 use std::cell::OnceCell;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, HeaderName};
@@ -24,7 +24,7 @@ use super::judgement::{Judgement, judge_attempt};
 use super::local_reply::{self, LocalReply};
 use super::provider_target::NotSentReason;
 use super::proxy_body::ProxyBody;
-use super::relay_request::RelayRequest;
+use super::relay_request::{RelayRequest, content_type};
 use super::running_call::RunningCall;
 use super::session::Session;
 use super::trace::{self, FinishedAttempt};
@@ -36,6 +36,7 @@ use balancer::retry::{RetryDecision, RetryPlan, retry_decision};
 use capability::CapabilityCheck;
 use gecholog_protocol::missing::RequestNames;
 use llm::capability::Needs;
+use llm::multipart;
 use send::{Exchanged, Sending};
 use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::{Patch, Request as _};
@@ -71,8 +72,8 @@ struct Call<'a> {
     client_tree: Option<Arc<ClientTree>>,
     /// Resends that left no log entry, and take no number.
     unlogged: u32,
-    /// Of the whole body, once an attempt has ended.
-    digest: OnceLock<PayloadDigest>,
+    /// What the request is recognised by.
+    digest: PayloadDigest,
     plan: RetryPlan,
     history: AttemptHistory,
     /// The last answer that was not worth passing on, and whose it was.
@@ -156,13 +157,13 @@ async fn respond(relay: &Relay, head: &Parts, body: ClientBody, running: &mut Ru
     if let Some(reply) = refused {
         return reply.response(head);
     }
-    let affinity =
-        rules.has_affinity(&ingress).then(|| CallAffinity::for_request(&relay.affinity, &ingress, head, &view, &body));
-    let affinity = affinity.unwrap_or_default();
+    let learnt = || CallAffinity::for_request(&relay.affinity, &ingress, head, &view, &body);
+    let affinity = if rules.has_affinity(&ingress) { learnt() } else { CallAffinity::default() };
     let mut limits = rules.limits_of(&ingress);
     if let Some(tree) = &client_tree {
         limits.attempts = limits.attempts.min(tree.attempts);
     }
+    let digest = digest(forwarded, &ingress, &body);
     let mut call = Call {
         relay,
         ingress: &ingress,
@@ -175,10 +176,10 @@ async fn respond(relay: &Relay, head: &Parts, body: ClientBody, running: &mut Ru
         affinity: &affinity,
         client_tree,
         unlogged: 0,
-        digest: OnceLock::new(),
+        digest,
         plan: RetryPlan::new(limits, now),
         rules,
-        history: AttemptHistory::default(),
+        history: AttemptHistory::of_request(digest),
         last: None,
         needs: view.needs(),
         view: view.preferring(affinity.preferred()),
@@ -188,6 +189,13 @@ async fn respond(relay: &Relay, head: &Parts, body: ClientBody, running: &mut Ru
         is_ending: false,
     };
     call.run().await.map(|passing| passing.with_permits(place))
+}
+
+/// What a request is recognised by when it comes again: method, path and body. A form's boundary is another one each time, and the
+/// query may have a key.
+fn digest(head: &Parts, ingress: &RouterPath, body: &Bytes) -> PayloadDigest {
+    let pieces = multipart::without_boundary(content_type(&head.headers).unwrap_or_default(), body);
+    PayloadDigest::from_request(head.method.as_str(), subpath(head, ingress), pieces)
 }
 
 impl Call<'_> {
@@ -279,7 +287,7 @@ impl Call<'_> {
         let path = head.uri.path();
         let time = guard.time();
         let first_byte = result.as_ref().ok().map(|answer| time.saturating_sub(answer.first_byte.elapsed()));
-        guard.digest = self.digest();
+        guard.digest = Some(self.digest);
         let result = self.keep_preamble(result, &router);
         let reason = result.as_ref().err().and_then(|failed| failed.reason);
         // Looked at only where it matters: a body may be long.
@@ -318,11 +326,6 @@ impl Call<'_> {
     /// Counts one more attempt at the same target, if another one may be made.
     fn resend(&mut self) -> bool {
         self.plan.resend(&mut self.relay.budget(), self.relay.broker.now())
-    }
-
-    /// What the request is recognised by; an empty one by nothing.
-    fn digest(&self) -> Option<PayloadDigest> {
-        (!self.body.is_empty()).then(|| *self.digest.get_or_init(|| PayloadDigest::from_bytes(self.body)))
     }
 
     /// Passes an answer on.

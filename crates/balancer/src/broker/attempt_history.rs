@@ -12,8 +12,13 @@ use super::routers::Router;
 use super::unavailability::Unavailability;
 use super::{Broker, LimitVerdict, Pass, Pool, Route, RouteKind, TokenReservation};
 use crate::strategy::{Candidate, CandidateCursor, Candidates, NodeId, PickContext, PickReason, PickStep, Tier, Tree};
+use types::outcome::PayloadDigest;
 use types::request::Request;
 use types::router::{PoolId, RouterId};
+use types::time::BrokerTime;
+
+/// Why a router is not sent a request that it has failed in an earlier call.
+const FAILED_BEFORE: &str = "it has failed this request before";
 
 /// The attempts of one request.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +29,10 @@ pub struct AttemptHistory {
     tried: SmallVec<[Tried; 4]>,
     /// Routers that were not sent the request.
     passed_over: SmallVec<[PassedOver; 1]>,
+    /// What the request is recognised by, until its earlier failures are looked up.
+    digest: Option<PayloadDigest>,
+    /// Routers that have failed the same request in another call: they are offered after all others that serve.
+    failed_before: SmallVec<[RouterId; 2]>,
     /// The pool of the tree that the client brought along.
     pub(super) client_pool: Option<PoolId>,
 }
@@ -61,6 +70,11 @@ pub enum NextTarget {
 }
 
 impl AttemptHistory {
+    /// That of a request which is recognised by this digest if it comes again.
+    pub fn of_request(digest: PayloadDigest) -> Self {
+        Self { digest: Some(digest), ..Self::default() }
+    }
+
     /// The request was sent there; `again`: one more attempt there may help.
     pub fn note(&mut self, router: RouterId, again: bool) {
         // In the order of their last attempts.
@@ -121,9 +135,21 @@ impl Broker {
     pub fn next_target<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
         let mut next = self.next_preferred(request, history, rng);
         if let NextTarget::Untried(route) | NextTarget::Retry(route) = &mut next {
-            route.passed_over = history.passed_over.first().map(|one| (one.router, one.reason));
+            let not_sent = history.passed_over.first().map(|one| (one.router, one.reason));
+            let serves =
+                |router: &RouterId| self.routers.get(*router).is_some_and(|router| !router.health().is_ejected());
+            let failed = history.failed_before.iter().find(|failed| **failed != route.router() && serves(failed));
+            route.passed_over = not_sent.or(failed.map(|failed| (*failed, FAILED_BEFORE)));
         }
         next
+    }
+
+    /// Looks up which routers have failed the same request in an earlier call, once for each call. Somebody who asks again is not sent
+    /// there while another router serves; and what all refuse is soon known to be the request's fault.
+    pub fn recall_failures(&self, history: &mut AttemptHistory, now: BrokerTime) {
+        if let Some(digest) = history.digest.take() {
+            history.failed_before = self.suspects.failed_by(digest, now).collect();
+        }
     }
 
     fn next_preferred<R: Rng>(&self, request: &impl Request, history: &mut AttemptHistory, rng: &mut R) -> NextTarget {
@@ -225,7 +251,8 @@ impl Broker {
         need.unwrap_or_else(|| self.no_target(id, pool, request, history))
     }
 
-    /// The next router that serves and was not tried, within its limits if one is; none that rests for the requested model.
+    /// The next router that serves and was not tried, within its limits if one is; none that rests for the requested model. Those that
+    /// have failed the request before come last.
     #[inline]
     fn untried_within_limits<R: Rng>(
         &self,
@@ -235,9 +262,31 @@ impl Broker {
         history: &mut AttemptHistory,
         rng: &mut R,
     ) -> Option<Route> {
+        let failed_before = std::mem::take(&mut history.failed_before);
+        if !failed_before.is_empty() {
+            let others = |router| !failed_before.contains(&router);
+            if let Some(mut route) = self.untried_among(others, (id, pool), request, history, rng) {
+                // It would be that among all of them.
+                route.chosen.p = None;
+                history.failed_before = failed_before;
+                return Some(route);
+            }
+        }
+        self.untried_among(|_| true, (id, pool), request, history, rng)
+    }
+
+    #[inline]
+    fn untried_among<R: Rng>(
+        &self,
+        among: impl Fn(RouterId) -> bool,
+        (id, pool): (PoolId, &Pool),
+        request: &impl Request,
+        history: &mut AttemptHistory,
+        rng: &mut R,
+    ) -> Option<Route> {
         let has_limits = self.may_limit(pool);
         let before = has_limits.then(|| history.cursor.clone());
-        let usable = |router| self.may_test(request, router);
+        let usable = |router| among(router) && self.may_test(request, router);
         let chosen = history.next_untried((pool.tree(), self.context()), request, rng, usable)?;
         let kind = self.kind(chosen.router);
         let mut route = self.route(id, chosen, kind);
@@ -304,7 +353,6 @@ mod tests {
     use crate::strategy::{Policy, Target as PoolTarget, TargetKind};
     use types::outcome::{CallAnswer, CallObservation, LogEntry, SetBy};
     use types::router::RouterPath;
-    use types::time::BrokerTime;
     use types::transition::HealthState;
 
     const A: &str = "/azure/a/";

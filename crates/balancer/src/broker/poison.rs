@@ -15,7 +15,7 @@ use smallvec::SmallVec;
 use super::Broker;
 use super::learn::HealthChange;
 use crate::health::HealthEffect;
-use types::outcome::{CallObservation, Class, Evidence, Outcome, PayloadDigest, RetryAfter};
+use types::outcome::{CallObservation, Cause, Class, Evidence, Outcome, PayloadDigest, RetryAfter, TransportFailure};
 use types::router::RouterId;
 use types::time::{BrokerTime, GatewayTime};
 use types::transition::{Advisory, BrokerEvent};
@@ -75,6 +75,10 @@ struct Suspect {
 }
 
 impl Suspect {
+    fn is_forgotten(&self, now: BrokerTime) -> bool {
+        self.failures.first().is_some_and(|first| first.at.after(SUSPECT_TTL) <= now)
+    }
+
     fn failed_widely(&self) -> bool {
         self.failures.len() > 1
     }
@@ -200,13 +204,14 @@ impl Suspects {
         blamed.collect()
     }
 
+    /// The routers that have failed this request and whose failure is remembered, the first one first.
+    pub(super) fn failed_by(&self, payload: PayloadDigest, now: BrokerTime) -> impl Iterator<Item = RouterId> {
+        let suspect = self.0.iter().find(|suspect| suspect.payload == payload && !suspect.is_forgotten(now));
+        suspect.into_iter().flat_map(|suspect| suspect.failures.iter().map(|failure| failure.router))
+    }
+
     fn forget(&mut self, now: BrokerTime) {
-        while self
-            .0
-            .front()
-            .and_then(|suspect| suspect.failures.first())
-            .is_some_and(|first| first.at.after(SUSPECT_TTL) <= now)
-        {
+        while self.0.front().is_some_and(|suspect| suspect.is_forgotten(now)) {
             self.0.pop_front();
         }
     }
@@ -247,6 +252,8 @@ impl Broker {
             // No request makes a rate limit by what it says, nor the wait of a target that is overloaded.
             Class::Neutral | Class::RateLimited => false,
             Class::Overloaded if outcome.retry_after.and_then(RetryAfter::named_wait).is_some() => false,
+            // Nothing of it was sent.
+            Class::Failure if is_unconnected(outcome.cause) => false,
             // A refusal may be of what the request asks for, and not say so.
             Class::Failure | Class::Overloaded | Class::Refused => {
                 let Some(payload) = digest() else { return false };
@@ -316,6 +323,11 @@ impl Broker {
     }
 }
 
+/// Whether there was no connection to send a request over.
+const fn is_unconnected(cause: Cause) -> bool {
+    matches!(cause, Cause::Transport(TransportFailure::Connect | TransportFailure::ConnectTimeout))
+}
+
 fn payload_length(observation: &CallObservation<'_>) -> Option<usize> {
     match observation {
         CallObservation::Message(_) | CallObservation::OneRow(_) => None,
@@ -379,7 +391,7 @@ mod tests {
     }
 
     fn bad() -> PayloadDigest {
-        PayloadDigest::from_bytes(b"{\"prompt\": \"bad\"}")
+        PayloadDigest::from_ends(b"{\"prompt\": \"bad\"}")
     }
 
     fn started(second: u64) -> SuccessStart {
@@ -402,7 +414,7 @@ mod tests {
     }
 
     fn other(number: u8) -> PayloadDigest {
-        PayloadDigest::from_bytes(&[number])
+        PayloadDigest::from_ends(&[number])
     }
 
     #[test]
@@ -465,7 +477,7 @@ mod tests {
         fail(&mut suspects, bad(), A, SuccessStart::default(), 0);
         let good = Outcome { class: Class::Success, ..failure(B, 1) };
         let mut succeed = |bytes: &[u8]| {
-            suspects.succeeded(bytes.len(), || Some(PayloadDigest::from_bytes(bytes)), &good);
+            suspects.succeeded(bytes.len(), || Some(PayloadDigest::from_ends(bytes)), &good);
             suspects.len()
         };
         assert_eq!(succeed(b"{\"prompt\": \"bat\"}"), 1, "another of the same length");
@@ -478,7 +490,7 @@ mod tests {
         fail(&mut suspects, bad(), A, SuccessStart::default(), 0);
         assert_eq!(fail(&mut suspects, bad(), B, started(1), 60), PoisonCheck::Nothing, "a minute later");
         for n in 0..1_000_u32 {
-            fail(&mut suspects, PayloadDigest::from_bytes(&n.to_be_bytes()), A, SuccessStart::default(), 61);
+            fail(&mut suspects, PayloadDigest::from_ends(&n.to_be_bytes()), A, SuccessStart::default(), 61);
         }
         assert_eq!(suspects.len(), MAX_SUSPECTS);
         for router in 0..100 {

