@@ -112,12 +112,9 @@ impl LoggedCall<'_> {
 
     /// Why the relay got no good answer, if it wrote the entry and did not.
     pub fn relay_error(&self) -> Option<Cow<'_, str>> {
-        let mut found = None;
-        self.details.errors?.for_each(|error| {
-            let is_of_relay = error.field("name").and_then(RawJson::plain) == Some(entry::RELAY);
-            found = found.or_else(|| error.field("details").filter(|_| is_of_relay));
-        });
-        found.and_then(RawJson::text)
+        let is_of_relay = |error: &RawJson<'_>| error.field("name").and_then(RawJson::plain) == Some(entry::RELAY);
+        let mut errors = self.details.errors?.elements().filter(is_of_relay);
+        errors.find_map(|error| error.field("details")).and_then(RawJson::text)
     }
 
     /// The URL that was called. It may contain secrets.

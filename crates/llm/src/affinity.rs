@@ -90,8 +90,7 @@ pub fn is_kept(path: &str) -> bool {
 /// to speak.
 pub fn shows_ids(path: &str, view: &RequestView<'_>) -> bool {
     let is_stored_or_speaks = || {
-        let mut speaks = false;
-        json(view, "modalities").into_iter().for_each(|kinds| kinds.for_each(|kind| speaks |= kind.is_text("audio")));
+        let speaks = json(view, "modalities").is_some_and(|kinds| kinds.elements().any(|kind| kind.is_text("audio")));
         speaks || is_stored(path, view)
     };
     is_kept(path) || (is_chat(path) && is_stored_or_speaks())
@@ -148,7 +147,7 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
     }
     if let Some(tools) = json("tools") {
         // Those of OpenAI's code interpreter; one that is to be made is an object.
-        tools.for_each(|tool| tool.field("container").into_iter().for_each(|value| add_value(&mut ids, value)));
+        tools.elements().filter_map(|tool| tool.field("container")).for_each(|value| add_value(&mut ids, value));
     }
     for name in ["cachedContent", "cached_content", "operationName"] {
         json(name).into_iter().for_each(|name| add_name(&mut ids, name));
@@ -162,17 +161,18 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
         .into_iter()
         .for_each(|name| add_name(&mut ids, name));
     if is_chat(path) && memmem::find(body, b"\"audio\"").is_some() {
-        let messages = json("messages").into_iter();
-        messages.for_each(|all| all.for_each(|message| add_audio(&mut ids, message)));
+        let messages = json("messages").into_iter().flat_map(RawJson::elements);
+        let ids_of_sound = messages.filter_map(|message| message.field("audio")?.field("id"));
+        ids_of_sound.for_each(|id| add_value(&mut ids, id));
     }
     if segments(path).any(|segment| segment == "responses")
         && let Some(input) = json("input")
     {
-        input.for_each(|item| {
+        for item in input.elements() {
             add_reference(&mut ids, item);
             let [kind, content] = item.pick(["type", "encrypted_content"]);
             add_encrypted(&mut ids, kind, content);
-        });
+        }
     }
     add_fields(&mut ids, body);
     for name in ["training_file", "validation_file"] {
@@ -214,7 +214,7 @@ fn add_files<'a>(ids: &mut Vec<Cow<'a, str>>, contents: RawJson<'a>) {
 }
 
 fn each<'a>(value: RawJson<'a>, mut visit: impl FnMut(RawJson<'a>)) {
-    if value.is_array() { value.for_each(visit) } else { visit(value) }
+    if value.is_array() { value.elements().for_each(visit) } else { visit(value) }
 }
 
 fn either<'a>(object: RawJson<'a>, name: &str, other: &str) -> Option<RawJson<'a>> {
@@ -229,12 +229,6 @@ fn add_name<'a>(ids: &mut Vec<Cow<'a, str>>, name: RawJson<'a>) {
         let id = id.split([':', '?']).next().unwrap_or_default();
         add(ids, id.to_owned().into());
     }
-}
-
-/// Adds the id of what a message of a chat has said aloud, for which later requests name it.
-fn add_audio<'a>(ids: &mut Vec<Cow<'a, str>>, message: RawJson<'a>) {
-    let id = message.field("audio").and_then(|audio| audio.field("id"));
-    id.into_iter().for_each(|id| add_value(ids, id));
 }
 
 /// Adds what stands for the content of an item that only its maker can read, reasoning or what is left of a conversation that was
@@ -285,7 +279,7 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
         } else if name == "name" {
             add_name(&mut own, value.raw()?);
         } else if name == "generations" {
-            value.raw()?.for_each(|made| made.field("id").into_iter().for_each(|id| add_value(&mut ids, id)));
+            value.raw()?.elements().filter_map(|made| made.field("id")).for_each(|id| add_value(&mut ids, id));
         } else if name == "choices" && value.peek() == Some(b'[') {
             return value.elements(|choice| choice.fields(|name, value| sound_of_choice(&mut ids, name, value)));
         } else if ANSWER_OBJECTS.contains(&name) {
@@ -347,7 +341,7 @@ fn add_fields<'a>(ids: &mut Vec<Cow<'a, str>>, body: &'a [u8]) {
 /// Adds a text, or the texts of a list.
 fn add_value<'a>(ids: &mut Vec<Cow<'a, str>>, value: RawJson<'a>) {
     if value.is_array() {
-        value.for_each(|element| element.text().into_iter().for_each(|id| add(ids, id)));
+        value.elements().filter_map(RawJson::text).for_each(|id| add(ids, id));
     } else if let Some(id) = value.text() {
         add(ids, id);
     }

@@ -103,14 +103,8 @@ fn whole(body: &[u8]) -> Option<RawJson<'_>> {
 fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Option<ErrorClass> {
     if value.is_array() && !value.is_blank() {
         // Gemini's stream as one array: an error ends it.
-        let mut class = None;
-        value.for_each(|element| {
-            let is_error = element.field("error").is_some_and(|error| error.is_object() && !error.is_blank());
-            if is_error && class.is_none() {
-                class = Some(class_of(element));
-            }
-        });
-        return class;
+        let is_error = |it: &RawJson<'_>| it.field("error").is_some_and(|error| error.is_object() && !error.is_blank());
+        return value.elements().find(is_error).map(class_of);
     }
     if !value.is_object() || value.is_blank() {
         // Nothing of the form that was asked for. Servers that know one form of transcripts send their text, which may be empty.
@@ -223,11 +217,7 @@ impl<'a> Answer<'a> {
             let answers = ["chat.completion", "chat.completion.chunk", "text_completion", "embedding", "list"];
             object.is_empty() || answers.contains(&object.as_ref())
         });
-        let has_content = self.choices.is_some_and(|choices| {
-            let mut content = false;
-            choices.for_each(|choice| content |= choice_has_content(choice));
-            content
-        });
+        let has_content = self.choices.is_some_and(|choices| choices.elements().any(choice_has_content));
         (is_answer && !has_content).then(|| class_of(self.value))
     }
 
@@ -290,7 +280,7 @@ impl<'a> Answer<'a> {
         // Only where the vendor says that it made nothing, silence counts as none.
         let made_nothing = self.states_none("completion_tokens");
         let (mut explained, mut error) = (!choices.is_array(), None);
-        choices.for_each(|choice| {
+        for choice in choices.elements() {
             let reason = choice.field("finish_reason").filter(|reason| !reason.is_blank());
             let is_silent = match reason {
                 None => !choice_has_other_fields(choice),
@@ -300,7 +290,7 @@ impl<'a> Answer<'a> {
             let has_error = || choice.field("error").is_some_and(|error| !error.is_blank());
             let gave_up = reason.and_then(gave_up).map(|class| if has_error() { class_of(choice) } else { class });
             error = error.or(gave_up);
-        });
+        }
         (!explained).then(|| error.unwrap_or(ErrorClass::EmptyAnswer))
     }
 
@@ -313,16 +303,15 @@ impl<'a> Answer<'a> {
         let Some(candidates) = self.candidates.filter(|candidates| !candidates.is_blank()) else { return true };
         let count = |name| self.usage_metadata?.field(name)?.unsigned();
         let made_something = count("candidatesTokenCount").is_some_and(|count| count > 0);
-        let mut explained = made_something || !candidates.is_array();
-        candidates.for_each(|candidate| {
+        let is_explained = |candidate: RawJson<'_>| {
             let parts = candidate.field("content").and_then(|content| content.field("parts"));
             // Google leaves out counts of 0.
             let lacks = |parts: RawJson<'_>| parts.is_blank() || (self.usage_metadata.is_some() && are_silent(parts));
             let has_parts = parts.is_some_and(|parts| !lacks(parts));
             let reason = candidate.field("finishReason");
-            explained |= has_parts || reason.is_some_and(|reason| !is_own_end(reason));
-        });
-        !explained
+            has_parts || reason.is_some_and(|reason| !is_own_end(reason))
+        };
+        !made_something && candidates.is_array() && !candidates.elements().any(is_explained)
     }
 }
 
@@ -346,11 +335,8 @@ pub(crate) fn is_own_end(reason: RawJson<'_>) -> bool {
 
 /// Whether a choice has text, a tool call, reasoning, a refusal or audio.
 fn choice_has_content(choice: RawJson<'_>) -> bool {
-    let mut content = choice.field("text").is_some_and(|text| !text.is_blank());
-    for name in ["message", "delta"] {
-        content |= choice.field(name).is_some_and(has_content);
-    }
-    content
+    choice.field("text").is_some_and(|text| !text.is_blank())
+        || ["message", "delta"].iter().any(|name| choice.field(name).is_some_and(has_content))
 }
 
 fn has_content(message: RawJson<'_>) -> bool {

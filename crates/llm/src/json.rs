@@ -347,22 +347,22 @@ impl<'a> RawJson<'a> {
         self.cursor().pick(names).unwrap_or([None; N])
     }
 
-    /// The first element of an array.
-    pub fn first(self) -> Option<Self> {
-        let mut first = None;
-        let _ = self.cursor().elements(|element| {
-            first = Some(element.raw()?);
-            Err(SyntaxError) // enough
-        });
-        first
+    /// The elements of an array, up to where it breaks off; of any other kind of value there are none.
+    pub fn elements(self) -> impl Iterator<Item = Self> {
+        let mut cursor = self.cursor();
+        let mut more = cursor.take(b'[');
+        std::iter::from_fn(move || {
+            cursor.step(0);
+            let element = more.then(|| cursor.raw().ok()).flatten()?;
+            cursor.step(0);
+            more = cursor.take(b',');
+            Some(element)
+        })
     }
 
-    /// Calls `visit` with each element of an array.
-    pub fn for_each(self, mut visit: impl FnMut(Self)) {
-        let _ = self.cursor().elements(|element| {
-            visit(element.raw()?);
-            Ok(())
-        });
+    /// The first element of an array.
+    pub fn first(self) -> Option<Self> {
+        self.elements().next()
     }
 
     /// Calls `visit` with each field of an object, the name as it stands between its quotes.
@@ -437,7 +437,7 @@ mod tests {
             });
             prop_assert_eq!(&fields, &value.as_object().cloned().unwrap_or_default());
             let mut elements = Vec::new();
-            raw.for_each(|element| elements.push(parsed(element)));
+            elements.extend(raw.elements().map(parsed));
             prop_assert_eq!(&elements, &value.as_array().cloned().unwrap_or_default());
             prop_assert_eq!(raw.first().map(parsed), elements.first().cloned());
             prop_assert_eq!(raw.unsigned(), value.as_u64());

@@ -19,7 +19,7 @@ pub struct Media {
 impl Media {
     /// Counts what lies in a list of messages, items, or parts.
     pub(crate) fn count(&mut self, list: RawJson<'_>) {
-        list.for_each(|message| self.message(message, 0));
+        list.elements().for_each(|message| self.message(message, 0));
     }
 
     /// Counts a file by its media type.
@@ -40,7 +40,7 @@ impl Media {
         }
         message.for_each_field(|name, value| match name {
             b"content" | b"parts" | b"output" if value.is_array() => {
-                value.for_each(|part| self.message(part, depth + 1))
+                value.elements().for_each(|part| self.message(part, depth + 1));
             }
             b"type" => self.part(value),
             // Bedrock: a tool's result.

@@ -238,7 +238,7 @@ impl<'a> RequestView<'a> {
         let candidates = || in_generation(["candidateCount", "candidate_count"])?.unsigned();
         let choices = self.field("n").and_then(Field::unsigned).or_else(candidates);
         let tools = json("tools").or_else(|| nested("toolConfig", "tools")).or_else(|| json("functions"));
-        let tools = tools.map_or(0, count);
+        let tools = tools.map_or(0, |tools| tools.elements().count());
         let messages = ["messages", "input", "contents"].into_iter().find_map(json);
         let response_format = self.format(generation);
 
@@ -251,7 +251,7 @@ impl<'a> RequestView<'a> {
         self.choices = choices;
         self.tools = tools;
         if let Some(messages) = messages {
-            self.messages = if messages.is_array() { count(messages) } else { 1 };
+            self.messages = if messages.is_array() { messages.elements().count() } else { 1 };
             self.media.count(messages);
         }
     }
@@ -353,13 +353,6 @@ fn streams_by_path(path: &str) -> bool {
 fn streams_by_default(path: &str) -> bool {
     let path = path.trim_end_matches('/');
     ["/api/chat", "/api/generate"].iter().any(|end| path.ends_with(end)) || matches!(path, "api/chat" | "api/generate")
-}
-
-/// The number of elements.
-fn count(list: RawJson<'_>) -> usize {
-    let mut count = 0;
-    list.for_each(|_| count += 1);
-    count
 }
 
 /// A segment of a path with its `%XX` resolved.

@@ -73,7 +73,7 @@ fn completed(seen: &mut StreamSummary, output: Option<RawJson<'_>>) {
     match output {
         Some(output) if output.is_blank() => {}
         Some(output) if are_silent(output) => {
-            output.for_each(|item| seen.begins_part(item));
+            output.elements().for_each(|item| seen.begins_part(item));
             seen.ends(false);
         }
         _ => seen.ends(true),

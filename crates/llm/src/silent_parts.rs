@@ -5,11 +5,7 @@ use crate::json::RawJson;
 
 /// Whether these are parts, or messages of parts, and none says anything.
 pub(crate) fn are_silent(parts: RawJson<'_>) -> bool {
-    let mut silent = parts.is_array() && !parts.is_blank();
-    if silent {
-        parts.for_each(|part| silent &= is_silent(part));
-    }
-    silent
+    parts.is_array() && !parts.is_blank() && parts.elements().all(is_silent)
 }
 
 /// Whether this is a part, or a message of parts, that says nothing: Gemini's `{"text": ""}`, those of OpenAI's forms and Anthropic's.

@@ -272,12 +272,12 @@ impl StreamSummary {
         let read = match data.first() {
             Some(b'{') => events::object(self, event.name, data),
             Some(b'[') => RawJson::parse(data).map(|list| {
-                list.for_each(|element| {
+                for element in list.elements() {
                     if self.error.is_none() {
                         // The end of an element is known.
                         let _ = events::object(self, event.name, element.bytes());
                     }
-                });
+                }
             }),
             Some(_) => Err(SyntaxError),
             None => return self.events -= 1,

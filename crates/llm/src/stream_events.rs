@@ -117,11 +117,13 @@ impl<'a> Chunk<'a> {
         match name {
             b"content" => self.add(value),
             _ if says_nothing(name) => {}
-            b"tool_calls" => value.for_each(|call| {
-                self.content = true;
-                let text = |name| call.field("function")?.field(name).map(length);
-                self.content_bytes += text("name").unwrap_or(0) + text("arguments").unwrap_or(0);
-            }),
+            b"tool_calls" => {
+                for call in value.elements() {
+                    self.content = true;
+                    let text = |name| call.field("function")?.field(name).map(length);
+                    self.content_bytes += text("name").unwrap_or(0) + text("arguments").unwrap_or(0);
+                }
+            }
             _ => {
                 if name == b"audio" {
                     self.audio = Some(value);
@@ -258,24 +260,21 @@ fn anthropic(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>) -> bool
 
 /// Gemini's `streamGenerateContent`.
 fn gemini(seen: &mut StreamSummary, fields: &Fields<'_>) {
-    if let Some(candidates) = fields.candidates {
-        candidates.for_each(|candidate| {
-            if let Some(parts) = candidate.field("content").and_then(|content| content.field("parts")) {
-                parts.for_each(|part| {
-                    seen.begins_part(part);
-                    part.for_each_field(|name, value| {
-                        let says_something = matches!(value.bytes().first(), Some(b'"' | b'{')) && !value.is_blank();
-                        if says_something && name != b"thoughtSignature" {
-                            seen.content(length(value));
-                        }
-                    });
-                });
-            }
-            let reason = candidate.field("finishReason").filter(|reason| !reason.is_blank());
-            if let Some(reason) = reason.filter(|reason| !reason.is_text("FINISH_REASON_UNSPECIFIED")) {
-                seen.ends(!is_own_end(reason));
-            }
-        });
+    for candidate in fields.candidates.into_iter().flat_map(RawJson::elements) {
+        let parts = candidate.field("content").and_then(|content| content.field("parts"));
+        for part in parts.into_iter().flat_map(RawJson::elements) {
+            seen.begins_part(part);
+            part.for_each_field(|name, value| {
+                let says_something = matches!(value.bytes().first(), Some(b'"' | b'{')) && !value.is_blank();
+                if says_something && name != b"thoughtSignature" {
+                    seen.content(length(value));
+                }
+            });
+        }
+        let reason = candidate.field("finishReason").filter(|reason| !reason.is_blank());
+        if let Some(reason) = reason.filter(|reason| !reason.is_text("FINISH_REASON_UNSPECIFIED")) {
+            seen.ends(!is_own_end(reason));
+        }
     }
     // The prompt was refused, which is an answer.
     let blocked = fields.prompt_feedback.and_then(|feedback| feedback.field("blockReason"));

@@ -51,15 +51,12 @@ pub(crate) fn reports_error(top: RawJson<'_>) -> bool {
         b"sid" => sid = true,
         b"code" => code = is_error(Some(value)),
         b"choices" | b"Choices" => {
-            value.for_each(|choice| {
-                for name in ["message", "delta", "Message", "Delta"] {
-                    if let Some(message) = choice.field(name) {
-                        message.for_each_field(|name, value| {
-                            answers |= !matches!(name, b"role" | b"Role" | b"name" | b"index") && !value.is_blank();
-                        });
-                    }
-                }
-            });
+            let messages = value.elements().flat_map(|choice| choice.pick(["message", "delta", "Message", "Delta"]));
+            for message in messages.flatten() {
+                message.for_each_field(|name, value| {
+                    answers |= !matches!(name, b"role" | b"Role" | b"name" | b"index") && !value.is_blank();
+                });
+            }
         }
         _ => {
             let says_something = matches!(value.bytes().first(), Some(b'"' | b'[' | b'{')) && !value.is_blank();

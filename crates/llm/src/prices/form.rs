@@ -235,15 +235,18 @@ fn abilities(document: &mut Document<'_>, list: RawJson<'_>, path: &Path<'_>, ha
     if !list.is_array() {
         return document.fault(list, path, format!("must be a list of {ABILITIES}"));
     }
-    list.for_each(|name| {
+    for name in list.elements() {
         let place = match name.quoted() {
             Some(b"tools") => &mut known.tools,
             Some(b"vision") => &mut known.vision,
             Some(b"response_schema") => &mut known.response_schema,
             Some(b"reasoning") => &mut known.reasoning,
             Some(b"sampling_params") => &mut known.sampling_params,
-            _ => return document.fault(name, path, format!("must be one of {ABILITIES}")),
+            _ => {
+                document.fault(name, path, format!("must be one of {ABILITIES}"));
+                continue;
+            }
         };
         *place = Some(has);
-    });
+    }
 }

@@ -134,11 +134,11 @@ impl Reading<'_, '_> {
     /// Prices as a list of ranges of input tokens: `[{"range": [0, 128000], "input_cost_per_token": 1e-06}]`.
     fn by_range(&mut self, list: RawJson<'_>) {
         let path = self.path.below("tiered_pricing");
-        list.for_each(|part| {
-            let Some(range) = part.field("range") else { return };
-            let Some(from) = range.first().and_then(|from| self.document.tokens(from, &path)) else { return };
+        for part in list.elements() {
+            let from = part.field("range").and_then(RawJson::first);
+            let Some(from) = from.and_then(|from| self.document.tokens(from, &path)) else { continue };
             part.for_each_field(|key, value| self.price(&unescaped_name(key), value, from, &path));
-        });
+        }
     }
 
     fn prices(mut self) -> Prices {

@@ -14,7 +14,10 @@ pub(crate) fn asks_for_nothing(name: &str, value: RawJson<'_>) -> bool {
         "frequency_penalty" | "presence_penalty" | "top_logprobs" => number(value) == Some(0.0),
         "n" | "best_of" => number(value) == Some(1.0),
         "service_tier" => value.is_text("auto") || value.is_text("default"),
-        "modalities" => value.is_blank() || is_text_alone(value),
+        "modalities" => {
+            let kinds: Vec<_> = value.elements().collect();
+            value.is_blank() || matches!(*kinds, [kind] if kind.is_text("text"))
+        }
         "response_format" => value.field("type").is_some_and(|kind| kind.is_text("text")),
         "parallel_tool_calls" => value.is_true(),
         "logprobs" | "store" | "stream" | "echo" => value.is_blank(),
@@ -26,12 +29,6 @@ pub(crate) fn asks_for_nothing(name: &str, value: RawJson<'_>) -> bool {
 
 fn number(value: RawJson<'_>) -> Option<f64> {
     serde_json::from_slice(value.bytes()).ok()
-}
-
-fn is_text_alone(list: RawJson<'_>) -> bool {
-    let mut count = 0;
-    list.for_each(|_| count += 1);
-    count == 1 && list.first().is_some_and(|first| first.is_text("text"))
 }
 
 #[cfg(test)]

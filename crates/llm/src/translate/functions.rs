@@ -88,7 +88,7 @@ impl<'o> Object<'o> {
 
     fn tools(&mut self, functions: RawJson<'_>) {
         self.name(b"tools");
-        self.list(functions, |out, function| {
+        self.list(functions, |out, _, function| {
             out.extend_from_slice(b"{\"type\":\"function\",\"function\":");
             out.extend_from_slice(function.bytes());
             out.push(b'}');
@@ -108,21 +108,17 @@ impl<'o> Object<'o> {
 
     fn messages(&mut self, messages: RawJson<'_>, pairs: &BTreeSet<usize>) {
         self.name(b"messages");
-        let (mut calls, mut at) = (0, 0);
-        self.list(messages, |out, message| {
-            write_message(out, message, pairs.contains(&at), &mut calls);
-            at += 1;
-        });
+        let mut calls = 0;
+        self.list(messages, |out, at, message| write_message(out, message, pairs.contains(&at), &mut calls));
     }
 
-    fn list(&mut self, list: RawJson<'_>, mut write: impl FnMut(&mut Vec<u8>, RawJson<'_>)) {
-        let mut open = b'[';
-        list.for_each(|one| {
-            self.out.push(std::mem::replace(&mut open, b','));
-            write(self.out, one);
-        });
-        if open == b'[' {
-            self.out.push(open);
+    fn list(&mut self, list: RawJson<'_>, mut write: impl FnMut(&mut Vec<u8>, usize, RawJson<'_>)) {
+        self.out.push(b'[');
+        for (at, one) in list.elements().enumerate() {
+            if at > 0 {
+                self.out.push(b',');
+            }
+            write(self.out, at, one);
         }
         self.out.push(b']');
     }
@@ -131,8 +127,8 @@ impl<'o> Object<'o> {
 /// The positions of the calls whose result follows, and of these results. In the old form either may be without the other, as where a
 /// history lost its beginning, and others may speak between them; tools take neither.
 fn calls_and_results(messages: RawJson<'_>) -> BTreeSet<usize> {
-    let (mut found, mut last_call, mut at) = (BTreeSet::new(), None, 0);
-    messages.for_each(|message| {
+    let (mut found, mut last_call) = (BTreeSet::new(), None);
+    for (at, message) in messages.elements().enumerate() {
         let [role, call, calls] = message.pick(["role", "function_call", "tool_calls"]);
         let is = |name| role.is_some_and(|role| role.is_text(name));
         if is("assistant") {
@@ -143,8 +139,7 @@ fn calls_and_results(messages: RawJson<'_>) -> BTreeSet<usize> {
         } else if let (true, Some(call)) = (is("function"), last_call) {
             found.extend([call, at]);
         }
-        at += 1;
-    });
+    }
     found
 }
 

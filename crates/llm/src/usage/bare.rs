@@ -13,13 +13,13 @@ impl TokenCounts {
             b"eval_count" | b"totalOutputTextTokenCount" | b"generation_token_count" => {
                 self.number(value, |counts| &mut counts.output);
             }
-            b"results" => value.for_each(|result| {
-                if let Some(count) = result.field("tokenCount") {
+            b"results" => {
+                for count in value.elements().filter_map(|result| result.field("tokenCount")) {
                     let before = self.output.unwrap_or(0);
                     self.number(count, |counts| &mut counts.output);
                     self.output = self.output.map(|count| count.saturating_add(before).min(MAX_TOKENS));
                 }
-            }),
+            }
             // Cohere's chat of version 1, and embeddings: docs.cohere.com, `meta`. What is billed counts where nothing else does.
             b"meta" if value.is_object() => {
                 if let Some(tokens) = value.field("tokens").or_else(|| value.field("billed_units")) {

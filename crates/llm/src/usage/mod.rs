@@ -298,12 +298,9 @@ impl TokenCounts {
 
     /// The audio among Gemini's `[{"modality": "AUDIO", "tokenCount": 5}]`.
     fn audio(&mut self, list: RawJson<'_>, place: impl Fn(&mut Self) -> &mut Option<u64>) {
-        list.for_each(|part| {
-            let is_audio = part.field("modality").is_some_and(|modality| modality.is_text("AUDIO"));
-            if let Some(count) = part.field("tokenCount").filter(|_| is_audio) {
-                self.number(count, &place);
-            }
-        });
+        let is_audio = |part: &RawJson<'_>| part.field("modality").is_some_and(|modality| modality.is_text("AUDIO"));
+        let counts = list.elements().filter(is_audio).filter_map(|part| part.field("tokenCount"));
+        counts.for_each(|count| self.number(count, &place));
     }
 
     fn number(&mut self, value: RawJson<'_>, place: impl Fn(&mut Self) -> &mut Option<u64>) {

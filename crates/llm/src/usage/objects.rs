@@ -41,10 +41,10 @@ impl ObjectUsage {
             }
             // Models at Bedrock that answer as OpenAI's do.
             b"choices" => {
-                value.for_each(|choice| self.add(choice.field("delta").and_then(|delta| delta.field("content"))))
+                value.elements().for_each(|choice| self.add(choice.field("delta").and_then(|it| it.field("content"))));
             }
             // Mistral.
-            b"outputs" => value.for_each(|output| self.add(output.field("text"))),
+            b"outputs" => value.elements().for_each(|output| self.add(output.field("text"))),
             // Nova.
             b"contentBlockDelta" => self.add(value.field("delta").and_then(|delta| delta.field("text"))),
             _ => {}

@@ -73,7 +73,7 @@ fn errors() {
     let files = goldens("errors", ".json");
     let mut count = 0;
     for (name, file) in files {
-        RawJson::parse(&file).unwrap().for_each(|golden| {
+        RawJson::parse(&file).unwrap().elements().for_each(|golden| {
             let status = field(golden, "status").unsigned().unwrap();
             let error = anthropic::error(u16::try_from(status).unwrap(), field(golden, "anthropic").bytes());
             assert_eq!(minified(&error), minified(field(golden, "openai").bytes()), "{name}");

@@ -18,13 +18,7 @@ pub fn answer(body: &[u8], context: &ChatContext, created: u64) -> Result<Vec<u8
     let content = message.field("content").filter(|content| content.is_array());
     let content = content.ok_or(BrokenAnswer("it has no content"))?;
     let mut made = Message::default();
-    let mut result = Ok(());
-    content.for_each(|block| {
-        if result.is_ok() {
-            result = add(&mut made, block, context);
-        }
-    });
-    result?;
+    content.elements().try_for_each(|block| add(&mut made, block, context))?;
     let reason = message.field("stop_reason").and_then(RawJson::text);
     let reason = reason.ok_or(BrokenAnswer("it has no stop_reason"))?;
     if reason == "tool_use" && !made.has_calls() {

@@ -63,15 +63,8 @@ pub(super) fn parts<'a>(
     if !content.is_array() {
         return Err(invalid(format!("messages[{message}].content"), "it is neither a text nor an array"));
     }
-    let (mut index, mut result) = (0, Ok(()));
-    content.for_each(|part| {
-        let path = Path::content(message, Some(index));
-        index += 1;
-        if result.is_ok() {
-            result = one_part(part, path, &mut visit);
-        }
-    });
-    result
+    let mut parts = content.elements().enumerate();
+    parts.try_for_each(|(index, part)| one_part(part, Path::content(message, Some(index)), &mut visit))
 }
 
 fn one_part<'a>(

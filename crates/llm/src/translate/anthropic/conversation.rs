@@ -231,8 +231,8 @@ impl<'a> Conversation<'a> {
         if !list.is_array() && !list.is_blank() {
             drops.push(format!("messages[{index}].thinking_blocks"));
         }
-        let (mut gives_thinking, mut at) = (false, 0);
-        list.for_each(|block| {
+        let mut gives_thinking = false;
+        for (at, block) in list.elements().enumerate() {
             let path = Path::thinking(index, at);
             match content::thinking(&mut self.blocks, block) {
                 Some((range, others)) => {
@@ -242,8 +242,7 @@ impl<'a> Conversation<'a> {
                 }
                 None => drops.push(path.to_string()),
             }
-            at += 1;
-        });
+        }
         gives_thinking
     }
 

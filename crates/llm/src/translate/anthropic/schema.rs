@@ -191,14 +191,12 @@ impl Writer<'_> {
             }
             "anyOf" | "oneOf" | "allOf" | "prefixItems" | "items" if value.is_array() => {
                 self.out.push(b'[');
-                let mut number = 0;
-                value.for_each(|schema| {
+                for (number, schema) in value.elements().enumerate() {
                     write::comma(self.out);
                     let at = self.enter(name, &number.to_string());
                     self.object(schema, false, depth + 1);
                     self.leave(at);
-                    number += 1;
-                });
+                }
                 self.out.push(b']');
             }
             "items"
@@ -260,7 +258,7 @@ fn fate(name: &str, value: RawJson<'_>, beside: Neighbours) -> Fate {
         "oneOf" if value.is_array() && !beside.any_of => Fate::Becomes("anyOf"),
         "description" if value.quoted().is_some() => Fate::Stays,
         "items" if !value.is_array() => Fate::Stays,
-        "enum" if value.is_array() && is_of_plain_values(value) => Fate::Stays,
+        "enum" if value.is_array() && value.elements().all(is_plain) => Fate::Stays,
         "const" if is_plain(value) => Fate::Stays,
         "format" if FORMATS.iter().any(|format| value.is_text(format)) => Fate::Stays,
         "minItems" if matches!(value.bytes(), b"0" | b"1") => Fate::Stays,
@@ -271,17 +269,9 @@ fn fate(name: &str, value: RawJson<'_>, beside: Neighbours) -> Fate {
 
 /// Whether a `type` is that of objects, or one of several that are.
 fn names_objects(kind: RawJson<'_>) -> bool {
-    let mut is_one = kind.is_text("object");
-    kind.for_each(|one| is_one |= one.is_text("object"));
-    is_one
+    kind.is_text("object") || kind.elements().any(|one| one.is_text("object"))
 }
 
 fn is_plain(value: RawJson<'_>) -> bool {
     !value.is_object() && !value.is_array()
-}
-
-fn is_of_plain_values(list: RawJson<'_>) -> bool {
-    let mut are_plain = true;
-    list.for_each(|value| are_plain &= is_plain(value));
-    are_plain
 }

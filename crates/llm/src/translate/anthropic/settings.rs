@@ -168,7 +168,7 @@ impl RequestSettings {
             }
         };
         if stop.is_array() {
-            stop.for_each(&mut add)
+            stop.elements().for_each(&mut add)
         } else {
             add(stop)
         }

@@ -325,9 +325,6 @@ fn function_name(tool: RawJson<'_>) -> Option<Cow<'_, str>> {
 
 /// The names of `{"type": "allowed_tools", "allowed_tools": {"mode": …, "tools": […]}}`.
 fn allowed_names(choice: RawJson<'_>) -> Option<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    choice.field("allowed_tools")?.field("tools")?.for_each(|tool| {
-        names.extend(function_name(tool).map(Cow::into_owned));
-    });
-    Some(names)
+    let tools = choice.field("allowed_tools")?.field("tools")?;
+    Some(tools.elements().filter_map(function_name).map(Cow::into_owned).collect())
 }

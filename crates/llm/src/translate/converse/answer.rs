@@ -15,13 +15,7 @@ pub fn answer(body: &[u8], context: &ChatContext, id: &AnswerId) -> Result<Vec<u
     let content = message.and_then(|message| message.field("content")).filter(|content| content.is_array());
     let Some(content) = content else { return Err(BrokenAnswer("it has no message")) };
     let mut blocks = Blocks::default();
-    let mut result = Ok(());
-    content.for_each(|block| {
-        if result.is_ok() {
-            result = blocks.take(block, context);
-        }
-    });
-    result?;
+    content.elements().try_for_each(|block| blocks.take(block, context))?;
     let finish = finish_reason(body.field("stopReason"), blocks.called)?;
     let mut out = Vec::with_capacity(body.bytes().len() + 256);
     out.push(b'{');
@@ -71,12 +65,9 @@ impl Blocks {
         block.for_each_field(|name, value| match name {
             b"text" => self.message.add_text(value.quoted().unwrap_or_default()),
             b"citationsContent" => {
-                if let Some(content) = value.field("content") {
-                    content.for_each(|part| {
-                        if let Some(text) = part.field("text") {
-                            self.message.add_text(text.quoted().unwrap_or_default());
-                        }
-                    });
+                let parts = value.field("content").into_iter().flat_map(RawJson::elements);
+                for text in parts.filter_map(|part| part.field("text")) {
+                    self.message.add_text(text.quoted().unwrap_or_default());
                 }
             }
             b"reasoningContent" => self.reasoning(value),

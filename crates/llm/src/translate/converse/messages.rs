@@ -187,15 +187,15 @@ impl Conversation {
             drops.push(format!("{}.thinking_blocks", path()));
         }
         let blocks = &mut self.waiting;
-        let (before, mut at) = (blocks.len(), 0);
-        thinking.for_each(|block| {
+        let before = blocks.len();
+        for (at, block) in thinking.elements().enumerate() {
             let path = format!("{}.thinking_blocks[{at}]", path());
-            at += 1;
             let ([text, signature, data, ..], others) =
                 pick_of(block, ["thinking", "signature", "data", "type", "index"]);
             let filled = |text: &RawJson<'_>| text.quoted().is_some_and(|inside| !inside.is_empty());
             if has_half_a_character(block.bytes()) {
-                return drops.push(path);
+                drops.push(path);
+                continue;
             }
             if let Some(signature) = signature.filter(filled) {
                 write::comma(blocks);
@@ -210,11 +210,12 @@ impl Conversation {
                 blocks.extend_from_slice(data.bytes());
                 blocks.extend_from_slice(b"}}");
             } else {
-                return drops.push(path);
+                drops.push(path);
+                continue;
             }
             drops.push_fields(|| path.clone(), &others);
             self.waiting_paths.push(path);
-        });
+        }
         blocks.len() > before
     }
 
@@ -340,8 +341,8 @@ fn write_content(
             _ => Ok(()),
         };
     }
-    let (mut at, mut result) = (0, Ok(()));
-    content.for_each(|part| {
+    let mut result = Ok(());
+    for (at, part) in content.elements().enumerate() {
         let path = || format!("{}[{at}]", path());
         let mut part = Part::read(part);
         let outcome = part
@@ -356,7 +357,6 @@ fn write_content(
             Outcome::Invalid(message) if result.is_ok() => result = Err(invalid(path(), message)),
             Outcome::Invalid(_) => {}
         }
-        at += 1;
-    });
+    }
     result
 }

@@ -236,7 +236,7 @@ impl<'a> Fields<'a> {
             };
             let mut all_texts = true;
             if stop.is_array() {
-                stop.for_each(|one| all_texts &= add(one));
+                stop.elements().for_each(|one| all_texts &= add(one));
             } else {
                 all_texts = add(stop);
             }

@@ -147,16 +147,12 @@ impl ToolConfig {
 
 /// Whether a function of this name is among the tools.
 fn offers(tools: Option<RawJson<'_>>, name: &str) -> bool {
-    let mut is_there = false;
-    if let Some(tools) = tools {
-        tools.for_each(|tool| {
-            let [kind, function] = tool.pick(["type", "function"]);
-            let function = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function")));
-            let other = function.and_then(|function| function.field("name")).and_then(RawJson::text);
-            is_there |= other.is_some_and(|other| other == name);
-        });
-    }
-    is_there
+    tools.into_iter().flat_map(RawJson::elements).any(|tool| {
+        let [kind, function] = tool.pick(["type", "function"]);
+        let function = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function")));
+        let other = function.and_then(|function| function.field("name")).and_then(RawJson::text);
+        other.is_some_and(|other| other == name)
+    })
 }
 
 fn write_tool(

@@ -24,14 +24,12 @@ pub fn answer(body: &[u8], context: &EmbeddingsContext, counted: Option<u64>) ->
         // By type (`{"float": …}`) where types were asked for, otherwise a list.
         let vectors = if vectors.is_object() { vectors.field("float") } else { Some(vectors) };
         let vectors = vectors.filter(|vectors| vectors.is_array()).ok_or(BrokenAnswer("it has no embeddings"))?;
-        let mut wrong = None;
-        vectors.for_each(|vector| {
-            if wrong.is_none() && written < context.inputs {
-                wrong = write_vector(&mut out, vector, written, context.is_base64).err();
+        for vector in vectors.elements() {
+            if written < context.inputs {
+                write_vector(&mut out, vector, written, context.is_base64)?;
             }
             written += 1;
-        });
-        wrong.map_or(Ok(()), Err)?;
+        }
     } else {
         let vector = whole.field("embedding").ok_or(BrokenAnswer("it has no embedding"))?;
         write_vector(&mut out, vector, 0, context.is_base64)?;
@@ -56,16 +54,12 @@ pub fn answer(body: &[u8], context: &EmbeddingsContext, counted: Option<u64>) ->
 fn write_vector(out: &mut Vec<u8>, vector: RawJson<'_>, index: usize, is_base64: bool) -> Result<(), BrokenAnswer> {
     const NO_NUMBERS: BrokenAnswer = BrokenAnswer("an embedding in it is no list of numbers");
     let mut floats = Vec::new();
-    let mut is_good = vector.is_array();
-    vector.for_each(|number| {
+    for number in vector.elements() {
         // The JSON grammar is narrower than Rust's, which takes `inf` and `.5`.
         let number = serde_json::from_slice::<f32>(number.bytes()).ok().filter(|number| number.is_finite());
-        match number {
-            Some(number) => floats.extend_from_slice(&number.to_le_bytes()),
-            None => is_good = false,
-        }
-    });
-    if !is_good || floats.is_empty() {
+        floats.extend_from_slice(&number.ok_or(NO_NUMBERS)?.to_le_bytes());
+    }
+    if floats.is_empty() {
         return Err(NO_NUMBERS);
     }
     if index > 0 {

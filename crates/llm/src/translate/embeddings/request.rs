@@ -106,7 +106,7 @@ fn texts(input: Option<RawJson<'_>>) -> Result<Vec<RawJson<'_>>, TranslateError>
         return Ok(vec![input]);
     }
     let (mut texts, mut others, mut tokens) = (Vec::new(), false, false);
-    input.for_each(|one| {
+    for one in input.elements() {
         if one.quoted().is_some() {
             texts.push(one);
         } else if one.is_array() || one.unsigned().is_some() {
@@ -114,7 +114,7 @@ fn texts(input: Option<RawJson<'_>>) -> Result<Vec<RawJson<'_>>, TranslateError>
         } else {
             others = true;
         }
-    });
+    }
     if tokens && !others {
         return Err(invalid("input", "the model takes texts, and no lists of tokens"));
     }
