@@ -61,9 +61,7 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// The value has no end.
     pub fn raw(&mut self) -> Result<RawJson<'a>, SyntaxError> {
-        let start = self.at;
-        self.skip()?;
-        Ok(RawJson(self.bytes.get(start..self.at).unwrap_or_default()))
+        self.raw_with(Self::skip)
     }
 
     /// Moves behind the value.
@@ -103,24 +101,10 @@ impl<'a> Cursor<'a> {
         &mut self,
         mut visit: impl FnMut(&'a [u8], &mut Self) -> Result<(), SyntaxError>,
     ) -> Result<(), SyntaxError> {
-        if self.peek() != Some(b'{') {
-            return self.skip();
-        }
-        self.step(1);
-        if self.take(b'}') {
-            return Ok(());
-        }
-        loop {
-            let name = self.name()?;
-            self.visit_value(|cursor| visit(name, cursor))?;
-            if self.take(b'}') {
-                return Ok(());
-            }
-            if !self.take(b',') {
-                return Err(SyntaxError);
-            }
-            self.step(0);
-        }
+        self.members(b'{', b'}', |cursor| {
+            let name = cursor.name()?;
+            cursor.visit_value(|cursor| visit(name, cursor))
+        })
     }
 
     /// The value, behind which `read` moves.
@@ -176,16 +160,27 @@ impl<'a> Cursor<'a> {
     /// # Errors
     /// The array breaks off, or `visit` returned an error; the elements before have been visited.
     pub fn elements(&mut self, mut visit: impl FnMut(&mut Self) -> Result<(), SyntaxError>) -> Result<(), SyntaxError> {
-        if self.peek() != Some(b'[') {
+        self.members(b'[', b']', |cursor| cursor.visit_value(&mut visit))
+    }
+
+    /// Calls `visit` at each member of a value between these brackets. Moves behind the value.
+    #[inline]
+    fn members(
+        &mut self,
+        open: u8,
+        close: u8,
+        mut visit: impl FnMut(&mut Self) -> Result<(), SyntaxError>,
+    ) -> Result<(), SyntaxError> {
+        if self.peek() != Some(open) {
             return self.skip();
         }
         self.step(1);
-        if self.take(b']') {
+        if self.take(close) {
             return Ok(());
         }
         loop {
-            self.visit_value(&mut visit)?;
-            if self.take(b']') {
+            visit(self)?;
+            if self.take(close) {
                 return Ok(());
             }
             if !self.take(b',') {
