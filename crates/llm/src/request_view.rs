@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 pub use crate::generation::is_generation;
@@ -340,7 +341,7 @@ fn named_by_path(path: &str) -> Option<Cow<'_, str>> {
         };
         model = model.or(named.filter(|model| !model.is_empty()));
     }
-    model.map(percent_decoded)
+    model.map(|model| percent_decode_str(model).decode_utf8_lossy())
 }
 
 /// Some APIs say in the path whether to stream.
@@ -353,28 +354,4 @@ fn streams_by_path(path: &str) -> bool {
 fn streams_by_default(path: &str) -> bool {
     let path = path.trim_end_matches('/');
     ["/api/chat", "/api/generate"].iter().any(|end| path.ends_with(end)) || matches!(path, "api/chat" | "api/generate")
-}
-
-/// A segment of a path with its `%XX` resolved.
-fn percent_decoded(segment: &str) -> Cow<'_, str> {
-    if !segment.contains('%') {
-        return Cow::Borrowed(segment);
-    }
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((first, behind)) = rest.split_first() {
-        let hex = behind.get(..2).filter(|hex| *first == b'%' && hex.iter().all(u8::is_ascii_hexdigit));
-        let decoded = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match decoded {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
 }
