@@ -88,11 +88,7 @@ fn wait(
 ) -> Option<RetryAfter> {
     let now = Received::new(headers, received);
     let [ms, ms_of_azure, seconds] = headers.stated;
-    let stated = [
-        ms.map(|text| number(text).map(|ms| seconds_of(ms / 1e3))),
-        ms_of_azure.map(|text| number(text).map(|ms| seconds_of(ms / 1e3))),
-        seconds.map(|text| time(text, now)),
-    ];
+    let stated = [ms.map(milliseconds), ms_of_azure.map(milliseconds), seconds.map(|text| time(text, now))];
     let is_stated = stated.iter().any(Option::is_some);
     let body = if headers.is_compressed() { &[] } else { body };
     let own_word = stated.into_iter().flatten().flatten().next();
@@ -189,7 +185,7 @@ fn in_error(error: &ErrorBody<'_>, now: Received<'_>) -> Option<Duration> {
         let text = raw.text();
         text.map_or_else(|| String::from_utf8_lossy(raw.bytes()).into_owned(), std::borrow::Cow::into_owned)
     };
-    let millis = || number(&bare(error.retry_delay_ms?)).map(|ms| seconds_of(ms / 1e3));
+    let millis = || milliseconds(&bare(error.retry_delay_ms?));
     let delay = || time(&bare(error.retry_delay?), now);
     let reset = || time(&bare(error.reset?), now);
     let sentence = || in_text(error.message.as_deref()?, now);
@@ -257,7 +253,7 @@ fn in_sentence(message: &str) -> Option<Duration> {
                 .iter()
                 .find_map(|word| rest.strip_prefix(word))
                 .unwrap_or(rest);
-            span(rest).filter(|(_, unit)| *unit).map(|(wait, _)| wait)
+            span(rest)
         })
     })
 }
@@ -298,6 +294,10 @@ fn number(text: &str) -> Option<f64> {
     (number.is_finite() && number >= 0.0 && !text.starts_with('-')).then_some(number)
 }
 
+fn milliseconds(text: &str) -> Option<Duration> {
+    number(text).map(|milliseconds| seconds_of(milliseconds / 1e3))
+}
+
 fn seconds_of(seconds: f64) -> Duration {
     bounded(Duration::try_from_secs_f64(seconds).unwrap_or(MAX_RETRY_AFTER))
 }
@@ -318,19 +318,16 @@ fn whole_span(text: &str) -> Option<Duration> {
     (!text.is_empty()).then(|| seconds_of(seconds))
 }
 
-/// The span at the beginning of a lower-case text, and whether it has a unit; bare numbers are seconds.
-fn span(text: &str) -> Option<(Duration, bool)> {
+/// The span at the beginning of a lower-case text, with a unit.
+fn span(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = None;
-    let mut has_unit = false;
-    while let Some((part, behind)) = span_part(rest) {
-        let Some(seconds) = part else { break };
+    while let Some((Some(seconds), behind)) = span_part(rest) {
         total = Some(total.unwrap_or(0.0) + seconds);
-        has_unit = true;
         rest = behind.trim_start_matches([',', ' ']);
         rest = rest.strip_prefix("and ").unwrap_or(rest);
     }
-    total.map(|seconds| (seconds_of(seconds), has_unit))
+    total.map(seconds_of)
 }
 
 /// A number and its unit, in seconds (`None` where the unit is unknown), and what follows.
