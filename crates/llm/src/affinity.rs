@@ -185,18 +185,11 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
 /// left out, reasoning, which is known only where it was made, and an image without its bytes. Sources: OpenAI's OpenAPI description,
 /// `ItemReferenceParam`; its guide of image generation.
 fn add_reference<'a>(ids: &mut Vec<Cow<'a, str>>, item: RawJson<'a>) {
-    let (mut id, mut kind, mut has_role, mut has_result) = (None, None, false, false);
-    item.for_each_field(|name, value| match name {
-        b"id" => id = Some(value),
-        b"type" => kind = Some(value).filter(|kind| !kind.is_null()),
-        b"role" => has_role = true,
-        b"result" => has_result = !value.is_blank(),
-        _ => {}
-    });
-    let refers = match kind {
-        Some(kind) if kind.is_text("image_generation_call") => !has_result,
+    let [id, kind, role, result] = item.pick(["id", "type", "role", "result"]);
+    let refers = match kind.filter(|kind| !kind.is_null()) {
+        Some(kind) if kind.is_text("image_generation_call") => result.is_none_or(RawJson::is_blank),
         Some(kind) => kind.is_text("item_reference") || kind.is_text("reasoning"),
-        None => !has_role,
+        None => role.is_none(),
     };
     if let Some(id) = id.filter(|_| refers) {
         add_value(ids, id);

@@ -297,20 +297,9 @@ pub struct RequestSummary<'a> {
 impl<'a> RequestSummary<'a> {
     /// Reads the same of a JSON body as [`RequestView::read`].
     pub fn read(path: &'a str, body: &'a [u8]) -> Self {
-        let (mut model, mut stream, mut user) = (None, None, None);
         let mut cursor = Cursor::new(body);
-        let walked = cursor.fields(|name, value| {
-            match &*unescaped_name(name) {
-                "model" => model = Some(value.raw()?),
-                "stream" => stream = Some(value.raw()?),
-                "user" => user = Some(value.raw()?),
-                _ => {}
-            }
-            Ok(())
-        });
-        if walked.is_err() || !cursor.is_at_end() {
-            (model, stream, user) = (None, None, None);
-        }
+        let read = cursor.pick(["model", "stream", "user"]).ok().filter(|_| cursor.is_at_end());
+        let [model, stream, user] = read.unwrap_or_default();
         let path = without_query(path);
         let model = model.and_then(RawJson::text).filter(|model| !model.is_empty());
         Self {

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use memchr::memchr2;
 use memchr::memmem::{self, Finder};
 
-use crate::json::{Cursor, RawJson, unescaped_name};
+use crate::json::{Cursor, RawJson};
 
 const INCLUDE_USAGE: &str = r#"{"include_usage":true}"#;
 const USAGE_NAME: &[u8] = b"\"usage\"";
@@ -25,16 +25,7 @@ pub fn add_include_usage(body: &[u8]) -> Option<Vec<u8>> {
     if cursor.peek() != Some(b'{') {
         return None;
     }
-    let (mut stream, mut options) = (None, None);
-    let read = cursor.fields(|name, value| {
-        match &*unescaped_name(name) {
-            "stream" => stream = Some(value.raw()?),
-            "stream_options" => options = Some(value.raw()?),
-            _ => {}
-        }
-        Ok(())
-    });
-    read.ok().filter(|()| cursor.is_at_end())?;
+    let [stream, options] = cursor.pick(["stream", "stream_options"]).ok().filter(|_| cursor.is_at_end())?;
     let stream = stream.filter(|stream| stream.is_true())?;
     let Some(options) = options else {
         return Some(replaced(body, end_of(body, stream), 0, &format!(r#","stream_options":{INCLUDE_USAGE}"#)));

@@ -216,15 +216,9 @@ impl Events {
 
     fn delta(&mut self, fields: &EventFields<'_>, out: &mut Vec<u8>) -> Result<(), BrokenAnswer> {
         let delta = fields.delta.ok_or(BrokenAnswer("content_block_delta has no delta"))?;
-        let (mut kind, mut text, mut json, mut thinking, mut signature) = (&b""[..], None, None, None, None);
-        delta.for_each_field(|name, value| match name {
-            b"type" => kind = value.quoted().unwrap_or_default(),
-            b"text" => text = Some(value),
-            b"partial_json" => json = Some(value),
-            b"thinking" => thinking = Some(value),
-            b"signature" => signature = Some(value),
-            _ => {}
-        });
+        let [kind, text, json, thinking, signature] =
+            delta.pick(["type", "text", "partial_json", "thinking", "signature"]);
+        let kind = kind.and_then(RawJson::quoted).unwrap_or_default();
         let Some((open, block)) = &mut self.block else { return Err(BrokenAnswer("a delta came outside of a block")) };
         if fields.index != Some(*open) {
             return Err(BrokenAnswer("a delta belongs to no open block"));
