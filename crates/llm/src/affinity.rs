@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use crate::json::{Cursor, RawJson, SyntaxError};
 use crate::protocol::google_method;
 use crate::provider::{Operation, without_query};
-use crate::request_view::{Field, RequestView};
+use crate::request_view::RequestView;
 
 /// The longest id that is looked at, in bytes. Those of the vendors have some 60, with routing information some 250.
 pub const MAX_ID_BYTES: usize = 512;
@@ -90,7 +90,7 @@ pub fn is_kept(path: &str) -> bool {
 /// to speak.
 pub fn shows_ids(path: &str, view: &RequestView<'_>) -> bool {
     let is_stored_or_speaks = || {
-        let speaks = json(view, "modalities").is_some_and(|kinds| kinds.elements().any(|kind| kind.is_text("audio")));
+        let speaks = view.json("modalities").is_some_and(|kinds| kinds.elements().any(|kind| kind.is_text("audio")));
         speaks || is_stored(path, view)
     };
     is_kept(path) || (is_chat(path) && is_stored_or_speaks())
@@ -98,7 +98,7 @@ pub fn shows_ids(path: &str, view: &RequestView<'_>) -> bool {
 
 /// Whether the answer to a request is kept, as its `store` says: by default all but chats are.
 pub fn is_stored(path: &str, view: &RequestView<'_>) -> bool {
-    match json(view, "store").map(RawJson::bytes) {
+    match view.json("store").map(RawJson::bytes) {
         Some(b"true") => true,
         Some(b"false") => false,
         _ => !is_chat(path),
@@ -107,13 +107,6 @@ pub fn is_stored(path: &str, view: &RequestView<'_>) -> bool {
 
 fn is_chat(path: &str) -> bool {
     Operation::of_whole_path(path) == Operation::Chat
-}
-
-fn json<'a>(view: &RequestView<'a>, name: &str) -> Option<RawJson<'a>> {
-    match view.field(name) {
-        Some(Field::Json(value)) => Some(value),
-        _ => None,
-    }
 }
 
 /// Whether an id is that of something that only its maker can read also where it does not keep the answer (`"store": false`): an item of
@@ -141,7 +134,7 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
     if let Some(id) = &view.previous_response_id {
         add(&mut ids, id.clone());
     }
-    let json = |name| json(view, name);
+    let json = |name| view.json(name);
     for name in ["conversation", "container"] {
         json(name).into_iter().for_each(|value| add_value(&mut ids, value.field("id").unwrap_or(value)));
     }

@@ -124,7 +124,7 @@ impl<'a> RequestView<'a> {
     }
 
     fn says_no_stream(&self) -> bool {
-        matches!(self.field("stream"), Some(Field::Json(value)) if value.bytes() == b"false")
+        self.json("stream").is_some_and(|value| value.bytes() == b"false")
     }
 
     /// Whether the body is an object or a form, and not an empty one.
@@ -135,6 +135,14 @@ impl<'a> RequestView<'a> {
     /// A field at the top of the body; the last one of its name.
     pub fn field(&self, name: &str) -> Option<Field<'a>> {
         self.fields.iter().rfind(|(other, _)| other == name).map(|(_, field)| *field)
+    }
+
+    /// The same of a JSON body.
+    pub(crate) fn json(&self, name: &str) -> Option<RawJson<'a>> {
+        match self.field(name)? {
+            Field::Json(value) => Some(value),
+            Field::Text(_) => None,
+        }
     }
 
     /// The protocol in which an answer to this request is judged, whose path is of this one: of what may be empty, and of transcripts
@@ -156,7 +164,7 @@ impl<'a> RequestView<'a> {
 
     /// Whether it has a list in this field with nothing in it.
     fn has_none_of(&self, name: &str) -> bool {
-        matches!(self.field(name), Some(Field::Json(list)) if list.is_array() && list.is_blank())
+        self.json(name).is_some_and(|list| list.is_array() && list.is_blank())
     }
 
     /// Whether no document may be left of those that it sends: it sends none (Cohere's and Voyage's name of them, Hugging Face's), wants
@@ -220,10 +228,7 @@ impl<'a> RequestView<'a> {
     /// Reads what matters of the fields, each the last of its name.
     fn summarise(&mut self) {
         let text = |name| self.field(name).and_then(Field::text);
-        let json = |name| match self.field(name) {
-            Some(Field::Json(value)) => Some(value),
-            _ => None,
-        };
+        let json = |name| self.json(name);
         let nested = |name, inner| json(name).and_then(|value| value.field(inner));
         let model = text("model").filter(|model| !model.is_empty());
         let previous_response_id = text("previous_response_id");
@@ -258,10 +263,7 @@ impl<'a> RequestView<'a> {
     }
 
     fn format(&self, generation: Option<RawJson<'_>>) -> ResponseFormat {
-        let json = |name| match self.field(name) {
-            Some(Field::Json(value)) if !value.is_blank() => Some(value),
-            _ => None,
-        };
+        let json = |name| self.json(name).filter(|value| !value.is_blank());
         let kind = json("response_format").and_then(|format| format.field("type"));
         let kind = kind.or_else(|| json("text")?.field("format")?.field("type"));
         let anthropic = json("output_format").or_else(|| json("output_config")?.field("format"));
