@@ -54,28 +54,11 @@ fn add(message: &mut Message, block: RawJson<'_>, context: &ChatContext) -> Resu
             let data = block.field("data").ok_or(BrokenAnswer("a redacted thinking block has no data"))?;
             message.add_redacted(data);
         }
-        "tool_use" => {
-            let (id, name) = call_id_and_name(block)?;
-            let input = block.field("input");
-            if input.is_some_and(|input| !input.is_object()) {
-                return Err(BrokenAnswer("a tool call's input is no object"));
-            }
-            message.add_call(id, context.tool_name(&name), input.map_or(b"{}", RawJson::bytes));
-        }
+        "tool_use" => message.add_call(block, "id", context)?,
         // What the vendor's own tools did, and what is not known yet.
         _ => {}
     }
     Ok(())
-}
-
-/// The id, which is copied, and the name of a call.
-pub(super) fn call_id_and_name(block: RawJson<'_>) -> Result<(RawJson<'_>, String), BrokenAnswer> {
-    let id = block.field("id").filter(|id| id.quoted().is_some_and(|id| !id.is_empty()));
-    let name = block.field("name").and_then(RawJson::text).filter(|name| !name.is_empty());
-    Ok((
-        id.ok_or(BrokenAnswer("a tool call has no id"))?,
-        name.ok_or(BrokenAnswer("a tool call has no name"))?.into_owned(),
-    ))
 }
 
 /// The id and the model of an answer, as JSON strings.

@@ -6,6 +6,7 @@ use super::usage;
 use crate::error_body::ErrorBody;
 use crate::json::RawJson;
 use crate::sse::{Event, EventTooLarge, Parser};
+use crate::translate::completion::call_id_and_name;
 use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
 use crate::translate::{BrokenAnswer, ChatContext, StreamTranslator, checked_json, write};
@@ -202,7 +203,7 @@ impl Events {
     }
 
     fn start_call(&mut self, block: RawJson<'_>, out: &mut Vec<u8>) -> Result<Block, BrokenAnswer> {
-        let (id, name) = answer::call_id_and_name(block)?;
+        let (id, name) = call_id_and_name(block, "id")?;
         self.chunks.begin_call(id, self.context.tool_name(&name), out);
         let mut progress = JsonProgress::default();
         // Some servers send the whole input at once; the vendor sends an empty one here.

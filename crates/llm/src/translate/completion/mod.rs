@@ -2,7 +2,7 @@
 
 pub(super) mod chunks;
 
-use super::write;
+use super::{BrokenAnswer, ChatContext, write};
 use crate::json::RawJson;
 
 /// Writes the fields that answers and chunks begin with. The id and the model are JSON strings; `created` is in seconds since 1970.
@@ -12,6 +12,16 @@ pub(super) fn write_head(out: &mut Vec<u8>, object: &str, id: &[u8], created: u6
     write::name(out, "created");
     write::number(out, created);
     write::json(out, "model", model);
+}
+
+/// The id, which is copied from the field of that name, and the name of a call.
+pub(super) fn call_id_and_name<'a>(call: RawJson<'a>, id: &str) -> Result<(RawJson<'a>, String), BrokenAnswer> {
+    let id = call.field(id).filter(|id| id.quoted().is_some_and(|id| !id.is_empty()));
+    let name = call.field("name").and_then(RawJson::text).filter(|name| !name.is_empty());
+    Ok((
+        id.ok_or(BrokenAnswer("a tool call in it has no id"))?,
+        name.ok_or(BrokenAnswer("a tool call in it has no name"))?.into_owned(),
+    ))
 }
 
 /// The message of a whole answer. Texts are joined as they stand between their quotes, escapes and all.
@@ -46,16 +56,23 @@ impl Message {
         write_redacted(&mut self.thinking, None, data);
     }
 
-    /// A call of a tool of the client's; the arguments are JSON.
-    pub(super) fn add_call(&mut self, id: RawJson<'_>, name: &str, arguments: &[u8]) {
+    /// A call of a tool of the client's, whose id is in the field `id`.
+    pub(super) fn add_call(&mut self, call: RawJson<'_>, id: &str, context: &ChatContext) -> Result<(), BrokenAnswer> {
+        let (id, name) = call_id_and_name(call, id)?;
+        let input = call.field("input");
+        if input.is_some_and(|input| !input.is_object()) {
+            return Err(BrokenAnswer("a tool call's input is no object"));
+        }
+        let arguments = input.map_or(&b"{}"[..], RawJson::bytes);
         let out = &mut self.calls;
         write::comma(out);
         out.push(b'{');
         write::raw(out, "id", id);
         out.extend_from_slice(b",\"type\":\"function\",\"function\":{");
-        write::text(out, "name", name);
+        write::text(out, "name", context.tool_name(&name));
         write::text(out, "arguments", &String::from_utf8_lossy(arguments));
         out.extend_from_slice(b"}}");
+        Ok(())
     }
 
     pub(super) const fn has_calls(&self) -> bool {

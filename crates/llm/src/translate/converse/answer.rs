@@ -98,25 +98,10 @@ impl Blocks {
             self.called.vendors_own = true;
             return Ok(());
         }
-        let (id, name) = call_id_and_name(call)?;
-        let input = call.field("input");
-        if input.is_some_and(|input| !input.is_object()) {
-            return Err(BrokenAnswer("a tool call's input is no object"));
-        }
-        self.message.add_call(id, context.tool_name(&name), input.map_or(b"{}", RawJson::bytes));
+        self.message.add_call(call, "toolUseId", context)?;
         self.called.clients = true;
         Ok(())
     }
-}
-
-/// The id, which is copied, and the name of a call.
-pub(super) fn call_id_and_name(call: RawJson<'_>) -> Result<(RawJson<'_>, String), BrokenAnswer> {
-    let id = call.field("toolUseId").filter(|id| id.quoted().is_some_and(|id| !id.is_empty()));
-    let name = call.field("name").and_then(RawJson::text).filter(|name| !name.is_empty());
-    Ok((
-        id.ok_or(BrokenAnswer("a tool call in it has no id"))?,
-        name.ok_or(BrokenAnswer("a tool call in it has no name"))?.into_owned(),
-    ))
 }
 
 /// The tokens of an answer. Trap 6: Converse counts what comes from a cache or goes into one apart from the input, OpenAI as a

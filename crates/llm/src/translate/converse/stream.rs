@@ -5,6 +5,7 @@ use super::error::write_error;
 use super::text;
 use crate::event_stream::{Frame, Parser};
 use crate::json::RawJson;
+use crate::translate::completion::call_id_and_name;
 use crate::translate::completion::chunks::Chunks;
 use crate::translate::json_progress::JsonProgress;
 use crate::translate::{AnswerId, BrokenAnswer, ChatContext, StreamTranslator, write};
@@ -165,7 +166,7 @@ impl State {
             self.called.vendors_own = true;
             return Ok(());
         }
-        let (id, name) = answer::call_id_and_name(call)?;
+        let (id, name) = call_id_and_name(call, "toolUseId")?;
         text::inside(id)?;
         self.chunks.begin_call(id, self.context.tool_name(&name), out);
         self.called.clients = true;
