@@ -1,8 +1,9 @@
-//! The fields of a request's objects, each read in one pass, with the names of those that have no counterpart.
+//! The elements of a request's lists and the fields of its objects, each read in one pass, with the names of those that have no
+//! counterpart.
 
 use std::borrow::Cow;
 
-use super::{Drops, MAX_DROPPED};
+use super::{Drops, MAX_DROPPED, TranslateError};
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
 
 /// The names of the fields that have no counterpart and ask for something: at most [`MAX_DROPPED`], the others are counted.
@@ -55,6 +56,46 @@ impl<'a> Others<'a> {
             self.unnamed += 1;
         }
     }
+}
+
+/// Why an element of a list is the last that is read.
+#[derive(Debug)]
+pub(super) enum ListEnd {
+    /// The request's mistake.
+    Invalid(TranslateError),
+    /// The list breaks off, which one whose end is known does not.
+    Syntax,
+}
+
+impl From<TranslateError> for ListEnd {
+    fn from(error: TranslateError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+impl From<SyntaxError> for ListEnd {
+    fn from(_: SyntaxError) -> Self {
+        Self::Syntax
+    }
+}
+
+/// Reads the elements of a list, each with its number, in one pass with what is in them, up to the first mistake.
+pub(super) fn each<'a>(
+    list: RawJson<'a>,
+    mut visit: impl FnMut(usize, &mut Cursor<'a>) -> Result<(), ListEnd>,
+) -> Result<(), TranslateError> {
+    let (mut number, mut mistake) = (0, Ok(()));
+    let _ = list.cursor().elements(|element| {
+        let visited = visit(number, element);
+        number += 1;
+        visited.map_err(|stop| {
+            if let ListEnd::Invalid(error) = stop {
+                mistake = Err(error);
+            }
+            SyntaxError
+        })
+    });
+    mistake
 }
 
 /// The fields of these names, of which `null` is as if it were not there, and the names of the others. Moves behind the object.

@@ -6,7 +6,7 @@ use super::content::{self, Block, Part};
 use super::conversation::{Conversation, ToolResult};
 use super::request::Draft;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
-use crate::translate::object_fields::{Message, Others, calls_no_function};
+use crate::translate::object_fields::{Message, Others, calls_no_function, each};
 use crate::translate::write;
 use crate::translate::{Content, TranslateError, arguments_object, invalid};
 
@@ -75,11 +75,7 @@ impl<'a> Conversation<'a> {
         index: usize,
     ) -> Result<(), TranslateError> {
         let Some(list) = message.tool_calls else { return Ok(()) };
-        let (mut position, mut result) = (0, Ok(()));
-        // Nothing here can break off: the body has been checked. An error ends the reading.
-        let _ = list.cursor().elements(|call| {
-            let number = position;
-            position += 1;
+        each(list, |number, call| {
             let path = format_args!("messages[{index}].tool_calls[{number}]");
             let CallFields { id, kind, function, name, arguments, others } = CallFields::read(call)?;
             if calls_no_function(kind) {
@@ -88,19 +84,16 @@ impl<'a> Conversation<'a> {
                 return Ok(());
             }
             let Some(function) = function.filter(|function| function.is_object()) else {
-                result = Err(invalid(format!("{path}.function"), "it is missing or no object"));
-                return Err(SyntaxError);
+                return Err(invalid(format!("{path}.function"), "it is missing or no object").into());
             };
             draft.drops_of("messages").push_fields(|| path.to_string(), &others);
             let mut is_lost = false;
-            result =
-                self.call(draft, id, name, Some(function), &path, |out| is_lost = !write_arguments(out, arguments));
+            self.call(draft, id, name, Some(function), &path, |out| is_lost = !write_arguments(out, arguments))?;
             if is_lost {
                 draft.leave_out("messages", format!("{path}.function.arguments"));
             }
-            if result.is_err() { Err(SyntaxError) } else { Ok(()) }
-        });
-        result
+            Ok(())
+        })
     }
 
     /// Adds a call, once for each id of a turn.

@@ -11,9 +11,9 @@ use super::calls::ToolCall;
 use super::content::{self, Block, Part, Path};
 use super::names::Ids;
 use super::request::Draft;
-use crate::json::{RawJson, SyntaxError, unescaped_bytes};
+use crate::json::{RawJson, unescaped_bytes};
 use crate::translate::dropped::LostContent;
-use crate::translate::object_fields::Message;
+use crate::translate::object_fields::{Message, each};
 use crate::translate::write;
 use crate::translate::{Content, TranslateError, has_half_a_character, invalid};
 
@@ -68,17 +68,13 @@ impl<'a> Conversation<'a> {
         let list = draft.fields.get("messages").filter(|list| list.is_array());
         let list = list.ok_or_else(|| invalid("messages", "it is missing or no array"))?;
         let mut conversation = Self { turns: Vec::with_capacity(list.bytes().len() + 128), ..Self::default() };
-        let (mut result, mut index) = (Ok(()), 0);
         let mut lost = LostContent::new(draft.drops_of("messages"));
-        // Nothing here can break off: the body has been checked. An error ends the reading.
-        let _ = list.cursor().elements(|message| {
+        each(list, |index, message| {
             let message = Message::read(message)?;
-            result = conversation.message(draft, &message, index);
-            index += 1;
+            conversation.message(draft, &message, index)?;
             lost.note(draft.drops_of("messages"), message.role);
-            if result.is_err() { Err(SyntaxError) } else { Ok(()) }
-        });
-        result?;
+            Ok(())
+        })?;
         conversation.finish(draft)?;
         let begins_with_answer = conversation.turns.starts_with(b"{\"role\":\"assistant\"");
         let ends_with_answer = conversation.written != Some(Side::User);

@@ -7,7 +7,7 @@ use super::conversation::Conversation;
 use super::request::Draft;
 use super::schema;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
-use crate::translate::object_fields::Others;
+use crate::translate::object_fields::{Others, each};
 use crate::translate::write;
 use crate::translate::{Content, TranslateError, invalid};
 
@@ -143,17 +143,13 @@ impl Tools {
             if !list.is_array() {
                 return Err(invalid("tools", "it is no array"));
             }
-            // Nothing here can break off: the body has been checked. An error ends the reading.
-            let read = list.cursor().elements(|tool| {
-                if definitions.len() == MAX_TOOLS {
-                    return Err(SyntaxError);
+            each(list, |index, tool| {
+                if index == MAX_TOOLS {
+                    return Err(invalid("tools", format!("there are more than {MAX_TOOLS}")).into());
                 }
                 definitions.push(Definition::read(tool)?);
                 Ok(())
-            });
-            if read.is_err() {
-                return Err(invalid("tools", format!("there are more than {MAX_TOOLS}")));
-            }
+            })?;
             for name in definitions.iter().filter_map(|tool| tool.name.as_deref()) {
                 draft.names.reserve(name);
             }

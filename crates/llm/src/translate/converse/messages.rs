@@ -7,11 +7,11 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::content::{self, BlockRole, DocumentNames, Outcome};
-use super::fields::{ListEnd, Part, each};
+use super::fields::Part;
 use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;
-use crate::translate::object_fields::{Message, calls_no_function, pick, pick_of};
+use crate::translate::object_fields::{ListEnd, Message, calls_no_function, each, pick, pick_of};
 use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character, invalid, write};
 
 /// What the messages became.
@@ -54,11 +54,10 @@ impl Conversation {
             return Err(invalid("messages".to_owned(), "must be an array of messages"));
         }
         let mut read = Self { turns: Vec::with_capacity(messages.bytes().len() + 256), ..Self::default() };
-        let (mut at, mut lost) = (0, LostContent::new(drops));
-        each(messages, |message| {
+        let mut lost = LostContent::new(drops);
+        each(messages, |at, message| {
             let message = Message::read(message)?;
             read.message(at, &message, drops)?;
-            at += 1;
             lost.note(drops, message.role);
             Ok(())
         })?;
@@ -171,12 +170,7 @@ impl Conversation {
             }
         }
         let Some(calls) = message.tool_calls else { return Ok(()) };
-        let mut at = 0;
-        each(calls, |call| {
-            self.tool_call(call, drops, &|| format!("{}.tool_calls[{at}]", path()))?;
-            at += 1;
-            Ok(())
-        })
+        each(calls, |at, call| self.tool_call(call, drops, &|| format!("{}.tool_calls[{at}]", path())))
     }
 
     /// Reasoning goes back only with what proves that the vendor wrote it. (Trap 15: `text` must stand there, if only empty.)

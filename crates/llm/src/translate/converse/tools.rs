@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::fields::each;
 use super::messages::Conversation;
 use super::text;
 use crate::json::RawJson;
-use crate::translate::object_fields::{pick, pick_of};
+use crate::translate::object_fields::{each, pick, pick_of};
 use crate::translate::{Content, Drops, TranslateError, has_half_a_character, write};
 
 /// What a request says about tools.
@@ -101,8 +100,7 @@ impl ToolConfig {
             return Err(TranslateError::Invalid { param: "tools".to_owned(), message: "must be an array".to_owned() });
         }
         list.reserve(tools.bytes().len() + 256);
-        let mut at = 0;
-        each(tools, |tool| {
+        each(tools, |at, tool| {
             let path = |end: &str| format!("tools[{at}]{end}");
             let ([kind, function], others) = pick(tool, ["type", "function"])?;
             if let Some(function) = function.filter(|_| kind.is_some_and(|kind| kind.is_text("function"))) {
@@ -111,7 +109,6 @@ impl ToolConfig {
             } else {
                 drops.push_content(path(""), Some(Content::Tool));
             }
-            at += 1;
             Ok(())
         })
     }
