@@ -15,7 +15,7 @@ pub(crate) mod json_progress;
 mod object_fields;
 mod request_fields;
 mod surrogates;
-mod write;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;

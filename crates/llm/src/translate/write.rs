@@ -21,29 +21,45 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// The comma before all but the first of a list or an object's fields.
-pub(super) fn comma(out: &mut Vec<u8>) {
+pub(crate) fn comma(out: &mut Vec<u8>) {
     if !matches!(out.last(), None | Some(b'[' | b'{' | b':')) {
         out.push(b',');
     }
 }
 
-/// A comma where one is needed, a name that needs no escapes, and its colon.
-pub(super) fn name(out: &mut Vec<u8>, name: &str) {
+/// A comma where one is needed, a name as it stands between its quotes, and its colon.
+pub(crate) fn name(out: &mut Vec<u8>, name: impl AsRef<[u8]>) {
     comma(out);
     out.push(b'"');
-    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(name.as_ref());
     out.extend_from_slice(b"\":");
 }
 
 /// A field with a value that stands in checked JSON.
-pub(super) fn raw(out: &mut Vec<u8>, field: &str, value: RawJson<'_>) {
+pub(crate) fn raw(out: &mut Vec<u8>, field: impl AsRef<[u8]>, value: RawJson<'_>) {
     json(out, field, value.bytes());
 }
 
+/// The same of a field whose name is the client's, and may need escapes.
+pub(super) fn clients_field(out: &mut Vec<u8>, field: &str, value: RawJson<'_>) {
+    comma(out);
+    string(out, field);
+    out.push(b':');
+    out.extend_from_slice(value.bytes());
+}
+
 /// A field with a value that is JSON.
-pub(super) fn json(out: &mut Vec<u8>, field: &str, value: &[u8]) {
+pub(super) fn json(out: &mut Vec<u8>, field: impl AsRef<[u8]>, value: &[u8]) {
     name(out, field);
     out.extend_from_slice(value);
+}
+
+/// A field with a list, of which this is the inside.
+pub(super) fn list(out: &mut Vec<u8>, field: &str, inside: &[u8]) {
+    name(out, field);
+    out.push(b'[');
+    out.extend_from_slice(inside);
+    out.push(b']');
 }
 
 /// A string whose inside is JSON already.

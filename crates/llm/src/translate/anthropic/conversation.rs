@@ -301,14 +301,10 @@ impl<'a> Conversation<'a> {
             blocks.extend_from_slice(b"{\"type\":\"tool_result\"");
             write::text(&mut blocks, "tool_use_id", &result.id);
             if !result.blocks.is_empty() {
-                write::name(&mut blocks, "content");
-                blocks.push(b'[');
-                blocks.extend_from_slice(&result.blocks);
-                blocks.push(b']');
+                write::list(&mut blocks, "content", &result.blocks);
             }
             if let Some(mark) = result.mark {
-                write::name(&mut blocks, "cache_control");
-                blocks.extend_from_slice(&mark);
+                write::json(&mut blocks, "cache_control", &mark);
             }
             blocks.push(b'}');
         }

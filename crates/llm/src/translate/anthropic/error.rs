@@ -85,8 +85,7 @@ pub(super) fn write_error(out: &mut Vec<u8>, read: &ErrorBody<'_>, status: Optio
         (None, None) => write::text(out, "message", "the model reported an error"),
     }
     write::text(out, "type", class);
-    write::name(out, "param");
-    out.extend_from_slice(b"null");
+    write::json(out, "param", b"null");
     write::text(out, "code", code);
     out.extend_from_slice(b"}}");
 }

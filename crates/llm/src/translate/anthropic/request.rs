@@ -44,15 +44,9 @@ pub(crate) fn request_of(
     settings.write_limit(&mut out);
     tools.write(&mut out);
     if !conversation.system.is_empty() {
-        write::name(&mut out, "system");
-        out.push(b'[');
-        out.extend_from_slice(&conversation.system);
-        out.push(b']');
+        write::list(&mut out, "system", &conversation.system);
     }
-    write::name(&mut out, "messages");
-    out.push(b'[');
-    out.extend_from_slice(&conversation.turns);
-    out.push(b']');
+    write::list(&mut out, "messages", &conversation.turns);
     settings.write(&mut out);
     draft.write_others(&mut out);
     out.push(b'}');
@@ -112,8 +106,7 @@ impl Draft<'_, '_> {
             None => write::text(out, "model", self.options.model),
         }
         if stream && self.options.envelope != Envelope::Bedrock {
-            write::name(out, "stream");
-            out.extend_from_slice(b"true");
+            write::json(out, "stream", b"true");
         }
     }
 
@@ -124,10 +117,7 @@ impl Draft<'_, '_> {
                 continue;
             }
             if self.passes() && !is_openai(name) && !is_ours(name) {
-                write::comma(out);
-                write::string(out, name);
-                out.push(b':');
-                out.extend_from_slice(value.bytes());
+                write::clients_field(out, name, *value);
             } else {
                 self.drops.at = position;
                 self.drops.push_field(name);

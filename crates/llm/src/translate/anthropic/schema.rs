@@ -88,7 +88,7 @@ impl Writer<'_> {
             schema.for_each_field(|raw_name, value| {
                 let name = unescaped_name(raw_name);
                 if !matches!(&*name, "$schema" | "$id") {
-                    self.name(raw_name);
+                    write::name(self.out, raw_name);
                     self.keyword(&name, value, depth);
                 }
             });
@@ -110,7 +110,7 @@ impl Writer<'_> {
                 Fate::Becomes(other) => other,
                 Fate::Goes | Fate::IsLost | Fate::IntoDescription => continue,
             };
-            self.name(if matches!(fate, Fate::Becomes(_)) { name.as_bytes() } else { raw_name });
+            write::name(self.out, if matches!(fate, Fate::Becomes(_)) { name.as_bytes() } else { raw_name });
             match name {
                 "description" if !is_said => {
                     is_said = true;
@@ -127,8 +127,7 @@ impl Writer<'_> {
         let names_objects = fields.iter().any(|(name, _, value)| name == "type" && names_objects(*value));
         let is_open = (names_objects || has("properties")) && !has("additionalProperties");
         if is_open && !beside.reference {
-            write::name(self.out, "additionalProperties");
-            self.out.extend_from_slice(b"false");
+            write::json(self.out, "additionalProperties", b"false");
         }
     }
 
@@ -169,20 +168,13 @@ impl Writer<'_> {
         self.out.splice(start..=start, *b"\\n\\n");
     }
 
-    fn name(&mut self, raw_name: &[u8]) {
-        write::comma(self.out);
-        self.out.push(b'"');
-        self.out.extend_from_slice(raw_name);
-        self.out.extend_from_slice(b"\":");
-    }
-
     /// The value of a keyword: schemas where it has schemas, anything else as it is.
     fn keyword(&mut self, name: &str, value: RawJson<'_>, depth: usize) {
         match name {
             "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" if value.is_object() => {
                 self.out.push(b'{');
                 value.for_each_field(|raw_name, schema| {
-                    self.name(raw_name);
+                    write::name(self.out, raw_name);
                     let at = self.enter(name, &unescaped_name(raw_name));
                     self.object(schema, false, depth + 1);
                     self.leave(at);

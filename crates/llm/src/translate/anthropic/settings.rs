@@ -92,8 +92,7 @@ impl RequestSettings {
             }
             if draft.options.thinking == Thinking::Adaptive {
                 // assumed: where thinking is on by default it can be turned off.
-                write::name(&mut self.fields, "thinking");
-                self.fields.extend_from_slice(b"{\"type\":\"disabled\"}");
+                write::json(&mut self.fields, "thinking", b"{\"type\":\"disabled\"}");
             }
             return Ok(false);
         };
@@ -103,8 +102,7 @@ impl RequestSettings {
                 write::text(output, "effort", if effort == "minimal" { "low" } else { &effort });
                 // A forced call and thinking exclude each other (platform.claude.com, extended thinking); the effort counts alone.
                 if !tools.forces_a_call() {
-                    write::name(&mut self.fields, "thinking");
-                    self.fields.extend_from_slice(b"{\"type\":\"adaptive\"}");
+                    write::json(&mut self.fields, "thinking", b"{\"type\":\"adaptive\"}");
                     return Ok(true);
                 }
             }
@@ -142,8 +140,7 @@ impl RequestSettings {
             } else if name == "temperature" && number > 1.0 {
                 // The vendor's go to 1.
                 draft.leave_out(name, name);
-                write::name(&mut self.fields, name);
-                self.fields.push(b'1');
+                write::json(&mut self.fields, name, b"1");
                 has_temperature = true;
             } else {
                 write::raw(&mut self.fields, name, value);

@@ -204,8 +204,7 @@ impl Tools {
         let is_enforced = tool.is_strict && draft.options.schemas;
         tool.write_parameters(out, draft, index, is_enforced)?;
         if is_enforced {
-            write::name(out, "strict");
-            out.extend_from_slice(b"true");
+            write::json(out, "strict", b"true");
         } else if tool.is_strict {
             draft.leave_out("tools", format!("tools[{index}].function.strict"));
         }
@@ -281,10 +280,7 @@ impl Tools {
         if self.definitions.is_empty() {
             return;
         }
-        write::name(out, "tools");
-        out.push(b'[');
-        out.extend_from_slice(&self.definitions);
-        out.push(b']');
+        write::list(out, "tools", &self.definitions);
         let choice = match &self.choice {
             None if self.one_at_a_time => &Choice::Auto,
             None => return,
@@ -303,8 +299,7 @@ impl Tools {
             write::text(out, "name", name);
         }
         if self.one_at_a_time && *choice != Choice::None {
-            write::name(out, "disable_parallel_tool_use");
-            out.extend_from_slice(b"true");
+            write::json(out, "disable_parallel_tool_use", b"true");
         }
         out.push(b'}');
     }

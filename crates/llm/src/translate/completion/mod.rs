@@ -97,10 +97,7 @@ impl Message {
         }
         for (name, list) in [("thinking_blocks", &self.thinking), ("tool_calls", &self.calls)] {
             if !list.is_empty() {
-                write::name(out, name);
-                out.push(b'[');
-                out.extend_from_slice(list);
-                out.push(b']');
+                write::list(out, name, list);
             }
         }
         out.extend_from_slice(b"},\"logprobs\":null");

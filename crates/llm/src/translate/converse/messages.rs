@@ -195,8 +195,7 @@ impl Conversation {
                 write::comma(blocks);
                 blocks.extend_from_slice(b"{\"reasoningContent\":{\"reasoningText\":{\"text\":");
                 blocks.extend_from_slice(text.filter(filled).map_or(b"\"\"", RawJson::bytes));
-                blocks.extend_from_slice(b",\"signature\":");
-                blocks.extend_from_slice(signature.bytes());
+                write::raw(blocks, "signature", signature);
                 blocks.extend_from_slice(b"}}}");
             } else if let Some(data) = data.filter(filled) {
                 write::comma(blocks);
@@ -255,10 +254,8 @@ impl Conversation {
         write::comma(turn);
         turn.extend_from_slice(b"{\"toolUse\":{\"toolUseId\":");
         write::string(turn, &text::tool_id(&id));
-        turn.extend_from_slice(b",\"name\":");
-        write::string(turn, &text::tool_name(&name));
-        turn.extend_from_slice(b",\"input\":");
-        turn.extend_from_slice(arguments.map_or(b"{}", RawJson::bytes));
+        write::text(turn, "name", &text::tool_name(&name));
+        write::json(turn, "input", arguments.map_or(b"{}", RawJson::bytes));
         turn.extend_from_slice(b"}}");
         self.called.insert(name.into_owned());
         self.call_of_id.insert(id.clone().into_owned(), self.calls.len());
@@ -309,9 +306,8 @@ impl Conversation {
             turn.extend_from_slice(b"{\"toolResult\":{\"toolUseId\":");
             write::string(turn, &text::tool_id(&id));
             // Assumed: a result without content is an empty list.
-            turn.extend_from_slice(b",\"content\":[");
-            turn.extend_from_slice(&blocks);
-            turn.extend_from_slice(b"]}}");
+            write::list(turn, "content", &blocks);
+            turn.extend_from_slice(b"}}");
         }
         Ok(())
     }

@@ -171,18 +171,15 @@ impl<'a> Fields<'a> {
         let mut out = Vec::with_capacity(conversation.turns.len() + conversation.system.len() + tools.json.len() + 256);
         out.push(b'{');
         if !tools.json.is_empty() {
-            key(&mut out, "toolConfig");
-            out.extend_from_slice(&tools.json);
+            write::json(&mut out, "toolConfig", &tools.json);
         }
         if !conversation.system.is_empty() {
-            key(&mut out, "system");
-            list(&mut out, &conversation.system);
+            write::list(&mut out, "system", &conversation.system);
         }
-        key(&mut out, "messages");
-        list(&mut out, &conversation.turns);
+        write::list(&mut out, "messages", &conversation.turns);
         let inference = self.inference(drops)?;
         if !inference.is_empty() {
-            key(&mut out, "inferenceConfig");
+            write::name(&mut out, "inferenceConfig");
             out.push(b'{');
             out.extend_from_slice(&inference);
             out.push(b'}');
@@ -190,8 +187,7 @@ impl<'a> Fields<'a> {
         self.output_config(&mut out, drops)?;
         self.service_tier(&mut out, drops);
         for (name, value) in &self.own {
-            key(&mut out, name);
-            out.extend_from_slice(value.bytes());
+            write::raw(&mut out, name, *value);
         }
         self.additional(&mut out)?;
         out.push(b'}');
@@ -206,24 +202,21 @@ impl<'a> Fields<'a> {
             if tokens.unsigned().is_none_or(|tokens| tokens == 0) {
                 return Err(invalid(name, "must be a whole number above 0"));
             }
-            key(&mut out, "maxTokens");
-            out.extend_from_slice(tokens.bytes());
+            write::raw(&mut out, "maxTokens", tokens);
         }
         if let Some((at, temperature)) = self.temperature {
             let value = number("temperature", temperature, 2.0)?;
-            key(&mut out, "temperature");
             if value > 1.0 {
                 drops.at = at;
                 drops.push("temperature".to_owned());
-                out.push(b'1');
+                write::json(&mut out, "temperature", b"1");
             } else {
-                out.extend_from_slice(temperature.bytes());
+                write::raw(&mut out, "temperature", temperature);
             }
         }
         if let Some(top_p) = self.top_p {
             number("top_p", top_p, 1.0)?;
-            key(&mut out, "topP");
-            out.extend_from_slice(top_p.bytes());
+            write::raw(&mut out, "topP", top_p);
         }
         let mut stops = Vec::new();
         if let Some(stop) = self.stop {
@@ -245,8 +238,7 @@ impl<'a> Fields<'a> {
             }
         }
         if !stops.is_empty() {
-            key(&mut out, "stopSequences");
-            list(&mut out, &stops);
+            write::list(&mut out, "stopSequences", &stops);
         }
         Ok(out)
     }
@@ -270,15 +262,14 @@ impl<'a> Fields<'a> {
                     ));
                 };
                 drops.push_fields(|| "response_format.json_schema".to_owned(), &others);
-                key(out, "outputConfig");
+                write::name(out, "outputConfig");
                 out.extend_from_slice(
                     b"{\"textFormat\":{\"type\":\"json_schema\",\"structure\":{\"jsonSchema\":{\"schema\":",
                 );
                 write::string(out, &String::from_utf8_lossy(raw.bytes()));
                 for (name, text) in [("name", name), ("description", description)] {
                     if let Some(text) = text.filter(|text| text.quoted().is_some()) {
-                        key(out, name);
-                        out.extend_from_slice(text.bytes());
+                        write::raw(out, name, text);
                     }
                 }
                 out.extend_from_slice(b"}}}}");
@@ -295,7 +286,7 @@ impl<'a> Fields<'a> {
     fn service_tier(&self, out: &mut Vec<u8>, drops: &mut Drops) {
         let Some((at, tier)) = self.service_tier else { return };
         if ["default", "flex", "priority"].iter().any(|known| tier.is_text(known)) {
-            key(out, "serviceTier");
+            write::name(out, "serviceTier");
             out.extend_from_slice(b"{\"type\":");
             out.extend_from_slice(tier.bytes());
             out.push(b'}');
@@ -313,17 +304,13 @@ impl<'a> Fields<'a> {
         if self.unknown.is_empty() && self.additional.is_none() {
             return Ok(());
         }
-        key(out, "additionalModelRequestFields");
+        write::name(out, "additionalModelRequestFields");
         out.push(b'{');
         if let Some(additional) = self.additional {
-            additional.for_each_field(|name, value| {
-                key(out, &unescaped_name(name));
-                out.extend_from_slice(value.bytes());
-            });
+            additional.for_each_field(|name, value| write::clients_field(out, &unescaped_name(name), value));
         }
         for (name, value) in &self.unknown {
-            key(out, name);
-            out.extend_from_slice(value.bytes());
+            write::clients_field(out, name, *value);
         }
         out.push(b'}');
         Ok(())
@@ -334,16 +321,4 @@ impl<'a> Fields<'a> {
 fn number(name: &str, value: RawJson<'_>, most: f64) -> Result<f64, TranslateError> {
     let number = serde_json::from_slice::<f64>(value.bytes()).ok().filter(|number| (0.0..=most).contains(number));
     number.ok_or_else(|| invalid(name, format!("must be a number from 0 to {most}")))
-}
-
-fn key(out: &mut Vec<u8>, name: &str) {
-    write::comma(out);
-    write::string(out, name);
-    out.push(b':');
-}
-
-fn list(out: &mut Vec<u8>, inside: &[u8]) {
-    out.push(b'[');
-    out.extend_from_slice(inside);
-    out.push(b']');
 }

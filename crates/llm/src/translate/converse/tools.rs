@@ -163,8 +163,7 @@ fn write_tool(
     list.extend_from_slice(b"{\"toolSpec\":{\"name\":");
     write::string(list, &text::tool_name(name));
     if let Some(description) = description.filter(|text| !write::is_blank_string(*text)) {
-        list.extend_from_slice(b",\"description\":");
-        list.extend_from_slice(description.bytes());
+        write::raw(list, "description", description);
     }
     list.extend_from_slice(b",\"inputSchema\":{\"json\":");
     write_schema(list, parameters);
@@ -192,11 +191,7 @@ fn write_schema(out: &mut Vec<u8>, schema: Option<RawJson<'_>>) {
     }
     schema.for_each_field(|name, value| {
         if name != b"$schema" && name != b"$id" {
-            write::comma(out);
-            out.push(b'"');
-            out.extend_from_slice(name);
-            out.extend_from_slice(b"\":");
-            out.extend_from_slice(value.bytes());
+            write::raw(out, name, value);
         }
     });
     out.push(b'}');

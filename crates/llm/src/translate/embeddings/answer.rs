@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::EmbeddingsContext;
 use crate::json::RawJson;
-use crate::translate::BrokenAnswer;
+use crate::translate::{BrokenAnswer, write};
 use crate::usage::MAX_TOKENS;
 
 /// Translates a whole answer. `counted` is the answer's header `x-amzn-bedrock-input-token-count`, where Bedrock says what Cohere's
@@ -38,9 +38,8 @@ pub fn answer(body: &[u8], context: &EmbeddingsContext, counted: Option<u64>) ->
     if written != context.inputs {
         return Err(BrokenAnswer("it has another number of embeddings than there were texts"));
     }
-    out.extend_from_slice(b"],\"model\":");
-    // Writing into memory cannot fail.
-    let _ = serde_json::to_writer(&mut out, &context.model);
+    out.push(b']');
+    write::text(&mut out, "model", &context.model);
     let said = whole.field("inputTextTokenCount").and_then(RawJson::unsigned).or(counted);
     if let Some(tokens) = said.filter(|tokens| *tokens <= MAX_TOKENS) {
         let usage = format!(",\"usage\":{{\"prompt_tokens\":{tokens},\"total_tokens\":{tokens}}}");
@@ -62,9 +61,7 @@ fn write_vector(out: &mut Vec<u8>, vector: RawJson<'_>, index: usize, is_base64:
     if floats.is_empty() {
         return Err(NO_NUMBERS);
     }
-    if index > 0 {
-        out.push(b',');
-    }
+    write::comma(out);
     out.extend_from_slice(format!("{{\"object\":\"embedding\",\"index\":{index},\"embedding\":").as_bytes());
     if is_base64 {
         out.push(b'"');

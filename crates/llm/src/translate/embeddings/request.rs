@@ -2,7 +2,7 @@
 
 use super::{EmbeddingModel, EmbeddingsContext};
 use crate::json::RawJson;
-use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, invalid};
+use crate::translate::{Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, invalid, write};
 
 /// Names of the vendors' fields that are written here, or change the form or the number of what is answered: a client's field of
 /// that name never passes.
@@ -66,7 +66,7 @@ pub(crate) fn request_of(
     };
     let dimensions = dimensions.filter(|_| family.fixed_length().is_none());
     let dropped = fields.drops.into_list(unsupported)?;
-    let body = write(family, &texts, dimensions, &fields.passed)?;
+    let body = write_body(family, &texts, dimensions, &fields.passed)?;
     let model = asked.model().into_owned();
     let answer = EmbeddingsContext { model, family, inputs: texts.len(), is_base64 };
     Ok(TranslatedRequest { body, dropped, answer })
@@ -134,7 +134,7 @@ fn is_base64(format: Option<RawJson<'_>>) -> Result<bool, TranslateError> {
     }
 }
 
-fn write(
+fn write_body(
     family: EmbeddingModel,
     texts: &[RawJson<'_>],
     dimensions: Option<u64>,
@@ -143,10 +143,8 @@ fn write(
     let mut out = Vec::with_capacity(texts.iter().map(|text| text.bytes().len() + 1).sum::<usize>() + 128);
     if family.is_cohere() {
         out.extend_from_slice(b"{\"texts\":[");
-        for (number, text) in texts.iter().enumerate() {
-            if number > 0 {
-                out.push(b',');
-            }
+        for text in texts {
+            write::comma(&mut out);
             out.extend_from_slice(text.bytes());
         }
         out.push(b']');
@@ -172,11 +170,7 @@ fn write(
         out.extend_from_slice(field.as_bytes());
     }
     for (name, value) in passed {
-        out.push(b',');
-        // Writing into memory cannot fail.
-        let _ = serde_json::to_writer(&mut out, name);
-        out.push(b':');
-        out.extend_from_slice(value.bytes());
+        write::clients_field(&mut out, name, *value);
     }
     out.push(b'}');
     Ok(out)
