@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::google_fields::{AUDIO, CALL, IMAGE, Inner, MESSAGE, STREAM_OPTIONS, Shape, TEXT, TOOL};
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_name};
-use crate::translate::{Content, Drops, TranslateError, calls_no_function};
+use crate::translate::{Content, Drops, TranslateError, calls_no_function, write};
 
 /// Which fields pass that are not in the tables.
 #[derive(Debug, Clone, Copy)]
@@ -132,12 +132,6 @@ impl<'a> Writer<'a, '_> {
         Ok(())
     }
 
-    fn comma(&mut self, open: u8) {
-        if self.out.last() != Some(&open) {
-            self.out.push(b',');
-        }
-    }
-
     /// A list, of whose elements `write` may leave out some; it gets their numbers. Another value passes.
     fn list(
         &mut self,
@@ -151,7 +145,7 @@ impl<'a> Writer<'a, '_> {
         let mut at = 0;
         list.elements(|element| {
             let before = self.out.len();
-            self.comma(b'[');
+            write::comma(&mut self.out);
             let begin = self.out.len();
             write(self, element, at)?;
             if self.out.len() == begin {
@@ -182,10 +176,7 @@ impl<'a> Writer<'a, '_> {
             let passes = self.others.unknown || (self.others.function_call && name == "function_call");
             let inner = known.or(passes.then_some(Inner::Any)).filter(|_| value.peek() != Some(b'n'));
             let before = self.out.len();
-            self.comma(b'{');
-            self.out.push(b'"');
-            self.out.extend_from_slice(raw_name);
-            self.out.extend_from_slice(b"\":");
+            write::name(&mut self.out, raw_name);
             let path = || format!("{}.{name}", path());
             match inner {
                 Some(Inner::Object(shape)) => return self.object(value, shape, &path, see),
@@ -271,8 +262,7 @@ impl<'a> Writer<'a, '_> {
         if let Some(name) = id.and_then(|id| self.names.get(&id)) {
             self.is_changed = true;
             self.out.pop();
-            self.out.extend_from_slice(b",\"name\":");
-            self.out.extend_from_slice(name.bytes());
+            write::raw(&mut self.out, "name", *name);
             self.out.push(b'}');
         }
         Ok(())
@@ -289,11 +279,7 @@ impl<'a> Writer<'a, '_> {
             if !is_refusal && unescaped_name(name) == "content" {
                 return;
             }
-            self.comma(b'{');
-            self.out.push(b'"');
-            self.out.extend_from_slice(if is_refusal { b"content" } else { name });
-            self.out.extend_from_slice(b"\":");
-            self.out.extend_from_slice(value.bytes());
+            write::raw(&mut self.out, if is_refusal { &b"content"[..] } else { name }, value);
         });
         self.out.push(b'}');
     }

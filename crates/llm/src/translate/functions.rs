@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{BrokenAnswer, DroppedList, RequestFields, StreamTranslator, TranslateError};
+use super::{BrokenAnswer, DroppedList, RequestFields, StreamTranslator, TranslateError, write};
 use crate::json::{RawJson, unescaped_name};
 use crate::usage::TokenCounts;
 
@@ -37,91 +37,58 @@ pub(crate) fn as_tools(fields: &RequestFields<'_>, says_one: bool) -> Option<AsT
     let json = RawJson::parse(body).ok()?;
     let mut out = Vec::with_capacity(body.len() + body.len() / 4 + 64);
     let mut pairs = BTreeSet::new();
-    let mut object = Object::begin(&mut out);
+    out.push(b'{');
     json.for_each_field(|name, value| match &*unescaped_name(name) {
         "messages" if value.is_array() => {
             pairs = calls_and_results(value);
-            object.messages(value, &pairs);
+            write_messages(&mut out, value, &pairs);
         }
-        "functions" if is_asked && functions.is_some() => object.tools(value),
-        "function_call" if is_asked => object.choice(value),
+        "functions" if is_asked && functions.is_some() => write_tools(&mut out, value),
+        "function_call" if is_asked => write_choice(&mut out, value),
         "tools" if is_asked => {}
-        _ => object.put(name, value.bytes()),
+        _ => write::raw(&mut out, name, value),
     });
     if is_asked && says_one && functions.is_some() && calls.is_none() {
-        object.put(b"parallel_tool_calls", b"false");
+        write::json(&mut out, "parallel_tool_calls", b"false");
     }
-    object.end();
+    out.push(b'}');
     Some(AsTools { body: out, is_asked, pairs })
 }
 
-/// A JSON object that is being written.
-struct Object<'o> {
-    out: &'o mut Vec<u8>,
-    is_empty: bool,
+fn write_tools(out: &mut Vec<u8>, functions: RawJson<'_>) {
+    write::name(out, "tools");
+    out.push(b'[');
+    for function in functions.elements() {
+        write::comma(out);
+        write_function(out, function);
+    }
+    out.push(b']');
 }
 
-impl<'o> Object<'o> {
-    fn begin(out: &'o mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, is_empty: true }
+/// `none`, `auto`, or an object with the name of the one that is to be called.
+fn write_choice(out: &mut Vec<u8>, choice: RawJson<'_>) {
+    if !choice.is_object() {
+        return write::raw(out, "tool_choice", choice);
     }
+    write::name(out, "tool_choice");
+    write_function(out, choice);
+}
 
-    /// A field whose value follows; `name` is as it stands between the quotes.
-    fn name(&mut self, name: &[u8]) {
-        if !std::mem::replace(&mut self.is_empty, false) {
-            self.out.push(b',');
-        }
-        self.out.push(b'"');
-        self.out.extend_from_slice(name);
-        self.out.extend_from_slice(b"\":");
-    }
+fn write_function(out: &mut Vec<u8>, function: RawJson<'_>) {
+    out.extend_from_slice(b"{\"type\":\"function\"");
+    write::raw(out, "function", function);
+    out.push(b'}');
+}
 
-    fn put(&mut self, name: &[u8], value: &[u8]) {
-        self.name(name);
-        self.out.extend_from_slice(value);
+fn write_messages(out: &mut Vec<u8>, messages: RawJson<'_>, pairs: &BTreeSet<usize>) {
+    write::name(out, "messages");
+    out.push(b'[');
+    let mut calls = 0;
+    for (at, message) in messages.elements().enumerate() {
+        write::comma(out);
+        write_message(out, message, pairs.contains(&at), &mut calls);
     }
-
-    fn end(self) {
-        self.out.push(b'}');
-    }
-
-    fn tools(&mut self, functions: RawJson<'_>) {
-        self.name(b"tools");
-        self.list(functions, |out, _, function| {
-            out.extend_from_slice(b"{\"type\":\"function\",\"function\":");
-            out.extend_from_slice(function.bytes());
-            out.push(b'}');
-        });
-    }
-
-    /// `none`, `auto`, or an object with the name of the one that is to be called.
-    fn choice(&mut self, choice: RawJson<'_>) {
-        if !choice.is_object() {
-            return self.put(b"tool_choice", choice.bytes());
-        }
-        self.name(b"tool_choice");
-        self.out.extend_from_slice(b"{\"type\":\"function\",\"function\":");
-        self.out.extend_from_slice(choice.bytes());
-        self.out.push(b'}');
-    }
-
-    fn messages(&mut self, messages: RawJson<'_>, pairs: &BTreeSet<usize>) {
-        self.name(b"messages");
-        let mut calls = 0;
-        self.list(messages, |out, at, message| write_message(out, message, pairs.contains(&at), &mut calls));
-    }
-
-    fn list(&mut self, list: RawJson<'_>, mut write: impl FnMut(&mut Vec<u8>, usize, RawJson<'_>)) {
-        self.out.push(b'[');
-        for (at, one) in list.elements().enumerate() {
-            if at > 0 {
-                self.out.push(b',');
-            }
-            write(self.out, at, one);
-        }
-        self.out.push(b']');
-    }
+    out.push(b']');
 }
 
 /// The positions of the calls whose result follows, and of these results. In the old form either may be without the other, as where a
@@ -151,29 +118,27 @@ fn write_message(out: &mut Vec<u8>, message: RawJson<'_>, is_paired: bool, calls
     }
     let is_result = is_paired && message.field("role").is_some_and(|role| role.is_text("function"));
     let is_call = is_paired && !is_result;
-    let mut object = Object::begin(out);
+    out.push(b'{');
     message.for_each_field(|name, value| match &*unescaped_name(name) {
         "role" if is_result => {
-            object.put(name, b"\"tool\"");
-            object.put(b"tool_call_id", format!("\"{ID}{calls}\"").as_bytes());
+            write::json(out, name, b"\"tool\"");
+            write::text(out, "tool_call_id", &format!("{ID}{calls}"));
         }
         "name" if is_result => {}
         // assumed: a function without a result says null.
-        "content" if is_result && value.is_null() => object.put(name, b"\"\""),
+        "content" if is_result && value.is_null() => write::json(out, name, b"\"\""),
         "function_call" if is_call => {
             *calls += 1;
-            object.put(
-                b"tool_calls",
-                format!("[{{\"id\":\"{ID}{calls}\",\"type\":\"function\",\"function\":").as_bytes(),
-            );
-            object.out.extend_from_slice(value.bytes());
-            object.out.extend_from_slice(b"}]");
+            write::name(out, "tool_calls");
+            out.extend_from_slice(format!("[{{\"id\":\"{ID}{calls}\",\"type\":\"function\"").as_bytes());
+            write::raw(out, "function", value);
+            out.extend_from_slice(b"}]");
         }
         "function_call" if value.is_null() => {}
         "tool_calls" if is_call => {}
-        _ => object.put(name, value.bytes()),
+        _ => write::raw(out, name, value),
     });
-    object.end();
+    out.push(b'}');
 }
 
 /// What the ids of calls that had none begin with.
