@@ -1,6 +1,6 @@
 //! The parts of a message.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 pub(super) fn text(content: &str) -> Value {
     json!({"type": "text", "content": content})
@@ -85,12 +85,8 @@ fn media(modality: &str, holder: &Value, address: Option<&str>) -> Option<Value>
 fn source(modality: &str, source: &Value) -> Option<Value> {
     match source["type"].as_str()? {
         "base64" => {
-            let mut blob = Map::new();
-            blob.insert("type".to_owned(), "blob".into());
-            blob.insert("mime_type".to_owned(), source["media_type"].clone());
-            blob.insert("modality".to_owned(), modality.into());
-            blob.insert("content".to_owned(), source["data"].as_str()?.into());
-            Some(Value::Object(blob))
+            let (mime, content) = (&source["media_type"], source["data"].as_str()?);
+            Some(json!({"type": "blob", "mime_type": mime, "modality": modality, "content": content}))
         }
         "text" => Some(text(source["data"].as_str()?)),
         "file" => media(modality, source, None),
