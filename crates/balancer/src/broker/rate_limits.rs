@@ -167,7 +167,7 @@ impl Broker {
         let CallFacts { details: CallDetails { total_tokens: used, quota, .. }, key, .. } = observation.facts();
         // What is left of a client's own limits, of those of one model, or of calls that generate nothing, is not left for others.
         let is_ours = key != Some(SetBy::Client) && outcome.is_generation && observation.client_model().is_none();
-        let remaining = if is_ours { *quota } else { RateLimitHeaders::default() };
+        let remaining = if is_ours { quota } else { RateLimitHeaders::default() };
         let foreign = match observation {
             CallObservation::Log { entry, decision } => match entry.stamp_id {
                 Some(_) => decision.is_none(),

@@ -143,24 +143,12 @@ pub struct Attempt<'a> {
     pub payload_digest: Option<PayloadDigest>,
 }
 
-impl CallDetails {
-    const NONE: Self = Self {
-        probe: false,
-        error_class: None,
-        missing: None,
-        latency: None,
-        completion_tokens: None,
-        total_tokens: None,
-        quota: RateLimitHeaders { requests: None, tokens: None },
-    };
-}
-
 /// What an observation says for its outcome, whatever its source.
 #[derive(Debug, Clone, Copy)]
 pub struct CallFacts<'a> {
     pub answer: &'a CallAnswer<'a>,
     /// What the answer's body shows; nothing where it was not read.
-    pub details: &'a CallDetails,
+    pub details: CallDetails,
     /// When the gateway received the request, and when it answered the client.
     pub started: Option<GatewayTime>,
     pub stopped: Option<GatewayTime>,
@@ -188,21 +176,21 @@ impl<'a> CallObservation<'a> {
         };
         match *self {
             Self::Message(message) | Self::OneRow(message) => {
-                CallFacts { started: message.started, ..plain(&message.answer, &CallDetails::NONE) }
+                CallFacts { started: message.started, ..plain(&message.answer, CallDetails::default()) }
             }
             Self::Log { entry, .. } => CallFacts {
                 started: entry.started,
                 stopped: entry.stopped,
                 key: entry.key,
                 is_generation: !entry.makes_nothing,
-                ..plain(&entry.answer, &entry.details)
+                ..plain(&entry.answer, entry.details)
             },
             Self::Attempt(attempt) => CallFacts {
                 key: attempt.key,
                 is_ambiguous_refusal: attempt.is_ambiguous_refusal,
                 transport_failure: attempt.transport_failure,
                 is_generation: attempt.is_generation,
-                ..plain(&attempt.answer, &attempt.details)
+                ..plain(&attempt.answer, attempt.details)
             },
         }
     }
