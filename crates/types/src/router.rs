@@ -22,7 +22,8 @@ pub struct RouterId(pub u16);
 pub struct PoolId(pub u16);
 
 /// The path of one router of the gateway, such as `/azure/gpt4/`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(transparent)]
 pub struct RouterPath(Arc<str>);
 
 /// Why a text is not a router's path; the message follows the text itself.
@@ -85,12 +86,6 @@ impl Borrow<str> for RouterPath {
 impl fmt::Display for RouterPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-impl serde::Serialize for RouterPath {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.0)
     }
 }
 

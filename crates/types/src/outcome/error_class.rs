@@ -8,7 +8,8 @@ use std::str::FromStr;
 crate::named_enum! {
     /// What is wrong with an answer, or why there is none, in the order of the documents' table. Settings, metrics and log entries
     /// have the names, so they are an interface: never change one.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+    #[serde(rename_all = "snake_case")]
     pub enum ErrorClass {
         /// The rate limit of the target for this account is exhausted (429).
         RateLimited = "rate_limited",
@@ -89,18 +90,5 @@ impl FromStr for ErrorClass {
 
     fn from_str(name: &str) -> Result<Self, UnknownErrorClass> {
         Self::from_name(name).ok_or_else(|| UnknownErrorClass { name: name.to_owned() })
-    }
-}
-
-impl serde::Serialize for ErrorClass {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> serde::Deserialize<'de> for ErrorClass {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        name.parse().map_err(serde::de::Error::custom)
     }
 }
