@@ -85,13 +85,15 @@ pub(super) fn read(text: &[u8]) -> Result<(Option<Date>, Vec<PriceRow>), Vec<Pri
 /// Everything that is wrong with it.
 pub fn target_price(text: &[u8]) -> Result<Prices, Vec<PriceFault>> {
     let (mut document, price) = Document::new(text)?;
-    let mut entries = Vec::new();
+    let mut reading = Reading { document: &mut document, entries: Vec::new() };
     price.for_each_field(|key, value| {
         let key = unescaped_name(key);
-        if !priced(&mut document, &mut entries, &key, value, &Path::ROOT.below(&key)) {
-            document.fault(value, &Path::ROOT.below(&key), format!("no such key; there are {}", price_keys()));
+        let path = Path::ROOT.below(&key);
+        if !reading.priced(&key, value, &path) {
+            reading.document.fault(value, &path, format!("no such key; there are {}", price_keys()));
         }
     });
+    let entries = reading.entries;
     if entries.is_empty() && !document.has_faults() {
         document.fault(
             price,
@@ -125,22 +127,22 @@ fn row_of(
     if !row.is_object() {
         document.fault(row, path, "must be an object such as {\"input\": 2.5, \"output\": 10}");
     }
-    let mut entries = Vec::new();
+    let mut reading = Reading { document, entries: Vec::new() };
     let (mut capabilities, mut limits, mut retires) = (Capabilities::default(), Limits::default(), None);
     row.for_each_field(|key, value| {
         let key = unescaped_name(key);
         let path = path.below(&key);
         match &*key {
-            "context" => limits.context = document.tokens(value, &path),
-            "max_output" => limits.max_output = document.tokens(value, &path),
-            "retires" => retires = document.date(value, &path),
-            "supports" => abilities(document, value, &path, true, &mut capabilities),
-            "lacks" => abilities(document, value, &path, false, &mut capabilities),
-            key if priced(document, &mut entries, key, value, &path) => {}
+            "context" => limits.context = reading.document.tokens(value, &path),
+            "max_output" => limits.max_output = reading.document.tokens(value, &path),
+            "retires" => retires = reading.document.date(value, &path),
+            "supports" => abilities(reading.document, value, &path, true, &mut capabilities),
+            "lacks" => abilities(reading.document, value, &path, false, &mut capabilities),
+            key if reading.priced(key, value, &path) => {}
             _ => {
                 let keys = price_keys();
                 let problem = format!("no such key; there are {keys}, context, max_output, supports, lacks, retires");
-                document.fault(value, &path, problem);
+                reading.document.fault(value, &path, problem);
             }
         }
     });
@@ -148,7 +150,7 @@ fn row_of(
         name: PriceRow::name_of(&provider, model),
         provider: provider.into(),
         model: model.into(),
-        prices: Prices::new(entries),
+        prices: Prices::new(reading.entries),
         capabilities,
         limits,
         retires,
@@ -156,79 +158,70 @@ fn row_of(
     }
 }
 
-/// Reads a key that is about prices; false if it is not.
-fn priced(
-    document: &mut Document<'_>,
-    entries: &mut Vec<Entry>,
-    key: &str,
-    value: RawJson<'_>,
-    path: &Path<'_>,
-) -> bool {
-    let Some((_, tier)) = TIERS.iter().find(|(name, _)| *name == key) else {
-        return priced_in_tier(document, entries, ServiceTier::Standard, key, value, path);
-    };
-    if !value.is_object() {
-        document.fault(value, path, "must be an object such as {\"input\": 2.5, \"output\": 10}");
-    }
-    value.for_each_field(|key, value| {
-        let key = unescaped_name(key);
-        let path = path.below(&key);
-        if !priced_in_tier(document, entries, *tier, &key, value, &path) {
-            document.fault(value, &path, "no such key; there are the prices, such as input, and above");
-        }
-    });
-    true
+/// The prices that are read of one place, and the document for what is wrong with them.
+struct Reading<'d, 'a> {
+    document: &'d mut Document<'a>,
+    entries: Vec<Entry>,
 }
 
-fn priced_in_tier(
-    document: &mut Document<'_>,
-    entries: &mut Vec<Entry>,
-    tier: ServiceTier,
-    key: &str,
-    value: RawJson<'_>,
-    path: &Path<'_>,
-) -> bool {
-    if key != "above" {
-        return priced_kind(document, entries, tier, 0, key, value, path);
-    }
-    if !value.is_object() {
-        document.fault(value, path, "must be an object such as {\"200000\": {\"input\": 5, \"output\": 15}}");
-    }
-    value.for_each_field(|threshold, prices| {
-        let threshold = unescaped_name(threshold);
-        let path = path.below(&threshold);
-        let Some(above) = threshold.parse().ok().filter(|above| *above > 0) else {
-            return document.fault(prices, &path, "must be named by a number of input tokens, such as \"200000\"");
+impl Reading<'_, '_> {
+    /// Reads a key that is about prices; false if it is not.
+    fn priced(&mut self, key: &str, value: RawJson<'_>, path: &Path<'_>) -> bool {
+        let Some((_, tier)) = TIERS.iter().find(|(name, _)| *name == key) else {
+            return self.priced_in_tier(ServiceTier::Standard, key, value, path);
         };
-        if !prices.is_object() {
-            document.fault(prices, &path, "must be an object such as {\"input\": 5, \"output\": 15}");
+        if !value.is_object() {
+            self.document.fault(value, path, "must be an object such as {\"input\": 2.5, \"output\": 10}");
         }
-        prices.for_each_field(|key, value| {
+        value.for_each_field(|key, value| {
             let key = unescaped_name(key);
             let path = path.below(&key);
-            if !priced_kind(document, entries, tier, above, &key, value, &path) {
-                document.fault(value, &path, "no such price; there are input, output, cache_read and so on");
+            if !self.priced_in_tier(*tier, &key, value, &path) {
+                self.document.fault(value, &path, "no such key; there are the prices, such as input, and above");
             }
         });
-    });
-    true
-}
-
-fn priced_kind(
-    document: &mut Document<'_>,
-    entries: &mut Vec<Entry>,
-    tier: ServiceTier,
-    above: u64,
-    key: &str,
-    value: RawJson<'_>,
-    path: &Path<'_>,
-) -> bool {
-    let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == key) else { return false };
-    match Rate::per_million(std::str::from_utf8(value.bytes()).unwrap_or_default()) {
-        Ok(rate) => entries.push(Entry { tier, kind: *kind, above, rate }),
-        Err(problem) => document.fault(value, path, format!("{problem}; prices are dollars per million tokens")),
+        true
     }
-    true
+
+    fn priced_in_tier(&mut self, tier: ServiceTier, key: &str, value: RawJson<'_>, path: &Path<'_>) -> bool {
+        if key != "above" {
+            return self.priced_kind(tier, 0, key, value, path);
+        }
+        if !value.is_object() {
+            let problem = "must be an object such as {\"200000\": {\"input\": 5, \"output\": 15}}";
+            self.document.fault(value, path, problem);
+        }
+        value.for_each_field(|threshold, prices| {
+            let threshold = unescaped_name(threshold);
+            let path = path.below(&threshold);
+            let Some(above) = threshold.parse().ok().filter(|above| *above > 0) else {
+                let problem = "must be named by a number of input tokens, such as \"200000\"";
+                return self.document.fault(prices, &path, problem);
+            };
+            if !prices.is_object() {
+                self.document.fault(prices, &path, "must be an object such as {\"input\": 5, \"output\": 15}");
+            }
+            prices.for_each_field(|key, value| {
+                let key = unescaped_name(key);
+                let path = path.below(&key);
+                if !self.priced_kind(tier, above, &key, value, &path) {
+                    self.document.fault(value, &path, "no such price; there are input, output, cache_read and so on");
+                }
+            });
+        });
+        true
+    }
+
+    fn priced_kind(&mut self, tier: ServiceTier, above: u64, key: &str, value: RawJson<'_>, path: &Path<'_>) -> bool {
+        let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == key) else { return false };
+        match Rate::per_million(std::str::from_utf8(value.bytes()).unwrap_or_default()) {
+            Ok(rate) => self.entries.push(Entry { tier, kind: *kind, above, rate }),
+            Err(problem) => {
+                self.document.fault(value, path, format!("{problem}; prices are dollars per million tokens"));
+            }
+        }
+        true
+    }
 }
 
 fn abilities(document: &mut Document<'_>, list: RawJson<'_>, path: &Path<'_>, has: bool, known: &mut Capabilities) {
