@@ -17,7 +17,7 @@ use jiff::civil::Date;
 use super::money::Rate;
 use super::names;
 use super::place::{Document, Path, PriceFault};
-use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TableSource, TokenKind};
+use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TokenKind};
 use crate::json::{RawJson, unescaped_name, without_mark};
 
 const KINDS: [(&str, TokenKind); 8] = [
@@ -49,7 +49,6 @@ pub(super) fn read(text: &[u8]) -> Result<(Option<Date>, Vec<PriceRow>), Vec<Pri
     let (mut date, mut rows) = (None, Vec::new());
     let mut seen = HashSet::new();
     let models = Path::ROOT.below("models");
-    let source = Arc::new(TableSource::default());
     table.for_each_field(|key, value| match key {
         b"date" => date = document.date(value, &Path::ROOT.below("date")),
         b"notice" | b"source" | b"$schema" => {
@@ -60,7 +59,7 @@ pub(super) fn read(text: &[u8]) -> Result<(Option<Date>, Vec<PriceRow>), Vec<Pri
         b"models" if value.is_object() => value.for_each_field(|name, row| {
             let name = unescaped_name(name);
             let path = models.below(&name);
-            let read = row_of(&mut document, &name, row, &path, &source);
+            let read = row_of(&mut document, &name, row, &path);
             if !seen.insert(Arc::clone(&read.name)) {
                 document.fault(row, &path, "is here a second time: which of them counts?");
             }
@@ -109,13 +108,7 @@ fn price_keys() -> String {
     kinds.chain(["above"]).chain(TIERS.iter().map(|(name, _)| *name)).collect::<Vec<_>>().join(", ")
 }
 
-fn row_of(
-    document: &mut Document<'_>,
-    name: &str,
-    row: RawJson<'_>,
-    path: &Path<'_>,
-    source: &Arc<TableSource>,
-) -> PriceRow {
+fn row_of(document: &mut Document<'_>, name: &str, row: RawJson<'_>, path: &Path<'_>) -> PriceRow {
     let lower = name.trim().to_ascii_lowercase();
     let (provider, model) = match lower.split_once('/') {
         Some((provider, model)) => (names::provider(provider), model),
@@ -154,7 +147,7 @@ fn row_of(
         capabilities,
         limits,
         retires,
-        source: Arc::clone(source),
+        source: Arc::default(),
     }
 }
 

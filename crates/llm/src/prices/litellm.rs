@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::money::Rate;
 use super::names;
 use super::place::{Document, Path, PriceFault};
-use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TableSource, TokenKind};
+use super::row::{Capabilities, Entry, Limits, PriceRow, Prices, ServiceTier, TokenKind};
 use crate::json::{RawJson, unescaped_name};
 
 /// The row that describes the form.
@@ -29,7 +29,6 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
             models.push((name, row));
         }
     });
-    let source = Arc::new(TableSource::default());
     let mut rows: HashMap<Arc<str>, PriceRow> = HashMap::with_capacity(models.len());
     for (name, row) in models {
         let path = Path::ROOT.below(&name);
@@ -47,7 +46,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
                 }
             }
         }
-        let read = row_of(&mut document, &name, content, &path, &source);
+        let read = row_of(&mut document, &name, content, &path);
         // Of a name that stands here with its provider and without, the first is meant for it.
         let said = name.contains('/');
         if said || !rows.contains_key(&read.name) {
@@ -59,13 +58,7 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<PriceRow>, Vec<PriceFault>> {
     document.finish(rows)
 }
 
-fn row_of(
-    document: &mut Document<'_>,
-    name: &str,
-    row: RawJson<'_>,
-    path: &Path<'_>,
-    source: &Arc<TableSource>,
-) -> PriceRow {
+fn row_of(document: &mut Document<'_>, name: &str, row: RawJson<'_>, path: &Path<'_>) -> PriceRow {
     let mut reading = Reading { document, path, entries: Vec::new(), own_cache_read: None };
     let (mut capabilities, mut limits, mut retires) = (Capabilities::default(), Limits::default(), None);
     let mut provider = String::new();
@@ -106,7 +99,7 @@ fn row_of(
         capabilities,
         limits,
         retires,
-        source: Arc::clone(source),
+        source: Arc::default(),
     }
 }
 
