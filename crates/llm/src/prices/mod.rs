@@ -48,7 +48,7 @@ struct Layer {
     /// By provider and model.
     by_name: FxHashMap<Arc<str>, usize>,
     /// The last of the dated rows, by the name without the date, where no row has that name.
-    by_undated: FxHashMap<Box<str>, usize>,
+    by_undated: FxHashMap<Arc<str>, usize>,
     /// All rows of a model, of whichever provider, by its names with and without a date.
     by_model: FxHashMap<Box<str>, Vec<usize>>,
 }
@@ -112,34 +112,24 @@ impl PriceTable {
 
 impl Layer {
     fn new(source: Arc<TableSource>, rows: Vec<Arc<PriceRow>>) -> Self {
-        let mut layer = Self {
-            source,
-            by_name: FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher),
-            by_undated: FxHashMap::default(),
-            by_model: FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher),
-            rows,
-        };
-        for (place, row) in layer.rows.iter().enumerate() {
-            layer.by_name.insert(Arc::clone(&row.name), place);
-            layer.by_model.entry(row.model.clone()).or_default().push(place);
+        let mut by_name = FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher);
+        let mut by_model: FxHashMap<Box<str>, Vec<_>> = FxHashMap::with_capacity_and_hasher(rows.len(), FxBuildHasher);
+        for (place, row) in rows.iter().enumerate() {
+            by_name.insert(Arc::clone(&row.name), place);
+            by_model.entry(row.model.clone()).or_default().push(place);
         }
-        let last_first = |layer: &Self| {
-            let mut places: Vec<_> = (0..layer.rows.len()).collect();
-            places.sort_by(|a, b| {
-                layer.rows.get(*b).map(|row| &row.model).cmp(&layer.rows.get(*a).map(|row| &row.model))
-            });
-            places
-        };
-        for place in last_first(&layer) {
-            let Some(row) = layer.rows.get(place) else { continue };
+        let mut by_undated = FxHashMap::default();
+        let mut last_first: Vec<_> = rows.iter().enumerate().collect();
+        last_first.sort_by(|(_, a), (_, b)| b.model.cmp(&a.model));
+        for (place, row) in last_first {
             let Some(model) = names::undated(&row.model) else { continue };
-            let name = if row.provider.is_empty() { model.to_owned() } else { format!("{}/{model}", row.provider) };
-            if !layer.by_name.contains_key(name.as_str()) && !layer.by_undated.contains_key(name.as_str()) {
-                layer.by_model.entry(model.into()).or_default().push(place);
-                layer.by_undated.insert(name.into(), place);
+            let name = PriceRow::name_of(&row.provider, model);
+            if !by_name.contains_key(&name) && !by_undated.contains_key(&name) {
+                by_model.entry(model.into()).or_default().push(place);
+                by_undated.insert(name, place);
             }
         }
-        layer
+        Self { source, rows, by_name, by_undated, by_model }
     }
 
     /// The row of a model whose name is bare; the provider is under the name that the table uses.
