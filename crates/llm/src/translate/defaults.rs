@@ -1,6 +1,35 @@
-//! Which fields of a request to OpenAI's API ask for what happens without them: leaving one out takes nothing from the client.
+//! Which fields of a request to OpenAI's API are OpenAI's alone, and which ask for what happens without them: leaving one of these out
+//! takes nothing from the client.
 
 use crate::json::RawJson;
+
+/// Fields of OpenAI's that never pass as they are: no protocol that requests are translated to means the same by them. Source:
+/// `CompletionCreateParams` of the SDK `openai` 3.54.0.
+pub(super) const OPENAI_ALONE: &[&str] = &[
+    "audio",
+    "frequency_penalty",
+    "function_call",
+    "functions",
+    "logit_bias",
+    "logprobs",
+    "metadata",
+    "modalities",
+    "moderation",
+    "prediction",
+    "presence_penalty",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "reasoning_effort",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "store",
+    "top_logprobs",
+    "user",
+    "verbosity",
+    "web_search_options",
+];
 
 /// Whether this field of the request itself asks for what happens anyway.
 ///

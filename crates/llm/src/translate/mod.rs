@@ -22,6 +22,7 @@ use std::fmt;
 
 use serde_json::value::RawValue;
 
+use defaults::OPENAI_ALONE;
 pub(crate) use defaults::asks_for_nothing;
 pub(crate) use dropped::Drops;
 pub use dropped::{Content, Dropped, DroppedList, MAX_DROPPED};

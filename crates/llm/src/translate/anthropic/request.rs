@@ -9,8 +9,8 @@ use super::{Envelope, RequestOptions};
 use crate::json::RawJson;
 use crate::translate::write;
 use crate::translate::{
-    ChatContext, Content, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
-    invalid,
+    ChatContext, Content, Drops, OPENAI_ALONE, RequestFields, TranslateError, TranslatedRequest, Unsupported,
+    asks_for_nothing, invalid,
 };
 
 /// Translates a chat completion request.
@@ -116,7 +116,7 @@ impl Draft<'_, '_> {
             if is_translated(name) || asks_for_nothing(name, *value) {
                 continue;
             }
-            if self.passes() && !is_openai(name) && !is_ours(name) {
+            if self.passes() && !OPENAI_ALONE.contains(&&**name) && !is_ours(name) {
                 write::clients_field(out, name, *value);
             } else {
                 self.drops.at = position;
@@ -150,33 +150,6 @@ fn is_translated(name: &str) -> bool {
             | "reasoning_effort"
             | "thinking"
             | "cache_control"
-    )
-}
-
-/// OpenAI's fields that have no counterpart. Source: `CompletionCreateParams` of the SDK `openai` 3.54.0.
-fn is_openai(name: &str) -> bool {
-    matches!(
-        name,
-        "audio"
-            | "frequency_penalty"
-            | "function_call"
-            | "functions"
-            | "logit_bias"
-            | "logprobs"
-            | "metadata"
-            | "modalities"
-            | "moderation"
-            | "prediction"
-            | "presence_penalty"
-            | "prompt_cache_key"
-            | "prompt_cache_options"
-            | "prompt_cache_retention"
-            | "seed"
-            | "service_tier"
-            | "store"
-            | "top_logprobs"
-            | "verbosity"
-            | "web_search_options"
     )
 }
 

@@ -7,7 +7,8 @@ use super::tools::{ToolConfig, ToolFields};
 use crate::json::{RawJson, unescaped_name};
 use crate::translate::object_fields::pick_of;
 use crate::translate::{
-    ChatContext, Drops, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing, invalid, write,
+    ChatContext, Drops, OPENAI_ALONE, RequestFields, TranslateError, TranslatedRequest, Unsupported, asks_for_nothing,
+    invalid, write,
 };
 
 /// Fields of Converse itself, which pass as they are. Those that OpenAI's fields become (`inferenceConfig`, `toolConfig`,
@@ -18,32 +19,6 @@ const OWN: &[&str] = &[
     "performanceConfig",
     "promptVariables",
     "requestMetadata",
-];
-
-/// Fields of OpenAI's that Converse has nothing for, unless they ask for what happens anyway.
-const UNSUPPORTED: &[&str] = &[
-    "audio",
-    "frequency_penalty",
-    "function_call",
-    "functions",
-    "logit_bias",
-    "logprobs",
-    "metadata",
-    "modalities",
-    "moderation",
-    "prediction",
-    "presence_penalty",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "reasoning_effort",
-    "safety_identifier",
-    "seed",
-    "store",
-    "top_logprobs",
-    "user",
-    "verbosity",
-    "web_search_options",
 ];
 
 /// The fields of a request that are translated, each with its number.
@@ -142,7 +117,7 @@ impl<'a> Fields<'a> {
             known => {
                 if let Some(own) = OWN.iter().find(|own| **own == known) {
                     self.own.push((own, value));
-                } else if UNSUPPORTED.contains(&known) {
+                } else if OPENAI_ALONE.contains(&known) {
                     if !asks_for_nothing(known, value) {
                         drops.push_field(name);
                     }
