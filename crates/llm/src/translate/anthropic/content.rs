@@ -167,29 +167,22 @@ pub(super) fn block(
     whose: Block,
 ) -> Result<(), TranslateError> {
     let kind = part.field("type").and_then(RawJson::text).unwrap_or_default();
-    match (&*kind, whose) {
-        ("image_url", Block::User) => image(draft, out, part, path),
-        ("file", Block::User) => file(draft, out, part, path),
+    let is_taken = match (&*kind, whose) {
+        ("image_url", Block::User) => return image(draft, out, part, path),
+        ("file", Block::User) => return file(draft, out, part, path),
         // The vendor takes none of them in the assistant's turns.
-        ("image_url" | "file", Block::Assistant) => {
-            draft.leave_out_part(path, &kind);
-            Ok(())
-        }
+        ("image_url" | "file", Block::Assistant) | ("input_audio", _) => false,
         // The vendor's own blocks.
-        (kind @ "document", Block::Assistant) if !draft.options.rules().assistant_documents => {
-            draft.leave_out_part(path, kind);
-            Ok(())
-        }
-        (kind, _) if draft.passes() && kind != "input_audio" => {
-            write::comma(out);
-            out.extend_from_slice(part.bytes());
-            Ok(())
-        }
-        (kind, _) => {
-            draft.leave_out_part(path, kind);
-            Ok(())
-        }
+        ("document", Block::Assistant) => draft.passes() && draft.options.rules().assistant_documents,
+        _ => draft.passes(),
+    };
+    if is_taken {
+        write::comma(out);
+        out.extend_from_slice(part.bytes());
+    } else {
+        draft.leave_out_part(path, &kind);
     }
+    Ok(())
 }
 
 /// Puts a message's `cache_control` at the end of its last block, unless that has one.
@@ -219,21 +212,20 @@ fn image(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: 
     let param = || format!("{path}.image_url.url");
     let Some(url) = url else { return Err(invalid(param(), "it is missing or no text")) };
     let source = match data_url(&url) {
-        Some(Ok(("image/jpg", data))) => Source::Bytes("image/jpeg", data),
-        Some(Ok((kind @ ("image/jpeg" | "image/png" | "image/gif" | "image/webp"), data))) => Source::Bytes(kind, data),
-        // The vendor takes no others.
-        Some(Ok(_)) => {
-            draft.leave_out_part(path, "image_url");
-            return Ok(());
+        Some(Ok(("image/jpg", data))) => Some(Source::Bytes("image/jpeg", data)),
+        Some(Ok((kind @ ("image/jpeg" | "image/png" | "image/gif" | "image/webp"), data))) => {
+            Some(Source::Bytes(kind, data))
         }
+        // The vendor takes no others.
+        Some(Ok(_)) => None,
         Some(Err(message)) => return Err(invalid(param(), message)),
-        None if is_address(&url) => Source::Address(&url),
+        None if is_address(&url) => draft.options.envelope.takes_addresses().then_some(Source::Address(&url)),
         None => return Err(invalid(param(), "it is neither a data URL nor an address with http or https")),
     };
-    if matches!(source, Source::Address(_)) && !draft.options.envelope.takes_addresses() {
+    let Some(source) = source else {
         draft.leave_out_part(path, "image_url");
         return Ok(());
-    }
+    };
     write::comma(out);
     out.extend_from_slice(b"{\"type\":\"image\"");
     source.write(out);
@@ -255,20 +247,17 @@ fn file(draft: &mut Draft<'_, '_>, out: &mut Vec<u8>, part: RawJson<'_>, path: P
         return Err(invalid(param(), "it is missing or no text"));
     };
     let source = match data_url(&data) {
-        Some(Ok(("application/pdf", data))) => Source::Bytes("application/pdf", data),
+        Some(Ok(("application/pdf", data))) => Some(Source::Bytes("application/pdf", data)),
         // Anything but PDF would have to be decoded to text.
-        Some(Ok(_)) => {
-            draft.leave_out_part(path, "file");
-            return Ok(());
-        }
+        Some(Ok(_)) => None,
         Some(Err(message)) => return Err(invalid(param(), message)),
         // The beginning of a PDF in base64.
-        None if data.starts_with("JVBERi0") => Source::Bytes("application/pdf", &data),
-        None if is_address(&data) && draft.options.envelope.takes_addresses() => Source::Address(&data),
-        None => {
-            draft.leave_out_part(path, "file");
-            return Ok(());
-        }
+        None if data.starts_with("JVBERi0") => Some(Source::Bytes("application/pdf", &data)),
+        None => (is_address(&data) && draft.options.envelope.takes_addresses()).then_some(Source::Address(&data)),
+    };
+    let Some(source) = source else {
+        draft.leave_out_part(path, "file");
+        return Ok(());
     };
     write::comma(out);
     out.extend_from_slice(b"{\"type\":\"document\"");
