@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::TranslateError;
+use super::{TranslateError, invalid};
 use crate::json::{Cursor, RawJson, unescaped_name, without_mark};
 use crate::request_view::MAX_FIELDS;
 
@@ -111,8 +111,7 @@ impl<'a> RequestFields<'a> {
         let fields = fields.filter(|fields| fields.is_checked || std::str::from_utf8(fields.body).is_ok());
         let fields = fields.ok_or_else(TranslateError::not_an_object)?;
         if fields.are_too_many {
-            let message = format!("must have at most {MAX_FIELDS} fields");
-            return Err(TranslateError::Invalid { param: "body".to_owned(), message });
+            return Err(invalid("body", format!("must have at most {MAX_FIELDS} fields")));
         }
         Ok(fields)
     }

@@ -51,7 +51,7 @@ struct ToolCall {
 impl Conversation {
     pub(super) fn read(messages: RawJson<'_>, drops: &mut Drops) -> Result<Self, TranslateError> {
         if !messages.is_array() {
-            return Err(invalid("messages".to_owned(), "must be an array of messages"));
+            return Err(invalid("messages", "must be an array of messages"));
         }
         let mut read = Self { turns: Vec::with_capacity(messages.bytes().len() + 256), ..Self::default() };
         let mut lost = LostContent::new(drops);
@@ -69,7 +69,7 @@ impl Conversation {
             // A turn of the user's is demanded. assumed: what was meant as an instruction is one there too.
             let system = std::mem::take(&mut read.system);
             if system.is_empty() {
-                return Err(invalid("messages".to_owned(), "must have a message with content"));
+                return Err(invalid("messages", "must have a message with content"));
             }
             read.turn("user").extend_from_slice(&system);
         }

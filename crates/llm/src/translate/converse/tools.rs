@@ -6,7 +6,7 @@ use super::messages::Conversation;
 use super::text;
 use crate::json::RawJson;
 use crate::translate::object_fields::{each, pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError, has_half_a_character, write};
+use crate::translate::{Content, Drops, TranslateError, has_half_a_character, invalid, write};
 
 /// What a request says about tools.
 #[derive(Debug, Default, Clone, Copy)]
@@ -58,8 +58,7 @@ impl ToolConfig {
         if let Choice::Tool(name) = &choice
             && !offers(fields.tools, name)
         {
-            let (param, message) = ("tool_choice.function.name", "no tool of `tools` has this name");
-            return Err(TranslateError::Invalid { param: param.to_owned(), message: message.to_owned() });
+            return Err(invalid("tool_choice.function.name", "no tool of `tools` has this name"));
         }
         // Converse has no `none`: without a history the tools are left out, which is the same.
         let withheld = matches!(choice, Choice::None) && conversation.called.is_empty();
@@ -97,7 +96,7 @@ impl ToolConfig {
 
     fn write_tools(&mut self, list: &mut Vec<u8>, tools: RawJson<'_>, drops: &mut Drops) -> Result<(), TranslateError> {
         if !tools.is_array() {
-            return Err(TranslateError::Invalid { param: "tools".to_owned(), message: "must be an array".to_owned() });
+            return Err(invalid("tools", "must be an array"));
         }
         list.reserve(tools.bytes().len() + 256);
         each(tools, |at, tool| {
@@ -123,16 +122,13 @@ impl ToolConfig {
         let ([name, description, parameters, strict], mut others) =
             pick_of(function, ["name", "description", "parameters", "strict"]);
         let Some(name) = name.and_then(RawJson::text).filter(|name| !name.is_empty()) else {
-            let message = "must be the function's name".to_owned();
-            return Err(TranslateError::Invalid { param: path(".function.name"), message });
+            return Err(invalid(path(".function.name"), "must be the function's name"));
         };
         if parameters.is_some_and(|parameters| !parameters.is_object()) {
-            let message = "must be a JSON schema, which is an object".to_owned();
-            return Err(TranslateError::Invalid { param: path(".function.parameters"), message });
+            return Err(invalid(path(".function.parameters"), "must be a JSON schema, which is an object"));
         }
         if description.is_some_and(|text| has_half_a_character(text.bytes())) {
-            let message = text::HALF_A_CHARACTER.to_owned();
-            return Err(TranslateError::Invalid { param: path(".function.description"), message });
+            return Err(invalid(path(".function.description"), text::HALF_A_CHARACTER));
         }
         others.note("description", description.filter(|text| text.quoted().is_none()));
         drops.push_fields(|| path(".function"), &others);
@@ -201,8 +197,8 @@ impl Choice {
     fn read(choice: Option<RawJson<'_>>) -> Result<Self, TranslateError> {
         let Some(choice) = choice else { return Ok(Self::Auto) };
         let refuse = || {
-            let message = "must be \"auto\", \"none\", \"required\" or an object that names a function".to_owned();
-            Err(TranslateError::Invalid { param: "tool_choice".to_owned(), message })
+            let message = "must be \"auto\", \"none\", \"required\" or an object that names a function";
+            Err(invalid("tool_choice", message))
         };
         if let Some(word) = choice.text() {
             return match word.as_ref() {
