@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::google;
 use crate::json::{Cursor, RawJson, unescaped_name, without_mark};
-use crate::translate::{DroppedList, Drops, TranslateError, Unsupported, asks_for_nothing};
+use crate::translate::{DroppedList, Drops, TranslateError, Unsupported, asks_for_nothing, write};
 
 /// Which fields of a request pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,6 @@ pub fn filter<'a>(
     }
     let (Some(first), Some(last)) = (spans.first(), spans.last()) else { return untouched() };
     let mut out = body.get(..first.begin).unwrap_or_default().to_vec();
-    let mut is_first = true;
     for (at, span) in spans.iter().enumerate() {
         let (name, within) = (new_name(span), within.get(at).unwrap_or(&Within::Kept));
         if *within == Within::Gone {
@@ -110,18 +109,14 @@ pub fn filter<'a>(
             }
             continue;
         }
-        if !is_first {
-            out.push(b',');
-        }
-        is_first = false;
         let text = body.get(span.begin..span.end).unwrap_or_default();
         match (name, within) {
             (Some(name), _) => write_renamed(&mut out, text, name),
-            (None, Within::Written(value)) => {
-                out.extend_from_slice(format!("\"{}\":", span.name).as_bytes());
-                out.extend_from_slice(value);
+            (None, Within::Written(value)) => write::json(&mut out, &*span.name, value),
+            (None, Within::Kept | Within::Gone) => {
+                write::comma(&mut out);
+                out.extend_from_slice(text);
             }
-            (None, Within::Kept | Within::Gone) => out.extend_from_slice(text),
         }
     }
     out.extend_from_slice(body.get(last.end..).unwrap_or_default());
@@ -186,30 +181,21 @@ pub fn set<'a>(body: &'a [u8], changes: &[(&str, Option<&str>)]) -> Cow<'a, [u8]
     }
     let mut out = Vec::with_capacity(body.len() + 64);
     out.extend_from_slice(spans.first().map_or(b"{", |first| body.get(..first.begin).unwrap_or_default()));
-    let mut parts = 0;
-    let mut separate = |out: &mut Vec<u8>| {
-        if parts > 0 {
-            out.push(b',');
-        }
-        parts += 1;
-    };
     for span in &spans {
         match change(&span.name) {
             Some((_, None)) => {}
             Some((name, Some(value))) => {
-                separate(&mut out);
-                out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+                write::json(&mut out, name, value.as_bytes());
             }
             None => {
-                separate(&mut out);
+                write::comma(&mut out);
                 out.extend_from_slice(body.get(span.begin..span.end).unwrap_or_default());
             }
         }
     }
     for (name, value) in changes.iter().filter(|(name, _)| !is_there(name)) {
         if let Some(value) = value {
-            separate(&mut out);
-            out.extend_from_slice(format!("\"{name}\":{value}").as_bytes());
+            write::json(&mut out, name, value.as_bytes());
         }
     }
     out.extend_from_slice(spans.last().map_or(b"}", |last| body.get(last.end..).unwrap_or_default()));
@@ -218,6 +204,7 @@ pub fn set<'a>(body: &'a [u8], changes: &[(&str, Option<&str>)]) -> Cow<'a, [u8]
 
 /// Appends a field under another name.
 fn write_renamed(out: &mut Vec<u8>, field: &[u8], name: &str) {
+    write::comma(out);
     let begin = field.iter().position(|byte| *byte == b'"').unwrap_or(0);
     // A field's name is a value like any other.
     let mut cursor = Cursor::new(field.get(begin..).unwrap_or_default());

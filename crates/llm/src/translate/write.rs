@@ -49,7 +49,7 @@ pub(super) fn clients_field(out: &mut Vec<u8>, field: &str, value: RawJson<'_>) 
 }
 
 /// A field with a value that is JSON.
-pub(super) fn json(out: &mut Vec<u8>, field: impl AsRef<[u8]>, value: &[u8]) {
+pub(crate) fn json(out: &mut Vec<u8>, field: impl AsRef<[u8]>, value: &[u8]) {
     name(out, field);
     out.extend_from_slice(value);
 }
