@@ -4,7 +4,6 @@
 //! judged, and in doubt an answer is good: tool calls without text, an end at the length limit, a refusal, a filtered prompt,
 //! lists of what is kept and everything that is no JSON pass.
 
-use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
 use crate::foreign_error::foreign_error;
 use crate::headers::AnswerHeaders;
@@ -132,8 +131,7 @@ fn judge_value(protocol: Protocol, value: RawJson<'_>, is_problem: bool) -> Opti
 }
 
 pub(crate) fn class_of(value: RawJson<'_>) -> ErrorClass {
-    let bytes = value.bytes();
-    classify_error_body(bytes.get(..MAX_ERROR_BODY_BYTES).unwrap_or(bytes))
+    classify_error_body(value.bytes())
 }
 
 /// The fields by which the forms of answers are distinguished.

@@ -66,7 +66,7 @@ impl<'a> ErrorBody<'a> {
         // Fields before a cut count.
         let _ = match cursor.peek() {
             Some(b'{' | b'[') => read.top(&mut cursor),
-            Some(_) => match sse::first_data_line(body) {
+            Some(_) => match sse::data_lines(body).find(|data| !data.is_empty()) {
                 Some(data) => read.top(&mut Cursor::new(data)),
                 None => Ok(()),
             },
@@ -117,8 +117,9 @@ impl<'a> ErrorBody<'a> {
                 self.by_vendor = self.code.and_then(vendor_codes::zhipu);
                 Ok(())
             }
-            // Groq.
-            b"x_groq" => value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) }),
+            b"x_groq" | b"response" => {
+                value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) })
+            }
             b"base_resp" => self.coded(value, "status_code", "status_msg", vendor_codes::minimax),
             b"header" => self.coded(value, "code", "message", vendor_codes::spark),
             b"Response" => self.tencent(value),
@@ -141,7 +142,6 @@ impl<'a> ErrorBody<'a> {
                 self.common(name, value)
             }
             b"errors" => first_object(value, |error| self.error(error)),
-            b"response" => value.fields(|name, value| if name == b"error" { self.error(value) } else { Ok(()) }),
             _ => self.common(name, value),
         });
         // A code without a form that shows whose it is may be Zhipu's.

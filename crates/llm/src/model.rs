@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::json::{Cursor, RawJson, SyntaxError, without_mark};
+use crate::sse;
 
 /// Only this many bytes at the start of an answer are looked at: vendors name the model in the first fields or events.
 const MAX_START_BYTES: usize = 16 << 10;
@@ -20,9 +21,7 @@ pub fn of_answer(body: &[u8]) -> Option<Cow<'_, str>> {
 
 /// The same of the first event that names one.
 fn of_events(body: &[u8]) -> Option<Cow<'_, str>> {
-    let lines = body.split(|byte| matches!(byte, b'\n' | b'\r'));
-    let data = lines.filter_map(|line| line.strip_prefix(b"data:"));
-    data.map(<[u8]>::trim_ascii).filter(|data| data.starts_with(b"{")).find_map(of_object)
+    sse::data_lines(body).filter(|data| data.starts_with(b"{")).find_map(of_object)
 }
 
 /// `model` (OpenAI, Anthropic), `modelVersion` (Gemini), and `model` in the `message` or `response` of a stream's first event.

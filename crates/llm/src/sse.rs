@@ -234,10 +234,10 @@ impl Parser {
     }
 }
 
-/// The first non-empty value of a `data` line in bytes that are at hand as a whole.
-pub(crate) fn first_data_line(bytes: &[u8]) -> Option<&[u8]> {
+/// The values of the `data` lines in bytes that are at hand as a whole.
+pub(crate) fn data_lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = bytes.split(|byte| matches!(byte, b'\n' | b'\r'));
-    lines.filter_map(|line| line.strip_prefix(b"data:")).map(<[u8]>::trim_ascii).find(|data| !data.is_empty())
+    lines.filter_map(|line| line.strip_prefix(b"data:")).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

@@ -8,15 +8,15 @@ use std::sync::LazyLock;
 use memchr::memchr2;
 use memchr::memmem::{self, Finder};
 
-use crate::json::{Cursor, RawJson};
+use crate::error_body::MAX_ERROR_BODY_BYTES;
+use crate::json::{Cursor, RawJson, without_mark};
+use crate::sse;
 
 const INCLUDE_USAGE: &str = r#"{"include_usage":true}"#;
 const USAGE_NAME: &[u8] = b"\"usage\"";
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(USAGE_NAME));
 /// The event with the usage is some hundred bytes; what is larger is no such event and goes on without being held.
 const MAX_USAGE_EVENT_BYTES: usize = 64 << 10;
-/// So much of an error answer is searched.
-const MAX_ERROR_BYTES: usize = 64 << 10;
 
 /// A request that asks for the usage of its stream, all other bytes as they are. `None` where nothing is to be changed: it asks
 /// already, is no stream, or is not what could be changed.
@@ -49,7 +49,7 @@ pub fn add_include_usage(body: &[u8]) -> Option<Vec<u8>> {
 /// Whether an answer says that the request must not have `stream_options`: the same request without it may be answered.
 pub fn refuses_include_usage(status: u16, body: &[u8]) -> bool {
     // Some servers answer 422 for fields that they do not know.
-    let body = body.get(..MAX_ERROR_BYTES).unwrap_or(body);
+    let body = body.get(..MAX_ERROR_BODY_BYTES).unwrap_or(body);
     matches!(status, 400 | 422)
         && ["stream_options", "include_usage"].iter().any(|name| memmem::find(body, name.as_bytes()).is_some())
 }
@@ -161,10 +161,9 @@ fn is_usage_alone(event: &[u8]) -> bool {
     if !USAGE.find_iter(event).any(|at| begins_object(event.get(at + USAGE_NAME.len()..).unwrap_or_default())) {
         return false;
     }
-    let lines = event.split(|byte| matches!(byte, b'\r' | b'\n'));
-    let mut data = lines.filter_map(|line| line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line).strip_prefix(b"data:"));
+    let mut data = sse::data_lines(without_mark(event));
     let (Some(first), None) = (data.next(), data.next()) else { return false };
-    let Ok(chunk) = RawJson::parse(first.trim_ascii()) else { return false };
+    let Ok(chunk) = RawJson::parse(first) else { return false };
     let no_choices = chunk.field("choices").is_some_and(|choices| choices.is_array() && choices.is_blank());
     no_choices && chunk.field("usage").is_some_and(RawJson::is_object)
 }
