@@ -88,6 +88,11 @@ impl<'a> RequestFields<'a> {
         self.stream.is_some_and(RawJson::is_true)
     }
 
+    /// Whether the usage is asked for at the end of a stream.
+    pub(super) fn includes_usage(&self) -> bool {
+        self.get("stream_options").and_then(|options| options.field("include_usage")).is_some_and(RawJson::is_true)
+    }
+
     /// All fields.
     pub(crate) fn list(&self) -> &[(Cow<'a, str>, RawJson<'a>)] {
         &self.list

@@ -6,7 +6,6 @@ use super::names::Names;
 use super::settings::RequestSettings;
 use super::tools::Tools;
 use super::{Envelope, RequestOptions};
-use crate::json::RawJson;
 use crate::translate::write;
 use crate::translate::{
     ChatContext, Content, Drops, OPENAI_ALONE, RequestFields, TranslateError, TranslatedRequest, Unsupported,
@@ -31,8 +30,7 @@ pub(crate) fn request_of(
     let mut draft =
         Draft { fields, options, names: Names::default(), drops: Drops::default(), last_position: ("", usize::MAX) };
     draft.refuse_several_answers()?;
-    let include_usage =
-        draft.fields.get("stream_options").and_then(|asked| asked.field("include_usage")).is_some_and(RawJson::is_true);
+    let include_usage = draft.fields.includes_usage();
     let tools = Tools::read(&mut draft)?;
     let conversation = Conversation::read(&mut draft)?;
     let tools = tools.for_conversation(&conversation);

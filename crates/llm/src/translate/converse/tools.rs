@@ -6,14 +6,7 @@ use super::messages::Conversation;
 use super::text;
 use crate::json::RawJson;
 use crate::translate::object_fields::{each, pick, pick_of};
-use crate::translate::{Content, Drops, TranslateError, has_half_a_character, invalid, write};
-
-/// What a request says about tools.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct ToolFields<'a> {
-    pub(super) tools: Option<RawJson<'a>>,
-    pub(super) choice: Option<RawJson<'a>>,
-}
+use crate::translate::{Content, Drops, RequestFields, TranslateError, has_half_a_character, invalid, write};
 
 /// The `toolConfig`, and the names that had to be changed.
 #[derive(Debug, Default)]
@@ -38,13 +31,14 @@ impl ToolConfig {
     /// Trap 4: where the history has blocks of tools there must be a `toolConfig` that is not empty, even if the request has no
     /// tools or wants none.
     pub(super) fn read(
-        fields: ToolFields<'_>,
+        asked: &RequestFields<'_>,
         conversation: &Conversation,
         drops: &mut Drops,
     ) -> Result<Self, TranslateError> {
         let mut config = Self::default();
         let mut list = Vec::new();
-        if let Some(tools) = fields.tools {
+        let tools = asked.get("tools");
+        if let Some(tools) = tools {
             config.write_tools(&mut list, tools, drops)?;
         }
         let has_tools = !list.is_empty();
@@ -54,9 +48,9 @@ impl ToolConfig {
                 write_tool(&mut list, name, None, None, None);
             }
         }
-        let choice = Choice::read(fields.choice)?;
+        let choice = Choice::read(asked.get("tool_choice"))?;
         if let Choice::Tool(name) = &choice
-            && !offers(fields.tools, name)
+            && !offers(tools, name)
         {
             return Err(invalid("tool_choice.function.name", "no tool of `tools` has this name"));
         }
