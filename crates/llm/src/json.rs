@@ -22,7 +22,7 @@ pub(crate) fn without_mark(text: &[u8]) -> &[u8] {
 pub struct SyntaxError;
 
 /// A position in a JSON text at which a value begins.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -22,17 +22,7 @@ pub struct Stream {
 impl Stream {
     /// A stream that answers a request. `created` is in seconds since 1970.
     pub fn new(context: ChatContext, created: u64) -> Self {
-        let events = Events {
-            context,
-            created,
-            chunks: Chunks::default(),
-            block: None,
-            cut_call: false,
-            finished: false,
-            end: None,
-            counts: TokenCounts::default(),
-        };
-        Self { parser: Parser::default(), events }
+        Self { parser: Parser::default(), events: Events { context, created, ..Events::default() } }
     }
 }
 
@@ -84,7 +74,7 @@ enum Block {
 }
 
 /// What earlier events said.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Events {
     context: ChatContext,
     created: u64,

@@ -35,6 +35,7 @@ pub(super) struct Tools {
 }
 
 /// The fields of one tool.
+#[derive(Default)]
 struct Definition<'a> {
     start: Cursor<'a>,
     kind: Option<Cow<'a, str>>,
@@ -53,18 +54,7 @@ struct Definition<'a> {
 impl<'a> Definition<'a> {
     /// Reads a tool in one pass and moves behind it.
     fn read(tool: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
-        let mut read = Self {
-            start: tool.clone(),
-            kind: None,
-            has_function: false,
-            name: None,
-            description: None,
-            parameters: None,
-            is_typed: false,
-            is_strict: false,
-            mark: None,
-            others: Others::default(),
-        };
+        let mut read = Self { start: tool.clone(), ..Self::default() };
         tool.fields(|name, value| {
             match &*unescaped_bytes(name) {
                 b"type" => read.kind = value.raw()?.text(),

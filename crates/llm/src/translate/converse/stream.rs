@@ -18,7 +18,7 @@ pub struct ConverseStream {
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     context: ChatContext,
     chunks: Chunks,
@@ -32,9 +32,10 @@ struct State {
 }
 
 /// The block that is open.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Block {
     /// None, or one that is no call of the client's.
+    #[default]
     Other,
     /// A tool call, and how far its arguments have come.
     ToolCall(JsonProgress),
@@ -49,8 +50,9 @@ enum Thought {
     Redacted,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Progress {
+    #[default]
     Running,
     /// The reason of the end has been written; the usage may follow.
     Finished,
@@ -66,17 +68,7 @@ impl ConverseStream {
         let mut chunks = Chunks::default();
         let model = write::to_json(&context.model);
         chunks.begin(&write::to_json(&id.id), id.created, &model, context.include_usage);
-        let state = State {
-            context,
-            chunks,
-            called: Called::default(),
-            block: Block::Other,
-            cut_call: false,
-            usage: None,
-            counts: TokenCounts::default(),
-            progress: Progress::Running,
-        };
-        Self { parser: Parser::default(), state }
+        Self { parser: Parser::default(), state: State { context, chunks, ..State::default() } }
     }
 
     /// Takes a frame that was read already; not to be mixed with [`StreamTranslator::push`].
