@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use super::content::{self, Block, Part};
+use super::content::{self, BlockRole};
 use super::conversation::{Conversation, ToolResult};
 use super::request::Draft;
 use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
@@ -161,10 +161,7 @@ impl<'a> Conversation<'a> {
             self.results.push(ToolResult { id: call.id.clone(), blocks: Vec::new(), mark: None });
         }
         let (Some(result), Some(content)) = (self.results.get_mut(position), message.content) else { return Ok(true) };
-        content::parts(content, index, |part, path| match part {
-            Part::Text(text, fields) => content::text(draft, &mut result.blocks, text, fields, path, false).map(|_| ()),
-            Part::Other(part) => content::block(draft, &mut result.blocks, part, path, Block::User),
-        })?;
+        content::write_content(draft, &mut result.blocks, content, index, BlockRole::ToolResult)?;
         result.mark = message.cache_control.filter(|mark| mark.is_object()).map(|mark| mark.bytes().to_vec());
         Ok(true)
     }

@@ -44,11 +44,13 @@ impl fmt::Display for Path {
     }
 }
 
-/// Whose content it is.
+/// In what a block stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Block {
+pub(super) enum BlockRole {
+    System,
     User,
     Assistant,
+    ToolResult,
 }
 
 /// Calls `visit` with each part of a content: a text, or an array of parts.
@@ -86,6 +88,21 @@ fn one_part<'a>(
         Some(text) => visit(Part::Text(text, Some(part)), path),
         None => Err(invalid(format!("{path}.{name}"), "it is missing or no text")),
     }
+}
+
+/// Writes the parts of a content as blocks.
+pub(super) fn write_content(
+    draft: &mut Draft<'_, '_>,
+    out: &mut Vec<u8>,
+    content: RawJson<'_>,
+    message: usize,
+    place: BlockRole,
+) -> Result<(), TranslateError> {
+    let citations = place == BlockRole::User && draft.options.rules().user_citations;
+    parts(content, message, |part, path| match part {
+        Part::Text(value, fields) => text(draft, out, value, fields, path, citations).map(|_| ()),
+        Part::Other(part) => block(draft, out, part, path, place),
+    })
 }
 
 /// Writes a text, unless it is blank: the vendor refuses blank texts. Returns where its JSON string is.
@@ -153,27 +170,23 @@ pub(super) fn thinking<'a>(out: &mut Vec<u8>, block: RawJson<'a>) -> Option<(Ran
     None
 }
 
-/// Notes that a part is left out.
-pub(super) fn leave_out(draft: &mut Draft<'_, '_>, part: RawJson<'_>, path: Path) {
-    draft.leave_out_part(path, &part.field("type").and_then(RawJson::text).unwrap_or_default());
-}
-
 /// Writes a part that is no text, or notes that it is left out.
 pub(super) fn block(
     draft: &mut Draft<'_, '_>,
     out: &mut Vec<u8>,
     part: RawJson<'_>,
     path: Path,
-    whose: Block,
+    place: BlockRole,
 ) -> Result<(), TranslateError> {
     let kind = part.field("type").and_then(RawJson::text).unwrap_or_default();
-    let is_taken = match (&*kind, whose) {
-        ("image_url", Block::User) => return image(draft, out, part, path),
-        ("file", Block::User) => return file(draft, out, part, path),
+    let is_taken = match (&*kind, place) {
+        (_, BlockRole::System) => false,
         // The vendor takes none of them in the assistant's turns.
-        ("image_url" | "file", Block::Assistant) | ("input_audio", _) => false,
+        ("image_url" | "file", BlockRole::Assistant) | ("input_audio", _) => false,
+        ("image_url", _) => return image(draft, out, part, path),
+        ("file", _) => return file(draft, out, part, path),
         // The vendor's own blocks.
-        ("document", Block::Assistant) => draft.passes() && draft.options.rules().assistant_documents,
+        ("document", BlockRole::Assistant) => draft.passes() && draft.options.rules().assistant_documents,
         _ => draft.passes(),
     };
     if is_taken {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::calls::ToolCall;
-use super::content::{self, Block, Part, Path};
+use super::content::{self, BlockRole, Part, Path};
 use super::names::Ids;
 use super::request::Draft;
 use crate::json::{RawJson, unescaped_bytes};
@@ -92,10 +92,13 @@ impl<'a> Conversation<'a> {
         let role = message.role.and_then(RawJson::quoted).map(unescaped_bytes);
         let mut gives_thinking = false;
         match role.as_deref() {
-            Some(b"system" | b"developer") => self.system(draft, message, index)?,
+            // Texts for the system prompt, wherever they stand.
+            Some(b"system" | b"developer") => {
+                write_message(draft, &mut self.system, message, index, BlockRole::System)?
+            }
             Some(b"user") => {
                 self.begin(draft, Side::User)?;
-                self.user(draft, message, index)?;
+                write_message(draft, &mut self.blocks, message, index, BlockRole::User)?;
             }
             Some(b"assistant") => {
                 self.begin(draft, Side::Assistant)?;
@@ -127,39 +130,6 @@ impl<'a> Conversation<'a> {
         let is_said = role != b"assistant" || says_only_its_refusal(message);
         if message.refusal.is_some_and(|refusal| !refusal.is_blank()) && !is_said {
             draft.leave_out("messages", format!("messages[{index}].refusal"));
-        }
-        Ok(())
-    }
-
-    /// Texts for the system prompt, wherever they stand.
-    fn system(&mut self, draft: &mut Draft<'a, '_>, message: &Message<'a>, index: usize) -> Result<(), TranslateError> {
-        let content = message.content.ok_or_else(|| missing_content(index))?;
-        let system = &mut self.system;
-        let before = system.len();
-        content::parts(content, index, |part, path| match part {
-            Part::Text(text, fields) => content::text(draft, system, text, fields, path, false).map(|_| ()),
-            Part::Other(part) => {
-                content::leave_out(draft, part, path);
-                Ok(())
-            }
-        })?;
-        if system.len() > before {
-            content::mark_last(system, message.cache_control);
-        }
-        Ok(())
-    }
-
-    fn user(&mut self, draft: &mut Draft<'a, '_>, message: &Message<'a>, index: usize) -> Result<(), TranslateError> {
-        let content = message.content.ok_or_else(|| missing_content(index))?;
-        let blocks = &mut self.blocks;
-        let before = blocks.len();
-        let citations = draft.options.rules().user_citations;
-        content::parts(content, index, |part, path| match part {
-            Part::Text(text, fields) => content::text(draft, blocks, text, fields, path, citations).map(|_| ()),
-            Part::Other(part) => content::block(draft, blocks, part, path, Block::User),
-        })?;
-        if self.blocks.len() > before {
-            content::mark_last(&mut self.blocks, message.cache_control);
         }
         Ok(())
     }
@@ -196,7 +166,7 @@ impl<'a> Conversation<'a> {
                         draft.drops_of("messages").push_fields(|| path.to_string(), &others);
                         Ok(())
                     }
-                    None => content::block(draft, blocks, part, path, Block::Assistant),
+                    None => content::block(draft, blocks, part, path, BlockRole::Assistant),
                 },
             })?;
         }
@@ -381,6 +351,19 @@ fn says_only_its_refusal(message: &Message<'_>) -> bool {
     message.refusal.is_some() && message.content.is_none_or(RawJson::is_blank)
 }
 
-fn missing_content(index: usize) -> TranslateError {
-    invalid(format!("messages[{index}].content"), "it is missing")
+/// Writes the content that a message must have, and its mark.
+fn write_message(
+    draft: &mut Draft<'_, '_>,
+    out: &mut Vec<u8>,
+    message: &Message<'_>,
+    index: usize,
+    place: BlockRole,
+) -> Result<(), TranslateError> {
+    let content = message.content.ok_or_else(|| invalid(format!("messages[{index}].content"), "it is missing"))?;
+    let before = out.len();
+    content::write_content(draft, out, content, index, place)?;
+    if out.len() > before {
+        content::mark_last(out, message.cache_control);
+    }
+    Ok(())
 }
