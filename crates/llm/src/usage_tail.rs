@@ -64,8 +64,7 @@ impl Tail {
     }
 
     fn last_usage(&self) -> Result<Option<Usage>, InvalidUsage> {
-        let mut used = NAMES.into_iter().map(|name| self.last(name).map_or(Ok(None), |usage| of_object(usage.bytes())));
-        let (first, second) = (used.next().unwrap_or(Ok(None)), used.next().unwrap_or(Ok(None)));
+        let [first, second] = NAMES.map(|name| self.last(name).map_or(Ok(None), |usage| of_object(usage.bytes())));
         // Arguments of a tool may have one of the names too.
         let used = if matches!(first, Ok(Some(_))) || second == Ok(None) { first } else { second };
         let used = if used == Ok(None) { self.bare_usage() } else { used };

@@ -3,12 +3,39 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::fields::Part;
 use super::text;
 use crate::json::RawJson;
 use crate::translate::has_half_a_character;
-use crate::translate::object_fields::pick_of;
+use crate::translate::object_fields::{Others, pick_of};
 use crate::translate::write;
+
+/// A part of a content: its kind, what it holds, and the names of what it has beside.
+#[derive(Debug)]
+pub(super) struct Part<'a> {
+    pub(super) kind: Cow<'a, str>,
+    /// The field that is named as the kind.
+    pub(super) value: Option<RawJson<'a>>,
+    pub(super) others: Others<'a>,
+}
+
+impl<'a> Part<'a> {
+    const NAMES: [&'static str; 6] = ["type", "text", "refusal", "image_url", "file", "input_audio"];
+
+    /// Reads a part; `None` of one without a kind.
+    pub(super) fn read(part: RawJson<'a>) -> Option<Self> {
+        let ([kind, values @ ..], mut others) = pick_of(part, Self::NAMES);
+        let (kind, mut own) = (kind?.text()?, None);
+        let [_, names @ ..] = Self::NAMES;
+        for (name, value) in names.into_iter().zip(values) {
+            if kind == name {
+                own = value;
+            } else {
+                others.note(name, value);
+            }
+        }
+        Some(Self { kind, value: own, others })
+    }
+}
 
 /// What becomes of a part.
 #[derive(Debug, PartialEq, Eq)]

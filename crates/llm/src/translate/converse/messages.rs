@@ -6,8 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::{self, BlockRole, DocumentNames, Outcome};
-use super::fields::Part;
+use super::content::{self, BlockRole, DocumentNames, Outcome, Part};
 use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;

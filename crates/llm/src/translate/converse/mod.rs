@@ -6,7 +6,6 @@
 mod answer;
 mod content;
 mod error;
-mod fields;
 mod messages;
 mod request;
 mod stream;
