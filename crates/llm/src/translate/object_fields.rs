@@ -125,6 +125,31 @@ pub(crate) fn calls_no_function(kind: Option<RawJson<'_>>) -> bool {
     kind.is_some_and(|kind| !kind.is_text("function") && kind.text().is_some_and(|kind| kind != "function"))
 }
 
+/// The fields of a call in a message; `null` is as if it were not there.
+#[derive(Debug)]
+pub(super) struct CallFields<'a> {
+    pub(super) id: Option<RawJson<'a>>,
+    pub(super) kind: Option<RawJson<'a>>,
+    pub(super) function: Option<RawJson<'a>>,
+    /// The function's name.
+    pub(super) name: Option<RawJson<'a>>,
+    /// The function's arguments.
+    pub(super) arguments: Option<RawJson<'a>>,
+    /// Fields without a counterpart, of the call and of its function, such as Gemini's thought signature.
+    pub(super) others: Others<'a>,
+}
+
+impl<'a> CallFields<'a> {
+    /// Reads a call and moves behind it.
+    pub(super) fn read(call: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
+        let ([id, kind, function, _], mut others) = pick(call, ["id", "type", "function", "index"])?;
+        let ([name, arguments], lost) =
+            function.map(|function| pick_of(function, ["name", "arguments"])).unwrap_or_default();
+        others.add("function", &lost);
+        Ok(Self { id, kind, function, name, arguments, others })
+    }
+}
+
 /// The fields of a message; `null` is as if it were not there.
 #[derive(Debug, Default)]
 pub(super) struct Message<'a> {

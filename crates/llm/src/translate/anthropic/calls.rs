@@ -5,8 +5,8 @@ use std::fmt::Display;
 use super::content::{self, BlockRole};
 use super::conversation::{Conversation, ToolResult};
 use super::request::Draft;
-use crate::json::{Cursor, RawJson, SyntaxError, unescaped_bytes};
-use crate::translate::object_fields::{Message, Others, calls_no_function, each};
+use crate::json::RawJson;
+use crate::translate::object_fields::{CallFields, Message, calls_no_function, each};
 use crate::translate::write;
 use crate::translate::{Content, TranslateError, arguments_object, invalid};
 
@@ -18,53 +18,6 @@ pub(super) struct ToolCall<'a> {
     function: Option<RawJson<'a>>,
     /// Its result, as a position in the list of results.
     pub(super) result: Option<usize>,
-}
-
-/// The fields of a call in OpenAI's form.
-#[derive(Debug, Default)]
-struct CallFields<'a> {
-    id: Option<RawJson<'a>>,
-    kind: Option<RawJson<'a>>,
-    function: Option<RawJson<'a>>,
-    /// The function's name.
-    name: Option<RawJson<'a>>,
-    /// The function's arguments.
-    arguments: Option<RawJson<'a>>,
-    /// Fields without a counterpart, of the call and of its function, such as Gemini's thought signature.
-    others: Others<'a>,
-}
-
-impl<'a> CallFields<'a> {
-    /// Reads a call in one pass and moves behind it.
-    fn read(call: &mut Cursor<'a>) -> Result<Self, SyntaxError> {
-        let mut read = Self::default();
-        call.fields(|name, value| {
-            match &*unescaped_bytes(name) {
-                b"id" => read.id = Some(value.raw()?),
-                b"type" => read.kind = Some(value.raw()?),
-                b"index" => {}
-                b"function" => {
-                    (read.name, read.arguments) = (None, None);
-                    let mut others = Others::default();
-                    let function = value.raw_with(|object| {
-                        object.fields(|name, value| {
-                            match &*unescaped_bytes(name) {
-                                b"name" => read.name = Some(value.raw()?),
-                                b"arguments" => read.arguments = Some(value.raw()?),
-                                _ => others.note_unknown(name, value.raw()?),
-                            }
-                            Ok(())
-                        })
-                    })?;
-                    read.function = Some(function);
-                    read.others.add("function", &others);
-                }
-                _ => read.others.note_unknown(name, value.raw()?),
-            }
-            Ok(())
-        })?;
-        Ok(read)
-    }
 }
 
 impl<'a> Conversation<'a> {

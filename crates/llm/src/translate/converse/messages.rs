@@ -10,7 +10,7 @@ use super::content::{self, BlockRole, DocumentNames, Outcome, Part};
 use super::text;
 use crate::json::{Cursor, RawJson};
 use crate::translate::dropped::LostContent;
-use crate::translate::object_fields::{ListEnd, Message, calls_no_function, each, pick, pick_of};
+use crate::translate::object_fields::{CallFields, ListEnd, Message, calls_no_function, each, pick_of};
 use crate::translate::{Content, Drops, TranslateError, arguments_object, has_half_a_character, invalid, write};
 
 /// What the messages became.
@@ -223,14 +223,12 @@ impl Conversation {
         drops: &mut Drops,
         path: &impl Fn() -> String,
     ) -> Result<(), ListEnd> {
-        let ([function, id, kind, _], others) = pick(call, ["function", "id", "type", "index"])?;
+        let CallFields { id, kind, name, arguments, others, .. } = CallFields::read(call)?;
         if calls_no_function(kind) {
             drops.push_content(path(), Some(Content::Tool));
             self.left_out.extend(id.and_then(RawJson::text).map(Cow::into_owned));
             return Ok(());
         }
-        let ([name, arguments], function_others) =
-            function.map(|function| pick_of(function, ["name", "arguments"])).unwrap_or_default();
         let Some(name) = name.and_then(RawJson::text) else {
             return Err(invalid(path(), "must be a function's call, with `function.name`").into());
         };
@@ -241,7 +239,6 @@ impl Conversation {
             return Ok(());
         }
         drops.push_fields(path, &others);
-        drops.push_fields(|| format!("{}.function", path()), &function_others);
         let is_blank = arguments.is_none_or(|text| write::is_blank_string(text));
         let arguments = arguments.and_then(RawJson::text);
         let arguments = arguments.as_deref().and_then(arguments_object);
