@@ -67,9 +67,9 @@ pub struct GlConfig {
     /// The header that carries the session.
     pub session_header: Text,
     /// Headers whose values are masked on the bus.
-    pub masked: Headers,
+    pub masked: Names,
     /// Headers that are not sent on.
-    pub removed: Headers,
+    pub removed: Names,
     /// Whether calls that end with 401 are logged; absent if unknown.
     pub log_unauthorized: Option<bool>,
     /// The request processors.
@@ -122,21 +122,6 @@ impl BusToken {
 impl fmt::Debug for BusToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(secret)")
-    }
-}
-
-/// A list of headers' names.
-#[derive(Debug, Clone, Default)]
-pub struct Headers {
-    /// Its place in the file, also where it is absent.
-    pub place: String,
-    pub names: Names,
-}
-
-impl Headers {
-    /// Whether it names a header, which the gateway compares by exact spelling; absent if unknown.
-    pub fn has(&self, header: &str) -> Option<bool> {
-        self.names.has(header)
     }
 }
 
@@ -255,13 +240,13 @@ fn bus(bus: &Node<'_>) -> ServiceBus {
     ServiceBus { host: host.text(), token: BusToken(token.text()), status, isalive, logger }
 }
 
-fn headers(list: &Node<'_>) -> Headers {
+fn headers(list: &Node<'_>) -> Names {
     for name in list.list() {
         name.require(rules::is_header(name.text().raw()), "must be a header's name");
     }
     let names = list.texts();
     processors::unique(list, names.iter(), "has the same header twice");
-    Headers { place: list.location(), names: Names::new(names, list.is_unset()) }
+    Names::new(names, list.is_unset())
 }
 
 /// Checks only the types: whether the certificate exists can be seen only where the gateway runs.

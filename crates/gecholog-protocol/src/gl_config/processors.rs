@@ -60,7 +60,7 @@ impl Names {
         self.names.iter().filter_map(Text::value)
     }
 
-    /// Whether a name is among them; absent if unknown.
+    /// Whether a name is among them, in exactly this spelling; absent if unknown.
     pub fn has(&self, name: &str) -> Option<bool> {
         if self.names.iter().any(|one| one.is(name) == Some(true)) {
             return Some(true);
