@@ -8,9 +8,6 @@ use hyper::Request;
 /// The largest answer that is read, in bytes; a token has some 2 KB.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// The body of an answer with a good status.
-pub type FetchedBody = Bytes;
-
 /// Why a key could not be fetched; contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
@@ -46,5 +43,5 @@ pub trait Fetch: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     /// There is none, or it is larger than [`MAX_BODY_BYTES`].
-    fn fetch(&self, request: Request<Bytes>) -> impl Future<Output = Result<FetchedBody, FetchError>> + Send;
+    fn fetch(&self, request: Request<Bytes>) -> impl Future<Output = Result<Bytes, FetchError>> + Send;
 }

@@ -16,7 +16,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::JoinHandle;
 
 pub use aws::{AwsSource, AwsSourceFault};
-pub use fetch::{Fetch, FetchError, FetchedBody, MAX_BODY_BYTES};
+pub use fetch::{Fetch, FetchError, MAX_BODY_BYTES};
 pub use google::{AccountFault, ServiceAccount};
 
 /// A key is renewed this long before it expires. Google's and Amazon's last an hour, and both renew theirs five minutes ahead.

@@ -39,7 +39,7 @@ impl Scripted {
 }
 
 impl Fetch for Scripted {
-    async fn fetch(&self, request: Request<Bytes>) -> Result<FetchedBody, FetchError> {
+    async fn fetch(&self, request: Request<Bytes>) -> Result<Bytes, FetchError> {
         tokio::task::yield_now().await;
         let mut script = self.0.lock().unwrap();
         script.asked.push(request);
@@ -120,7 +120,7 @@ impl Hanging {
 }
 
 impl Fetch for Hanging {
-    async fn fetch(&self, _: Request<Bytes>) -> Result<FetchedBody, FetchError> {
+    async fn fetch(&self, _: Request<Bytes>) -> Result<Bytes, FetchError> {
         self.asked.fetch_add(1, Relaxed);
         tokio::task::yield_now().await;
         self.clock.fetch_add(5, Relaxed);

@@ -8,7 +8,7 @@ use hyper::Request;
 use tokio::time::timeout;
 
 use super::client::Client;
-use crate::provider_auth::{Fetch, FetchError, FetchedBody, MAX_BODY_BYTES};
+use crate::provider_auth::{Fetch, FetchError, MAX_BODY_BYTES};
 
 /// From the request to the end of the answer. A call waits for it only where there is no key at all.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,7 +18,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct KeyClient(pub(super) Client);
 
 impl Fetch for KeyClient {
-    async fn fetch(&self, request: Request<Bytes>) -> Result<FetchedBody, FetchError> {
+    async fn fetch(&self, request: Request<Bytes>) -> Result<Bytes, FetchError> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let problem = |problem: String| FetchError::Connection { host: host.clone(), problem };
         let answer = async {
