@@ -14,6 +14,13 @@ pub struct Fault {
     pub problem: String,
 }
 
+impl Fault {
+    /// A fault that does not show what was written.
+    pub fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { place: place.into(), value: None, problem: problem.into() }
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.value {

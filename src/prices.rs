@@ -176,7 +176,7 @@ impl PartialEq for PricesFile {
 }
 
 fn unreadable(path: &Path, error: &files::Unreadable) -> Fault {
-    Fault { place: path.display().to_string(), value: None, problem: error.to_string() }
+    Fault::new(path.display().to_string(), error.to_string())
 }
 
 fn parse(path: &Path, bytes: &[u8]) -> Result<PriceTable, Vec<Fault>> {
@@ -188,7 +188,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<PriceTable, Vec<Fault>> {
                 line => format!("{name}:{line}:{}", fault.column),
             };
             let gap = if fault.path.is_empty() { "" } else { " " };
-            Fault { place: format!("{place}{gap}{}", fault.path), value: None, problem: fault.problem }
+            Fault::new(format!("{place}{gap}{}", fault.path), fault.problem)
         };
         faults.into_iter().map(fault).collect()
     })

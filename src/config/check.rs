@@ -146,7 +146,7 @@ impl Resolver {
 
     /// A fault that does not show the value.
     pub(super) fn secret_fault(&mut self, place: &str, problem: impl Into<String>) {
-        self.faults.push(Fault { place: place.to_owned(), value: None, problem: problem.into() });
+        self.faults.push(Fault::new(place, problem));
     }
 
     pub(super) fn one_of<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {

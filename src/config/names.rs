@@ -61,15 +61,11 @@ pub(super) fn check_name(name: &str) -> Option<Unknown> {
     };
     match near {
         Some((edits, known)) if edits <= limit(known) => {
-            Some(Unknown::Fault(fault(name, format!("no such setting; did you mean {known}?"))))
+            Some(Unknown::Fault(Fault::new(name, format!("no such setting; did you mean {known}?"))))
         }
-        _ if upper.starts_with("BROKER_") => Some(Unknown::Warning(fault(name, "unknown setting: ignored".to_owned()))),
+        _ if upper.starts_with("BROKER_") => Some(Unknown::Warning(Fault::new(name, "unknown setting: ignored"))),
         _ => None,
     }
-}
-
-fn fault(name: &str, problem: String) -> Fault {
-    Fault { place: name.to_owned(), value: None, problem }
 }
 
 #[cfg(test)]

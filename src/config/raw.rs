@@ -228,8 +228,7 @@ impl Sources {
                     }
                 }
                 Err(_) if super::names::is_known(&name) => {
-                    let problem = "its value is not valid UTF-8 text".to_owned();
-                    sources.faults.push(Fault { place: name, value: None, problem });
+                    sources.faults.push(Fault::new(name, "its value is not valid UTF-8 text"));
                 }
                 Err(_) => {}
             }
@@ -238,10 +237,7 @@ impl Sources {
         match envy::from_iter::<_, RawSettings>(pairs) {
             Ok(environment) => sources.environment = environment.texts(),
             // Cannot happen to texts that are all optional; if it does, it must be reported.
-            Err(error) => {
-                let problem = error.to_string();
-                sources.faults.push(Fault { place: "environment".to_owned(), value: None, problem });
-            }
+            Err(error) => sources.faults.push(Fault::new("environment", error.to_string())),
         }
         sources
     }

@@ -11,8 +11,8 @@ use balancer::broker;
 /// Pools that are not served, because the relay is off.
 pub(super) fn idle(relay: &relay::RelaySettings, broker: &broker::BrokerSettings) -> Option<Fault> {
     let pool = broker.pools.iter().find(|pool| broker.relayed.contains(&pool.ingress))?;
-    let problem = "only the relay serves it, and the relay is off: set BROKER_RELAY, such as 0.0.0.0:5390".to_owned();
-    relay.listen.is_none().then(|| Fault { place: format!("pool {}", pool.ingress), value: None, problem })
+    let problem = "only the relay serves it, and the relay is off: set BROKER_RELAY, such as 0.0.0.0:5390";
+    relay.listen.is_none().then(|| Fault::new(format!("pool {}", pool.ingress), problem))
 }
 
 /// Entries of `NO_PROXY` that match nothing. The variable is that of all programs, and so they are no faults.

@@ -177,13 +177,13 @@ pub fn read_all(
     let faults = reader.faults();
     match settings {
         Some(settings) if faults.is_empty() => Ok(settings),
-        None if faults.is_empty() => Err(vec![whole(path, "is empty; it must contain {\"pools\": [...]}".to_owned())]),
+        None if faults.is_empty() => Err(vec![whole(path, "is empty; it must contain {\"pools\": [...]}")]),
         _ => Err(faults),
     }
 }
 
-fn whole(path: &Path, problem: String) -> Fault {
-    Fault { place: path.display().to_string(), value: None, problem }
+fn whole(path: &Path, problem: impl Into<String>) -> Fault {
+    Fault::new(path.display().to_string(), problem)
 }
 
 /// A sentence of the parser's as the end of one of ours.

@@ -157,7 +157,7 @@ impl<'s> Reader<'s> {
         let mut faults: Vec<Fault> = self.found.into_iter().map(|(_, fault)| fault).collect();
         if self.unlisted > 0 {
             let problem = format!("has {} faults more, which are listed when these are fixed", self.unlisted);
-            faults.push(Fault { place: self.name.to_owned(), value: None, problem });
+            faults.push(Fault::new(self.name, problem));
         }
         faults
     }

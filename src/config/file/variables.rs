@@ -128,8 +128,10 @@ impl Variables {
 
 /// The notice that the value of a variable ended with a line break.
 pub(in crate::config) fn line_end_notice(name: &str) -> Fault {
-    let problem = "its value ended with a line end, which is dropped: write the value without one (printf, not echo)";
-    Fault { place: name.to_owned(), value: None, problem: problem.to_owned() }
+    Fault::new(
+        name,
+        "its value ended with a line end, which is dropped: write the value without one (printf, not echo)",
+    )
 }
 
 /// A text without line breaks at its end.
