@@ -6,12 +6,6 @@ use crate::prices::PricesFile;
 impl Resolver {
     pub(super) fn prices(&mut self) -> Option<PricesFile> {
         let written = self.get("BROKER_PRICES")?;
-        match PricesFile::open(written.value.into()) {
-            Ok(file) => Some(file),
-            Err(faults) => {
-                self.faults.extend(faults);
-                None
-            }
-        }
+        PricesFile::open(written.value.into()).map_err(|faults| self.faults.extend(faults)).ok()
     }
 }

@@ -53,13 +53,8 @@ impl Resolver {
 
     fn cors(&mut self) -> Option<relay::AllowedOrigins> {
         let written = self.get("BROKER_CORS")?;
-        match written.value.parse() {
-            Ok(origins) => Some(origins),
-            Err(fault) => {
-                self.fault(&written, fault.to_string());
-                None
-            }
-        }
+        let origins = written.value.parse::<relay::AllowedOrigins>();
+        origins.map_err(|fault| self.fault(&written, fault.to_string())).ok()
     }
 
     fn limits(&mut self) -> relay::RelayLimits {

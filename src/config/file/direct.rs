@@ -54,14 +54,10 @@ impl Directs {
             return self.add_target(reader, &named, path?, direct);
         }
         let url = target.get("url")?;
-        let base = self.text(reader, &url).and_then(|text| match text.parse::<Base>() {
-            Ok(base) => Some(base),
-            Err(fault) => {
-                // It may contain a password.
-                reader.missing(&url, fault.to_string());
-                None
-            }
-        });
+        // It may contain a password, so it is not shown.
+        let base = self
+            .text(reader, &url)
+            .and_then(|text| text.parse::<Base>().inspect_err(|fault| reader.missing(&url, fault.to_string())).ok());
         let endpoint = target.get("endpoint").map_or(Some(None), |item| self.endpoint(reader, &item).map(Some));
         let (base, endpoint, forwards) = (base?, endpoint?, forwards?);
         let path = path(reader, target, ingress, &base);
@@ -146,13 +142,8 @@ impl Directs {
         direct: &mut DirectUpstream,
     ) -> Option<()> {
         let value = self.text(reader, item)?;
-        match direct.set_header(name, &value) {
-            Ok(()) => Some(()),
-            Err(fault) => {
-                reader.missing(item, format!("the header {:?} {fault}", secret::shown_name(name)));
-                None
-            }
-        }
+        let set = direct.set_header(name, &value);
+        set.map_err(|fault| reader.missing(item, format!("the header {:?} {fault}", secret::shown_name(name)))).ok()
     }
 
     /// A text, with its variables replaced.
@@ -209,15 +200,10 @@ fn path(reader: &mut Reader<'_>, target: &Item<'_>, ingress: &RouterPath, base: 
     let said = name.as_ref().or(provider.as_ref()).and_then(|name| name.value.as_string_lit());
     let said = said.map_or(base.host(), |name| &name.value);
     let word: String = said.chars().filter(char::is_ascii_alphanumeric).collect();
-    match RouterPath::parse(&format!("{ingress}{word}/")) {
-        Ok(path) => Some(path),
-        Err(fault) => {
-            let item = name.as_ref().unwrap_or(target);
-            reader.missing(
-                item,
-                format!("is called {ingress}{word}/ in logs, which {fault}: give it a short name of letters"),
-            );
-            None
-        }
-    }
+    let path = RouterPath::parse(&format!("{ingress}{word}/"));
+    let fault = |fault| {
+        let problem = format!("is called {ingress}{word}/ in logs, which {fault}: give it a short name of letters");
+        reader.missing(name.as_ref().unwrap_or(target), problem);
+    };
+    path.map_err(fault).ok()
 }

@@ -328,13 +328,7 @@ fn retry_on(reader: &mut Reader<'_>, strategy: &Item<'_>) -> Option<Arc<FailureR
 
 fn router(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<RouterPath> {
     let text = reader.text(item)?;
-    match RouterPath::parse(text) {
-        Ok(path) => Some(path),
-        Err(fault) => {
-            reader.fault(item, fault.to_string());
-            None
-        }
-    }
+    RouterPath::parse(text).inspect_err(|fault| reader.fault(item, fault.to_string())).ok()
 }
 
 fn label<'p>(reader: &mut Reader<'_>, item: &Item<'p>) -> Option<&'p str> {

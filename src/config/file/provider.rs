@@ -77,13 +77,8 @@ pub(super) fn read(
     }
     let model = TargetModel { provider, settings, unsupported: options.unsupported };
     let made = ProviderTarget { model, max_tokens: options.max_tokens, key };
-    match made.address() {
-        Ok(address) => Some((address, made)),
-        Err(problem) => {
-            reader.fault(&named, problem);
-            None
-        }
-    }
+    let address = made.address().map_err(|problem| reader.fault(&named, problem)).ok()?;
+    Some((address, made))
 }
 
 /// Anthropic's version, if one is given, is one whose rules are known.
@@ -180,14 +175,10 @@ impl Keys<'_, '_> {
     }
 
     fn account(&self, reader: &mut Reader<'_>, text: &str) -> Option<TargetKey> {
-        match ServiceAccount::parse(text) {
-            Ok(account) => Some(TargetKey::Expiring(KeySource::shared(Source::Google(account)))),
-            Err(fault) => {
-                let item = self.target.get("service_account")?;
-                reader.missing(&item, format!("{fault}: write \"${{file:/path/to/account.json}}\""));
-                None
-            }
-        }
+        let item = self.target.get("service_account")?;
+        let fault = |fault| reader.missing(&item, format!("{fault}: write \"${{file:/path/to/account.json}}\""));
+        let account = ServiceAccount::parse(text).map_err(fault).ok()?;
+        Some(TargetKey::Expiring(KeySource::shared(Source::Google(account))))
     }
 
     /// The variables that the vendors' own libraries use.
@@ -205,13 +196,9 @@ impl Keys<'_, '_> {
                 let session_token = get("AWS_SESSION_TOKEN").map(str::to_owned);
                 return Some(TargetKey::Aws(AwsKey { id: id.to_owned(), secret: secret.to_owned(), session_token }));
             }
-            match AwsSource::from_environment(self.region.unwrap_or_default(), get) {
-                Ok(Some(source)) => return Some(TargetKey::Expiring(KeySource::shared(Source::Aws(source)))),
-                Ok(None) => {}
-                Err(fault) => {
-                    reader.missing(self.target, fault.to_string());
-                    return None;
-                }
+            let source = AwsSource::from_environment(self.region.unwrap_or_default(), get);
+            if let Some(source) = source.map_err(|fault| reader.missing(self.target, fault.to_string())).ok()? {
+                return Some(TargetKey::Expiring(KeySource::shared(Source::Aws(source))));
             }
         }
         let needs = match self.provider {

@@ -26,17 +26,13 @@ pub(super) fn read(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Query> {
 /// A field of a request, as the key of a `sticky` strategy.
 pub(super) fn key(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Field> {
     let text = reader.text(item)?;
-    match field(text) {
+    let field = match field(text) {
         Ok(Field::Path) => {
-            reader.fault(item, "is the same for every request of a pool; use headers.<Name>, params.<name> or session");
-            None
+            Err("is the same for every request of a pool; use headers.<Name>, params.<name> or session".to_owned())
         }
-        Ok(field) => Some(field),
-        Err(problem) => {
-            reader.fault(item, problem);
-            None
-        }
-    }
+        field => field,
+    };
+    field.map_err(|problem| reader.fault(item, problem)).ok()
 }
 
 fn query(reader: &mut Reader<'_>, item: &Item<'_>, depth: usize) -> Option<Query> {
@@ -68,13 +64,10 @@ fn part(reader: &mut Reader<'_>, name: &str, item: &Item<'_>, depth: usize) -> O
                 .key_fault(item, no_such_operator(name, &AROUND, keys::<Operators>(), "goes inside a field, such as"));
             None
         }
-        _ => match field(name) {
-            Ok(field) => tests(reader, &field, item).map(|tests| Query::Field(field, tests)),
-            Err(problem) => {
-                reader.key_fault(item, problem);
-                None
-            }
-        },
+        _ => {
+            let field = field(name).map_err(|problem| reader.key_fault(item, problem)).ok()?;
+            tests(reader, &field, item).map(|tests| Query::Field(field, tests))
+        }
     }
 }
 
