@@ -76,13 +76,11 @@ pub(super) fn read(
     let (limits, times, retry_budget) = limits::read(reader, file.get("relay"));
     let mut pools = Pools { directs: Directs::new(variables), ..Pools::default() };
     let mut settings = BrokerSettings::default();
-    match file.get("pools") {
-        None => reader.missing(file, "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]"),
-        Some(list) => {
-            if reader.list(&list, "pools") {
-                settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool, times)).collect();
-            }
-        }
+    let needs = "needs \"pools\": [{\"ingress\": \"/azure/\", \"targets\": [...]}]";
+    if let Some(list) = reader.needed(file, "pools", needs)
+        && reader.list(&list, "pools")
+    {
+        settings.pools = list.elements().filter_map(|pool| pools.pool(reader, &pool, times)).collect();
     }
     for (router, place) in pools.leaves.iter().filter(|(router, _)| pools.ingresses.contains_key(*router)) {
         let problem = "is the ingress of another pool, and one path cannot be both: name the routers behind it";
@@ -149,10 +147,8 @@ impl Pools {
     }
 
     fn ingress(&mut self, reader: &mut Reader<'_>, pool: &Item<'_>) -> Option<RouterPath> {
-        let Some(item) = pool.get("ingress") else {
-            reader.missing(pool, "needs an \"ingress\": the router that clients call, such as /azure/");
-            return None;
-        };
+        let needs = "needs an \"ingress\": the router that clients call, such as /azure/";
+        let item = reader.needed(pool, "ingress", needs)?;
         let path = router(reader, &item)?;
         if let Some(first) = self.ingresses.get(&path) {
             let first = reader.location(first);
@@ -165,10 +161,7 @@ impl Pools {
 
     /// The strategy and the targets of a pool or a branch.
     fn branch(&mut self, reader: &mut Reader<'_>, item: &Item<'_>, above: &Inherited) -> Option<(Policy, Vec<Target>)> {
-        let Some(list) = item.get("targets") else {
-            reader.missing(item, "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]");
-            return None;
-        };
+        let list = reader.needed(item, "targets", "needs \"targets\": [{\"router\": \"/azure/gpt4/\"}]")?;
         if above.depth == MAX_DEPTH {
             reader.missing(&list, format!("is nested deeper than {MAX_DEPTH} levels"));
             return None;
@@ -271,8 +264,9 @@ impl Pools {
         self.note_times(reader, item, &path, above);
         self.relayed.insert(ingress);
         self.routers.add(reader, &path, &above.health);
-        self.direct_health.entry(path.clone()).or_default().0.extend(&above.health);
-        self.direct_health.entry(path.clone()).and_modify(|(_, passes)| *passes |= above.passes);
+        let (health, passes) = self.direct_health.entry(path.clone()).or_default();
+        health.extend(&above.health);
+        *passes |= above.passes;
         Some(path)
     }
 

@@ -208,6 +208,15 @@ impl<'s> Reader<'s> {
         self.push(&item.place(), None, problem.into());
     }
 
+    /// The value of a key that must be there.
+    pub(super) fn needed<'p>(&mut self, item: &'p Item<'p>, key: &str, needs: &str) -> Option<Item<'p>> {
+        let value = item.get(key);
+        if value.is_none() {
+            self.missing(item, needs);
+        }
+        value
+    }
+
     /// Records a fault at a place that was formatted before.
     pub(super) fn push(&mut self, place: &Location, value: Option<String>, problem: String) {
         if self.found.len() == MAX_FAULTS {

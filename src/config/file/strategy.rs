@@ -65,21 +65,15 @@ fn belongs(reader: &mut Reader<'_>, item: &Item<'_>, mode: &str) {
 }
 
 fn sticky(reader: &mut Reader<'_>, item: &Item<'_>) -> Option<Policy> {
-    match item.get("key") {
-        Some(key) => query::key(reader, &key).map(Policy::Sticky),
-        None => {
-            reader.missing(item, "needs a \"key\", such as headers.X-User, params.user or session");
-            None
-        }
-    }
+    let needs = "needs a \"key\", such as headers.X-User, params.user or session";
+    let key = reader.needed(item, "key", needs)?;
+    query::key(reader, &key).map(Policy::Sticky)
 }
 
 fn conditional(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Option<Policy> {
     let default = item.get("default").map(|default| target(reader, &default, names));
-    let Some(list) = item.get("conditions") else {
-        reader.missing(item, "needs \"conditions\": [{\"query\": {...}, \"then\": \"<name of a target>\"}]");
-        return None;
-    };
+    let needs = "needs \"conditions\": [{\"query\": {...}, \"then\": \"<name of a target>\"}]";
+    let list = reader.needed(item, "conditions", needs)?;
     if !reader.list(&list, "conditions, each with a query and a then") {
         return None;
     }
@@ -96,20 +90,10 @@ fn condition(reader: &mut Reader<'_>, item: &Item<'_>, names: &Names<'_>) -> Opt
     if !reader.object::<schema::Condition>(item, "{\"query\": {\"params.model\": \"gpt-4\"}, \"then\": \"big\"}") {
         return None;
     }
-    let query = match item.get("query") {
-        Some(query) => query::read(reader, &query),
-        None => {
-            reader.missing(item, "needs a \"query\"");
-            None
-        }
-    };
-    let then = match item.get("then") {
-        Some(then) => target(reader, &then, names),
-        None => {
-            reader.missing(item, "needs a \"then\", the name of a target of this branch");
-            None
-        }
-    };
+    let query = reader.needed(item, "query", "needs a \"query\"");
+    let query = query.and_then(|query| query::read(reader, &query));
+    let then = reader.needed(item, "then", "needs a \"then\", the name of a target of this branch");
+    let then = then.and_then(|then| target(reader, &then, names));
     Some(Condition { query: query?, then: then? })
 }
 
