@@ -85,8 +85,8 @@ async fn read_text<T>(
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<T, CredentialsFault> {
     let fault = |problem: String| CredentialsFault { variable, path: path.to_owned(), problem };
-    let bytes = files::read_beside(path, MAX_FILE_BYTES).await.map_err(|unreadable| fault(unreadable.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| fault("the file is not UTF-8 text".to_owned()))?;
+    let text = files::read_text_beside(path, MAX_FILE_BYTES).await;
+    let text = text.map_err(|unreadable| fault(unreadable.to_string()))?;
     if text.trim().is_empty() {
         return Err(fault("the file is empty".to_owned()));
     }

@@ -209,9 +209,8 @@ fn may_have_token(uri: &Uri) -> bool {
 }
 
 async fn read(path: &std::path::Path) -> Result<String, FetchError> {
-    let fault = |problem: String| FetchError::File(format!("{}: {problem}", path.display()));
-    let bytes = files::read_beside(path, MAX_BODY_BYTES as u64).await.map_err(|error| fault(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|_| fault("it is not UTF-8 text".to_owned()))?;
+    let text = files::read_text_beside(path, MAX_BODY_BYTES as u64).await;
+    let text = text.map_err(|error| FetchError::File(format!("{}: {error}", path.display())))?;
     Ok(text.trim().to_owned())
 }
 

@@ -86,7 +86,18 @@ pub async fn read_beside(path: &Path, largest: u64) -> Result<Vec<u8>, Unreadabl
 /// # Errors
 /// Why it was not read.
 pub fn read_text(path: &Path, largest: u64) -> Result<String, Unreadable> {
-    let bytes = read(path, largest)?;
+    text(read(path, largest)?)
+}
+
+/// The same without blocking other tasks.
+///
+/// # Errors
+/// Why it was not read.
+pub async fn read_text_beside(path: &Path, largest: u64) -> Result<String, Unreadable> {
+    text(read_beside(path, largest).await?)
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, Unreadable> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text").into())
 }
 

@@ -64,7 +64,7 @@ impl Variables {
             .into_iter()
             .map(|path| {
                 let read = files::read_text(Path::new(&path), MAX_SECRET_BYTES);
-                (path, read.map_err(|error| error.to_string()).and_then(|text| content(&text)))
+                (path, secret_in(read))
             })
             .collect();
     }
@@ -74,11 +74,8 @@ impl Variables {
         let Some(before) = &self.files else { return false };
         let mut files = BTreeMap::new();
         for path in paths(text) {
-            let read = files::read_beside(Path::new(&path), MAX_SECRET_BYTES).await;
-            let text = read
-                .map_err(|error: Unreadable| error.to_string())
-                .and_then(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned()));
-            files.insert(path, text.and_then(|text| content(&text)));
+            let read = files::read_text_beside(Path::new(&path), MAX_SECRET_BYTES).await;
+            files.insert(path, secret_in(read));
         }
         let changed = *before != files;
         self.files = Some(files);
@@ -140,8 +137,9 @@ pub(in crate::config) fn without_line_end(text: &str) -> &str {
 }
 
 /// The secret in a file's text.
-fn content(text: &str) -> Result<String, String> {
-    let plain = without_line_end(text);
+fn secret_in(text: Result<String, Unreadable>) -> Result<String, String> {
+    let text = text.map_err(|error| error.to_string())?;
+    let plain = without_line_end(&text);
     if plain.trim().is_empty() { Err("the file is empty".to_owned()) } else { Ok(plain.to_owned()) }
 }
 
@@ -240,6 +238,10 @@ mod tests {
         std::fs::write(&path, "two").unwrap();
         assert!(known.read_files_beside(text.as_bytes()).await);
         assert_eq!(known.value(&format!("file:{path}")), Ok("two"));
+        std::fs::write(&path, b"\xff").unwrap();
+        assert!(known.read_files_beside(text.as_bytes()).await, "it is no text");
+        known.read_files(text.as_bytes());
+        assert!(!known.read_files_beside(text.as_bytes()).await, "it is still no text, however it is read");
         std::fs::remove_file(&path).unwrap();
         assert!(known.read_files_beside(text.as_bytes()).await, "it is gone");
     }
