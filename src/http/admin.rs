@@ -75,7 +75,7 @@ async fn execute(
         Ok(both) => both,
         Err(fault) => return refusal(StatusCode::BAD_REQUEST, &fault.to_string()),
     };
-    let who = format!("HTTP of {}", sources.broker.identity().replica());
+    let who = format!("HTTP of {}", sources.broker.replica());
     let done = sources.peers.send_command(&who, action, &asked, &own).await;
     answer(&done)
 }

@@ -65,11 +65,10 @@ pub(super) async fn config(State(sources): State<HttpState>) -> Response {
 
 /// Recent events, the newest last: decisions of this replica, finished calls, changes.
 pub(super) async fn decisions(State(sources): State<HttpState>) -> Response {
-    let replica = sources.broker.identity();
     let calls = sources.broker.calls().recent(|recent| recent.newest(0, CAPACITY).1);
     let calls: Vec<CallRecord> = calls.iter().map(KeptCall::record).collect();
     let last = json!({
-        "replica": replica.replica(),
+        "replica": sources.broker.replica(),
         "decisions": sources.broker.recent_entries(|recent| &recent.decisions, 0).0,
         "calls": calls,
         "changes": sources.broker.recent_entries(|recent| &recent.changes, 0).0,

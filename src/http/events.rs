@@ -142,7 +142,7 @@ fn event(text: &mut String, name: &str, data: &impl Serialize) {
 }
 
 pub(super) async fn events(State(sources): State<HttpState>) -> Response {
-    let hello = json!({"replica": sources.broker.identity().replica(), "version": env!("CARGO_PKG_VERSION")});
+    let hello = json!({"replica": sources.broker.replica(), "version": env!("CARGO_PKG_VERSION")});
     match sources.feed.listen(&hello) {
         Some(stream) => api::answer(StatusCode::OK, "text/event-stream", Body::from_stream(stream)),
         None => api::refusal(StatusCode::SERVICE_UNAVAILABLE, "too many event streams: 16 are open"),

@@ -70,9 +70,8 @@ pub struct Start {
 /// # Errors
 /// The connection is closed.
 pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start) -> Result<(), async_nats::Error> {
-    let replica = admin.broker.identity().replica().to_owned();
-    let service = admin.service(&client, &replica).await?;
-    let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), &replica);
+    let service = admin.service(&client).await?;
+    let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), admin.broker.replica());
     let mut endpoints = Vec::new();
     for word in READ_ENDPOINTS.into_iter().chain(AdminAction::ALL.map(AdminAction::name)) {
         let endpoint = group.endpoint(word).await?;
@@ -93,9 +92,9 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
             ask = asks.next() => match ask {
                 // Delays only the answer to a wrong signature, and no other request.
                 Some((word, ask)) if admin.has_wrong_token(word, &ask) => {
-                    refusing.push(admin.reject_wrong_token(&client, word, ask, &replica));
+                    refusing.push(admin.reject_wrong_token(&client, word, ask));
                 }
-                Some((word, ask)) => admin.respond(&client, word, &ask, &replica).await,
+                Some((word, ask)) => admin.respond(&client, word, &ask, admin.answer(word, &ask)).await,
                 None => return Ok(()),
             },
         }
@@ -109,11 +108,11 @@ fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<It
 type Answer = Result<Bytes, Refusal>;
 
 impl AdminEndpoints<'_> {
-    async fn service(&self, client: &Client, replica: &str) -> Result<Service, async_nats::Error> {
+    async fn service(&self, client: &Client) -> Result<Service, async_nats::Error> {
         let broker = self.broker.clone();
         let builder = client.service_builder();
         let builder = builder.description("chooses routers for the gecholog LLM gateway, and learns which fail");
-        let builder = builder.metadata([("replica".to_owned(), replica.to_owned())].into());
+        let builder = builder.metadata([("replica".to_owned(), broker.replica().to_owned())].into());
         let builder = builder.stats_handler(move |_, _| {
             let identity = broker.identity();
             json!({
@@ -126,10 +125,10 @@ impl AdminEndpoints<'_> {
         builder.start(NAME, env!("CARGO_PKG_VERSION")).await
     }
 
-    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, replica: &str) {
+    async fn respond(&self, client: &Client, word: &'static str, ask: &Request, answer: Answer) {
         let mut headers = HeaderMap::new();
-        headers.insert(peers::REPLICA, replica);
-        let sent = match self.answer(word, ask) {
+        headers.insert(peers::REPLICA, self.broker.replica());
+        let sent = match answer {
             Ok(bytes) => {
                 let mut parts = chunks::split(&bytes, &headers, client.max_payload());
                 if let (STATE, Some(token)) = (word, self.token) {
@@ -182,7 +181,7 @@ impl AdminEndpoints<'_> {
     fn explain(&self, body: &[u8]) -> Answer {
         let message = Message::read(body).map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
         let request = message.request().map_err(|fault| refusal(400, &format!("a message that is {fault}")))?;
-        document(&json!({"replica": self.broker.identity().replica(), "explanation": self.broker.explain(&request)}))
+        document(&json!({"replica": self.broker.replica(), "explanation": self.broker.explain(&request)}))
     }
 
     fn execute(&self, action: AdminAction, ask: &Request) -> Answer {
@@ -211,17 +210,12 @@ impl AdminEndpoints<'_> {
     }
 
     /// Answers a command that is signed with another token: after a delay, or that there are too many of them.
-    async fn reject_wrong_token(&self, client: &Client, word: &'static str, ask: Request, replica: &str) {
-        match self.wrong_tokens.delay("bus").await {
-            Ok(()) => self.respond(client, word, &ask, replica).await,
-            Err(fault) => {
-                let mut headers = HeaderMap::new();
-                headers.insert(peers::REPLICA, replica);
-                if let Err(error) = ask.respond_with_headers(Err(refusal(429, &fault.to_string())), headers).await {
-                    tracing::warn!(word, %error, "an answer could not be sent");
-                }
-            }
-        }
+    async fn reject_wrong_token(&self, client: &Client, word: &'static str, ask: Request) {
+        let answer = match self.wrong_tokens.delay("bus").await {
+            Ok(()) => self.answer(word, &ask),
+            Err(fault) => Err(refusal(429, &fault.to_string())),
+        };
+        self.respond(client, word, &ask, answer).await;
     }
 
     fn check(&self, message: &async_nats::Message) -> Result<(), AuthError> {
