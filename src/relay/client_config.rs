@@ -11,8 +11,8 @@ use hyper::http::request::Parts;
 use llm::sigv4::sha256_hex;
 use serde_json::{Map, Value};
 
-use super::Relay;
 use super::local_reply::LocalReply;
+use super::{Relay, headers};
 use balancer::broker::ClientTree;
 use balancer::strategy::{Policy, Target, TargetKind};
 use types::outcome::FailureRule;
@@ -72,9 +72,7 @@ pub(super) fn of_call(
 /// A request's head without what clients of Portkey's say to the gateway alone.
 pub(super) fn without_headers(head: &Parts) -> Parts {
     let mut head = head.clone();
-    let names = head.headers.keys().filter(|name| name.as_str().starts_with(HEADERS));
-    let names: Vec<_> = names.cloned().collect();
-    names.iter().for_each(|name| drop(head.headers.remove(name)));
+    headers::remove_where(&mut head.headers, |name| name.as_str().starts_with(HEADERS));
     head
 }
 

@@ -14,11 +14,12 @@ use std::str::FromStr;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderName, HeaderValue, ORIGIN, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderValue, ORIGIN, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Response, StatusCode, Uri};
 
+use super::headers;
 use super::local_reply::ALLOW;
 use super::proxy_body::ProxyBody;
 
@@ -104,10 +105,7 @@ pub(super) fn preflight(origins: Option<&AllowedOrigins>, request: &HeaderMap) -
 
 /// Takes out what a target says of this matter.
 pub(super) fn strip(response: &mut HeaderMap) {
-    let said: Vec<HeaderName> = response.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
-    for name in &said {
-        response.remove(name);
-    }
+    headers::remove_where(response, |name| name.as_str().starts_with(PREFIX));
 }
 
 impl AllowedOrigins {

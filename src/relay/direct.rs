@@ -150,11 +150,9 @@ impl DirectUpstream {
     /// The headers of a client's request as they go there.
     pub(super) fn apply_headers(&self, mut headers: HeaderMap) -> HeaderMap {
         let is_of_client = |name: &str| is_credential(name) || selects_account(name);
-        let stays = |name: &&HeaderName| {
+        headers::remove_where(&mut headers, |name| {
             headers::is_forwarding_header(name, self.forwards) || (!self.forwards && is_of_client(name.as_str()))
-        };
-        let stay: Vec<_> = headers.keys().filter(stays).cloned().collect();
-        stay.iter().for_each(|name| drop(headers.remove(name)));
+        });
         headers.remove(headers::SESSION);
         self.removed.iter().for_each(|name| drop(headers.remove(name)));
         self.set_own_headers(&mut headers);

@@ -45,6 +45,12 @@ pub(super) fn strip(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out all headers with such a name.
+pub(super) fn remove_where(headers: &mut HeaderMap, is_meant: impl Fn(&HeaderName) -> bool) {
+    let meant: Vec<_> = headers.keys().filter(|name| is_meant(name)).cloned().collect();
+    meant.iter().for_each(|name| drop(headers.remove(name)));
+}
+
 /// Whether a header is the relay's own to say.
 pub(super) fn is_ours(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name) || *name == header::HOST || *name == header::CONTENT_LENGTH
