@@ -278,8 +278,9 @@ impl Reading<'_> {
         };
         let name = item.get(key).and_then(Value::as_str).unwrap_or_default();
         let wanted = name.strip_prefix('@').unwrap_or(name);
-        let Some(found) = leaves(self.base).into_iter().find(|leaf| is_called(leaf, wanted)) else {
-            let names: Vec<_> = leaves(self.base).into_iter().map(called).collect();
+        let leaves = leaves(self.base);
+        let Some((_, found)) = leaves.iter().find(|(called, _)| *called == wanted) else {
+            let names: Vec<_> = leaves.iter().map(|(called, _)| *called).collect();
             self.fault(path, key, &format!("names no target of this pool; there are {}", names.join(", ")));
             return None;
         };
@@ -301,28 +302,16 @@ impl Reading<'_> {
         merge.extend(found.patch.merge.clone());
         let patch = Arc::new(Patch { merge, model_map: found.patch.model_map.clone() });
         let retry_on = above.retry_on.clone().map(Arc::new).or_else(|| found.retry_on.clone());
-        Some(Target { patch, retry_on, ..found.clone() })
+        Some(Target { patch, retry_on, ..Target::clone(found) })
     }
 }
 
-fn leaves(target: &Target) -> Vec<&Target> {
+/// The leaves below a target, each with what it is called: its name, or else its path.
+fn leaves(target: &Target) -> Vec<(&str, &Target)> {
     match &target.kind {
-        TargetKind::Router(_) => vec![target],
+        TargetKind::Router(path) => vec![(target.name.as_deref().unwrap_or(path.as_str()), target)],
         TargetKind::Branch { targets, .. } => targets.iter().flat_map(leaves).collect(),
     }
-}
-
-/// The name of a target, or else its path.
-fn called(leaf: &Target) -> &str {
-    match (&leaf.name, &leaf.kind) {
-        (Some(name), _) => name,
-        (None, TargetKind::Router(path)) => path.as_str(),
-        (None, TargetKind::Branch { .. }) => "",
-    }
-}
-
-fn is_called(leaf: &Target, name: &str) -> bool {
-    called(leaf) == name
 }
 
 #[cfg(test)]
@@ -357,7 +346,7 @@ mod tests {
             let merged = Value::Object(targets[0].patch.merge.clone());
             assert_eq!(merged, json!({"model": "ours", "n": 1, "max_tokens": 5}), "the file's model holds");
             let TargetKind::Branch { policy: Policy::Fallback, targets } = &targets[1].kind else { panic!("nested") };
-            assert_eq!(called(&targets[0]), "b");
+            assert_eq!(leaves(&targets[0])[0].0, "b");
             assert!(targets[0].retry_on.as_ref().unwrap().lists(429, None));
         }
         let (single, attempts) = read(br#"{"virtual_key": "b"}"#, &base()).unwrap();
