@@ -90,14 +90,13 @@ impl FinishedAttempts {
 
     /// Whether each was refused by a target that is asked too often, in an answer that began as a good one.
     pub(super) fn ended_rate_limited(&self) -> bool {
-        use TransportFailure::{ErrorAnswer, ErrorEvent};
         let is_limited = |attempt: &FinishedAttempt| {
-            let of_class = |class| class == ErrorClass::RateLimited;
-            match attempt.ended {
-                Some(AttemptResult::Broken(ErrorEvent(class) | ErrorAnswer(class))) => of_class(class),
-                Some(AttemptResult::Answered { error_class, .. }) => error_class.is_some_and(of_class),
-                Some(AttemptResult::Broken(_)) | None => false,
-            }
+            let class = match attempt.ended {
+                Some(AttemptResult::Broken(failure)) => failure.error_class(),
+                Some(AttemptResult::Answered { error_class, .. }) => error_class,
+                None => None,
+            };
+            class == Some(ErrorClass::RateLimited)
         };
         !self.is_empty() && self.left_out == 0 && self.last.iter().all(is_limited)
     }
@@ -165,8 +164,12 @@ impl fmt::Display for FinishedAttempts {
 
 /// Whether a trace is asked for with a token that is not the operators'.
 pub(super) fn has_wrong_token(headers: &HeaderMap, token: Option<&Token>) -> bool {
-    let given = || headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
-    headers.contains_key(EXPLAIN) && token.zip(given()).is_some_and(|(token, given)| !token.matches(given))
+    headers.contains_key(EXPLAIN) && token.zip(given(headers)).is_some_and(|(token, given)| !token.matches(given))
+}
+
+/// The token that a client shows.
+fn given(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default())
 }
 
 /// The trace for a client that asks for one with these headers; or, if it may not have it, why and what to do about it.
@@ -176,8 +179,7 @@ pub(super) fn requested(
     attempts: &FinishedAttempts,
 ) -> Option<HeaderValue> {
     let wanted = headers.get(EXPLAIN)?;
-    let given = headers.get(TOKEN).map(|given| given.to_str().unwrap_or_default());
-    let why_not = match (token, given) {
+    let why_not = match (token, given(headers)) {
         _ if wanted != "1" => "X-Broker-Explain must be 1",
         (None, _) => "this broker shows no traces: set its BROKER_ADMIN_TOKEN (or BROKER_ADMIN_TOKEN_FILE)",
         (Some(_), None) => "needs X-Broker-Token with the operators' token, the broker's BROKER_ADMIN_TOKEN",
