@@ -15,18 +15,14 @@ pub(super) fn is_list(subpath: &str) -> bool {
     Operation::of_path(path) == Operation::Models && !first.starts_with("v1beta")
 }
 
-/// The list in OpenAI's form.
+/// The list in OpenAI's form. The field `created` is there because clients require it; the real time is unknown.
 pub(super) fn list(models: &[String]) -> Response<ProxyBody> {
-    let data: Vec<Value> = models.iter().map(|model| entry(model)).collect();
+    let entry = |model| json!({"id": model, "object": "model", "created": 0, "owned_by": "broker"});
+    let data: Vec<Value> = models.iter().map(entry).collect();
     let body = Bytes::from(json!({"object": "list", "data": data}).to_string());
     let mut response = Response::new(ProxyBody::buffered([body]));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
-}
-
-/// The field `created` is there because clients require it; the real time is unknown.
-fn entry(model: &str) -> Value {
-    json!({"id": model, "object": "model", "created": 0, "owned_by": "broker"})
 }
 
 #[cfg(test)]
