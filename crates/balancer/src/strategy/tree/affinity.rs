@@ -1,7 +1,6 @@
 //! Where in a tree a router stands that a request prefers.
 
-use super::{NodeId, NodeKind, Policy, Tier, Tree};
-use crate::strategy::conditional;
+use super::{NodeId, Tier, Tree};
 use types::request::Request;
 use types::router::RouterId;
 
@@ -19,15 +18,13 @@ impl Tree {
 
     /// Whether the conditions above a leaf lead to it.
     fn is_matched(&self, leaf: NodeId, request: &impl Request) -> bool {
-        let mut at = self.node(leaf);
-        while let Some((above, place)) = at.and_then(|node| node.parent) {
-            at = self.node(above);
-            let Some(NodeKind::Branch(branch)) = at.map(|node| &node.kind) else { continue };
-            if let Policy::Conditional { conditions, default } = &branch.policy
-                && conditional::match_condition(conditions, *default, request).0 != Some(place)
-            {
+        let mut at = leaf;
+        while let Some((above, place)) = self.node(at).and_then(|node| node.parent) {
+            let matched = self.branch(above).and_then(|branch| branch.matched(request));
+            if matched.is_some_and(|(child, _)| child != Some(place)) {
                 return false;
             }
+            at = above;
         }
         true
     }

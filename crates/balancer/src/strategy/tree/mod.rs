@@ -27,7 +27,7 @@ pub use status::TargetStatus;
 pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
-use super::{PickStep, RequestInputs, conditional, sticky};
+use super::{PickReason, PickStep, RequestInputs, conditional, sticky};
 use crate::load::LatencyEwma;
 use crate::table::{Id, Table};
 use types::outcome::FailureRule;
@@ -255,8 +255,7 @@ impl Tree {
         let mut serving = self.nodes.iter().filter(|(_, node)| node.share(Tier::Serving) > 0.0);
         serving.find_map(|(id, node)| {
             let NodeKind::Branch(branch) = &node.kind else { return None };
-            let Policy::Conditional { conditions, default } = &branch.policy else { return None };
-            let (child, reason) = conditional::match_condition(conditions, *default, request);
+            let (child, reason) = branch.matched(request)?;
             let serves = child.is_some_and(|child| branch.eligible(Tier::Serving).get(child).is_some());
             (!serves).then_some(PickStep { branch: id, reason, serving: branch.serving() })
         })
@@ -283,8 +282,8 @@ impl Tree {
             if node.drained {
                 return Some(Ineligible::Drained);
             }
-            let above = node.parent.and_then(|(id, place)| self.branch(id).map(|branch| (branch, place)));
-            if above.is_some_and(|(branch, _)| branch.policy.uses_weights()) && node.weight <= 0.0 {
+            let above = node.parent.and_then(|(id, _)| self.branch(id));
+            if above.is_some_and(|branch| branch.policy.uses_weights()) && node.weight <= 0.0 {
                 return Some(Ineligible::WeightZero);
             }
             if node.share(tier) <= 0.0 && matches!(node.kind, NodeKind::Leaf(..)) {
@@ -356,6 +355,12 @@ impl Branch {
     #[inline]
     pub(super) const fn serving(&self) -> u16 {
         self.eligible(Tier::Serving).count() as u16
+    }
+
+    /// Where conditions choose: the child that they choose for a request, whether it may serve or not, and why.
+    fn matched(&self, request: &impl Request) -> Option<(Option<u16>, PickReason)> {
+        let Policy::Conditional { conditions, default } = &self.policy else { return None };
+        Some(conditional::match_condition(conditions, *default, request))
     }
 }
 

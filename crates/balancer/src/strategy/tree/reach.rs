@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{Branch, Ineligible, Node, NodeId, NodeKind, Policy, Tier, Tree};
-use crate::strategy::{EligibleChild, conditional};
+use crate::strategy::EligibleChild;
 use types::request::Request;
 use types::router::RouterId;
 
@@ -28,17 +28,7 @@ impl Tree {
 
     /// The children of a branch that a request can go to.
     fn children_for(&self, branch: &Branch, request: &impl Request) -> impl Iterator<Item = NodeId> {
-        let only = match &branch.policy {
-            Policy::Conditional { conditions, default } => {
-                Some(conditional::match_condition(conditions, *default, request).0)
-            }
-            Policy::LoadBalance
-            | Policy::Fallback
-            | Policy::RoundRobin
-            | Policy::LeastBusy
-            | Policy::Fastest
-            | Policy::Sticky(_) => None,
-        };
+        let only = branch.matched(request).map(|(child, _)| child);
         let uses_weights = branch.policy.uses_weights();
         let children = (0_u16..).zip(&branch.children).map(|(place, child)| (place, *child));
         let is_meant = move |place| only.is_none_or(|only| only == Some(place));
