@@ -1,7 +1,7 @@
 //! The fields of requests that the pools need, and so the gateway's configuration must provide.
 
 use balancer::broker::{BrokerSettings, PoolSettings};
-use balancer::strategy::{Field, Policy, Target, TargetKind};
+use balancer::strategy::{Field, Target, TargetKind};
 use types::router::RouterPath;
 
 /// The needs of one pool.
@@ -89,7 +89,7 @@ impl<'a> PoolNeeds<'a> {
             TargetKind::Router(_) => {}
             TargetKind::Branch { policy, targets } => {
                 self.learns |= policy.uses_load();
-                for field in asked(policy) {
+                for field in policy.fields() {
                     if !self.fields.contains(&field) {
                         self.fields.push(field);
                     }
@@ -97,16 +97,5 @@ impl<'a> PoolNeeds<'a> {
                 targets.iter().for_each(|target| self.take(target));
             }
         }
-    }
-}
-
-/// The fields that a strategy reads.
-fn asked(policy: &Policy) -> Vec<&Field> {
-    match policy {
-        Policy::Sticky(field) => vec![field],
-        Policy::Conditional { conditions, .. } => {
-            conditions.iter().flat_map(|condition| condition.query.fields()).collect()
-        }
-        Policy::LoadBalance | Policy::Fallback | Policy::RoundRobin | Policy::LeastBusy | Policy::Fastest => Vec::new(),
     }
 }

@@ -30,13 +30,9 @@ impl RequestInputs {
     }
 
     pub(super) fn add(&mut self, policy: &Policy) {
-        match policy {
-            Policy::Sticky(field) => self.look_at(field),
-            Policy::Conditional { conditions, .. } => {
-                conditions.iter().flat_map(|condition| condition.query.fields()).for_each(|field| self.look_at(field));
-                self.conditions.push(Arc::clone(conditions));
-            }
-            Policy::LoadBalance | Policy::Fallback | Policy::RoundRobin | Policy::LeastBusy | Policy::Fastest => {}
+        policy.fields().into_iter().for_each(|field| self.look_at(field));
+        if let Policy::Conditional { conditions, .. } = policy {
+            self.conditions.push(Arc::clone(conditions));
         }
     }
 

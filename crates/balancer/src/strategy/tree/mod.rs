@@ -342,6 +342,17 @@ impl Policy {
     pub const fn uses_weights(&self) -> bool {
         !matches!(self, Self::Fallback | Self::Conditional { .. })
     }
+
+    /// The fields of requests that the policy reads.
+    pub fn fields(&self) -> Vec<&Field> {
+        match self {
+            Self::Sticky(field) => vec![field],
+            Self::Conditional { conditions, .. } => {
+                conditions.iter().flat_map(|condition| condition.query.fields()).collect()
+            }
+            Self::LoadBalance | Self::Fallback | Self::RoundRobin | Self::LeastBusy | Self::Fastest => Vec::new(),
+        }
+    }
 }
 
 impl Branch {
