@@ -1,10 +1,15 @@
 //! What the unit tests of several modules are about: paths, a pool over some routers, a broker with it,
 //! forms, and messages of the bus.
 
+use std::path::Path;
+
 use async_nats::{HeaderMap, Message};
 use balancer::broker::{Broker, BrokerSettings, RouterSettings};
 use bytes::Bytes;
 use types::router::RouterPath;
+
+use crate::config::Fault;
+use crate::config::file::{self, HealthDefaults, Variables};
 
 pub(crate) fn path(text: &str) -> RouterPath {
     RouterPath::parse(text).unwrap()
@@ -18,6 +23,13 @@ pub(crate) fn settings(ingress: &str, routers: &[&str]) -> BrokerSettings {
 
 pub(crate) fn broker(ingress: &str, routers: &[&str]) -> Broker {
     Broker::new(settings(ingress, routers))
+}
+
+/// What a pools file says of pools and their routers, where the environment says this of routers.
+pub(crate) fn pools_file(text: impl AsRef<[u8]>, routers: &RouterSettings) -> Result<BrokerSettings, Vec<Fault>> {
+    let defaults = HealthDefaults::new(routers.clone());
+    let read = file::read(Path::new("broker.json"), text.as_ref(), &defaults, &Variables::default());
+    read.map(|(settings, _)| settings)
 }
 
 /// The content type of [`form`].

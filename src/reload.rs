@@ -86,7 +86,7 @@ fn watch(
 }
 
 fn take(file: &PoolsFile, broker: &SharedBroker, relay: Option<&Relay>) {
-    let result = match file.load_all() {
+    let result = match file.load() {
         Ok((settings, rules)) => {
             broker.prices().set_targets(rules.prices.clone());
             // First the targets' addresses, then the pools that use them.

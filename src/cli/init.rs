@@ -93,11 +93,8 @@ fn one_line(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
-    use crate::config::file;
-    use crate::fixtures::path;
+    use crate::fixtures::{path, pools_file};
     use crate::lint::{LintInput, check, report};
     use balancer::broker::RouterSettings;
     use gecholog_protocol::gl_config;
@@ -112,7 +109,7 @@ mod tests {
     #[test]
     fn a_start_loads_and_checks_clean() {
         let text = start_from(SHIPPED).unwrap();
-        let settings = file::read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()).unwrap();
+        let settings = pools_file(&text, &RouterSettings::default()).unwrap();
         let config = gl_config::read("gl_config.json", SHIPPED, |_| Some("http://h".to_owned()));
         let plan = LintInput {
             settings: &settings,

@@ -182,7 +182,7 @@ impl Resolver {
             self.fault(&other, format!("{} is set too, and its file names the pools: give one of them", written.place));
         }
         let file = PoolsFile::open(written.value.into(), defaults).with_env(self.sources.variables.clone());
-        let (settings, rules) = file.load_all().unwrap_or_else(|faults| {
+        let (settings, rules) = file.load().unwrap_or_else(|faults| {
             self.faults.extend(faults);
             Default::default()
         });

@@ -129,7 +129,7 @@ mod tests {
     use llm::prices::PriceTable;
 
     use super::*;
-    use crate::config::file::{HealthDefaults, Variables, read_all};
+    use crate::config::file::{HealthDefaults, Variables, read};
     use crate::prices::LivePrices;
     use balancer::broker::RouterSettings;
 
@@ -138,8 +138,7 @@ mod tests {
     fn found(targets: &str, prices: Option<&str>, today: &str) -> Vec<(String, &'static str, String)> {
         let text = format!(r#"{{"pools": [{{"ingress": "/llm/", "targets": [{targets}]}}]}}"#);
         let defaults = HealthDefaults::new(RouterSettings::default());
-        let (settings, rules) =
-            read_all(Path::new("b.json"), text.as_bytes(), &defaults, &Variables::default()).unwrap();
+        let (settings, rules) = read(Path::new("b.json"), text.as_bytes(), &defaults, &Variables::default()).unwrap();
         let live = LivePrices::default();
         live.set_targets(rules.prices.clone());
         if let Some(prices) = prices {

@@ -1,12 +1,9 @@
 //! Each planted fault finds its finding and no other; what is right finds none.
 
-use std::path::Path;
-
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::file;
 use crate::fixtures;
 use balancer::broker::{BrokerSettings, RouterSettings};
 use gecholog_protocol::gl_config;
@@ -40,7 +37,7 @@ fn default_pool() -> BrokerSettings {
 }
 
 fn pools(text: &str) -> BrokerSettings {
-    file::read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()).unwrap()
+    fixtures::pools_file(text, &RouterSettings::default()).unwrap()
 }
 
 /// A pool with this strategy, over two routers of the shipped configuration, of which the first has this besides.

@@ -106,17 +106,9 @@ impl PoolsFile {
     ///
     /// # Errors
     /// All faults.
-    pub fn load(&self) -> Result<BrokerSettings, Vec<Fault>> {
-        self.load_all().map(|(settings, _)| settings)
-    }
-
-    /// Parses the content that was last read, with the targets of the relay.
-    ///
-    /// # Errors
-    /// All faults.
-    pub fn load_all(&self) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
+    pub fn load(&self) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
         let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
-        read_all(&self.path, bytes, &self.defaults, &self.variables)
+        read(&self.path, bytes, &self.defaults, &self.variables)
     }
 }
 
@@ -142,16 +134,7 @@ fn describe(fault: &Unreadable) -> String {
 ///
 /// # Errors
 /// All faults.
-pub fn read(path: &Path, bytes: &[u8], defaults: &RouterSettings) -> Result<BrokerSettings, Vec<Fault>> {
-    let defaults = HealthDefaults::new(defaults.clone());
-    read_all(path, bytes, &defaults, &Variables::default()).map(|(settings, _)| settings)
-}
-
-/// The same with the targets of the relay, and with the values of `${NAME}`.
-///
-/// # Errors
-/// All faults.
-pub fn read_all(
+pub fn read(
     path: &Path,
     bytes: &[u8],
     defaults: &HealthDefaults,

@@ -35,7 +35,7 @@ fn every_example_loads_and_routes_and_says_what_it_is() {
         let text = fs::read_to_string(&file).unwrap();
         assert!(text.starts_with("// "), "{} begins with what it is", file.display());
         let settings = PoolsFile::open(file.clone(), HealthDefaults::new(RouterSettings::default())).load();
-        let settings =
+        let (settings, _) =
             settings.unwrap_or_else(|faults| panic!("{}", faults.iter().map(ToString::to_string).collect::<String>()));
         let broker = balancer::broker::Broker::new(settings.clone());
         for pool in &settings.pools {

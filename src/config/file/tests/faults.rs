@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::{MAX_DEPTH, MAX_FILE_BYTES, MAX_TARGETS, content};
-use super::{faults, read, resolve};
+use super::{faults, resolve};
+use crate::fixtures::pools_file;
 use balancer::broker::RouterSettings;
 
 /// A file of one pool, which is `pool` in one line.
@@ -59,7 +60,7 @@ fn invalid_files() {
         ("{\"pools\": []}".to_owned(), "broker.json:1:11 pools=\"[]\": ", "is empty; it must contain pools"),
         ("{\"pools\": {}}".to_owned(), "broker.json:1:11 pools=", "must be a list of pools, and is an object"),
     ]);
-    let bytes = read("broker.json".as_ref(), b"{\xff}", &RouterSettings::default()).unwrap_err();
+    let bytes = pools_file(b"{\xff}", &RouterSettings::default()).unwrap_err();
     assert!(bytes[0].to_string().contains("is not UTF-8 text from byte 1"), "{bytes:?}");
 }
 
@@ -565,15 +566,15 @@ proptest! {
             whole,
         ];
         for file in files {
-            let _ = read("broker.json".as_ref(), file.as_bytes(), &RouterSettings::default());
+            let _ = pools_file(file, &RouterSettings::default());
         }
     }
 
     #[test]
     fn no_text_makes_it_panic(text in ".*", cut in 0..700_usize) {
-        let _ = read("broker.json".as_ref(), text.as_bytes(), &RouterSettings::default());
+        let _ = pools_file(text, &RouterSettings::default());
         let example = include_bytes!("../../../../examples/pools/10-conditional.json");
-        let _ = read("broker.json".as_ref(), &example[..cut.min(example.len())], &RouterSettings::default());
+        let _ = pools_file(&example[..cut.min(example.len())], &RouterSettings::default());
     }
 }
 

@@ -6,20 +6,18 @@ mod providers;
 mod relayed;
 mod resolved;
 
-use std::path::Path;
-
-use super::read;
+use crate::fixtures::pools_file;
 use balancer::broker::{BrokerSettings, RouterSettings};
 
 fn resolve(text: &str) -> BrokerSettings {
-    match read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()) {
+    match pools_file(text, &RouterSettings::default()) {
         Ok(settings) => settings,
         Err(faults) => panic!("{}", faults.iter().map(|fault| format!("{fault}\n")).collect::<String>()),
     }
 }
 
 fn faults(text: &str) -> Vec<String> {
-    match read(Path::new("broker.json"), text.as_bytes(), &RouterSettings::default()) {
+    match pools_file(text, &RouterSettings::default()) {
         Ok(settings) => panic!("{text}\npasses as {settings:?}"),
         Err(faults) => faults.iter().map(ToString::to_string).collect(),
     }

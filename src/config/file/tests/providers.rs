@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::super::{HealthDefaults, Variables, read_all};
+use super::super::{HealthDefaults, Variables, read};
 use balancer::broker::RouterSettings;
 
 const KEY: &str = "sk-very-secret";
@@ -25,7 +25,7 @@ fn load(targets: &str, more: &[(&str, &str)]) -> Result<usize, String> {
         variables.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let text = format!("{{\"pools\": [{{\"ingress\": \"/in/\", \"targets\": [{targets}]}}]}}");
     let defaults = HealthDefaults::new(RouterSettings::default());
-    match read_all(Path::new("broker.json"), text.as_bytes(), &defaults, &Variables::new(variables)) {
+    match read(Path::new("broker.json"), text.as_bytes(), &defaults, &Variables::new(variables)) {
         Ok((settings, rules)) => {
             let shown = format!("{settings:?} {rules:?}");
             assert!(!shown.contains(KEY) && !shown.contains("PRIVATE KEY"), "{shown}");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{HealthDefaults, Variables, read_all};
+use super::super::{HealthDefaults, Variables, read};
 use crate::config::Fault;
 use crate::fixtures::path;
 use crate::relay::RelayRules;
@@ -18,7 +18,7 @@ const KEY: &str = "sk-very-secret";
 fn load(text: &str) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
     let variables = [("KEY", KEY), ("HOST", "api.example.com"), ("ODD", "a\nb")];
     let variables: BTreeMap<_, _> = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    read_all(
+    read(
         Path::new("broker.json"),
         text.as_bytes(),
         &HealthDefaults::new(RouterSettings::default()),
@@ -234,7 +234,7 @@ fn every_example_of_the_relay_loads_and_says_what_it_is() {
         let path = entry.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("// "), "{}", path.display());
-        let loaded = read_all(&path, text.as_bytes(), &HealthDefaults::new(RouterSettings::default()), &variables);
+        let loaded = read(&path, text.as_bytes(), &HealthDefaults::new(RouterSettings::default()), &variables);
         assert!(loaded.is_ok(), "{loaded:?}");
         let parsed = jsonc_parser::parse_to_ast(&text, &Default::default(), &super::super::FORM).unwrap();
         let value = parsed.value.unwrap();

@@ -1,12 +1,11 @@
 //! What a good file becomes.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{faults, read, resolve};
-use crate::fixtures::path;
+use super::{faults, resolve};
+use crate::fixtures::{path, pools_file};
 use balancer::broker::WhenAllDisabled;
 use balancer::broker::{BrokerSettings, RouterSettings};
 use balancer::health;
@@ -154,7 +153,7 @@ fn the_nearest_health_wins_setting_by_setting() {
         ]},
         {"ingress": "/on/", "targets": [{"router": "/d/"}, {"router": "/a/"}]}
     ]}"#;
-    let settings = read(Path::new("broker.json"), text, &environment).unwrap();
+    let settings = pools_file(text, &environment).unwrap();
     let listed = FailureRule::parse("404,5xx").unwrap();
     let any = FailureRule::AnyButSuccess;
     let half = health::HealthSettings { disabled_time: Duration::from_secs(30), ..Default::default() };
@@ -176,7 +175,7 @@ fn every_setting_of_health_arrives() {
         "ratio": {"below": 0.25, "over": "10s", "min": 20}, "retry_after": {"honor": false, "max": "90s", "assume": "7s", "preempt": true},
         "probe": {"concurrency": 4, "timeout": "30s"}, "ramp": "10s", "slow_is_failure_after": "20s", "poison": true
     }}]}]}"#;
-    let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
+    let settings = pools_file(text, &RouterSettings::default()).unwrap();
     assert_eq!(settings.pools[0].when_all_disabled, WhenAllDisabled::Soonest);
     let seconds = Duration::from_secs;
     let expected = health::HealthSettings {
@@ -209,7 +208,7 @@ fn a_preset_leaves_nothing_of_what_was_said_further_out_and_yields_to_what_is_ne
             {"router": "/c/", "health": {"preset": "documented"}}
         ]}
     ]}"#;
-    let settings = read(Path::new("broker.json"), text, &RouterSettings::default()).unwrap();
+    let settings = pools_file(text, &RouterSettings::default()).unwrap();
     let (resilient, documented) = (health::Preset::Resilient.settings(), health::Preset::Documented.settings());
     let a = health::HealthSettings { disabled_time: Duration::from_secs(60), slow_start: Duration::ZERO, ..resilient };
     let b = health::HealthSettings { consecutive: 2, timeout_ejects: false, ratio: None, ..a };
