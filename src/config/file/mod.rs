@@ -76,7 +76,7 @@ pub struct PoolsFile {
 impl PoolsFile {
     /// Reads a file.
     pub fn open(path: PathBuf, defaults: HealthDefaults) -> Self {
-        let seen = content(&path);
+        let seen = files::read(&path, MAX_FILE_BYTES).map_err(|fault| unreadable(&path, &fault));
         Self { path, defaults, variables: Variables::default(), seen }
     }
 
@@ -94,8 +94,7 @@ impl PoolsFile {
 
     /// Reads it again, without blocking other tasks. Returns whether it, or a file of a secret that it names, has changed.
     pub async fn has_changed(&mut self) -> bool {
-        let now =
-            files::read_beside(&self.path, MAX_FILE_BYTES).await.map_err(|fault| whole(&self.path, describe(&fault)));
+        let now = files::read_beside(&self.path, MAX_FILE_BYTES).await.map_err(|fault| unreadable(&self.path, &fault));
         let changed = now != self.seen;
         self.seen = now;
         let secrets_changed = self.variables.read_files_beside(self.seen.as_deref().unwrap_or_default()).await;
@@ -112,22 +111,14 @@ impl PoolsFile {
     }
 }
 
-/// Reads the bytes of a file.
-///
-/// # Errors
-/// It is not a regular file, cannot be read in time, or is larger than [`MAX_FILE_BYTES`].
-pub fn content(path: &Path) -> Result<Vec<u8>, Fault> {
-    files::read(path, MAX_FILE_BYTES).map_err(|fault| whole(path, describe(&fault)))
-}
-
-/// Why a file was not read, for a pools file.
-fn describe(fault: &Unreadable) -> String {
-    match fault {
+fn unreadable(path: &Path, fault: &Unreadable) -> Fault {
+    let problem = match fault {
         Unreadable::TooLarge(_) => {
             format!("is larger than {} MB, the most that a pools file may have", MAX_FILE_BYTES >> 20)
         }
         fault => fault.to_string(),
-    }
+    };
+    whole(path, problem)
 }
 
 /// Parses the bytes of a file; `path` is only for the place of faults.

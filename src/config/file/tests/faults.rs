@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::super::{MAX_DEPTH, MAX_FILE_BYTES, MAX_TARGETS, content};
+use super::super::{HealthDefaults, MAX_DEPTH, MAX_FILE_BYTES, MAX_TARGETS, PoolsFile};
 use super::{faults, resolve};
 use crate::fixtures::pools_file;
 use balancer::broker::RouterSettings;
@@ -424,10 +424,11 @@ fn sizes() {
     each(&[(more, "pools[0].targets[64999]: ", "is one more than the 65000 pools and targets")]);
     let file = std::env::temp_dir().join(format!("broker-pools-{}", std::process::id()));
     let large = std::fs::File::create(&file).and_then(|large| large.set_len(MAX_FILE_BYTES + 1));
-    let fault = content(&file).unwrap_err();
+    let open = || PoolsFile::open(file.clone(), HealthDefaults::new(RouterSettings::default())).seen.unwrap_err();
+    let fault = open();
     large.and_then(|()| std::fs::remove_file(&file)).unwrap();
     assert!(fault.to_string().contains("is larger than 4 MB"), "{fault}");
-    let fault = content(&file).unwrap_err();
+    let fault = open();
     assert!(fault.place.contains("broker-pools") && fault.problem.contains("cannot read the file"), "{fault}");
 }
 
