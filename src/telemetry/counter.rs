@@ -1,6 +1,6 @@
 //! Counts events by kind, and limits the log to one line per kind and second: what clients send must not fill the log.
 
-use std::fmt::Display;
+use std::fmt::Debug;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl<K> Default for Counter<K> {
     }
 }
 
-impl<K: PartialEq + Copy + Display> Counter<K> {
+impl<K: PartialEq + Copy + Debug> Counter<K> {
     /// A counter of these kinds, all 0: Prometheus sees a counter rise only if it was there before.
     pub fn with_kinds(kinds: impl IntoIterator<Item = K>) -> Self {
         let counter = Self::default();
@@ -63,7 +63,7 @@ impl<K: PartialEq + Copy + Display> Counter<K> {
     /// Counts one event. Returns the total if it is time to log it.
     pub fn count(&self, kind: K, now: BrokerTime) -> Option<u64> {
         let row = self.row(kind);
-        debug_assert!(row.is_some(), "{kind} is counted and was not registered");
+        debug_assert!(row.is_some(), "{kind:?} is counted and was not registered");
         let row = row?;
         let count = row.count.fetch_add(1, Relaxed) + 1;
         let logged = row.logged.load(Relaxed);

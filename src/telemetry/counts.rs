@@ -29,12 +29,6 @@ types::named_enum! {
     }
 }
 
-impl std::fmt::Display for ReloadResult {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// The counts of one process.
 #[derive(Debug)]
 pub struct Counts {
