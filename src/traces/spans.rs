@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use serde::Serialize;
+use serde_json::json;
 
 use super::Content;
 use crate::calls::content::CallContent;
@@ -291,26 +291,15 @@ fn used(record: &CallRecord, attributes: &mut Vec<KeyValue>) {
 
 /// Each token once: Langfuse adds the kinds up.
 fn usage_details(usage: &Usage) -> String {
-    let details = UsageDetails {
-        input: usage.input_uncached,
-        cache_read_input_tokens: usage.cache_read,
-        cache_creation_input_tokens: usage.cache_write,
-        output: usage.output.saturating_sub(usage.reasoning),
-        output_reasoning_tokens: usage.reasoning,
-        total: usage.total(),
-    };
-    // Cannot fail: it has only numbers.
-    serde_json::to_string(&details).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-struct UsageDetails {
-    input: u64,
-    cache_read_input_tokens: u64,
-    cache_creation_input_tokens: u64,
-    output: u64,
-    output_reasoning_tokens: u64,
-    total: u64,
+    let details = json!({
+        "input": usage.input_uncached,
+        "cache_read_input_tokens": usage.cache_read,
+        "cache_creation_input_tokens": usage.cache_write,
+        "output": usage.output.saturating_sub(usage.reasoning),
+        "output_reasoning_tokens": usage.reasoning,
+        "total": usage.total(),
+    });
+    details.to_string()
 }
 
 /// The name of the trace and of the call's span.
@@ -375,7 +364,6 @@ mod tests {
     use crate::calls::context::{AttemptContext, CallContext, ParentSpan};
     use crate::calls::cost::Cost;
     use llm::ErrorClass;
-    use serde_json::json;
 
     fn attempt(router: &str, class: CallClass) -> CallAttempt {
         let context = AttemptContext { sent: Some(BrokerTime::from_nanos(5_000_000_000)), provider: None };
