@@ -91,9 +91,10 @@ impl<'a> Linter<'a> {
 
     /// The checks for both processors of the chain.
     fn member(&mut self, one: &Processor) {
-        let undecided = one.is_async.is_none().then_some(None);
-        let finding = Finding::error("chain-unsure", &one.place, "is async", "write \"async\": false");
-        self.find(undecided.and_then(|wrong| finding.when(wrong)));
+        if one.is_async.is_none() {
+            let finding = Finding::error("chain-unsure", &one.place, "is async", "write \"async\": false");
+            self.find([finding.undecided()]);
+        }
     }
 
     fn observes(&self) -> bool {
@@ -131,15 +132,10 @@ impl<'a> Linter<'a> {
         let later = sync.iter().find(|(other, _)| *other > row);
         let Some((other, apply)) = later.or(sync.first()).copied() else { return };
         if other <= row {
-            let where_ = if other == row { "in the same row" } else { "in an earlier row" };
-            let reason = format!("is {where_} as the processor on {}, so it does not see the stamp", self.plan.subject);
-            let reason = if other == row { reason } else { reason.replacen(" as the ", " than the ", 1) };
-            self.find([Finding::error(
-                "apply-row",
-                &apply.place,
-                reason,
-                "put it into a row of its own behind that one",
-            )]);
+            let place = if other == row { "in the same row as" } else { "in an earlier row than" };
+            let reason = format!("is {place} the processor on {}, so it does not see the stamp", self.plan.subject);
+            let fix = "put it into a row of its own behind that one";
+            self.find([Finding::error("apply-row", &apply.place, reason, fix)]);
         }
         self.member(apply);
         let reason = "is an annotator, which only adds fields; gl_path exists already and is not replaced";
