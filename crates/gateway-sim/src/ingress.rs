@@ -28,7 +28,7 @@ const CLIENT_TIMEOUT: Duration = Duration::from_secs(200);
 pub(crate) async fn handle(shared: Arc<Shared>, tasks: TaskTracker, request: Request<Incoming>) -> HandlerResult {
     let (path, query) = long_uri::path_and_query(&request);
     let Some(path) = path::decode(&path).filter(|_| has_host(&request)) else {
-        return Ok(bad_request());
+        return Ok(close(plain(StatusCode::BAD_REQUEST, "400 Bad Request")));
     };
     match route::find(&shared.config.routers, &path) {
         Route::Nowhere => not_found(),
@@ -75,10 +75,6 @@ async fn transact(mut transaction: Transaction, tasks: TaskTracker, body: Incomi
 /// What Go's server demands of a request before any handler sees it.
 fn has_host(request: &Request<Incoming>) -> bool {
     request.version() < Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
-}
-
-fn bad_request() -> Response<Full<Bytes>> {
-    close(plain(StatusCode::BAD_REQUEST, "400 Bad Request"))
 }
 
 fn not_found() -> HandlerResult {

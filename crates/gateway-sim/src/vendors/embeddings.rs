@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Answer, Refusal, refuse};
+use super::{Answer, Refusal, list, refuse, unknown};
 
 /// What it says that it read.
 const INPUT_TOKENS: u32 = 3;
@@ -18,8 +18,7 @@ pub(super) fn answer(model: &str, body: &Value) -> Result<Answer, Refusal> {
 }
 
 fn only(body: &Value, fields: &[&str]) -> Result<(), Refusal> {
-    let unknown = body.as_object().and_then(|body| body.keys().find(|name| !fields.contains(&name.as_str())));
-    unknown.map_or(Ok(()), |name| {
+    unknown(body, fields).map_or(Ok(()), |name| {
         refuse(400, format!("Malformed input request: #: extraneous key [{name}] is not permitted, please reformat your input and try again."))
     })
 }
@@ -67,7 +66,7 @@ fn cohere(model: &str, body: &Value) -> Result<Answer, Refusal> {
             "Malformed input request: required key [input_type] not found, please reformat your input and try again.",
         );
     }
-    let texts = body["texts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let texts = list(body, "texts");
     if !(1..=96).contains(&texts.len()) || !texts.iter().all(Value::is_string) {
         return refuse(
             400,
