@@ -6,28 +6,25 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::path;
 use crate::script::{Script, ScriptRun};
-use crate::serve::{CloseConnection, HalfClosed, HandlerResult, Server};
+use crate::serve::{CloseConnection, HalfClosed, HandlerResult, Server, lock, response};
 use crate::upstream::collect;
 
 /// A running fake LLM; it stops when dropped.
 #[derive(Debug)]
 pub struct Llm {
     server: Server,
-    deployments: Arc<Mutex<HashMap<String, Deployment>>>,
+    deployments: Deployments,
 }
 
 /// What a deployment does with every call; by default it answers 200 with a chat completion.
@@ -100,10 +97,6 @@ impl Llm {
     }
 }
 
-fn lock(deployments: &Mutex<HashMap<String, Deployment>>) -> MutexGuard<'_, HashMap<String, Deployment>> {
-    deployments.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn handle(deployments: Deployments, request: Request<Incoming>) -> HandlerResult {
     let path = path::decode(request.uri().path()).ok_or(CloseConnection)?;
     let method = request.method().clone();
@@ -111,7 +104,7 @@ async fn handle(deployments: Deployments, request: Request<Incoming>) -> Handler
     let Some(name) = deployment_of(&path, &body) else {
         let exists = method == Method::GET;
         let body = if exists { json!({"object": "list", "data": []}).to_string() } else { error_body(404, "") };
-        return respond(if exists { 200 } else { 404 }, &[], body);
+        return response::<String>(if exists { 200 } else { 404 }, &[], body);
     };
     let behaviour = record_call(&deployments, &name);
     tokio::time::sleep(behaviour.delay).await;
@@ -120,10 +113,10 @@ async fn handle(deployments: Deployments, request: Request<Incoming>) -> Handler
     }
     if behaviour.body.is_none() && (200..300).contains(&behaviour.status) && wants_stream(&body) {
         let headers = [vec![("content-type".to_owned(), "text/event-stream".to_owned())], behaviour.headers].concat();
-        return respond(behaviour.status, &headers, events(&name));
+        return response(behaviour.status, &headers, events(&name));
     }
     let body = behaviour.body.unwrap_or_else(|| default_body(behaviour.status, &name));
-    respond(behaviour.status, &behaviour.headers, body)
+    response(behaviour.status, &behaviour.headers, body)
 }
 
 fn wants_stream(body: &[u8]) -> bool {
@@ -210,18 +203,6 @@ fn error_body(status: u16, deployment: &str) -> String {
         _ => (status.to_string(), "server_error", format!("'{deployment}' is unavailable.")),
     };
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
-}
-
-fn respond(status: u16, headers: &[(String, String)], body: String) -> HandlerResult {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| CloseConnection)?;
-    let map = response.headers_mut();
-    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| CloseConnection)?;
-        map.insert(name, HeaderValue::from_str(value).map_err(|_| CloseConnection)?);
-    }
-    Ok(response)
 }
 
 #[cfg(test)]

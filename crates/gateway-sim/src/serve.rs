@@ -4,15 +4,16 @@
 //! a handler panics.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -37,6 +38,24 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct CloseConnection;
 
 pub(crate) type HandlerResult = Result<Response<Full<Bytes>>, CloseConnection>;
+
+/// JSON, unless `headers` name another content type.
+pub(crate) fn response<N: AsRef<str>>(status: u16, headers: &[(N, String)], body: impl Into<Bytes>) -> HandlerResult {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = StatusCode::from_u16(status).map_err(|_| CloseConnection)?;
+    let map = response.headers_mut();
+    map.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_ref().as_bytes()).map_err(|_| CloseConnection)?;
+        map.insert(name, HeaderValue::from_str(value).map_err(|_| CloseConnection)?);
+    }
+    Ok(response)
+}
+
+/// The lock of what the servers share, also after a panic.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What happens to a request whose client has closed its sending side. A client that has left looks the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,16 +16,15 @@ mod sigv4;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http_body_util::Full;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::HeaderValue;
 use serde_json::Value;
 
-use crate::serve::{CloseConnection, HalfClosed, HandlerResult, Server};
+use crate::serve::{CloseConnection, HalfClosed, HandlerResult, Server, lock, response};
 use crate::upstream::collect;
 
 /// The id of the AWS key whose secret is the vendor's key.
@@ -264,10 +263,6 @@ impl Vendor {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn serve(state: &State, request: Request<Incoming>) -> HandlerResult {
     let (head, body) = request.into_parts();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -342,15 +337,7 @@ fn break_pieces(pieces: &mut Vec<Vec<u8>>, fault: Option<Fault>) {
 }
 
 fn send(answer: Answer) -> HandlerResult {
-    let mut response = Response::new(Full::new(Bytes::from(answer.pieces.concat())));
-    *response.status_mut() = StatusCode::from_u16(answer.status).map_err(|_| CloseConnection)?;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for (name, value) in answer.headers {
-        let value = HeaderValue::from_str(&value).map_err(|_| CloseConnection)?;
-        headers.insert(HeaderName::from_static(name), value);
-    }
-    Ok(response)
+    response(answer.status, &answer.headers, answer.pieces.concat())
 }
 
 /// Whether names of tools and ids of calls have the letters that Anthropic and Bedrock take.
