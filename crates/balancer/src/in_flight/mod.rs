@@ -161,9 +161,8 @@ impl InFlight {
 
     /// Whether a call is in flight, or over and without its log.
     pub(crate) fn contains(&self, number: u64) -> bool {
-        let place = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
-        self.attempts.contains_key(&number)
-            || place.and_then(|place| self.calls.get(place)).is_some_and(Option::is_some)
+        let call = self.index(number).and_then(|index| self.calls.get(index));
+        call.is_some_and(Option::is_some) || self.attempts.contains_key(&number)
     }
 
     /// Whether this call holds a probe slot of this router.
@@ -193,8 +192,14 @@ impl InFlight {
         calls.chain(self.attempts.iter().map(|(number, call)| (*number, call)))
     }
 
+    /// Where the call with this number is in `calls`, or would be; `None` if the number is before the first.
+    fn index(&self, number: u64) -> Option<usize> {
+        usize::try_from(number.checked_sub(self.first)?).ok()
+    }
+
     fn entry(&mut self, number: u64) -> Option<&mut Option<Entry>> {
-        self.calls.get_mut(usize::try_from(number.checked_sub(self.first)?).ok()?)
+        let index = self.index(number)?;
+        self.calls.get_mut(index)
     }
 
     /// Puts a call to its place; false if that is too far back, or too far ahead.
@@ -202,12 +207,9 @@ impl InFlight {
         if self.calls.is_empty() {
             self.first = number;
         }
-        let Some(place) = number.checked_sub(self.first).and_then(|place| usize::try_from(place).ok()) else {
+        let Some(place) = self.index(number).filter(|place| *place < MAX_CALLS) else {
             return false;
         };
-        if place >= MAX_CALLS {
-            return false;
-        }
         if place > self.calls.len() {
             self.calls.resize(place, None);
         }
