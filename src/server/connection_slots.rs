@@ -251,7 +251,7 @@ impl ConnectionSlot {
 
     /// The head of a request is complete: the connection is not evicted from now on.
     pub(super) fn mark_answering(&self) {
-        if matches!(self.connection.phase(), Phase::Idle(_) | Phase::EvictionRequested(_))
+        if self.is_idle()
             && let Phase::EvictionRequested(_) = self.connection.enter(Phase::Answering)
         {
             self.shared.lock().evicting = None;
@@ -261,7 +261,7 @@ impl ConnectionSlot {
 
     /// The answer was handed to the system: the connection waits for its next request.
     pub(super) fn mark_idle(&self) {
-        if matches!(self.connection.phase(), Phase::Idle(_) | Phase::EvictionRequested(_)) {
+        if self.is_idle() {
             return;
         }
         let since = self.shared.nanos(Instant::now());
