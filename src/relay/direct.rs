@@ -113,11 +113,6 @@ impl DirectUpstream {
         Ok(())
     }
 
-    /// The host that is called.
-    pub fn host(&self) -> &str {
-        self.base.host()
-    }
-
     /// The provider of its target, by the pools file or by the host.
     pub fn provider_name(&self) -> Option<&'static str> {
         self.provider().map(|target| target.model.provider.name()).or(self.host_provider)
