@@ -80,11 +80,17 @@ pub(super) fn takes_any(root: &Target) -> bool {
     }
 }
 
-/// What a target serves of the requests that reach it: all, or those for `asked`. A drained one serves nothing.
+/// What a target serves of the requests that reach it: all, or those for `asked`. A drained one serves nothing, but what it names
+/// is still known.
 fn served(target: &Target, asked: Option<&Names>, side: Side) -> Option<Names> {
-    if target.drained {
-        return Some(Names::new());
+    match side {
+        Side::Clients if target.drained => Some(Names::new()),
+        Side::Both if target.drained => named_by(target, asked, side).or_else(|| Some(Names::new())),
+        Side::Clients | Side::Both => named_by(target, asked, side),
     }
+}
+
+fn named_by(target: &Target, asked: Option<&Names>, side: Side) -> Option<Names> {
     match &target.kind {
         TargetKind::Router(_) => asked.cloned().or_else(|| own(target, side)),
         TargetKind::Branch { policy: Policy::Conditional { conditions, default }, targets } => {
@@ -286,6 +292,12 @@ mod tests {
                 vec!["d", ""],
             ),
             (branch(Policy::Fallback, vec![mapped(&["a"]), own()]), vec!["a", "x"], vec!["b"]),
+            // Whoever serves it comes back.
+            (
+                branch(Policy::Fallback, vec![mapped(&["a"]), Target { drained: true, ..mapped(&["m"]) }]),
+                vec!["a", "m", "x"],
+                vec!["b"],
+            ),
             (conditional(vec![eq("a")], Some(1), vec![any(), mapped(&["m"])]), vec!["a", "m", "x"], vec!["b"]),
             // Behind a condition only what it names arrives.
             (conditional(vec![eq("a")], None, vec![mapped(&["a", "b"])]), vec!["a"], vec!["b", "x"]),
