@@ -125,7 +125,8 @@ impl DirectUpstream {
 
     /// Whether it is called with a key of its own.
     pub(super) fn has_own_key(&self) -> bool {
-        !self.forwards || self.headers.keys().any(|name| is_credential(name.as_str()))
+        let in_headers = || self.headers.keys().any(|name| is_credential(name.as_str()));
+        !self.forwards || in_headers() || self.query.has_credential()
     }
 
     /// Whether a client's choice among the accounts of its own key goes there together with a key of the settings.
@@ -198,6 +199,23 @@ mod tests {
 
     fn direct(url: &str, endpoint: Option<&str>, forwards: bool) -> DirectUpstream {
         DirectUpstream::new(url.parse().unwrap(), endpoint.map(str::to_owned), forwards)
+    }
+
+    #[test]
+    fn a_key_of_the_settings_may_stand_in_a_header_or_in_the_query() {
+        for (header, query, forwards, own) in [
+            (None, None, false, true),
+            (None, None, true, false),
+            (Some("api-key"), None, true, true),
+            (Some("x-tier"), Some("api-version"), true, false),
+            (None, Some("key"), true, true),
+            (None, Some("subscription-key"), true, true),
+        ] {
+            let mut target = direct("https://h/", None, forwards);
+            header.into_iter().for_each(|name| target.set_header(name, "x").unwrap());
+            query.into_iter().for_each(|name| target.set_query(name, "x"));
+            assert_eq!(target.has_own_key(), own, "{header:?} {query:?} {forwards}");
+        }
     }
 
     #[test]

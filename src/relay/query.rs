@@ -37,6 +37,11 @@ impl OwnQuery {
         }
     }
 
+    /// Whether a key of the settings is among them.
+    pub(super) fn has_credential(&self) -> bool {
+        self.0.iter().any(|own| is_credential(&own.folded))
+    }
+
     /// The client's query with these fields instead of its own of the same names, and without its credentials, and what chooses
     /// an account of them, unless `forwards`. What stays of the client's stays byte for byte.
     pub(super) fn merged(&self, client: Option<&str>, forwards: bool) -> Option<String> {
