@@ -105,6 +105,7 @@ impl LocalReply {
                 }
                 NotSentReason::NoKey => (StatusCode::SERVICE_UNAVAILABLE, "no_key"),
                 NotSentReason::NoMemory => (StatusCode::SERVICE_UNAVAILABLE, "broker_busy"),
+                NotSentReason::NoTime => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),
             },
             Self::AllTargetsRateLimited(_) => (StatusCode::TOO_MANY_REQUESTS, "all_targets_rate_limited"),
             Self::AllTargetsUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "all_targets_unavailable"),

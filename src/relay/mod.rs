@@ -141,7 +141,7 @@ impl RelayRules {
     /// The limits of a call to this ingress. It lasts as long as the most patient of its targets.
     pub(crate) fn limits_of(&self, ingress: &RouterPath) -> RetryLimits {
         let timeout = match self.pools.get(ingress) {
-            Some(pool) => pool.targets.values().fold(pool.times.timeout, |longest, times| longest.max(times.timeout)),
+            Some(pool) => pool.targets.values().map(|times| times.timeout).max().unwrap_or(pool.times.timeout),
             None => self.times.timeout,
         };
         RetryLimits { timeout, ..self.limits }

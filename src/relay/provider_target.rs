@@ -69,6 +69,9 @@ pub(super) enum NotSentReason {
     /// There is no memory for its body.
     #[error("there is no memory for another body")]
     NoMemory,
+    /// The target's own limit of the call's time is over, and another one's is not.
+    #[error("its time for this call is over")]
+    NoTime,
     /// An address or a header that cannot be sent.
     #[error("no valid address results from its settings and the path")]
     Address,
@@ -82,6 +85,7 @@ impl NotSentReason {
             Self::Incapable(lack) => lack.words(),
             Self::NoKey => "there is no key for it",
             Self::NoMemory => "there is no memory for its body",
+            Self::NoTime => "its time for this call is over",
             Self::Address => "no valid address results from its settings and the path",
         }
     }

@@ -22,6 +22,11 @@ async fn before(upstreams: &[&Scripted], file: &str, pool: &str) -> Harness {
 
 const FAST: &str = r#""relay": {"backoff": {"base": "5ms", "cap": "20ms"}},"#;
 
+/// A rate limit for so many seconds.
+fn answer_later(seconds: u64) -> Act {
+    answer(429, &[("Retry-After", &seconds.to_string())], "{}")
+}
+
 fn failing(status: u16) -> Act {
     answer(status, &[], "{}")
 }
@@ -312,6 +317,39 @@ async fn s1_5_the_first_byte_is_limited_for_streams_and_where_the_file_says_so_f
         let least = Duration::from_millis(if limited { 300 } else { 700 });
         assert!(began.elapsed() >= least, "{file} {body}: {:?}", began.elapsed());
     }
+}
+
+/// Four may have the call for half a second; who has longer is asked, and no attempt is counted that was never made.
+#[tokio::test]
+async fn s1_5_a_target_without_time_is_passed_over() {
+    let (slow, b) = (Scripted::start(vec![Move::Hold]).await, Scripted::start(good()).await);
+    let limited = |name: &str, timeout: &str| {
+        format!(r#"{{"name": "{name}", "url": "{}", "relay": {{"timeout": "{timeout}"}}}}"#, slow.url())
+    };
+    let pool = |targets: &[String]| {
+        let targets = targets.join(",");
+        let text = format!(
+            r#"{{"relay": {{"timeout": "30s"}}, "pools": [{{"ingress": "/llm/", "strategy": {{"mode": "fallback"}}, "targets": [{targets}]}}]}}"#
+        );
+        PoolsFile::of(&text)
+    };
+    let several = [limited("a", "500ms"), limited("c", "500ms"), limited("d", "500ms"), limited("e", "500ms")];
+    let file = pool(&[&several[..], &[target("b", &b.url())]].concat());
+    let harness = Harness::shipped(file, |setup| setup).await;
+    let answer = harness.call().await;
+    let head = |name| answer.header(name);
+    assert_eq!((head("x-broker-router"), head("x-broker-attempts")), (Some("/llm/b/"), Some("2")), "{}", answer.text());
+    assert_eq!((slow.calls(), harness.disabled().await), (1, Vec::new()));
+    // A call lasts as long as its most patient target, here the only one.
+    let harness = Harness::shipped(pool(&[limited("a", "500ms")]), |setup| setup).await;
+    let began = Instant::now();
+    let answer = harness.call().await;
+    assert_eq!((answer.status, answer.header("x-broker-attempts"), slow.calls()), (503, Some("1"), 2));
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    slow.always(answer_later(8));
+    let harness = Harness::shipped(pool(&[limited("a", "3s")]), |setup| setup).await;
+    let answer = harness.call().await;
+    assert_eq!((answer.status, answer.header("retry-after"), slow.calls()), (429, Some("8"), 3), "no wait in vain");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod send;
 
 use std::cell::OnceCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_LENGTH, HeaderName};
@@ -40,7 +41,7 @@ use llm::multipart;
 use send::{Exchanged, Sending};
 use types::outcome::{PayloadDigest, RetryAfter};
 use types::request::{Patch, Request as _};
-use types::router::RouterPath;
+use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 
 /// Who served an answer, how often the call was sent, why it was not sent once more, and what became of each attempt.
@@ -310,12 +311,18 @@ impl Call<'_> {
             ..FinishedAttempt::new(router.clone(), Some(ended), time, stamp.clone())
         });
         let decision = retry_decision(ended, target.key(), retry_on.as_deref());
-        self.history.note(id, decision == RetryDecision::AnyTarget);
-        self.plan.note_retry_after(id, retry_after.and_then(RetryAfter::wait), self.relay.broker.now());
+        self.note_target(id, &router, decision, retry_after.and_then(RetryAfter::wait));
         let (mut answer, mut end) = answer?;
         (answer.translation, answer.hides_usage) = (translation, hides_usage);
         end.usage = self.running.answered(&answer, &patch, direct.as_deref().and_then(DirectUpstream::host_provider));
         self.accept(AcceptedAnswer { answer, guard, end }, decision, router)
+    }
+
+    /// Notes whether and when a target may have the request again.
+    fn note_target(&mut self, id: RouterId, router: &RouterPath, decision: RetryDecision, wait: Option<Duration>) {
+        let again = decision == RetryDecision::AnyTarget && self.has_time_after(wait.unwrap_or_default(), router);
+        self.history.note(id, again);
+        self.plan.note_retry_after(id, wait, self.relay.broker.now());
     }
 
     /// The number of the attempt in its session.

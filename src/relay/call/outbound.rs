@@ -1,11 +1,13 @@
 //! What a target is sent of a call, and how long it may take.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::super::Relay;
+use super::super::TimeLimits;
 use super::super::admission::subpath;
 use super::super::body::NoMemory;
 use super::super::changed_body;
@@ -20,6 +22,7 @@ use super::capability::CapabilityCheck;
 use super::send::Sending;
 use types::request::Patch;
 use types::router::RouterPath;
+use types::time::BrokerTime;
 
 impl Call<'_> {
     /// The request as this target is sent it. `asks_usage`: a stream is to say what it used.
@@ -109,7 +112,7 @@ impl Call<'_> {
 
     pub(super) fn times(&self, router: &RouterPath) -> AttemptTimeouts {
         let times = self.rules.times_of(self.ingress, router);
-        let deadline = self.received_at.after(times.timeout).min(self.plan.deadline());
+        let deadline = self.deadline_of(&times);
         AttemptTimeouts {
             connect: times.connect,
             first_byte: times.first_byte_of(self.view.asks_for_stream()),
@@ -117,5 +120,16 @@ impl Call<'_> {
             hold: times.hold,
             deadline: Instant::now() + deadline.since(self.relay.broker.now()),
         }
+    }
+
+    /// When a call may no longer be at a target with these limits.
+    fn deadline_of(&self, times: &TimeLimits) -> BrokerTime {
+        self.received_at.after(times.timeout).min(self.plan.deadline())
+    }
+
+    /// Whether a target may have the request again after such a wait: it may have less time than the call.
+    pub(super) fn has_time_after(&self, wait: Duration, router: &RouterPath) -> bool {
+        let deadline = self.deadline_of(&self.rules.times_of(self.ingress, router));
+        deadline == self.plan.deadline() || self.relay.broker.now().after(wait) < deadline
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use llm::Protocol;
+use tokio::time::Instant;
 
 use super::super::attempt_guard::AttemptGuard;
 use super::super::client::Client;
 use super::super::direct::DirectUpstream;
-use super::super::exchange::exchange;
+use super::super::exchange::{AttemptTimeouts, exchange};
 use super::super::hold::{ExpectedAnswer, FailedAttempt, UpstreamAnswer};
 use super::super::provider_target::NotSentReason;
 use super::super::stream_usage;
@@ -54,6 +55,10 @@ impl<'c> Call<'c> {
     where
         'c: 'a,
     {
+        let times = self.times(to.router);
+        if times.deadline <= Instant::now() {
+            return Err(NotSentReason::NoTime);
+        }
         if let Some(lack) = self.missing_capability(&to) {
             return Err(NotSentReason::Incapable(lack));
         }
@@ -69,7 +74,7 @@ impl<'c> Call<'c> {
         let mut named_usage = false;
         loop {
             guard.sends();
-            let result = self.exchange(client, &target, &sent, &to).await;
+            let result = self.exchange(client, &target, &sent, &to, times).await;
             // Without the field it would have been refused just the same, had the client been at fault.
             if named_usage && result.as_ref().is_ok_and(|answer| answer.head.status.as_u16() < 400) {
                 relay.usage_refusals.note(to.router);
@@ -115,6 +120,7 @@ impl<'c> Call<'c> {
         target: &Target<'_>,
         sent: &UpstreamRequest,
         to: &Sending<'_>,
+        times: AttemptTimeouts,
     ) -> Result<UpstreamAnswer, FailedAttempt> {
         let path = if sent.translation.is_some() { self.head.uri.path() } else { sent.head.uri.path() };
         let changed = (!to.patch.merge.is_empty()).then_some(&**to.patched);
@@ -125,7 +131,7 @@ impl<'c> Call<'c> {
             is_download: path.ends_with("/content"),
             key: target.key(),
         };
-        let result = exchange(client, sent, expected, self.times(to.router)).await;
+        let result = exchange(client, sent, expected, times).await;
         if let Err(FailedAttempt { not_connected: Some(reason), .. }) = &result {
             self.relay.connect_log.failed(to.router, reason, self.relay.broker.now());
         }
