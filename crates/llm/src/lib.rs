@@ -43,6 +43,7 @@ mod generation;
 pub mod headers;
 pub mod json;
 mod json_skip;
+mod last_bytes;
 mod made_list;
 pub mod model;
 pub mod multipart;

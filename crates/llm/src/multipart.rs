@@ -100,12 +100,11 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Result<Vec<Part<'a>>, Mu
 /// The body of a form without its boundary, which clients make anew each time they send the form: the pieces between. Of anything else,
 /// the body in one piece.
 pub fn without_boundary<'a>(content_type: &str, body: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
-    let boundary = boundary(content_type).ok();
+    let delimiter = boundary(content_type).ok().map(|boundary| format!("--{boundary}"));
     let mut rest = Some(body);
     std::iter::from_fn(move || {
         let body = rest.take()?;
-        let found =
-            boundary.as_ref().and_then(|boundary| Some((memmem::find(body, boundary.as_bytes())?, boundary.len())));
+        let found = delimiter.as_ref().and_then(|it| Some((memmem::find(body, it.as_bytes())?, it.len())));
         let Some((at, length)) = found else { return Some(body) };
         rest = body.get(at + length..);
         body.get(..at)

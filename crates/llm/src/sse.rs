@@ -6,6 +6,8 @@
 
 use memchr::memchr2;
 
+use crate::last_bytes::LastBytes;
+
 /// An event larger than this, in bytes of its name, data and current line, is not kept.
 pub const MAX_EVENT_BYTES: usize = 1 << 20;
 
@@ -48,6 +50,10 @@ pub struct Parser {
     begun: bool,
     /// The event is too large: skip its rest.
     skipping: bool,
+    /// What was skipped last of it.
+    skipped: LastBytes,
+    /// The same of the last one whose end came.
+    ended: Option<LastBytes>,
 }
 
 impl Default for Parser {
@@ -70,6 +76,8 @@ impl Parser {
             has_data: false,
             begun: false,
             skipping: false,
+            skipped: LastBytes::new(),
+            ended: None,
         }
     }
 
@@ -89,6 +97,9 @@ impl Parser {
             rest = behind;
             if self.line.is_empty() {
                 self.end_line(line, &mut borrowed, &mut visit);
+                if self.skipping {
+                    self.skipped.push(line);
+                }
             } else {
                 self.keep_line(line, borrowed, &mut visit);
                 let whole = std::mem::take(&mut self.line);
@@ -112,6 +123,11 @@ impl Parser {
             self.line.extend_from_slice(BYTE_ORDER_MARK.get(..length).unwrap_or_default());
         }
         self.push(b"\n\n", &mut visit);
+    }
+
+    /// The last bytes of the last event that was too large, once its end has come.
+    pub(crate) const fn take_end_of_skipped(&mut self) -> Option<LastBytes> {
+        self.ended.take()
     }
 
     /// Whether everything that came belongs to whole events or comments.
@@ -156,9 +172,12 @@ impl Parser {
         let line = self.line.len() + part.len();
         if self.fits(line, borrowed, visit) {
             self.line.extend_from_slice(part);
-        } else if self.line.is_empty() && !part.is_empty() {
-            // Of a line that is not kept a letter says that it is not empty.
-            self.line.push(b':');
+        } else {
+            self.skipped.push(part);
+            if self.line.is_empty() && !part.is_empty() {
+                // Of a line that is not kept a letter says that it is not empty.
+                self.line.push(b':');
+            }
         }
     }
 
@@ -177,6 +196,8 @@ impl Parser {
             return true;
         }
         self.skipping = true;
+        self.skipped.push(&self.data);
+        self.skipped.push(&self.line);
         self.data.clear();
         self.name.clear();
         self.has_data = false;
@@ -226,11 +247,13 @@ impl Parser {
             visit(Ok(Event { name: &self.name, data, id: &self.id }));
         }
         *borrowed = None;
+        if std::mem::take(&mut self.skipping) {
+            self.ended = Some(std::mem::take(&mut self.skipped));
+        }
         self.data.clear();
         self.name.clear();
         self.has_data = false;
         self.begun = false;
-        self.skipping = false;
     }
 }
 

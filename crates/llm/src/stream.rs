@@ -60,6 +60,8 @@ pub(crate) struct StreamSummary {
     done: bool,
     /// The last event was too large to be read.
     unread: bool,
+    /// Some event was, so that the length of the content is unknown.
+    has_unread: bool,
     /// The last line of a known form came (Ollama's, Cohere's).
     pub(crate) last_line: bool,
     error: Option<ErrorClass>,
@@ -219,8 +221,9 @@ impl StreamState {
         let counted = self.usage()?;
         let is_failed = matches!(self.progress(), Progress::Failed(_));
         Ok(match counted {
-            Some(usage) if self.has_ended() => Some(usage),
-            None if is_failed || !self.protocol().is_counted_by_length() => None,
+            // The last event of an image, or of a response with one, has all of it.
+            Some(usage) if self.has_ended() || self.seen.unread => Some(usage),
+            None if is_failed || self.seen.has_unread || !self.protocol().is_counted_by_length() => None,
             _ => self.has_begun().then(|| self.estimated_usage(request_bytes)),
         })
     }
@@ -253,12 +256,13 @@ impl StreamSummary {
         self.unread = event.is_err();
         match event {
             Ok(event) => self.event(event),
-            // No preamble is that large.
-            Err(EventTooLarge { limit }) => {
-                self.content = true;
-                self.content_bytes += limit as u64;
-            }
+            Err(EventTooLarge { .. }) => self.unread_content(),
         }
+    }
+
+    /// Content came that is too large to be read, such as a picture: its length says nothing about tokens. No preamble is that large.
+    pub(crate) const fn unread_content(&mut self) {
+        (self.content, self.has_unread) = (true, true);
     }
 
     fn event(&mut self, event: Event<'_>) {

@@ -6,6 +6,7 @@ use crate::error_class::classify_error_body;
 use crate::frame_events::FrameEvents;
 use crate::headers::AnswerHeaders;
 use crate::json::RawJson;
+use crate::last_bytes::LastBytes;
 use crate::ollama;
 use crate::protocol::Protocol;
 use crate::sse::{EventTooLarge, MAX_EVENT_BYTES, Parser};
@@ -41,12 +42,12 @@ impl Form {
 
     pub(crate) fn push(&mut self, bytes: &[u8], seen: &mut StreamSummary) {
         match self {
-            Self::Events(parser) => parser.push(bytes, |event| seen.take(event)),
+            Self::Events(parser) => take_events(parser, bytes, seen),
             Self::Lines(lines) => {
                 lines.push(bytes, |bytes| line(seen, bytes));
                 if lines.is_unread() && !seen.content {
                     seen.came();
-                    seen.content(MAX_EVENT_BYTES);
+                    seen.unread_content();
                 }
             }
             Self::Frames(frames, parser) => {
@@ -54,14 +55,19 @@ impl Form {
                 if read.any {
                     seen.came();
                 }
-                parser.push(read.events, |event| seen.take(event));
+                take_events(parser, read.events, seen);
                 if read.others > 0 {
                     seen.content(read.others);
                 }
                 seen.finished |= read.ended;
                 seen.set_counts(frames.counts());
             }
-            Self::Array(elements) => elements.push(bytes, |element| take_element(seen, element)),
+            Self::Array(elements) => {
+                elements.push(bytes, |element| take_element(seen, element));
+                if let Some(end) = elements.ended.take() {
+                    end.read_into(&mut seen.counts);
+                }
+            }
         }
     }
 
@@ -82,6 +88,14 @@ impl Form {
             Self::Lines(lines) => lines.is_between_lines(),
             Self::Frames(..) | Self::Array(_) => true,
         }
+    }
+}
+
+/// Takes the events that these bytes complete.
+fn take_events(parser: &mut Parser, bytes: &[u8], seen: &mut StreamSummary) {
+    parser.push(bytes, |event| seen.take(event));
+    if let Some(end) = parser.take_end_of_skipped() {
+        end.read_into(&mut seen.counts);
     }
 }
 
@@ -163,7 +177,7 @@ fn take_element(seen: &mut StreamSummary, element: Result<&[u8], EventTooLarge>)
     }
     seen.came();
     match element {
-        Err(EventTooLarge { limit }) => seen.content(limit),
+        Err(EventTooLarge { .. }) => seen.unread_content(),
         Ok(element) => {
             if events::object(seen, b"", element).is_err() {
                 seen.content(element.len());
@@ -182,6 +196,10 @@ pub(crate) struct Elements {
     element: Vec<u8>,
     /// It is too large to be kept.
     skipping: bool,
+    /// The last bytes of it.
+    skipped: LastBytes,
+    /// The same of the last one whose end came.
+    ended: Option<LastBytes>,
     /// The end of the array came.
     closed: bool,
 }
@@ -193,9 +211,12 @@ impl Elements {
                 self.closed |= *byte == b']';
                 continue;
             }
-            if !self.skipping {
+            if self.skipping {
+                self.skipped.push(&[*byte]);
+            } else {
                 self.element.push(*byte);
                 if self.element.len() > MAX_EVENT_BYTES {
+                    self.skipped.push(&self.element);
                     (self.skipping, self.element) = (true, Vec::new());
                     visit(Err(EventTooLarge { limit: MAX_EVENT_BYTES }));
                 }
@@ -210,10 +231,11 @@ impl Elements {
                 _ => {}
             }
             if self.depth == 0 {
-                if !self.skipping {
+                if std::mem::take(&mut self.skipping) {
+                    self.ended = Some(std::mem::take(&mut self.skipped));
+                } else {
                     visit(Ok(&self.element));
                 }
-                self.skipping = false;
                 self.element.clear();
             }
         }

@@ -1,27 +1,19 @@
-//! The usage of a long answer that passed by: vendors write it behind what is long, so the last bytes have it.
+//! The usage of a long answer that passed by: most vendors write it behind what is long, some at the beginning.
 
 use crate::headers::AnswerHeaders;
-use crate::json::{Cursor, RawJson};
-use crate::prices::ServiceTier;
+use crate::last_bytes::LastBytes;
 use crate::protocol::Protocol;
 use crate::stream::StreamState;
-use crate::usage::{InvalidUsage, TokenCounts, Usage, of_object};
+use crate::usage::{InvalidUsage, TokenCounts, Usage};
 
-/// So many of the last bytes are enough: a usage has some hundred.
-pub(crate) const TAIL_BYTES: usize = 4 << 10;
+/// So many of the first bytes are kept: a usage that stands before what is long stands at the beginning.
+const HEAD_BYTES: usize = 4 << 10;
 
-/// The names under which answers have their usage.
-const NAMES: [&[u8]; 2] = [b"\"usage\"", b"\"usageMetadata\""];
-/// The names of Ollama's numbers, which stand behind a context that can be long.
-const BARE: [(&[u8], &[u8]); 2] =
-    [(b"\"prompt_eval_count\"", b"prompt_eval_count"), (b"\"eval_count\"", b"eval_count")];
-/// The name under which OpenAI's answers have their tier, behind the usage.
-const TIER: &[u8] = b"\"service_tier\"";
-
-/// What is kept of an answer that passes by: its last bytes, or, of a stream in AWS's frames or of lines of JSON, what those say.
+/// What is kept of an answer that passes by: its first and its last bytes, or, of a stream in AWS's frames or of lines of JSON, what those say.
 #[derive(Debug, Default)]
 pub struct Tail {
-    last: Vec<u8>,
+    first: Vec<u8>,
+    last: LastBytes,
     objects: Option<Box<StreamState>>,
     /// What its headers say.
     stated: Option<Result<Usage, InvalidUsage>>,
@@ -32,7 +24,7 @@ impl Tail {
     pub fn new(headers: &AnswerHeaders<'_>) -> Self {
         let objects = (!headers.is_event_stream()).then(|| StreamState::of_answer(Protocol::Generic, headers, false));
         let objects = objects.flatten().map(Box::new);
-        Self { last: Vec::new(), objects, stated: headers.usage().transpose() }
+        Self { objects, stated: headers.usage().transpose(), ..Self::default() }
     }
 
     /// A part of it came.
@@ -41,14 +33,13 @@ impl Tail {
             objects.push(part);
             return;
         }
-        let part = part.get(part.len().saturating_sub(TAIL_BYTES)..).unwrap_or(part);
-        let kept = TAIL_BYTES.saturating_sub(part.len()).min(self.last.len());
-        self.last.drain(..self.last.len() - kept);
-        self.last.extend_from_slice(part);
+        let begin = HEAD_BYTES.saturating_sub(self.first.len()).min(part.len());
+        self.first.extend_from_slice(part.get(..begin).unwrap_or_default());
+        self.last.push(part);
     }
 
-    /// The last usage in it, else that of its headers; of frames or lines that were not counted to their end, an estimate. A text that
-    /// speaks of usages has no name of one: its quotes are escaped. `request_bytes` is the length of the request's body.
+    /// The last usage in it, else one at its beginning, else that of its headers; of frames or lines that were not counted to their end,
+    /// an estimate. `request_bytes` is the length of the request's body.
     ///
     /// # Errors
     /// It cannot be believed.
@@ -58,45 +49,20 @@ impl Tail {
                 objects.finish();
                 objects.usage_or_estimate(request_bytes)
             }
-            None => self.last_usage(),
+            None => match self.last.usage() {
+                // What breaks off is read as far as it goes.
+                Ok(None) => TokenCounts::of_answer(&self.first).usage(),
+                last => last,
+            },
         };
         counted?.map_or_else(|| self.stated.transpose(), |usage| Ok(Some(usage)))
-    }
-
-    fn last_usage(&self) -> Result<Option<Usage>, InvalidUsage> {
-        let [first, second] = NAMES.map(|name| self.last(name).map_or(Ok(None), |usage| of_object(usage.bytes())));
-        // Arguments of a tool may have one of the names too.
-        let used = if matches!(first, Ok(Some(_))) || second == Ok(None) { first } else { second };
-        let used = if used == Ok(None) { self.bare_usage() } else { used };
-        let tier = self.last(TIER).and_then(RawJson::text);
-        Ok(used?.map(|usage| {
-            let service_tier = tier.map_or(usage.service_tier, |name| ServiceTier::of_answer(&name));
-            Usage { service_tier, ..usage }
-        }))
-    }
-
-    fn bare_usage(&self) -> Result<Option<Usage>, InvalidUsage> {
-        let mut counts = TokenCounts::default();
-        for (quoted, name) in BARE {
-            if let Some(value) = self.last(quoted) {
-                counts.bare_field(name, value);
-            }
-        }
-        counts.usage()
-    }
-
-    /// The value behind a name, where that comes last.
-    fn last(&self, name: &[u8]) -> Option<RawJson<'_>> {
-        let place = self.last.windows(name.len()).rposition(|bytes| bytes == name)?;
-        let is_escaped = place.checked_sub(1).is_some_and(|before| self.last.get(before) == Some(&b'\\'));
-        let value = self.last.get(place + name.len()..)?.trim_ascii_start().strip_prefix(b":")?;
-        Cursor::new(value).raw().ok().filter(|_| !is_escaped)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prices::ServiceTier;
 
     fn of(parts: &[&str]) -> Option<u64> {
         let mut tail = Tail::default();
@@ -123,9 +89,21 @@ mod tests {
         assert_eq!(of(&[r#"{"candidates":[],"usageMetadata" : {"promptTokenCount":3}}"#]), Some(3));
         let mut tail = Tail::default();
         tail.push(long.as_bytes());
-        assert_eq!(tail.last.len(), TAIL_BYTES);
+        assert_eq!(tail.last.bytes().len(), 4 << 10);
         tail.push(br#", "service_tier": "flex"}"#);
         assert_eq!(tail.usage(0).unwrap().map(|usage| usage.service_tier), Some(ServiceTier::Flex));
+    }
+
+    #[test]
+    fn a_usage_before_what_is_long_is_found_and_the_one_behind_it_wins() {
+        let long = "0.25,".repeat(20_000);
+        let first = r#"{"object":"list","usage":{"prompt_tokens":7,"total_tokens":7},"data":["#;
+        let behind = |rest: &str| of(&[first, &long, rest]);
+        assert_eq!(behind("0.5]}"), Some(7));
+        assert_eq!(behind(r#"0.5],"usage":{"prompt_tokens":9,"total_tokens":9}}"#), Some(9));
+        let nested = r#"{"data":[{"usage":{"prompt_tokens":5}},"#;
+        assert_eq!(of(&[nested, &long, "0.5]}"]), None, "of something else");
+        assert_eq!(of(&[r#"{"usage":{"prompt_"#, r#"tokens":7}, "data":["#, &long, "1]}"]), Some(7));
     }
 
     #[test]

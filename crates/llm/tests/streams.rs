@@ -621,6 +621,57 @@ fn s1_3_a_last_event_that_is_too_large_to_be_read_may_be_the_end() {
     }
 }
 
+/// A picture's length says nothing about its tokens; what its vendor says behind it does.
+#[test]
+fn s1_10_the_usage_behind_what_is_too_large_to_be_read_counts_and_its_length_does_not() {
+    let picture = "A".repeat(1_500_000);
+    let data = |text: &str| format!("data: {}\n\n", text.replace("PICTURE", &picture));
+    let gemini = |parts: &str, end: &str| {
+        data(&format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{parts}]}}{end}}}],"usageMetadata":{{"promptTokenCount":10,"candidatesTokenCount":1290,"totalTokenCount":1300}}}}"#
+        ))
+    };
+    let created = data(r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[]}}"#);
+    let item = r#"{"id":"ig_1","type":"image_generation_call","status":"completed","result":"PICTURE"}"#;
+    let done = data(&format!(r#"{{"type":"response.output_item.done","output_index":0,"item":{item}}}"#));
+    let completed = data(&format!(
+        r#"{{"type":"response.completed","response":{{"id":"r","status":"completed","output":[{item}],"usage":{{"input_tokens":300,"output_tokens":60,"total_tokens":360}}}}}}"#
+    ));
+    let image = data(
+        r#"{"type":"image_generation.completed","b64_json":"PICTURE","usage":{"total_tokens":1100,"input_tokens":50,"output_tokens":1050}}"#,
+    );
+    let chat =
+        data(r#"{"choices":[{"index":0,"delta":{"images":[{"image_url":{"url":"data:image/png;base64,PICTURE"}}]}}]}"#);
+    let chat_usage =
+        data(r#"{"choices":[],"usage":{"prompt_tokens":10,"completion_tokens":1290,"total_tokens":1300}}"#);
+    let two_lines = data(
+        "{\"type\":\"image_generation.completed\",\ndata: \"b64_json\":\"PICTURE\",\ndata: \"usage\":{\"input_tokens\":50,\"output_tokens\":1050}}",
+    );
+    let last = r#","finishReason":"STOP""#;
+    let large = r#"{"inlineData":{"mimeType":"image/png","data":"PICTURE"}}"#;
+    for (name, protocol, stream, used) in [
+        ("responses", Protocol::OpenAiResponses, created.clone() + &done + &completed, Some((300, 60))),
+        ("images", Protocol::Generic, image, Some((50, 1050))),
+        ("images, an event of several lines", Protocol::Generic, two_lines, Some((50, 1050))),
+        ("gemini", Protocol::Gemini, gemini(r#"{"text":"a"}"#, "") + &gemini(large, last), Some((10, 1290))),
+        ("gemini, not last", Protocol::Gemini, gemini(large, "") + &gemini(r#"{"text":""}"#, last), Some((10, 1290))),
+        ("chat", Protocol::OpenAiChat, chat.clone() + &chat_usage + "data: [DONE]\n\n", Some((10, 1290))),
+        ("chat without a usage", Protocol::OpenAiChat, chat + "data: [DONE]\n\n", None),
+        ("responses, cut", Protocol::OpenAiResponses, created + &done, None),
+    ] {
+        for size in [1_000, 16_384, usize::MAX] {
+            let mut state = StreamState::new(protocol);
+            for part in stream.as_bytes().chunks(size.min(stream.len())) {
+                state.push(part);
+            }
+            state.finish();
+            let usage = state.usage_or_estimate(1_000).unwrap();
+            let found = usage.map(|usage| (usage.input(), usage.output, usage.estimated));
+            assert_eq!(found, used.map(|(input, output)| (input, output, false)), "{name}, {size}");
+        }
+    }
+}
+
 #[test]
 fn the_end_of_an_unknown_protocol_is_its_end() {
     let mut state = StreamState::new(Protocol::OpenAiChat);
