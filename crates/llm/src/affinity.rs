@@ -252,14 +252,7 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
         } else if name == "model" {
             has_model = true;
         } else if name == "output" && value.peek() == Some(b'[') {
-            // Where it breaks off, the items before have been read.
-            return value.elements(|item| {
-                let item = item.raw()?;
-                let [id, container, kind, content] = item.pick(["id", "container_id", "type", "encrypted_content"]);
-                [id, container].into_iter().flatten().for_each(|id| add_value(&mut items, id));
-                add_encrypted(&mut items, kind, content);
-                Ok(())
-            });
+            return value.elements(|item| add_item(&mut items, item));
         } else if ANSWER_FIELDS.contains(&name) {
             add_value(if name == "id" { &mut own } else { &mut ids }, value.raw()?);
         } else if name == "name" {
@@ -285,6 +278,25 @@ pub fn ids_of_answer(body: &[u8]) -> Vec<Cow<'_, str>> {
     add_encrypted(&mut own, kind, encrypted);
     ids.into_iter().chain(items.into_iter().filter(|_| is_response)).for_each(|id| add(&mut own, id));
     own
+}
+
+/// Adds the ids of an item of a response. Its beginning is enough where it breaks off: a picture is longer than what is held.
+fn add_item<'a>(ids: &mut Vec<Cow<'a, str>>, item: &mut Cursor<'a>) -> Result<(), SyntaxError> {
+    if item.peek() != Some(b'{') {
+        return Ok(());
+    }
+    let (mut kind, mut content) = (None, None);
+    let read = item.fields(|name, value| {
+        match name {
+            b"id" | b"container_id" => add_value(ids, value.raw()?),
+            b"type" => kind = Some(value.raw()?),
+            b"encrypted_content" => content = Some(value.raw()?),
+            _ => {}
+        }
+        Ok(())
+    });
+    add_encrypted(ids, kind, content);
+    read
 }
 
 /// Adds the id of what a choice of a chat says aloud, which comes before its bytes; those may break off.

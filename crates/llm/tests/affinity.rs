@@ -206,6 +206,11 @@ fn s1_9_the_ids_that_an_answer_shows() {
         ),
         (r#"{"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA="}"#, &["rs_1", OF_GAAA]),
         (r#"{"id": "resp_1", "object": "response", "output": [{"id": "msg_1"}, {"id": "m"#, &["resp_1", "msg_1"]),
+        // A picture is longer than what is held.
+        (
+            r#"{"id": "resp_1", "object": "response", "output": [{"id": "ig_1", "type": "image_generation_call", "result": "AAAA"#,
+            &["resp_1", "ig_1"],
+        ),
         (
             r#"{"model": "m", "id": "msg_1", "type": "message", "container": {"id": "container_1"}, "stop_reason": "end_turn"}"#,
             &["container_1"],
