@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
+use percent_encoding::percent_decode_str;
 use ring::digest::{SHA256, digest};
 
 use crate::json::{Cursor, RawJson, SyntaxError};
@@ -115,8 +116,9 @@ pub fn is_encrypted(id: &str) -> bool {
     id.starts_with("rs_") || id.starts_with("audio_") || id.starts_with(ENCRYPTED)
 }
 
+/// Servers read two slashes as one.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
-    without_query(path).split('/')
+    without_query(path).split('/').filter(|segment| !segment.is_empty())
 }
 
 /// The ids that a request names, the most specific first: those in its path, the response that it continues, then those in its
@@ -127,7 +129,8 @@ pub fn ids_of_request<'a>(path: &'a str, view: &RequestView<'a>, body: &'a [u8])
     let (mut first, mut before) = ("", "");
     for segment in segments(path) {
         if COLLECTIONS.contains(&before) || COLLECTIONS_BEHIND.contains(&(first, before)) {
-            add(&mut ids, segment.split(':').next().unwrap_or_default().into());
+            let id = percent_decode_str(segment.split(':').next().unwrap_or_default());
+            add(&mut ids, id.decode_utf8_lossy());
         }
         (first, before) = (before, segment);
     }

@@ -45,7 +45,7 @@ pub(crate) struct StreamSummary {
     /// An event showed the protocol.
     shown: bool,
     /// The number of events, comments left aside.
-    events: u64,
+    pub(crate) events: u64,
     /// Content came.
     pub(crate) content: bool,
     /// The length of the content, in bytes of its JSON.
@@ -221,7 +221,6 @@ impl StreamState {
         let counted = self.usage()?;
         let is_failed = matches!(self.progress(), Progress::Failed(_));
         Ok(match counted {
-            // The last event of an image, or of a response with one, has all of it.
             Some(usage) if self.has_ended() || self.seen.unread => Some(usage),
             None if is_failed || self.seen.has_unread || !self.protocol().is_counted_by_length() => None,
             _ => self.has_begun().then(|| self.estimated_usage(request_bytes)),

@@ -191,6 +191,10 @@ pub(crate) fn object(seen: &mut StreamSummary, name: &[u8], data: &[u8]) -> Resu
     }
     if let Some(chunk) = &fields.chat {
         chunk.apply(seen);
+        // A chat that is stored: each chunk shows it. Azure's first one names no id yet.
+        if seen.events <= 2 {
+            seen.makes(data);
+        }
     } else if kind.starts_with(b"response.") {
         seen.speaks(Protocol::OpenAiResponses);
         response_events::responses(seen, kind, fields.response, fields.item, fields.delta, data);

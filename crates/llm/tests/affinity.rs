@@ -27,6 +27,8 @@ fn s1_9_the_ids_that_a_request_names() {
         ("v1/responses", r#"{"conversation": {"id": "conv_1"}}"#, &["conv_1"]),
         ("v1/responses/resp_1", "", &["resp_1"]),
         ("responses/resp_1/cancel?x=1", "", &["resp_1"]),
+        ("v1/responses/resp%5F1", "", &["resp_1"]),
+        ("/v1//responses//resp_1/", "", &["resp_1"]),
         ("openai/v1/responses/resp_1/input_items", "", &["resp_1"]),
         ("v1/threads/thread_1/runs/run_1", "", &["thread_1"]),
         ("v1/threads/thread_1/runs", r#"{"assistant_id": "asst_1"}"#, &["thread_1", "asst_1"]),
@@ -273,13 +275,15 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
         (call.to_owned(), &["ci_1", "cntr_1"][..]),
         (done.to_owned(), &[OF_GAAA]),
         (anthropic.to_owned(), &["container_1"]),
-        (audio.repeat(2), &["audio_1"]),
+        (audio.repeat(2), &["audio_1", "chatcmpl-1"]),
         (mistral.to_owned(), &["conv_1"]),
         (created.to_owned(), &["resp_1", "conv_1"]),
         (created.repeat(2), &["resp_1", "conv_1"]),
         (format!("{created}{item}"), &["resp_1", "conv_1", "msg_1"]),
         (format!("{thread}{run}"), &["thread_1", "run_1"]),
-        (chat.to_owned(), &[]),
+        // A chat's own is noted only where it is stored.
+        (chat.to_owned(), &["chatcmpl-1"]),
+        (format!("data: {{\"id\":\"\",\"choices\":[],\"prompt_filter_results\":[]}}\n\n{chat}"), &["chatcmpl-1"]),
     ] {
         let mut stream = StreamState::new(Protocol::Generic);
         stream.push(events.as_bytes());
