@@ -55,13 +55,11 @@ impl LastBytes {
         }))
     }
 
-    /// Reads it into the counts of a stream.
-    pub(crate) fn read_into(&self, counts: &mut TokenCounts) {
-        for name in NAMES {
-            if let Some(usage) = self.last(name) {
-                counts.read(usage);
-            }
-        }
+    /// Reads it into the counts of a stream, and returns whether there is one.
+    pub(crate) fn read_into(&self, counts: &mut TokenCounts) -> bool {
+        let found = NAMES.map(|name| self.last(name).filter(|usage| usage.is_object()));
+        found.into_iter().flatten().for_each(|usage| counts.read(usage));
+        found.iter().any(Option::is_some)
     }
 
     fn bare_usage(&self) -> Result<Option<Usage>, InvalidUsage> {

@@ -31,6 +31,15 @@ pub struct EventTooLarge {
     pub limit: usize,
 }
 
+/// What there is of an event that is too large.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unread<'a> {
+    /// It has become so.
+    Began(EventTooLarge),
+    /// Its end came, and these are its last bytes.
+    Ended(&'a LastBytes),
+}
+
 /// A parser of one stream. Its memory is bounded by the limit.
 #[derive(Debug)]
 pub struct Parser {
@@ -52,8 +61,6 @@ pub struct Parser {
     skipping: bool,
     /// What was skipped last of it.
     skipped: LastBytes,
-    /// The same of the last one whose end came.
-    ended: Option<LastBytes>,
 }
 
 impl Default for Parser {
@@ -77,12 +84,16 @@ impl Parser {
             begun: false,
             skipping: false,
             skipped: LastBytes::new(),
-            ended: None,
         }
     }
 
     /// Takes the next bytes, and calls `visit` with each event that they complete and each that is too large.
     pub fn push(&mut self, bytes: &[u8], mut visit: impl FnMut(Result<Event<'_>, EventTooLarge>)) {
+        self.push_with_ends(bytes, |event| readable(event, &mut visit));
+    }
+
+    /// The same; `visit` is called with the ends of those that are too large too.
+    pub(crate) fn push_with_ends(&mut self, bytes: &[u8], mut visit: impl FnMut(Result<Event<'_>, Unread<'_>>)) {
         let mut rest = self.skip_mark(bytes);
         // The data of the current event, as long as all of it is one line of these bytes.
         let mut borrowed = None;
@@ -118,16 +129,16 @@ impl Parser {
 
     /// The stream has ended. By the standard an event without its empty line is dropped; the vendors' clients take it, and
     /// so does this: `visit` is called with it.
-    pub fn finish(mut self, mut visit: impl FnMut(Result<Event<'_>, EventTooLarge>)) {
+    pub fn finish(self, mut visit: impl FnMut(Result<Event<'_>, EventTooLarge>)) {
+        self.finish_with_ends(|event| readable(event, &mut visit));
+    }
+
+    /// The same; `visit` is called with the end of one that is too large too.
+    pub(crate) fn finish_with_ends(mut self, mut visit: impl FnMut(Result<Event<'_>, Unread<'_>>)) {
         if let Some(length @ 1..3) = self.mark.take() {
             self.line.extend_from_slice(BYTE_ORDER_MARK.get(..length).unwrap_or_default());
         }
-        self.push(b"\n\n", &mut visit);
-    }
-
-    /// The last bytes of the last event that was too large, once its end has come.
-    pub(crate) const fn take_end_of_skipped(&mut self) -> Option<LastBytes> {
-        self.ended.take()
+        self.push_with_ends(b"\n\n", &mut visit);
     }
 
     /// Whether everything that came belongs to whole events or comments.
@@ -167,7 +178,7 @@ impl Parser {
         &mut self,
         part: &[u8],
         borrowed: Option<&[u8]>,
-        visit: &mut impl FnMut(Result<Event<'_>, EventTooLarge>),
+        visit: &mut impl FnMut(Result<Event<'_>, Unread<'_>>),
     ) {
         let line = self.line.len() + part.len();
         if self.fits(line, borrowed, visit) {
@@ -186,7 +197,7 @@ impl Parser {
         &mut self,
         line: usize,
         borrowed: Option<&[u8]>,
-        visit: &mut impl FnMut(Result<Event<'_>, EventTooLarge>),
+        visit: &mut impl FnMut(Result<Event<'_>, Unread<'_>>),
     ) -> bool {
         if self.skipping {
             return false;
@@ -201,7 +212,7 @@ impl Parser {
         self.data.clear();
         self.name.clear();
         self.has_data = false;
-        visit(Err(EventTooLarge { limit: self.limit }));
+        visit(Err(Unread::Began(EventTooLarge { limit: self.limit })));
         false
     }
 
@@ -210,7 +221,7 @@ impl Parser {
         &mut self,
         line: &'a [u8],
         borrowed: &mut Option<&'a [u8]>,
-        visit: &mut impl FnMut(Result<Event<'_>, EventTooLarge>),
+        visit: &mut impl FnMut(Result<Event<'_>, Unread<'_>>),
     ) {
         if line.is_empty() {
             return self.end_event(borrowed, visit);
@@ -241,19 +252,28 @@ impl Parser {
     }
 
     /// An empty line ends the event.
-    fn end_event(&mut self, borrowed: &mut Option<&[u8]>, visit: &mut impl FnMut(Result<Event<'_>, EventTooLarge>)) {
+    fn end_event(&mut self, borrowed: &mut Option<&[u8]>, visit: &mut impl FnMut(Result<Event<'_>, Unread<'_>>)) {
         if self.has_data && !self.skipping {
             let data = borrowed.unwrap_or(&self.data);
             visit(Ok(Event { name: &self.name, data, id: &self.id }));
         }
         *borrowed = None;
         if std::mem::take(&mut self.skipping) {
-            self.ended = Some(std::mem::take(&mut self.skipped));
+            visit(Err(Unread::Ended(&std::mem::take(&mut self.skipped))));
         }
         self.data.clear();
         self.name.clear();
         self.has_data = false;
         self.begun = false;
+    }
+}
+
+/// Calls `visit` with what it has to know that does not look at the ends.
+fn readable(event: Result<Event<'_>, Unread<'_>>, visit: &mut impl FnMut(Result<Event<'_>, EventTooLarge>)) {
+    match event {
+        Ok(event) => visit(Ok(event)),
+        Err(Unread::Began(error)) => visit(Err(error)),
+        Err(Unread::Ended(_)) => {}
     }
 }
 

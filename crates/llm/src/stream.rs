@@ -20,7 +20,7 @@ use crate::json::{RawJson, SyntaxError};
 use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
 use crate::silent_parts::is_silent;
-use crate::sse::{Event, EventTooLarge, Parser};
+use crate::sse::{Event, Parser, Unread};
 use crate::stream_events as events;
 use crate::stream_form::Form;
 pub use crate::stream_progress::{Progress, StreamEnd};
@@ -60,6 +60,8 @@ pub(crate) struct StreamSummary {
     done: bool,
     /// The last event was too large to be read.
     unread: bool,
+    /// And its end has a usage.
+    unread_is_counted: bool,
     /// Some event was, so that the length of the content is unknown.
     has_unread: bool,
     /// The last line of a known form came (Ollama's, Cohere's).
@@ -221,7 +223,8 @@ impl StreamState {
         let counted = self.usage()?;
         let is_failed = matches!(self.progress(), Progress::Failed(_));
         Ok(match counted {
-            Some(usage) if self.has_ended() || self.seen.unread => Some(usage),
+            // The last event of an image, or of a response with one, has all of it.
+            Some(usage) if self.has_ended() || self.seen.unread_is_counted => Some(usage),
             None if is_failed || self.seen.has_unread || !self.protocol().is_counted_by_length() => None,
             _ => self.has_begun().then(|| self.estimated_usage(request_bytes)),
         })
@@ -247,15 +250,19 @@ impl StreamState {
 }
 
 impl StreamSummary {
-    pub(crate) fn take(&mut self, event: Result<Event<'_>, EventTooLarge>) {
+    pub(crate) fn take(&mut self, event: Result<Event<'_>, Unread<'_>>) {
         if self.has_failed() {
             return;
         }
+        if let Err(Unread::Ended(last)) = event {
+            self.unread_is_counted = last.read_into(&mut self.counts);
+            return;
+        }
         self.events += 1;
-        self.unread = event.is_err();
+        (self.unread, self.unread_is_counted) = (event.is_err(), false);
         match event {
             Ok(event) => self.event(event),
-            Err(EventTooLarge { .. }) => self.unread_content(),
+            Err(_) => self.unread_content(),
         }
     }
 

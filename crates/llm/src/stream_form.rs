@@ -9,7 +9,7 @@ use crate::json::RawJson;
 use crate::last_bytes::LastBytes;
 use crate::ollama;
 use crate::protocol::Protocol;
-use crate::sse::{EventTooLarge, MAX_EVENT_BYTES, Parser};
+use crate::sse::{EventTooLarge, MAX_EVENT_BYTES, Parser, Unread};
 use crate::stream::StreamSummary;
 use crate::stream_events as events;
 use crate::usage::objects::LineUsage;
@@ -42,7 +42,7 @@ impl Form {
 
     pub(crate) fn push(&mut self, bytes: &[u8], seen: &mut StreamSummary) {
         match self {
-            Self::Events(parser) => take_events(parser, bytes, seen),
+            Self::Events(parser) => parser.push_with_ends(bytes, |event| seen.take(event)),
             Self::Lines(lines) => {
                 lines.push(bytes, |bytes| line(seen, bytes));
                 if lines.is_unread() && !seen.content {
@@ -55,26 +55,23 @@ impl Form {
                 if read.any {
                     seen.came();
                 }
-                take_events(parser, read.events, seen);
+                parser.push_with_ends(read.events, |event| seen.take(event));
                 if read.others > 0 {
                     seen.content(read.others);
                 }
                 seen.finished |= read.ended;
                 seen.set_counts(frames.counts());
             }
-            Self::Array(elements) => {
-                elements.push(bytes, |element| take_element(seen, element));
-                if let Some(end) = elements.ended.take() {
-                    end.read_into(&mut seen.counts);
-                }
-            }
+            Self::Array(elements) => elements.push(bytes, |element| take_element(seen, element)),
         }
     }
 
     /// The stream has ended.
     pub(crate) fn finish(&mut self, seen: &mut StreamSummary) {
         match self {
-            Self::Events(parser) | Self::Frames(_, parser) => std::mem::take(parser).finish(|event| seen.take(event)),
+            Self::Events(parser) | Self::Frames(_, parser) => {
+                std::mem::take(parser).finish_with_ends(|event| seen.take(event));
+            }
             Self::Lines(lines) => lines.finish(|bytes| line(seen, bytes)),
             // Not every model says a reason for the end.
             Self::Array(elements) => seen.finished |= elements.closed && seen.content,
@@ -88,14 +85,6 @@ impl Form {
             Self::Lines(lines) => lines.is_between_lines(),
             Self::Frames(..) | Self::Array(_) => true,
         }
-    }
-}
-
-/// Takes the events that these bytes complete.
-fn take_events(parser: &mut Parser, bytes: &[u8], seen: &mut StreamSummary) {
-    parser.push(bytes, |event| seen.take(event));
-    if let Some(end) = parser.take_end_of_skipped() {
-        end.read_into(&mut seen.counts);
     }
 }
 
@@ -171,14 +160,18 @@ fn cohere(seen: &mut StreamSummary, object: RawJson<'_>, finished: bool) {
     seen.last_line = true;
 }
 
-fn take_element(seen: &mut StreamSummary, element: Result<&[u8], EventTooLarge>) {
+fn take_element(seen: &mut StreamSummary, element: Result<&[u8], Unread<'_>>) {
     if seen.has_failed() {
         return;
     }
-    seen.came();
     match element {
-        Err(EventTooLarge { .. }) => seen.unread_content(),
+        Err(Unread::Began(_)) => {
+            seen.came();
+            seen.unread_content();
+        }
+        Err(Unread::Ended(last)) => _ = last.read_into(&mut seen.counts),
         Ok(element) => {
+            seen.came();
             if events::object(seen, b"", element).is_err() {
                 seen.content(element.len());
             }
@@ -198,14 +191,12 @@ pub(crate) struct Elements {
     skipping: bool,
     /// The last bytes of it.
     skipped: LastBytes,
-    /// The same of the last one whose end came.
-    ended: Option<LastBytes>,
     /// The end of the array came.
     closed: bool,
 }
 
 impl Elements {
-    fn push(&mut self, bytes: &[u8], mut visit: impl FnMut(Result<&[u8], EventTooLarge>)) {
+    fn push(&mut self, bytes: &[u8], mut visit: impl FnMut(Result<&[u8], Unread<'_>>)) {
         for byte in bytes {
             if self.depth == 0 && *byte != b'{' {
                 self.closed |= *byte == b']';
@@ -218,7 +209,7 @@ impl Elements {
                 if self.element.len() > MAX_EVENT_BYTES {
                     self.skipped.push(&self.element);
                     (self.skipping, self.element) = (true, Vec::new());
-                    visit(Err(EventTooLarge { limit: MAX_EVENT_BYTES }));
+                    visit(Err(Unread::Began(EventTooLarge { limit: MAX_EVENT_BYTES })));
                 }
             }
             match byte {
@@ -232,7 +223,7 @@ impl Elements {
             }
             if self.depth == 0 {
                 if std::mem::take(&mut self.skipping) {
-                    self.ended = Some(std::mem::take(&mut self.skipped));
+                    visit(Err(Unread::Ended(&std::mem::take(&mut self.skipped))));
                 } else {
                     visit(Ok(&self.element));
                 }

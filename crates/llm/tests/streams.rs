@@ -655,21 +655,47 @@ fn s1_10_the_usage_behind_what_is_too_large_to_be_read_counts_and_its_length_doe
         ("images, an event of several lines", Protocol::Generic, two_lines, Some((50, 1050))),
         ("gemini", Protocol::Gemini, gemini(r#"{"text":"a"}"#, "") + &gemini(large, last), Some((10, 1290))),
         ("gemini, not last", Protocol::Gemini, gemini(large, "") + &gemini(r#"{"text":""}"#, last), Some((10, 1290))),
+        (
+            "gemini, counted again",
+            Protocol::Gemini,
+            gemini(large, "").replace("1290", "1200") + &gemini(r#"{"text":""}"#, last),
+            Some((10, 1290)),
+        ),
         ("chat", Protocol::OpenAiChat, chat.clone() + &chat_usage + "data: [DONE]\n\n", Some((10, 1290))),
         ("chat without a usage", Protocol::OpenAiChat, chat + "data: [DONE]\n\n", None),
         ("responses, cut", Protocol::OpenAiResponses, created + &done, None),
     ] {
-        for size in [1_000, 16_384, usize::MAX] {
-            let mut state = StreamState::new(protocol);
-            for part in stream.as_bytes().chunks(size.min(stream.len())) {
-                state.push(part);
+        // Clients also take a last event whose empty line does not come.
+        for stream in [stream.as_str(), stream.trim_end()] {
+            for size in [1_000, 16_384, usize::MAX] {
+                let mut state = StreamState::new(protocol);
+                for part in stream.as_bytes().chunks(size.min(stream.len())) {
+                    state.push(part);
+                }
+                state.finish();
+                let usage = state.usage_or_estimate(1_000).unwrap();
+                let found = usage.map(|usage| (usage.input(), usage.output, usage.estimated));
+                assert_eq!(found, used.map(|(input, output)| (input, output, false)), "{name}, {size}");
             }
-            state.finish();
-            let usage = state.usage_or_estimate(1_000).unwrap();
-            let found = usage.map(|usage| (usage.input(), usage.output, usage.estimated));
-            assert_eq!(found, used.map(|(input, output)| (input, output, false)), "{name}, {size}");
         }
     }
+}
+
+/// What was counted before a picture that breaks off is not all of it.
+#[test]
+fn s1_10_a_usage_before_what_is_too_large_and_breaks_off_is_not_the_last_one() {
+    let event = |part: &str| {
+        format!(
+            r#"data: {{"candidates":[{{"content":{{"parts":[{part}]}}}}],"usageMetadata":{{"promptTokenCount":10,"candidatesTokenCount":3,"totalTokenCount":13}}}}"#
+        )
+    };
+    let picture = event(&format!(r#"{{"inlineData":{{"data":"{}"}}}}"#, "A".repeat(1_500_000)));
+    let stream = event(r#"{"text":"a"}"#) + "\n\n" + &picture[..1_200_000];
+    let mut state = StreamState::new(Protocol::Gemini);
+    state.push(stream.as_bytes());
+    assert_eq!(state.finish(), StreamEnd::Truncated);
+    let usage = state.usage_or_estimate(1_000).unwrap().unwrap();
+    assert_eq!((usage.input(), usage.output, usage.estimated), (10, 3, true));
 }
 
 #[test]
