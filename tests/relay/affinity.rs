@@ -32,6 +32,17 @@ fn makes(name: &'static str) -> impl Fn(&Call) -> Act + Send + 'static {
                 );
                 answer(200, &[], &format!(r#"{{"id": "response_{name}", "object": "response", "output": {output}}}"#))
             }
+            "chat/completions" if call.body.contains("\"store\"") => {
+                let chat = |rest: &str| chunk(&format!("data: {{\"id\":\"chat_{name}\",\"choices\":[{rest}]}}\n\n"));
+                vec![
+                    stream(),
+                    chat(r#"{"index":0,"delta":{"role":"assistant"}}"#),
+                    chat(r#"{"index":0,"delta":{"content":"hi"}}"#),
+                    chat(r#"{"index":0,"delta":{},"finish_reason":"stop"}"#),
+                    chunk("data: [DONE]\n\n"),
+                    last_chunk(),
+                ]
+            }
             "threads" => made("thread"),
             "files" if call.head.starts_with("get ") => {
                 answer(200, &[], r#"{"object":"list","data":[],"id":"listed"}"#)
@@ -75,6 +86,7 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
     for (path, body) in [
         ("/llm/responses", r#"{"input": "hi"}"#),
         ("/llm/responses", r#"{"input": "hi", "stream": true}"#),
+        (CHAT, r#"{"model": "m", "store": true, "stream": true, "messages": []}"#),
         ("/llm/threads", "{}"),
         ("/llm/files", "{}"),
         ("/llm/batches", "{}"),
@@ -86,7 +98,9 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
         ("POST", "/llm/responses", r#"{"previous_response_id": "streamed_b"}"#),
         ("GET", "/llm/responses/response_b", ""),
         ("GET", "/llm/responses/response_b/input_items?limit=2", ""),
+        ("GET", "/llm/responses/response%5Fb", ""),
         ("POST", "/llm/responses/streamed_b/cancel", "{}"),
+        ("GET", "/llm/chat/completions/chat_b", ""),
         ("POST", "/llm/threads/thread_b/messages", r#"{"role": "user", "content": "hi"}"#),
         ("GET", "/llm/files/file_b/content", ""),
         ("POST", "/llm/batches", r#"{"input_file_id": "file_b"}"#),
@@ -148,6 +162,8 @@ async fn s1_9_affinity_can_be_off_and_what_is_not_stored_is_not_learnt() {
     make_at_b(&harness, &a, "/llm/responses", r#"{"store": false}"#).await;
     let continued = r#"{"previous_response_id": "response_b"}"#;
     assert_eq!(served_by(&harness, "POST", "/llm/responses", continued).await, "/llm/a/");
+    make_at_b(&harness, &a, CHAT, r#"{"model": "m", "store": false, "stream": true, "messages": []}"#).await;
+    assert_eq!(served_by(&harness, "GET", "/llm/chat/completions/chat_b", "").await, "/llm/a/");
     let encrypted =
         r#"{"store": false, "input": [{"type": "reasoning", "summary": [], "encrypted_content": "secret_b"}]}"#;
     assert_eq!(served_by(&harness, "POST", "/llm/responses", encrypted).await, "/llm/b/", "only its maker can read it");
