@@ -9,7 +9,7 @@ use crate::stream::StreamSummary;
 pub(crate) fn thread(seen: &mut StreamSummary, name: &[u8], data: &[u8]) {
     seen.shows_form();
     match name {
-        b"thread.created" | b"thread.run.created" => seen.makes(data),
+        b"thread.created" | b"thread.run.created" => seen.ids.add(data),
         b"thread.run.failed" => {
             let error = RawJson::parse(data).ok().and_then(|run| run.field("last_error"));
             let said = error.map_or(&b""[..], RawJson::bytes);
@@ -33,7 +33,7 @@ pub(crate) fn thread(seen: &mut StreamSummary, name: &[u8], data: &[u8]) {
 pub(crate) fn conversation(seen: &mut StreamSummary, kind: &[u8], data: &[u8]) {
     seen.shows_form();
     match kind {
-        b"conversation.response.started" => seen.makes(data),
+        b"conversation.response.started" => seen.ids.add(data),
         b"conversation.response.error" => seen.fail(classify_error_body(data), data),
         _ => {
             if seen.content {

@@ -56,6 +56,7 @@ mod request_media;
 pub mod request_view;
 mod response_events;
 pub mod retry_after;
+mod shown_ids;
 pub mod sigv4;
 mod silent_parts;
 pub mod sse;

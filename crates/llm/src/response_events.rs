@@ -18,7 +18,7 @@ pub(crate) fn responses(
     match kind {
         b"response.created" => {
             if let Some(response) = response {
-                seen.makes(response.bytes());
+                seen.ids.add(response.bytes());
             }
         }
         b"response.in_progress"
@@ -28,7 +28,7 @@ pub(crate) fn responses(
         | b"response.mcp_list_tools.in_progress" => {}
         b"response.output_item.added" => {
             if let Some(item) = item {
-                seen.makes(item.bytes());
+                seen.ids.add(item.bytes());
             }
             let kind = item.and_then(|item| item.field("type"));
             // A message, reasoning and a list of tools begin empty; a call of a tool has its name.
@@ -39,7 +39,7 @@ pub(crate) fn responses(
         b"response.output_item.done" => {
             // What is encrypted in it is whole only now.
             if let Some(item) = item {
-                seen.makes(item.bytes());
+                seen.ids.add(item.bytes());
                 seen.begins_part(item);
             }
             seen.content |= !item.is_some_and(is_silent);

@@ -11,7 +11,6 @@
 use bytes::Bytes;
 use serde_json::json;
 
-use crate::affinity;
 use crate::broken_event::broken_event;
 use crate::error_body::MAX_ERROR_BODY_BYTES;
 use crate::error_class::classify_error_body;
@@ -19,6 +18,7 @@ use crate::headers::AnswerHeaders;
 use crate::json::{RawJson, SyntaxError};
 use crate::prices::ServiceTier;
 use crate::protocol::Protocol;
+use crate::shown_ids::ShownIds;
 use crate::silent_parts::is_silent;
 use crate::sse::{Event, Parser, Unread};
 use crate::stream_events as events;
@@ -45,7 +45,7 @@ pub(crate) struct StreamSummary {
     /// An event showed the protocol.
     shown: bool,
     /// The number of events, comments left aside.
-    pub(crate) events: u64,
+    events: u64,
     /// Content came.
     pub(crate) content: bool,
     /// The length of the content, in bytes of its JSON.
@@ -72,8 +72,7 @@ pub(crate) struct StreamSummary {
     /// Content came before the error.
     error_came_late: bool,
     pub(crate) counts: TokenCounts,
-    /// The ids of what the stream makes, not taken yet.
-    ids: Vec<String>,
+    pub(crate) ids: ShownIds,
 }
 
 impl StreamState {
@@ -83,7 +82,7 @@ impl StreamState {
     }
 
     fn of_form(protocol: Protocol, form: Form) -> Self {
-        let seen = StreamSummary { protocol, ..StreamSummary::default() };
+        let seen = StreamSummary { protocol, ids: ShownIds::of_answer(protocol), ..StreamSummary::default() };
         Self { form, asked: protocol, ended_within_event: false, seen }
     }
 
@@ -181,9 +180,9 @@ impl StreamState {
         self.seen.protocol
     }
 
-    /// The ids of what the stream makes (a response, a thread, a run), each once; see [`crate::affinity`].
+    /// The ids of what the stream makes (a response, a thread, a run) or is (a chat), each once; see [`crate::affinity`].
     pub fn take_ids(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.seen.ids)
+        self.seen.ids.take()
     }
 
     /// What the vendor says that the call has used, as of the last event; `Ok(None)` if it has not said.
@@ -326,15 +325,6 @@ impl StreamSummary {
     pub(crate) fn set_counts(&mut self, counts: TokenCounts) {
         if counts.has_any() {
             self.counts = counts;
-        }
-    }
-
-    /// An event shows an object that the target keeps from now on.
-    pub(crate) fn makes(&mut self, object: &[u8]) {
-        for id in affinity::ids_of_answer(object) {
-            if self.ids.len() < affinity::MAX_IDS && !self.ids.iter().any(|known| *known == id) {
-                self.ids.push(id.into_owned());
-            }
         }
     }
 

@@ -147,7 +147,7 @@ impl<'a> Chunk<'a> {
             seen.content(self.content_bytes);
         }
         if let Some(audio) = self.audio {
-            seen.makes(audio.bytes());
+            seen.ids.add(audio.bytes());
         }
         if let Some(error) = self.error {
             seen.fail(classify_error(error), error.bytes());
@@ -190,11 +190,10 @@ pub(crate) fn object(seen: &mut StreamSummary, name: &[u8], data: &[u8]) -> Resu
         seen.counts.read_holder(holder);
     }
     if let Some(chunk) = &fields.chat {
-        chunk.apply(seen);
-        // A chat that is stored: each chunk shows it. Azure's first one names no id yet.
-        if seen.events <= 2 {
-            seen.makes(data);
+        if !seen.content {
+            seen.ids.add_chat(data);
         }
+        chunk.apply(seen);
     } else if kind.starts_with(b"response.") {
         seen.speaks(Protocol::OpenAiResponses);
         response_events::responses(seen, kind, fields.response, fields.item, fields.delta, data);
@@ -252,7 +251,7 @@ fn anthropic(seen: &mut StreamSummary, kind: &[u8], fields: &Fields<'_>) -> bool
                 seen.ends(!is_own_end(reason));
             }
             if let Some(container) = fields.delta.and_then(|delta| delta.field("container")) {
-                seen.makes(container.bytes());
+                seen.ids.add(container.bytes());
             }
         }
         b"message_stop" => seen.done(),

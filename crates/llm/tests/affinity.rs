@@ -275,19 +275,40 @@ fn s1_9_a_stream_shows_the_id_of_what_it_makes_before_its_content() {
         (call.to_owned(), &["ci_1", "cntr_1"][..]),
         (done.to_owned(), &[OF_GAAA]),
         (anthropic.to_owned(), &["container_1"]),
-        (audio.repeat(2), &["audio_1", "chatcmpl-1"]),
+        (audio.repeat(2), &["audio_1"]),
         (mistral.to_owned(), &["conv_1"]),
         (created.to_owned(), &["resp_1", "conv_1"]),
         (created.repeat(2), &["resp_1", "conv_1"]),
         (format!("{created}{item}"), &["resp_1", "conv_1", "msg_1"]),
         (format!("{thread}{run}"), &["thread_1", "run_1"]),
-        // A chat's own is noted only where it is stored.
-        (chat.to_owned(), &["chatcmpl-1"]),
-        (format!("data: {{\"id\":\"\",\"choices\":[],\"prompt_filter_results\":[]}}\n\n{chat}"), &["chatcmpl-1"]),
+        (chat.to_owned(), &[]),
     ] {
         let mut stream = StreamState::new(Protocol::Generic);
         stream.push(events.as_bytes());
         assert_eq!(stream.take_ids(), ids, "{events}");
+        assert!(stream.take_ids().is_empty(), "once");
+    }
+}
+
+#[test]
+fn s1_9_a_streamed_chat_shows_its_id_once_to_who_asked_for_a_chat() {
+    let chunk = |id: &str, said: &str| format!("data: {{{id}\"choices\":[{{\"index\":0,\"delta\":{{{said}}}}}]}}\n\n");
+    let (id, hi) = (r#""id":"chatcmpl-1","#, r#""content":"hi""#);
+    let azure = "data: {\"choices\":[],\"id\":\"\",\"prompt_filter_results\":[]}\n\n".to_owned();
+    let audio = chunk(id, r#""audio":{"id":"audio_1","transcript":"a"}"#);
+    for (protocol, events, ids) in [
+        (Protocol::OpenAiChat, chunk(id, hi).repeat(2), &["chatcmpl-1"][..]),
+        (Protocol::OpenAiChat, azure + &chunk(id, r#""role":"assistant""#) + &chunk(id, hi), &["chatcmpl-1"]),
+        (Protocol::OpenAiChat, audio, &["chatcmpl-1", "audio_1"]),
+        (Protocol::OpenAiChat, chunk("", hi) + &chunk(r#""id":null,"#, hi), &[]),
+        (Protocol::OpenAiChat, chunk("", hi) + &chunk(id, hi), &[]),
+        (Protocol::Anthropic, chunk(id, r#""role":"assistant""#) + &chunk(id, hi), &[]),
+        (Protocol::OpenAiResponses, chunk(id, hi), &[]),
+    ] {
+        let mut stream = StreamState::new(protocol);
+        stream.push(events.as_bytes());
+        assert_eq!(stream.take_ids(), ids, "{protocol:?} {events}");
+        stream.push(chunk(id, hi).as_bytes());
         assert!(stream.take_ids().is_empty(), "once");
     }
 }
