@@ -55,11 +55,15 @@ impl LastBytes {
         }))
     }
 
-    /// Reads it into the counts of a stream, and returns whether there is one.
+    /// Reads it, with the tier, into the counts of a stream, and returns whether there is one.
     pub(crate) fn read_into(&self, counts: &mut TokenCounts) -> bool {
         let found = NAMES.map(|name| self.last(name).filter(|usage| usage.is_object()));
         found.into_iter().flatten().for_each(|usage| counts.read(usage));
-        found.iter().any(Option::is_some)
+        let is_found = found.iter().any(Option::is_some);
+        if let Some(tier) = self.last(TIER).filter(|_| is_found) {
+            counts.read_tier(tier);
+        }
+        is_found
     }
 
     fn bare_usage(&self) -> Result<Option<Usage>, InvalidUsage> {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use llm::headers::AnswerHeaders;
+use llm::prices::ServiceTier;
 use llm::retry_after::retry_after;
 use llm::stream::{Progress, StreamEnd, StreamState};
 use llm::{ErrorClass, Protocol, Usage};
@@ -678,6 +679,29 @@ fn s1_10_the_usage_behind_what_is_too_large_to_be_read_counts_and_its_length_doe
                 assert_eq!(found, used.map(|(input, output)| (input, output, false)), "{name}, {size}");
             }
         }
+    }
+}
+
+/// By which a call is priced: only its last event says how it was served.
+#[test]
+fn s1_10_the_tier_behind_what_is_too_large_to_be_read_counts() {
+    let created =
+        r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[],"service_tier":"auto"}}"#;
+    let picture = "A".repeat(1_500_000);
+    for (tier, expected) in [
+        (r#""service_tier":"priority","#, ServiceTier::Priority),
+        (r#""service_tier":"flex","#, ServiceTier::Flex),
+        (r#""service_tier":null,"#, ServiceTier::Standard),
+        ("", ServiceTier::Standard),
+    ] {
+        let completed = format!(
+            r#"{{"type":"response.completed","response":{{"output":[{{"result":"{picture}"}}],{tier}"usage":{{"input_tokens":300,"output_tokens":60}}}}}}"#
+        );
+        let mut state = StreamState::new(Protocol::OpenAiResponses);
+        state.push(format!("data: {created}\n\ndata: {completed}\n\n").as_bytes());
+        state.finish();
+        let usage = state.usage_or_estimate(1_000).unwrap().unwrap();
+        assert_eq!((usage.total(), usage.service_tier), (360, expected), "{tier}");
     }
 }
 
