@@ -38,8 +38,8 @@ impl Tail {
         self.last.push(part);
     }
 
-    /// The last usage in it, else one at its beginning, else that of its headers; of frames or lines that were not counted to their end,
-    /// an estimate. `request_bytes` is the length of the request's body.
+    /// The last usage in it, else one at its beginning, also where the last cannot be believed, else that of its headers; of frames or
+    /// lines that were not counted to their end, an estimate. `request_bytes` is the length of the request's body.
     ///
     /// # Errors
     /// It cannot be believed.
@@ -50,9 +50,12 @@ impl Tail {
                 objects.usage_or_estimate(request_bytes)
             }
             None => match self.last.usage() {
+                Ok(Some(last)) => Ok(Some(last)),
                 // What breaks off is read as far as it goes.
-                Ok(None) => TokenCounts::of_answer(&self.first).usage(),
-                last => last,
+                last => match TokenCounts::of_answer(&self.first).usage() {
+                    Ok(None) => last,
+                    first => first,
+                },
             },
         };
         counted?.map_or_else(|| self.stated.transpose(), |usage| Ok(Some(usage)))
@@ -104,6 +107,16 @@ mod tests {
         let nested = r#"{"data":[{"usage":{"prompt_tokens":5}},"#;
         assert_eq!(of(&[nested, &long, "0.5]}"]), None, "of something else");
         assert_eq!(of(&[r#"{"usage":{"prompt_"#, r#"tokens":7}, "data":["#, &long, "1]}"]), Some(7));
+    }
+
+    #[test]
+    fn a_usage_at_the_beginning_counts_where_what_stands_behind_is_none() {
+        let long = "word ".repeat(20_000);
+        let first = r#"{"usage":{"prompt_tokens":7,"completion_tokens":2},"choices":[{"message":{"content":""#;
+        for call in [r#""usage":"monthly""#, r#""usage":{"period":"month"}"#, r#""usageMetadata":-1"#] {
+            let rest = format!(r#"","tool_calls":[{{"function":{{"arguments":{{{call}}}}}}}]}}}}]}}"#);
+            assert_eq!(of(&[first, &long, &rest]), Some(7), "{call}");
+        }
     }
 
     #[test]
