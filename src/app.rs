@@ -352,7 +352,7 @@ impl BackgroundTasks {
             let admin =
                 async { nats::serve_admin(client.clone(), endpoints, start).await.map_err(anyhow::Error::from_boxed) };
             let learning = async { Ok(nats::learn_from_logs(client.clone(), &settings, link, &broker).await?) };
-            let sharing = nats::share_affinity(client.clone(), &settings, relay.as_deref());
+            let sharing = nats::share_affinity(client.clone(), &settings, link, relay.as_deref());
             let publishing = nats::publish_entries(client.clone(), &settings, &mut entries);
             let mut tasks = FuturesUnordered::<Task<'_>>::new();
             tasks

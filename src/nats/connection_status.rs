@@ -120,6 +120,8 @@ impl ConnectionStatus {
                 || matches!(current, ConnectionState::Denied(_)) && state != ConnectionState::Lost;
             if !same {
                 *current = state.clone();
+                // Before it is seen: who waits for the next one compares both.
+                self.connects.fetch_add((state == ConnectionState::Ready).into(), Ordering::Relaxed);
             }
             !same
         });
@@ -135,7 +137,6 @@ impl ConnectionStatus {
                 "the bus refuses our credentials, which it accepted before; retrying"
             ),
             ConnectionState::Ready => {
-                self.connects.fetch_add(1, Ordering::Relaxed);
                 tracing::info!(connection = self.name, "connected to the bus and subscribed");
             }
             ConnectionState::Denied(why) => {
@@ -165,6 +166,14 @@ impl ConnectionStatus {
             }
             was_denied
         });
+    }
+
+    /// Waits until the connection is usable and was made more often than this since the start; returns how often.
+    pub(super) async fn connected_again(&self, connects: u64) -> u64 {
+        let now = || self.connects.load(Ordering::Relaxed);
+        // An error would mean that the sender is gone, which is in `self`.
+        let _ = self.state.subscribe().wait_for(|state| *state == ConnectionState::Ready && now() > connects).await;
+        now()
     }
 
     /// Waits until the server of the connection announces its shutdown (lame-duck mode).

@@ -217,6 +217,20 @@ async fn s1_9_replicas_share_what_they_learn_also_with_one_that_starts_later() {
 }
 
 #[tokio::test]
+async fn s1_9_what_is_made_while_the_bus_is_away_is_known_to_all_once_it_is_back() {
+    let (a, _b, file) = two().await;
+    let mut harness = Harness::shipped(file, |setup| setup).await;
+    let (other, other_relay) = replica(&harness.bus, &harness.file).await;
+    harness.bus.server.kill();
+    for broker in [&harness.broker, &other] {
+        broker.until(&["the connection to the bus is lost", "logs"]).await;
+    }
+    make_at_b(&harness, &a, "/llm/responses", "{}").await;
+    harness.bus.server.restart().unwrap();
+    until_served_by(other_relay, "/llm/b/").await;
+}
+
+#[tokio::test]
 async fn s1_9_forged_messages_lead_nowhere_but_to_targets_that_serve() {
     let (a, _b, file) = two().await;
     let harness = Harness::shipped(file, |setup| setup).await;
