@@ -113,17 +113,19 @@ impl AttemptHistory {
     /// The next untried candidate; at the end of the order, one that came back before the cursor.
     fn next_untried<R: Rng>(
         &mut self,
-        (tree, context): (&Tree, PickContext<'_>),
+        tree: &Tree,
+        context: PickContext<'_>,
         request: &impl Request,
         rng: &mut R,
         usable: impl Fn(RouterId) -> bool,
     ) -> Option<Candidate> {
         let cursor = std::mem::take(&mut self.cursor);
-        let wanted = |candidate: &Candidate| !self.has_tried(candidate.router) && usable(candidate.router);
+        let wanted = |router| !self.has_tried(router) && usable(router);
         let mut rest = Candidates::new(tree, request, rng).with(context).starting_at(cursor);
-        let next_untried = rest.find(wanted);
+        let next_untried = rest.next_wanted(wanted);
         let cursor = rest.into_cursor();
-        let next_untried = next_untried.or_else(|| Candidates::new(tree, request, rng).with(context).find(wanted));
+        let next_untried =
+            next_untried.or_else(|| Candidates::new(tree, request, rng).with(context).next_wanted(wanted));
         self.cursor = cursor;
         next_untried
     }
@@ -179,7 +181,9 @@ impl Broker {
         let id = self.pool_of(request, history)?;
         let pool = self.pool(id)?;
         let wanted = |router| !history.has_tried(router) && self.may_test(request, router);
-        let leaf = pool.tree().preferred_leaf(preferred, request).filter(|_| wanted(preferred))?;
+        let leaves = self.routers.get(preferred).map(Router::leaves).unwrap_or_default();
+        let mut leaves = leaves.iter().filter(|(of, _)| *of == id).map(|(_, leaf)| *leaf);
+        let leaf = leaves.find(|leaf| pool.tree().may_serve(*leaf, request)).filter(|_| wanted(preferred))?;
         let why = smallvec![PickStep { branch: NodeId::ROOT, reason: PickReason::Affinity, serving: 0 }];
         let chosen = Candidate { router: preferred, leaf, p: None, why };
         let mut route = self.route(id, chosen, self.kind(preferred));
@@ -221,10 +225,9 @@ impl Broker {
             return NextTarget::Untried(route);
         }
         let usable_again = |router| again(router) && usable(router);
-        if let Some(chosen) = self
-            .candidates(pool, Tier::Serving, request, rng)
-            .filter(|candidate| usable_again(candidate.router))
-            .min_by_key(|candidate| history.last_try(candidate.router))
+        let serving = pool.tree().eligible_for(Tier::Serving, request).filter(|router| usable_again(*router));
+        if let Some(longest_ago) = serving.min_by_key(|router| history.last_try(*router))
+            && let Some(chosen) = self.candidate(pool, Tier::Serving, longest_ago, request, rng)
         {
             let kind = self.kind(chosen.router);
             let mut route = self.route(id, chosen, kind);
@@ -234,8 +237,7 @@ impl Broker {
         if !request.is_generation() {
             // On probation, and not as a probe: it is better than no answer.
             let mut last_resort = |wanted: &dyn Fn(RouterId) -> bool| {
-                let chosen =
-                    self.candidates(pool, Tier::Serving, request, rng).find(|candidate| wanted(candidate.router))?;
+                let chosen = self.candidates(pool, Tier::Serving, request, rng).next_wanted(wanted)?;
                 Some(self.route(id, chosen, RouteKind::LastResort))
             };
             if let Some(route) = last_resort(&unseen) {
@@ -287,7 +289,7 @@ impl Broker {
         let has_limits = self.may_limit(pool);
         let before = has_limits.then(|| history.cursor.clone());
         let usable = |router| among(router) && self.may_test(request, router);
-        let chosen = history.next_untried((pool.tree(), self.context()), request, rng, usable)?;
+        let chosen = history.next_untried(pool.tree(), self.context(), request, rng, usable)?;
         let kind = self.kind(chosen.router);
         let mut route = self.route(id, chosen, kind);
         let wanted = |router| !history.has_tried(router) && usable(router);

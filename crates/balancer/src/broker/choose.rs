@@ -38,45 +38,41 @@ impl Broker {
         rng: &mut R,
         wanted: impl Fn(RouterId) -> bool,
     ) -> Option<(Candidate, RouteKind)> {
-        let wanted = |chosen: &Candidate| wanted(chosen.router);
-        if let Some(chosen) = self.candidates(pool, Tier::LastResort, request, rng).find(wanted) {
+        if let Some(chosen) = self.candidates(pool, Tier::LastResort, request, rng).next_wanted(&wanted) {
             return Some((chosen, RouteKind::LastResort));
         }
-        let mut order = self.candidates(pool, Tier::Disabled, request, rng);
         let chosen = match pool.when_all_disabled() {
             WhenAllDisabled::Soonest => {
-                let disabled = order.collect();
-                self.soonest(disabled, request.is_generation(), wanted)?
+                let soonest = self.soonest(pool, request, wanted)?;
+                self.candidate(pool, Tier::Disabled, soonest, request, rng)?
             }
-            WhenAllDisabled::Any | WhenAllDisabled::Pass => order.find(wanted)?,
+            WhenAllDisabled::Any | WhenAllDisabled::Pass => {
+                self.candidates(pool, Tier::Disabled, request, rng).next_wanted(wanted)?
+            }
         };
         Some((chosen, RouteKind::Panic))
     }
 
     /// Of disabled routers the one that is back first, one call at a time: after one was sent a call the next is asked when that is
     /// over, or takes too long, and none twice at a time. Those whose upstreams have announced their waits are asked only now and then,
-    /// one by each request, and only by those that can show that it is back (`shows_return`); they keep no calls from the others.
-    fn soonest(
-        &self,
-        disabled: Vec<Candidate>,
-        shows_return: bool,
-        wanted: impl Fn(&Candidate) -> bool,
-    ) -> Option<Candidate> {
-        let (mut is_asked, mut may_be_early) = (false, shows_return);
-        let known = || {
-            let known = disabled.iter().filter_map(|chosen| Some((chosen, self.routers.get(chosen.router)?.health())));
-            known.map(|(chosen, health)| (chosen, health, health.active_probes() > 0, health.waits_as_announced()))
+    /// one by each request, and only by those that can show that it is back (which generate something); they keep no calls from the others.
+    fn soonest(&self, pool: &Pool, request: &impl Request, wanted: impl Fn(RouterId) -> bool) -> Option<RouterId> {
+        let (mut is_asked, mut may_be_early) = (false, request.is_generation());
+        let disabled = || {
+            let disabled = pool.tree().eligible_for(Tier::Disabled, request);
+            let known = disabled.filter_map(|router| Some((router, self.routers.get(router)?.health())));
+            known.map(|(router, health)| (router, health, health.active_probes() > 0, health.waits_as_announced()))
         };
-        for (chosen, health, is_busy, is_announced) in known() {
+        for (router, health, is_busy, is_announced) in disabled() {
             let just_now = health.was_asked_just_now();
             is_asked |= !is_announced && is_busy && just_now;
-            may_be_early &= !is_announced || !just_now && (is_busy || wanted(chosen));
+            may_be_early &= !is_announced || !just_now && (is_busy || wanted(router));
         }
-        let may_ask = |(chosen, _, is_busy, is_announced): &(&Candidate, &Health, bool, bool)| {
-            !is_busy && (!is_announced || may_be_early) && wanted(chosen)
+        let may_ask = |(router, _, is_busy, is_announced): &(RouterId, &Health, bool, bool)| {
+            !is_busy && (!is_announced || may_be_early) && wanted(*router)
         };
-        let soonest = known().filter(|_| !is_asked).filter(may_ask).min_by_key(|(_, health, ..)| health.until());
-        soonest.map(|(chosen, ..)| Candidate { p: None, ..chosen.clone() })
+        let soonest = disabled().filter(|_| !is_asked).filter(may_ask).min_by_key(|(_, health, ..)| health.until());
+        soonest.map(|(router, ..)| router)
     }
 
     /// What a call to a router that may serve is.

@@ -6,9 +6,10 @@ use rand::Rng;
 use super::{Broker, Pool, Route};
 use crate::in_flight::InFlightCall;
 use crate::load::{LoadReader, Loads};
-use crate::strategy::{Candidates, PickContext, Tier};
+use crate::strategy::{Candidate, Candidates, PickContext, RouterFilter, Tier};
 use types::outcome::{Attempt, CallObservation, Outcome};
 use types::request::Request;
+use types::router::RouterId;
 use types::time::BrokerTime;
 use types::transition::{Advisory, BrokerEvent};
 
@@ -24,9 +25,24 @@ impl Broker {
         Candidates::new(pool.tree(), request, rng).with(PickContext { tier, ..self.context() })
     }
 
-    /// The context for picking among those that serve, without rate limits.
+    /// A candidate that is known to be one of its tier.
+    pub(super) fn candidate<R: Rng>(
+        &self,
+        pool: &Pool,
+        tier: Tier,
+        router: RouterId,
+        request: &impl Request,
+        rng: &mut R,
+    ) -> Option<Candidate> {
+        let is_it = |other| other == router;
+        let context = PickContext { among: Some(&RouterFilter(&is_it)), tier, ..self.context() };
+        let candidate = Candidates::new(pool.tree(), request, rng).with(context).next()?;
+        Some(Candidate { p: None, ..candidate })
+    }
+
+    /// The context for picking among those that serve, among all of them.
     pub(super) fn context(&self) -> PickContext<'_> {
-        PickContext { loads: self.load_reader(), limits: None, tier: Tier::Serving }
+        PickContext { loads: self.load_reader(), among: None, tier: Tier::Serving }
     }
 
     pub(super) fn load_reader(&self) -> Option<LoadReader<'_>> {

@@ -15,7 +15,7 @@ use super::{Broker, LimitVerdict, NextTarget, Pool, TokenReservation, WhenAllDis
 use crate::health::EARLY_PROBE_INTERVAL;
 use crate::load::model_limits::{MAX_MODEL_BYTES, ModelLimit, Noted};
 use crate::load::rate_limit::LimitExceeded;
-use crate::strategy::{Candidate, Tier};
+use crate::strategy::Tier;
 use types::outcome::{CallObservation, Class, Evidence, Outcome};
 use types::request::{Patch, Request};
 use types::router::{PoolId, RouterId, RouterPath};
@@ -165,18 +165,19 @@ impl Broker {
         if pool.when_all_disabled() != WhenAllDisabled::Soonest {
             return None;
         }
-        let candidates = self.candidates(pool, Tier::Serving, request, rng);
-        let resting = candidates.filter_map(|candidate| Some((limits.of(candidate.router, model)?, candidate)));
-        let resting: Vec<(&ModelLimit, Candidate)> = resting.collect();
-        if resting.iter().any(|(limit, _)| limits.was_asked_within(limit, EARLY_PROBE_INTERVAL)) {
+        let resting = || {
+            let serving = pool.tree().eligible_for(Tier::Serving, request);
+            serving.filter_map(|router| Some((router, limits.of(router, model)?)))
+        };
+        if resting().any(|(_, limit)| limits.was_asked_within(limit, EARLY_PROBE_INTERVAL)) {
             return None;
         }
-        let may_retry = resting.into_iter().filter(|(_, candidate)| history.may_retry(candidate.router));
+        let may_retry = resting().filter(|(router, _)| history.may_retry(*router));
         // One that was asked and has not answered comes last.
-        let (limit, chosen) = may_retry.min_by_key(|(limit, _)| (limit.asked_at > limit.refused_at, limit.until))?;
-        let place = limits.place(chosen.router, &limit.model)?;
-        let kind = self.kind(chosen.router);
-        let mut route = self.route(id, Candidate { p: None, ..chosen }, kind);
+        let (router, limit) = may_retry.min_by_key(|(_, limit)| (limit.asked_at > limit.refused_at, limit.until))?;
+        let place = limits.place(router, &limit.model)?;
+        let chosen = self.candidate(pool, Tier::Serving, router, request, rng)?;
+        let mut route = self.route(id, chosen, self.kind(router));
         let tokens = if pool.has_rate_limits() { request.size().estimated_tokens() } else { 0 };
         route.reservation = TokenReservation { tokens, limit: LimitVerdict::Exceeded(LimitExceeded::Model(place)) };
         let is_tried = history.has_tried(route.router());

@@ -6,7 +6,7 @@
 use super::routers::Readiness;
 use super::{Pass, PassCounts, RouteKind};
 use crate::load::Loads;
-use crate::strategy::{Eligibility, NodeId, RateLimitFilter, Tier, Tree};
+use crate::strategy::{Eligibility, NodeId, RouterFilter, Tier, Tree};
 use types::request::RequestNeeds;
 use types::router::{RouterId, RouterPath};
 use types::transition::BrokerEvent;
@@ -88,7 +88,7 @@ impl Pool {
     }
 
     /// Commits a choice in the tier that it came from.
-    pub(super) fn advance(&mut self, kind: RouteKind, leaf: NodeId, among: Option<&RateLimitFilter<'_>>) {
+    pub(super) fn advance(&mut self, kind: RouteKind, leaf: NodeId, among: Option<&RouterFilter<'_>>) {
         self.tree.advance(leaf, kind.tier(), among);
     }
 

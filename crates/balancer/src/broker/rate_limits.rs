@@ -13,11 +13,29 @@ use super::{Broker, LimitVerdict, Pool, Route, RouteKind, TokenReservation, When
 use crate::in_flight::InFlightCall;
 use crate::load::model_limits::ModelLimits;
 use crate::load::rate_limit::{LimitExceeded, RateLimiter, Usage};
-use crate::strategy::{Candidate, Candidates, PickContext, RateLimitFilter, Tier};
+use crate::strategy::{Candidate, Candidates, PickContext, RouterFilter, Tier};
 use types::outcome::{CallDetails, CallFacts, CallObservation, Outcome, RateLimitHeaders, SetBy};
 use types::request::Request;
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
+
+/// The limits that a request is held against.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RateLimitFilter<'a> {
+    /// Those of routers, and the tokens of the request.
+    routers: Option<(&'a RateLimiter, u32)>,
+    /// Those of single models, and the one that is requested.
+    models: Option<(&'a ModelLimits, &'a str)>,
+}
+
+impl RateLimitFilter<'_> {
+    /// The limit of a router that the request would exceed.
+    pub(super) fn exceeded(&self, router: RouterId) -> Option<LimitExceeded> {
+        let place = self.models.and_then(|(models, model)| models.place(router, model));
+        let of_router = || self.routers.and_then(|(limiter, tokens)| limiter.exceeded(router, tokens));
+        place.map(LimitExceeded::Model).or_else(of_router)
+    }
+}
 
 impl TokenReservation {
     /// The filter that the choice was made with, if it was diverted.
@@ -96,8 +114,9 @@ impl Broker {
         // Which router is back first does not depend on limits.
         let fixed = route.kind == RouteKind::Panic && pool.when_all_disabled() == WhenAllDisabled::Soonest;
         let mut other_within = |limits: RateLimitFilter<'_>| {
-            let context = PickContext { limits: Some(&limits), tier: route.kind.tier(), ..self.context() };
-            Candidates::new(pool.tree(), request, rng).with(context).find(|other| wanted(other.router))
+            let among = |router| limits.exceeded(router).is_none() && wanted(router);
+            let context = PickContext { among: Some(&RouterFilter(&among)), tier: route.kind.tier(), ..self.context() };
+            Candidates::new(pool.tree(), request, rng).with(context).next()
         };
         let mut other = if fixed { None } else { other_within(limits) };
         if other.is_none() && matches!(exceeded, LimitExceeded::Model(_)) {

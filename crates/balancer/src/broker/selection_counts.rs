@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
+use super::rate_limits::RateLimitFilter;
 use super::{Broker, LimitVerdict, Pass, Route, RouteKind, WhenAllDisabled};
 use crate::load::rate_limit::LimitExceeded;
-use crate::strategy::PickReason;
+use crate::strategy::{PickReason, RouterFilter};
 use types::router::PoolId;
 use types::time::BrokerTime;
 
@@ -129,7 +130,8 @@ impl Broker {
             }
             among = route.reservation.among(self.limits.as_ref(), &self.model_limits);
         }
-        pool.advance(route.kind, route.chosen.leaf, among.as_ref());
+        let is_among = |router| among.is_none_or(|among: RateLimitFilter<'_>| among.exceeded(router).is_none());
+        pool.advance(route.kind, route.chosen.leaf, among.map(|_| RouterFilter(&is_among)).as_ref());
         let one_at_a_time = match route.kind {
             RouteKind::Normal | RouteKind::LastResort => false,
             RouteKind::Probe => true,

@@ -6,7 +6,7 @@
 use rand::Rng;
 use smallvec::SmallVec;
 
-use super::tree::{Branch, NodeId, RateLimitFilter, Tier, Tree};
+use super::tree::{Branch, NodeId, RouterFilter, Tier, Tree};
 use super::{Choices, Pick, PickReason};
 use crate::load::LoadReader;
 use types::request::Request;
@@ -42,8 +42,8 @@ pub struct PickStep {
 pub struct PickContext<'a> {
     /// For policies that choose by load; without it all children are equal to them.
     pub loads: Option<LoadReader<'a>>,
-    /// Picks only routers within their rate limits.
-    pub limits: Option<&'a RateLimitFilter<'a>>,
+    /// Picks only among these routers.
+    pub among: Option<&'a RouterFilter<'a>>,
     /// Picks only routers of this tier.
     pub tier: Tier,
 }
@@ -165,24 +165,24 @@ fn pick_child<Q: Request, R: Rng>(
     rng: &mut R,
 ) -> Option<Pick> {
     let choices = branch.choices(tree, context.tier, context.loads);
-    match context.limits {
+    match context.among {
         None => branch.policy.next(choices, drawn, request, rng),
-        Some(among) => pick_within_limits(branch, choices, among, drawn, request, rng),
+        Some(among) => pick_among(branch, choices, among, drawn, request, rng),
     }
 }
 
-/// The same among the children within their limits. Not inlined, because it is rare.
+/// The same among the children with such a router. Not inlined, because it is rare.
 #[inline(never)]
-fn pick_within_limits<Q: Request, R: Rng>(
+fn pick_among<Q: Request, R: Rng>(
     branch: &Branch,
     choices: Choices<'_>,
-    among: &RateLimitFilter<'_>,
+    among: &RouterFilter<'_>,
     drawn: &[u16],
     request: &Q,
     rng: &mut R,
 ) -> Option<Pick> {
-    let within_limits = choices.load.within_limits(among);
-    branch.policy.next(Choices { eligible: &within_limits, ..choices }, drawn, request, rng)
+    let eligible = choices.load.eligible_among(among);
+    branch.policy.next(Choices { eligible: &eligible, ..choices }, drawn, request, rng)
 }
 
 /// All candidates as an iterator.
@@ -211,6 +211,23 @@ impl<'a, Q: Request, R: Rng> Candidates<'a, Q, R> {
     #[must_use]
     pub(crate) fn starting_at(self, cursor: CandidateCursor) -> Self {
         Self { cursor, ..self }
+    }
+
+    /// The next one of those that are wanted.
+    #[inline]
+    pub(crate) fn next_wanted(&mut self, wanted: impl Fn(RouterId) -> bool) -> Option<Candidate> {
+        let next = self.next()?;
+        if wanted(next.router) { Some(next) } else { self.next_among(&wanted) }
+    }
+
+    /// The others are not stepped over one by one: where nearly all are tried or out, each call would take as long as the square of
+    /// their number.
+    #[inline(never)]
+    fn next_among(&mut self, wanted: &dyn Fn(RouterId) -> bool) -> Option<Candidate> {
+        let before = self.context.among;
+        let among = |router| wanted(router) && before.is_none_or(|before| before.holds(router));
+        let context = PickContext { among: Some(&RouterFilter(&among)), ..self.context };
+        self.cursor.next(self.tree, context, self.request, self.rng)
     }
 
     /// Where it stands.

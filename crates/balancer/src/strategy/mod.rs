@@ -20,6 +20,7 @@ mod tree;
 mod weighted;
 
 use rand::Rng;
+use smallvec::SmallVec;
 
 pub use candidates::{Candidate, CandidateCursor, Candidates, PickContext, PickPath, PickStep};
 pub use models::Models;
@@ -27,7 +28,7 @@ pub use query::{Field, Query, Test};
 pub use reading::{ReadRequest, RequestInputs};
 pub use sticky::hash;
 pub use tree::{
-    Condition, Eligibility, Eligible, Ineligible, LoadView, NodeId, Policy, RateLimitFilter, Target, TargetKind,
+    Condition, Eligibility, Eligible, Ineligible, LoadView, NodeId, Policy, RouterFilter, Target, TargetKind,
     TargetStatus, Tier, Tree, TreeDetails,
 };
 
@@ -139,7 +140,9 @@ impl Policy {
 
 /// The children that were not picked yet.
 fn untried<'a>(eligible: &'a Eligible, drawn: &[u16]) -> impl Iterator<Item = &'a EligibleChild> {
-    eligible.iter().filter(|entry| !drawn.contains(&entry.child))
+    let mut drawn: SmallVec<[u16; 8]> = drawn.into();
+    drawn.sort_unstable();
+    eligible.iter().filter(move |entry| drawn.binary_search(&entry.child).is_err())
 }
 
 #[cfg(test)]

@@ -304,7 +304,51 @@ fn any_tree() -> impl Strategy<Value = Target> {
     prop::collection::vec(inner, 1..4).prop_map(|targets| branch(Policy::LoadBalance, targets))
 }
 
+/// What is wanted comes as often as if what is not were stepped over, one after the other.
+#[test]
+fn what_is_wanted_is_drawn_as_if_the_others_were_stepped_over() {
+    let below = |numbers: [u16; 3]| numbers.map(|number| leaf(number, f64::from(number + 1))).into();
+    let weighted = |policy, numbers| Target { weight: 2.0, ..branch(policy, below(numbers)) };
+    let first = weighted(Policy::LoadBalance, [0, 1, 2]);
+    let root = branch(Policy::LoadBalance, vec![first, weighted(Policy::Fallback, [3, 4, 5]), leaf(6, 3.0)]);
+    let (tree, user, wanted) = (tree(&root), user("x"), |router: RouterId| [1, 2, 4, 6].contains(&router.0));
+    let mut rng = dice();
+    let mut seen = [[0_i32; 7]; 2];
+    for _ in 0..30_000 {
+        let stepped = Candidates::new(&tree, &user, &mut rng).find(|candidate| wanted(candidate.router)).unwrap();
+        let drawn = Candidates::new(&tree, &user, &mut rng).next_wanted(wanted).unwrap();
+        seen[0][usize::from(stepped.router.0)] += 1;
+        seen[1][usize::from(drawn.router.0)] += 1;
+    }
+    for (stepped, drawn) in seen[0].iter().zip(seen[1]) {
+        assert!((stepped - drawn).abs() < 600, "{seen:?}");
+        assert_eq!(*stepped == 0, drawn == 0, "{seen:?}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn what_is_wanted_is_found_wherever_stepping_would_find_it(
+        root in any_tree(), out: u16, wanted: u16, steps in 0_usize..4, seed: u64,
+    ) {
+        let mut tree = tree(&root);
+        serve(&mut tree, |id| f64::from(out & (1 << id.0) == 0));
+        let (user, wanted) = (user("x"), |router: RouterId| wanted & (1 << router.0) != 0);
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let mut all: Vec<_> = tree.eligible_for(Tier::Serving, &user).collect();
+        let mut stepped: Vec<_> = Candidates::new(&tree, &user, &mut rng).map(|candidate| candidate.router).collect();
+        all.sort_unstable();
+        stepped.sort_unstable();
+        prop_assert_eq!(all, stepped, "one walk names what drawing would");
+        let mut begun = Candidates::new(&tree, &user, &mut rng);
+        let _ = begun.by_ref().take(steps).last();
+        let cursor = begun.into_cursor();
+        let stepped = Candidates::new(&tree, &user, &mut rng).starting_at(cursor.clone()).find(|one| wanted(one.router));
+        let found = Candidates::new(&tree, &user, &mut rng).starting_at(cursor).next_wanted(wanted);
+        prop_assert_eq!(stepped.is_some(), found.is_some());
+        prop_assert!(found.is_none_or(|found| wanted(found.router)));
+    }
+
     #[test]
     fn nested_trees_agree_with_the_model(root in any_tree(), out: u16, seed: u64) {
         let serves = |number: u16| out & (1 << number) == 0;

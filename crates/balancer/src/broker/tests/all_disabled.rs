@@ -39,6 +39,29 @@ fn tried(harness: &mut Harness, route: &Route, status: u16, millis: u64) {
     );
 }
 
+/// Drawing all of them one after the other takes as long as the cube of their number.
+#[test]
+fn the_choice_among_dozens_that_are_out_or_were_tried_is_one_draw() {
+    for when_all_disabled in [WhenAllDisabled::Soonest, WhenAllDisabled::Any] {
+        let mut harness = all_out(60, when_all_disabled);
+        let (before, mut history) = (harness.rng.clone(), AttemptHistory::default());
+        for place in 0..59 {
+            history.note(RouterId(place), true);
+        }
+        let NextTarget::Untried(route) = harness.broker.next_target(&INGRESS, &mut history, &mut harness.rng) else {
+            panic!("one is left")
+        };
+        assert_eq!(route.router(), RouterId(59));
+        let mut drawn = before;
+        let draws = (0..100).find(|_| {
+            let is_there = drawn == harness.rng;
+            rand::Rng::next_u64(&mut drawn);
+            is_there
+        });
+        assert!(draws.is_some_and(|draws| draws <= 4), "{when_all_disabled:?}: {draws:?} draws");
+    }
+}
+
 #[test]
 fn pass_is_the_default() {
     let mut harness = all_out(2, WhenAllDisabled::Pass);

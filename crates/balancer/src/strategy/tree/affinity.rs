@@ -1,19 +1,13 @@
-//! Where in a tree a router stands that a request prefers.
+//! Whether a leaf may serve a request that prefers its router.
 
 use super::{NodeId, Tier, Tree};
 use types::request::Request;
-use types::router::RouterId;
 
 impl Tree {
-    /// A leaf of this router that may serve this request, conditions of the branches above it included. A call that makes
-    /// nothing is exempt from those: it fetches or deletes what is there, and has no fields that a condition could look at.
-    pub(crate) fn preferred_leaf(&self, router: RouterId, request: &impl Request) -> Option<NodeId> {
-        self.nodes.iter().find_map(|(leaf, node)| {
-            let is_eligible = node.router() == Some(router)
-                && self.offers(leaf, Tier::Serving)
-                && (!request.is_generation() || self.is_matched(leaf, request));
-            is_eligible.then_some(leaf)
-        })
+    /// Whether a leaf may serve this request, conditions of the branches above it included. A call that makes nothing is exempt from
+    /// those: it fetches or deletes what is there, and has no fields that a condition could look at.
+    pub(crate) fn may_serve(&self, leaf: NodeId, request: &impl Request) -> bool {
+        self.offers(leaf, Tier::Serving) && (!request.is_generation() || self.is_matched(leaf, request))
     }
 
     /// Whether the conditions above a leaf lead to it.

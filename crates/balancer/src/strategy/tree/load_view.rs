@@ -1,7 +1,7 @@
 //! The load of a branch's children: a router's own load; for a branch the calls of all its eligible children and
 //! their mean latency.
 
-use super::{Branch, Eligible, RateLimitFilter, Tier, Tree};
+use super::{Branch, Eligible, RouterFilter, Tier, Tree};
 use crate::load::{LatencyEwma, Load, LoadReader, Loads};
 use crate::strategy::{Choices, EligibleChild};
 
@@ -34,9 +34,9 @@ impl LoadView<'_> {
         self.loads.zip(child.router).is_some_and(|(loads, router)| loads.is_warming_up(router))
     }
 
-    /// The children with room, as if the others could not serve.
-    pub(in crate::strategy) fn within_limits(&self, among: &RateLimitFilter<'_>) -> Eligible {
-        self.tree.within_limits(self.branch.eligible(self.tier), self.tier, among)
+    /// The children with such a router, as if the others could not serve.
+    pub(in crate::strategy) fn eligible_among(&self, among: &RouterFilter<'_>) -> Eligible {
+        self.tree.eligible_among(self.branch.eligible(self.tier), self.tier, among)
     }
 
     fn load(&self, child: &EligibleChild, loads: LoadReader<'_>) -> Load {

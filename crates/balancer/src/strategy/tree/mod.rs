@@ -8,11 +8,11 @@ mod details;
 mod eligibility;
 mod eligible;
 mod explanation;
+mod filtered;
 mod load_view;
 mod reach;
 mod rr_state;
 mod status;
-mod within_limits;
 
 use std::sync::{Arc, LazyLock};
 
@@ -22,9 +22,9 @@ pub use details::TreeDetails;
 pub use eligibility::Eligibility;
 pub use eligible::{Eligible, Tier};
 pub use explanation::Ineligible;
+pub use filtered::RouterFilter;
 pub use load_view::LoadView;
 pub use status::TargetStatus;
-pub use within_limits::RateLimitFilter;
 
 use super::query::{Field, Query};
 use super::{PickReason, PickStep, RequestInputs, conditional, sticky};

@@ -26,6 +26,27 @@ impl Tree {
         })
     }
 
+    /// The routers that may serve a request in a tier, in configured order; one may come twice. In one walk, where drawing all
+    /// candidates one after the other would take as long as the square of their number.
+    pub(crate) fn eligible_for(&self, tier: Tier, request: &impl Request) -> impl Iterator<Item = RouterId> {
+        let mut waiting: SmallVec<[(NodeId, Option<RouterId>); 8]> = SmallVec::from_slice(&[(NodeId::ROOT, None)]);
+        std::iter::from_fn(move || {
+            loop {
+                let (id, router) = waiting.pop()?;
+                if router.is_some() {
+                    return router;
+                }
+                let Some(branch) = self.branch(id) else { continue };
+                let only = branch.matched(request).map(|(child, _)| child);
+                let below = waiting.len();
+                let eligible =
+                    branch.eligible(tier).iter().filter(|entry| only.is_none_or(|only| only == Some(entry.child)));
+                waiting.extend(eligible.map(|entry| (entry.node, entry.router)));
+                waiting[below..].reverse();
+            }
+        })
+    }
+
     /// The children of a branch that a request can go to.
     fn children_for(&self, branch: &Branch, request: &impl Request) -> impl Iterator<Item = NodeId> {
         let only = branch.matched(request).map(|(child, _)| child);

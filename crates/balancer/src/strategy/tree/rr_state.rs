@@ -7,37 +7,36 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use super::within_limits::RateLimitFilter;
-use super::{Branch, Eligible, Node, NodeId, NodeKind, Policy, Tier, Tree};
+use super::{Branch, Eligible, Node, NodeId, NodeKind, Policy, RouterFilter, Tier, Tree};
 use crate::strategy::{EligibleChild, round_robin};
 
 /// The indices of a child among its siblings, now and before.
 type MatchedChild = (u16, u16);
 
 impl Tree {
-    /// Commits a choice. If it was made among `among` only, children over their limits neither gain nor lose by it;
+    /// Commits a choice. If it was made among `among` only, as others are over their limits, those neither gain nor lose by it;
     /// otherwise a long run of requests would follow once they are within their limits again.
     #[inline]
-    pub fn advance(&mut self, leaf: NodeId, tier: Tier, among: Option<&RateLimitFilter<'_>>) {
+    pub fn advance(&mut self, leaf: NodeId, tier: Tier, among: Option<&RouterFilter<'_>>) {
         if self.turns {
             self.advance_turns(leaf, tier, among);
         }
     }
 
     #[inline(never)]
-    fn advance_turns(&mut self, leaf: NodeId, tier: Tier, among: Option<&RateLimitFilter<'_>>) {
+    fn advance_turns(&mut self, leaf: NodeId, tier: Tier, among: Option<&RouterFilter<'_>>) {
         let mut at = self.node(leaf).and_then(|node| node.parent);
         while let Some((id, place)) = at {
-            let within_limits = among
+            let took_part = among
                 .zip(self.branch(id))
-                .map(|(among, branch)| self.within_limits(branch.eligible(tier), tier, among));
+                .map(|(among, branch)| self.eligible_among(branch.eligible(tier), tier, among));
             let Some(node) = self.nodes.get_mut(id) else { return };
             at = node.parent;
             if let NodeKind::Branch(branch) = &mut node.kind
                 && matches!(branch.policy, Policy::RoundRobin)
             {
                 round_robin::advance(&mut branch.tiers[tier as usize], place, |child| {
-                    within_limits.as_ref().is_none_or(|within_limits| within_limits.get(child).is_some())
+                    took_part.as_ref().is_none_or(|took_part| took_part.get(child).is_some())
                 });
             }
         }
