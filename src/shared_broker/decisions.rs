@@ -98,7 +98,9 @@ impl SharedBroker {
                 let done = act(&mut state, &read, now);
                 self.publish_settings(&state, generation);
                 // Under the lock: the settings and the mode by which the choice was made.
-                return (done, self.0.published.load(), now);
+                let published = self.0.published.load();
+                self.unlock(state);
+                return (done, published, now);
             }
             self.publish_settings(&state, generation);
         }
@@ -116,9 +118,10 @@ mod tests {
     use std::time::Duration;
 
     use balancer::broker::{Broker, BrokerSettings, Command, OperatorCommand, RouterSettings};
-    use balancer::strategy::{Condition, Field, Policy, Query, TargetKind, Test};
+    use balancer::strategy::{Condition, Field, Policy, Query, TargetKind, Test, Tier};
     use gecholog_protocol::{Message, ReplicaIdentity};
     use types::mode::OperatingMode;
+    use types::outcome::{CallAnswer, CallObservation, LogEntry};
     use types::router::RouterPath;
 
     use super::*;
@@ -178,6 +181,41 @@ mod tests {
             broker.execute(&AdminCommand::Broker(command));
         }
         assert_eq!(decided(), (None, r#"{"pool":"/in/","why":"nothing may serve"}"#.into()));
+    }
+
+    /// The end of a probe slot falls due by a decision; nothing else that falls due may be late for it.
+    #[tokio::test]
+    async fn the_timers_know_what_a_decision_makes_due() {
+        let (due_soon, mut defaults) = (Duration::from_millis(10), RouterSettings::default());
+        (defaults.health.disabled_time, defaults.health.probe.timeout) = (due_soon, due_soon);
+        let broker = broker(BrokerSettings::flat(path("/in/"), vec![path("/a/")], defaults));
+        let timers = tokio::spawn({
+            let broker = broker.clone();
+            async move { broker.run_timers().await }
+        });
+        let ingress = path("/in/");
+        let serves = || broker.lock().broker.pools()[0].tree().eligible_routers(Tier::Serving).next().is_some();
+        let served = async || loop {
+            let seen = broker.lock().broker.last_change("/in/");
+            if serves() {
+                break;
+            }
+            tokio::time::timeout(Duration::from_secs(5), broker.target_back(&ingress, seen)).await.expect("in time");
+        };
+        let answer = CallAnswer { served_path: Some("/a/"), status: Some(500), ..CallAnswer::default() };
+        let entry = LogEntry { answer, ..LogEntry::default() };
+        broker.learn(CallObservation::Log { entry: &entry, decision: None });
+        served().await;
+        let message = Message::read(br#"{"gl_path":"/in/"}"#).unwrap();
+        assert!(!broker.route(&message.request().unwrap()).0.is_empty(), "it is probed");
+        tokio::time::sleep(2 * due_soon).await;
+        let (by, reason) = ("test".to_owned(), String::new());
+        let until = Some(broker.now().after(due_soon));
+        let drain = OperatorCommand { command: Command::Drain(path("/a/")), until, by, reason };
+        broker.execute(&AdminCommand::Broker(drain));
+        assert!(!serves());
+        served().await;
+        timers.abort();
     }
 
     /// Settings that time changes while a request is answered are those by which the next one is read.

@@ -270,7 +270,11 @@ impl SharedBroker {
     /// Applies a tick at each deadline, so that a router's return is logged at its time even without traffic. Never ends.
     pub async fn run_timers(&self) {
         loop {
-            let due = self.lock().broker.next_deadline();
+            let due = {
+                let mut state = self.lock();
+                state.timer_due = state.broker.next_deadline();
+                state.timer_due
+            };
             let earlier = self.0.deadline_moved.notified();
             match due {
                 None => earlier.await,
@@ -287,17 +291,13 @@ impl SharedBroker {
     /// Changes the state in one step, then publishes the events.
     fn change(&self, apply: impl FnOnce(&mut SharedState) -> Applied) -> Applied {
         let mut state = self.lock();
-        let (before, generation) = (state.broker.next_deadline(), state.broker.config_generation());
+        let generation = state.broker.config_generation();
         let applied = apply(&mut state);
         self.publish_settings(&state, generation);
         if !applied.changes.is_empty() {
             self.record_changes(&applied.changes, self.now());
         }
-        let after = state.broker.next_deadline();
-        drop(state);
-        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
-            self.0.deadline_moved.notify_one();
-        }
+        self.unlock(state);
         self.emit(&applied.changes);
         applied
     }
@@ -337,5 +337,18 @@ impl SharedBroker {
 
     fn lock(&self) -> MutexGuard<'_, SharedState> {
         self.0.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// After a change, a decision included: wakes the timers if something falls due before what they wait for.
+    fn unlock(&self, mut state: MutexGuard<'_, SharedState>) {
+        let due = state.broker.next_deadline();
+        let is_earlier = due.is_some_and(|due| state.timer_due.is_none_or(|timer| due < timer));
+        if is_earlier {
+            state.timer_due = due;
+        }
+        drop(state);
+        if is_earlier {
+            self.0.deadline_moved.notify_one();
+        }
     }
 }

@@ -25,6 +25,8 @@ pub struct SharedState {
     pub(super) rng: SmallRng,
     /// The operator's command that set the mode, and when; absent where the mode is that of the settings.
     pub(super) mode_command: Option<(AdminCommand, BrokerTime)>,
+    /// What the timers wait for; absent where nothing is to fall due.
+    pub(super) timer_due: Option<BrokerTime>,
 }
 
 /// The next step of a request that may be sent more than once.
@@ -119,7 +121,7 @@ pub(super) struct Published {
 
 impl SharedState {
     pub fn new(broker: Broker, identity: ReplicaIdentity, rng: SmallRng) -> Self {
-        Self { broker, identity, rng, mode_command: None }
+        Self { broker, identity, rng, mode_command: None, timer_due: None }
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
