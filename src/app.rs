@@ -358,6 +358,10 @@ impl BackgroundTasks {
             tasks
                 .push(Box::pin(async { sharing.await.map_err(anyhow::Error::from_boxed).map(|never| match never {}) }));
             tasks.push(Box::pin(async { tokio::try_join!(learning, admin).map(drop) }));
+            let following = nats::take_over_after_outages(client.clone(), &settings, link, &broker, peers.token());
+            tasks.push(Box::pin(async {
+                following.await.map_err(anyhow::Error::from_boxed).map(|never| match never {})
+            }));
             tasks.push(Box::pin(publishing.map(Ok)));
             tasks.push(Box::pin(async { match nats::follow_cluster(&client, &settings, link).await {} }));
             tasks.next().await.unwrap_or(Ok(()))

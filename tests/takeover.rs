@@ -2,6 +2,7 @@
 //! bus.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use serde_json::{Value, json};
@@ -134,6 +135,63 @@ async fn orders_hold_in_replicas_that_start_after_them_and_their_ends_too() {
     drop(second);
     let fourth = admin(&bus).ready().await;
     assert_calls(&bus, &[&third, &fourth], &[DUD, GPT4]).await;
+}
+
+/// The bus is away, and comes back for all.
+async fn bus_is_away(bus: &mut Bus, replicas: &[&Broker], meanwhile: impl Future<Output = ()>) {
+    bus.server.kill();
+    for replica in replicas {
+        replica.until(&["the connection to the bus is lost", "logs"]).await;
+    }
+    meanwhile.await;
+    bus.server.restart().unwrap();
+}
+
+#[tokio::test]
+async fn what_operators_order_while_the_bus_is_away_holds_in_all_replicas_once_it_is_back() {
+    let mut bus = Bus::start().await;
+    let (one, two) = (admin(&bus).ready().await, admin(&bus).ready().await);
+    say(&one, GPT4, "drain", "").await;
+    two.until(&["command of an operator", "drained", GPT4]).await;
+    bus_is_away(&mut bus, &[&one, &two], async {
+        say(&one, DUD, "drain", r#"{"reason":"keys leaked"}"#).await;
+        say(&two, GPT4, "resume", "").await;
+        assert_eq!(post(&two, "/api/v1/mode", Some(ADMIN), r#"{"mode":"observe"}"#).await.0, 200);
+    })
+    .await;
+    two.until(&["command of an operator", "drained", DUD, "keys leaked"]).await;
+    one.until(&["command of an operator", "resumed", GPT4]).await;
+    one.until(&["command of an operator", "mode=observe"]).await;
+    for replica in [&one, &two] {
+        assert!(router(replica, DUD).await["drained"].is_object() && router(replica, GPT4).await["drained"].is_null());
+        assert_eq!(replica.count(&["drained", DUD]), 1, "once: {}", replica.text());
+    }
+}
+
+/// A server that hangs keeps what subscribed there, so the group of the connection that was lost has a member that never answers.
+#[tokio::test]
+async fn a_replica_that_has_reconnected_gets_each_command_though_its_old_subscriptions_stay() {
+    let mut bus = Bus::start().await;
+    let broker = admin(&bus).ready().await;
+    bus_is_away(&mut bus, &[&broker], async {}).await;
+    broker.until_nth(&["connected to the bus and subscribed", "logs"], 2).await;
+    let anew = format!(r#""queue_group":"{}-2""#, broker.replica().await);
+    // One that asks in the moment of the change may get no answer.
+    let info =
+        || tokio::time::timeout(Duration::from_millis(200), bus.client.request("$SRV.INFO.gecholog-broker", "".into()));
+    soon("endpoints anew", async {
+        while !info().await.is_ok_and(|info| String::from_utf8_lossy(&info.unwrap().payload).contains(&anew)) {}
+    })
+    .await;
+    let mut stale = Vec::new();
+    for group in [broker.replica().await, format!("{}-1", broker.replica().await)] {
+        stale.push(bus.client.queue_subscribe("coburn.gl.broker.ctl.*", group).await.unwrap());
+    }
+    bus.client.flush().await.unwrap();
+    for _ in 0..30 {
+        let answer = soon("an answer", bus.client.request("coburn.gl.broker.ctl.config", "".into())).await;
+        assert!(answer.unwrap().payload.starts_with(b"{"));
+    }
 }
 
 #[tokio::test]

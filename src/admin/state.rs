@@ -1,4 +1,4 @@
-//! The state that a replica sends to one that starts: which routers are disabled and for how long, the operators' overrides that
+//! The state that a replica sends to one that starts, or was away from the bus: which routers are disabled and for how long, the operators' overrides that
 //! apply, and which signed messages were accepted. Times are relative (seconds left, seconds ago), so that clocks need not agree.
 //!
 //! Several answers become one by [`ReplicaState::merge`]: the most cautious health, the newest override.
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::message::{RouterMessage, VERSION, known, known_of};
 use super::{AdminCommand, Nonces};
 use balancer::broker::{
-    Command, ImportedOverride, ImportedRouter, ImportedState, OperatorCommand, Override, PublicState, Snapshot, Weight,
+    Command, EndedOverride, ImportedOverride, ImportedRouter, ImportedState, OperatorCommand, Override, PublicState,
+    Snapshot, Weight,
 };
 use types::mode::OperatingMode;
 use types::outcome::Cause;
@@ -39,6 +40,9 @@ pub struct ReplicaState {
     /// Oldest first.
     #[serde(rename = "orders", default, deserialize_with = "known_of")]
     pub overrides: Vec<ActiveOverride>,
+    /// The last overrides that were ended.
+    #[serde(rename = "ended_orders", default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known_of")]
+    pub ended: Vec<ActiveOverride>,
     #[serde(rename = "taken", default, deserialize_with = "known")]
     pub accepted_nonces: AcceptedNonces,
 }
@@ -64,7 +68,7 @@ pub struct EjectedRouter {
     pub cause: Cause,
 }
 
-/// An operator's override that still applies.
+/// An operator's override that still applies, or was ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActiveOverride {
     pub router: RouterPath,
@@ -73,7 +77,7 @@ pub struct ActiveOverride {
     pub weight: Option<f64>,
     /// Until it expires; `None`: it does not.
     pub seconds_left: Option<f64>,
-    /// How long ago it was given, in seconds.
+    /// How long ago it was given, or ended, in seconds.
     #[serde(default)]
     pub seconds_ago: f64,
     /// Who asked for it.
@@ -92,11 +96,12 @@ pub struct AcceptedNonces {
 
 impl ReplicaState {
     /// The state of a replica, of its id and mode, the command that set this mode and when that was given (if it was by command),
-    /// and the nonces that it accepted.
+    /// the overrides that were ended, and the nonces that it accepted.
     pub fn from_snapshot(
         replica: &str,
         mode: OperatingMode,
         commanded: Option<&(AdminCommand, BrokerTime)>,
+        ended: &[EndedOverride],
         accepted_nonces: AcceptedNonces,
         broker: &Snapshot,
     ) -> Self {
@@ -107,30 +112,32 @@ impl ReplicaState {
                 seconds_left: router.seconds_left,
                 cause: router.why.unwrap_or_default(),
             });
-        let active = |router: &RouterPath, weight: Option<&Weight>, terms: &Override| ActiveOverride {
+        let order = |router: &RouterPath, pool: Option<&RouterPath>, weight, terms: &Override| ActiveOverride {
             router: router.clone(),
-            pool: weight.map(|weight| weight.pool.clone()),
-            weight: weight.map(|weight| weight.weight),
+            pool: pool.cloned(),
+            weight,
             seconds_left: left(terms.until),
             seconds_ago: broker.at.since(terms.since).as_secs_f64(),
             by: terms.by.clone(),
             reason: terms.reason.clone(),
         };
         let routers = broker.routers.iter();
-        let drained = routers.filter_map(|router| Some(active(&router.router, None, router.drained.as_ref()?)));
+        let drained = routers.filter_map(|router| Some(order(&router.router, None, None, router.drained.as_ref()?)));
         let weights = broker.pools.iter().flat_map(|pool| &pool.weights);
-        let weights = weights.map(|weight| active(&weight.router, Some(weight), &weight.terms));
+        let weights = weights.map(|one: &Weight| order(&one.router, Some(&one.pool), Some(one.weight), &one.terms));
+        let ended = ended.iter().map(|one| order(&one.router, one.pool.as_ref(), None, &one.terms)).collect();
         let mode_command =
             commanded.and_then(|(command, since)| ModeCommand::from_command(command, broker.at.since(*since)));
         let (routers, overrides) = (out.collect(), drained.chain(weights).collect());
-        Self { version: VERSION, replica: replica.to_owned(), mode, mode_command, routers, overrides, accepted_nonces }
+        let replica = replica.to_owned();
+        Self { version: VERSION, replica, mode, mode_command, routers, overrides, ended, accepted_nonces }
     }
 
     /// The same state after some time.
     #[must_use]
     pub fn later(mut self, by: Duration) -> Self {
         let by = by.as_secs_f64();
-        let (routers, overrides) = (&mut self.routers, &mut self.overrides);
+        let (routers, overrides) = (&mut self.routers, self.overrides.iter_mut().chain(&mut self.ended));
         let left = routers.iter_mut().filter_map(|out| out.seconds_left.as_mut());
         left.for_each(|left| *left = (*left - by).max(0.0));
         for one in overrides {
@@ -154,25 +161,27 @@ impl ReplicaState {
         let mut states = states.into_iter();
         let mut all = states.next()?;
         let mut routers: BTreeMap<RouterPath, EjectedRouter> = BTreeMap::new();
-        let mut overrides: BTreeMap<(RouterPath, Option<RouterPath>), ActiveOverride> = BTreeMap::new();
-        let (first_routers, first_overrides) = (std::mem::take(&mut all.routers), std::mem::take(&mut all.overrides));
-        let mut add = |of_routers: Vec<EjectedRouter>, of_overrides: Vec<ActiveOverride>| {
+        // Each with whether it was ended.
+        let mut orders: BTreeMap<(RouterPath, Option<RouterPath>), (ActiveOverride, bool)> = BTreeMap::new();
+        let mut add = |state: &mut Self| {
+            let of_routers = std::mem::take(&mut state.routers);
+            let (given, ended) = (std::mem::take(&mut state.overrides), std::mem::take(&mut state.ended));
             for out in of_routers {
                 let more = |known: &EjectedRouter| out.seconds_left > known.seconds_left;
                 if routers.get(&out.router).is_none_or(more) {
                     routers.insert(out.router.clone(), out);
                 }
             }
-            for one in of_overrides {
-                let key = (one.router.clone(), one.pool.clone());
-                if overrides.get(&key).is_none_or(|known| one.seconds_ago < known.seconds_ago) {
-                    overrides.insert(key, one);
+            for one in given.into_iter().map(|one| (one, false)).chain(ended.into_iter().map(|one| (one, true))) {
+                let key = (one.0.router.clone(), one.0.pool.clone());
+                if orders.get(&key).is_none_or(|(known, _)| one.0.seconds_ago < known.seconds_ago) {
+                    orders.insert(key, one);
                 }
             }
         };
-        add(first_routers, first_overrides);
-        for state in states {
-            add(state.routers, state.overrides);
+        add(&mut all);
+        for mut state in states {
+            add(&mut state);
             if let Some(command) = state.mode_command
                 && all.mode_command.as_ref().is_none_or(|known| command.seconds_ago < known.seconds_ago)
             {
@@ -180,9 +189,11 @@ impl ReplicaState {
             }
             all.accepted_nonces.merge(state.accepted_nonces);
         }
-        let mut overrides: Vec<_> = overrides.into_values().collect();
-        overrides.sort_by(|one, other| other.seconds_ago.total_cmp(&one.seconds_ago));
-        Some(Self { replica: replicas.join(","), routers: routers.into_values().collect(), overrides, ..all })
+        let mut orders: Vec<_> = orders.into_values().collect();
+        orders.sort_by(|(one, _), (other, _)| other.seconds_ago.total_cmp(&one.seconds_ago));
+        let (ended, overrides): (Vec<_>, Vec<_>) = orders.into_iter().partition(|(_, is_ended)| *is_ended);
+        let [overrides, ended] = [overrides, ended].map(|orders| orders.into_iter().map(|(one, _)| one).collect());
+        Some(Self { replica: replicas.join(","), routers: routers.into_values().collect(), overrides, ended, ..all })
     }
 
     /// Everything but the mode, for the broker to import. Overrides are imported only if the state is `proved`.
@@ -191,9 +202,10 @@ impl ReplicaState {
             let until = out.seconds_left.map(|left| after(now, left));
             ImportedRouter { router: out.router.clone(), until, cause: out.cause }
         };
-        let order = |one: &ActiveOverride| {
+        let order = |(one, is_ended): (&ActiveOverride, bool)| {
             let router = one.router.clone();
             let command = match &one.pool {
+                None if is_ended => Command::Resume(router),
                 None => Command::Drain(router),
                 Some(pool) => Command::SetWeight { pool: pool.clone(), router, weight: one.weight },
             };
@@ -202,7 +214,9 @@ impl ReplicaState {
             ImportedOverride { given, since: before(now, one.seconds_ago) }
         };
         let routers = self.routers.iter().take(MAX_ROUTERS).map(router).collect();
-        let orders = self.overrides.iter().filter(|_| proved).take(MAX_ROUTERS).map(order).collect();
+        let (given, ended) = (self.overrides.iter(), self.ended.iter());
+        let orders = given.map(|one| (one, false)).chain(ended.map(|one| (one, true)));
+        let orders = orders.filter(|_| proved).take(MAX_ROUTERS).map(order).collect();
         ImportedState { routers, orders, proved }
     }
 }

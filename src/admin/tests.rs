@@ -401,3 +401,89 @@ fn what_only_a_newer_version_knows_costs_nothing_else() {
         (1, None, AcceptedNonces::default())
     );
 }
+
+mod convergence {
+    use balancer::broker::{Broker, BrokerInput, BrokerSettings, RouterSettings, Snapshot};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: u64) -> BrokerTime {
+        START.after(Duration::from_secs(seconds))
+    }
+
+    fn snapshot(broker: &Broker, seconds: u64) -> Snapshot {
+        let basis = broker.snapshot_basis();
+        let routers = broker.router_statuses(0..basis.routers(), at(seconds));
+        Snapshot::new(at(seconds), &basis, &broker.passes(0..basis.pools()), routers)
+    }
+
+    /// What operators have set, without when.
+    fn set(snapshot: &Snapshot) -> Vec<String> {
+        let drained = snapshot.routers.iter().filter(|router| router.drained.is_some());
+        let weights = snapshot.pools.iter().flat_map(|pool| &pool.weights);
+        let weights = weights.map(|one| format!("{} {}", one.router, one.weight));
+        let mut all: Vec<_> = drained.map(|router| router.router.to_string()).chain(weights).collect();
+        all.sort();
+        all
+    }
+
+    /// One replica takes over what the others know.
+    fn pull(replicas: &mut [Broker], one: usize, now: u64) {
+        let others = replicas.iter().enumerate().filter(|(place, _)| *place != one);
+        let states = others.map(|(place, broker)| {
+            let ended: Vec<_> = broker.ended_overrides().cloned().collect();
+            let (mode, nonces) = (OperatingMode::Balance, AcceptedNonces::default());
+            let state =
+                ReplicaState::from_snapshot(&place.to_string(), mode, None, &ended, nonces, &snapshot(broker, now));
+            serde_json::from_slice(&serde_json::to_vec(&state).unwrap()).unwrap()
+        });
+        let known = ReplicaState::merge(states.collect()).unwrap().takeover(at(now), true);
+        replicas[one].apply(BrokerInput::Imported(&known), at(now));
+    }
+
+    proptest! {
+        /// Commands reach only some of the replicas; once those that were away have connected, all hold what was ordered last.
+        #[test]
+        fn replicas_that_were_away_end_with_the_last_order_about_each_thing(
+            orders in prop::collection::vec((0_usize..3, 0_u8..4, prop::sample::subsequence(vec![0_usize, 1, 2], 1..=3)), 1..12),
+            connect in Just([0_usize, 1, 2]).prop_shuffle(),
+        ) {
+            let settings = BrokerSettings::flat(
+                path("/in/"), ["/a/", "/b/", "/c/"].map(path).to_vec(), RouterSettings::default(),
+            );
+            let broker = || Broker::new(settings.clone());
+            let (mut replicas, mut all) = (vec![broker(), broker(), broker()], broker());
+            let mut now = 0;
+            for (router, kind, reached) in orders {
+                now += 10;
+                let (pool, router) = (path("/in/"), path(["/a/", "/b/", "/c/"][router]));
+                let command = match kind {
+                    0 => Command::Drain(router),
+                    1 => Command::Resume(router),
+                    2 => Command::SetWeight { pool, router, weight: Some(f64::from(u32::try_from(now).unwrap())) },
+                    _ => Command::SetWeight { pool, router, weight: None },
+                };
+                let given = OperatorCommand { command, until: None, by: "test".to_owned(), reason: String::new() };
+                all.apply(BrokerInput::Command(&given), at(now));
+                for place in reached {
+                    replicas[place].apply(BrokerInput::Command(&given), at(now));
+                }
+            }
+            // Each that connects asks, and so do those that hear of it.
+            for one in connect {
+                pull(&mut replicas, one, now + 10);
+                for other in 0..3 {
+                    pull(&mut replicas, other, now + 20);
+                }
+            }
+            for replica in &replicas {
+                prop_assert_eq!(set(&snapshot(replica, now + 30)), set(&snapshot(&all, now + 30)));
+            }
+            let before: Vec<_> = replicas.iter().map(|broker| snapshot(broker, now + 30)).collect();
+            (0..3).for_each(|one| pull(&mut replicas, one, now + 40));
+            let after: Vec<_> = replicas.iter().map(|broker| snapshot(broker, now + 30)).collect();
+            prop_assert_eq!(before, after, "what all know already changes nothing");
+        }
+    }
+}

@@ -1,5 +1,6 @@
-//! The replica as a service on the bus (`nats micro`): its state, and the commands of operators. Every replica answers:
-//! the endpoints' queue group is its own id.
+//! The replica as a service on the bus (`nats micro`): its state, and the commands of operators. Every replica answers: the
+//! endpoints' queue group is its own, and another one for each connection, as a server that hangs keeps the subscriptions of the
+//! connection that was lost, and would get a part of the group's messages.
 //!
 //! Endpoints that read need no token. Commands must be signed with the operators' token; others are rejected with the reason.
 
@@ -9,10 +10,10 @@ use std::pin::pin;
 use async_nats::client::PublishError;
 use async_nats::service::endpoint::Endpoint;
 use async_nats::service::error::Error as Refusal;
-use async_nats::service::{Request, Service, ServiceExt};
+use async_nats::service::{Group, Request, Service, ServiceExt};
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{BoxStream, FuturesUnordered, SelectAll};
 use futures_util::{FutureExt, StreamExt, stream};
 use serde::Serialize;
 use serde_json::json;
@@ -70,25 +71,33 @@ pub struct Start {
 /// # Errors
 /// The connection is closed.
 pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start) -> Result<(), async_nats::Error> {
-    let service = admin.service(&client).await?;
-    let group = service.group_with_queue_group(format!("{}.ctl", admin.settings.subject), admin.broker.replica());
-    let mut endpoints = Vec::new();
-    for word in READ_ENDPOINTS.into_iter().chain(AdminAction::ALL.map(AdminAction::name)) {
-        let endpoint = group.endpoint(word).await?;
-        endpoints.push(named(word, endpoint).boxed());
-    }
-    if let Some(link) = admin.links.last() {
-        link.sync(&client).await;
-    }
+    let Some(link) = admin.links.last() else { return Ok(()) };
+    let mut service = admin.service(&client).await?;
+    // That of the first connection.
+    let mut connects = 1;
+    let mut group = admin.group(&service, connects);
+    let mut asks = listen(&group, commands()).await?;
+    link.sync(&client).await;
     // The receiver is gone only when the process ends.
     let _ = start.listening.send(());
-    let mut asks = stream::select_all(endpoints);
     let mut begun = pin!(start.begun.fuse());
+    let mut has_begun = false;
     let mut refusing = FuturesUnordered::new();
     loop {
         tokio::select! {
             Some(()) = refusing.next() => {}
-            Ok(()) = &mut begun => asks.push(named(STATE, group.endpoint(STATE).await?).boxed()),
+            Ok(()) = &mut begun => {
+                has_begun = true;
+                asks.push(named(STATE, group.endpoint(STATE).await?).boxed());
+            }
+            now = link.connected_again(connects) => {
+                connects = now;
+                let before = std::mem::replace(&mut service, admin.service(&client).await?);
+                group = admin.group(&service, connects);
+                // From here on nobody reads what the ones of before get, so that no message is answered twice.
+                asks = listen(&group, commands().chain(has_begun.then_some(STATE))).await?;
+                before.stop().await?;
+            }
             ask = asks.next() => match ask {
                 // Delays only the answer to a wrong signature, and no other request.
                 Some((word, ask)) if admin.has_wrong_token(word, &ask) => {
@@ -101,6 +110,22 @@ pub async fn serve_admin(client: Client, admin: AdminEndpoints<'_>, start: Start
     }
 }
 
+/// The endpoints but that of the state.
+fn commands() -> impl Iterator<Item = &'static str> {
+    READ_ENDPOINTS.into_iter().chain(AdminAction::ALL.map(AdminAction::name))
+}
+
+async fn listen(
+    group: &Group,
+    words: impl Iterator<Item = &'static str>,
+) -> Result<SelectAll<BoxStream<'static, (&'static str, Request)>>, async_nats::Error> {
+    let mut endpoints = Vec::new();
+    for word in words {
+        endpoints.push(named(word, group.endpoint(word).await?).boxed());
+    }
+    Ok(stream::select_all(endpoints))
+}
+
 fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<Item = (&'static str, Request)> {
     endpoint.map(move |request| (word, request))
 }
@@ -108,6 +133,12 @@ fn named(word: &'static str, endpoint: Endpoint) -> impl futures_util::Stream<It
 type Answer = Result<Bytes, Refusal>;
 
 impl AdminEndpoints<'_> {
+    /// Where the endpoints of one connection stand.
+    fn group(&self, service: &Service, connects: u64) -> Group {
+        let queue = format!("{}-{connects}", self.broker.replica());
+        service.group_with_queue_group(format!("{}.ctl", self.settings.subject), queue)
+    }
+
     async fn service(&self, client: &Client) -> Result<Service, async_nats::Error> {
         let broker = self.broker.clone();
         let builder = client.service_builder();

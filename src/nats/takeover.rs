@@ -1,23 +1,29 @@
-//! A replica that starts requests the state of the others before it answers its first request.
+//! A replica that starts requests the state of the others before it answers its first request, and again when it was away from the
+//! bus: what operators have ordered meanwhile. It tells the others that it is back, who ask in turn: it may have had orders over HTTP.
 //!
 //! Any client of the bus can answer. With an operators' token, only answers are accepted that are signed with it and with the
 //! nonce of this request; all others are dropped before any of their bytes are stored. Without a token every answer is
 //! accepted, but only for what log entries could change too. The wait and the memory for answers are bounded.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, StatusCode};
 use bytes::Bytes;
-use futures_util::Stream;
-use tokio::time::Instant;
+use futures_util::{FutureExt, Stream, StreamExt};
+use tokio::time::{Instant, sleep};
 
-use super::NatsSettings;
 use super::chunks::{CHUNK_HEADER, Reassembler};
 use super::peers::{REPLICA, clean, next, nonce, signature, signed, subject};
+use super::{ConnectionStatus, NatsSettings};
 use crate::admin::{ReplicaState, Token};
 use crate::shared_broker::SharedBroker;
 use types::time::BrokerTime;
 
+/// The endpoint at which a replica tells that it is connected again.
+const CONNECTED: &str = "connected";
+/// The least time between two requests for the state of the others.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(1);
 /// How long the first valid answer is awaited.
 const FIRST_ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the next answer, or the next chunk of one, is awaited.
@@ -141,9 +147,39 @@ pub async fn take_over(client: &Client, settings: &NatsSettings, broker: &Shared
     }
 }
 
+/// Takes over the state of the others whenever this replica, or another one, is connected again, until the connection ends.
+///
+/// # Errors
+/// The connection is closed.
+pub async fn take_over_after_outages(
+    client: Client,
+    settings: &NatsSettings,
+    link: &ConnectionStatus,
+    broker: &SharedBroker,
+    token: Option<&Token>,
+) -> Result<Infallible, async_nats::Error> {
+    let subject = subject(settings, CONNECTED);
+    let mut heard = client.subscribe(subject.clone()).await?;
+    // That of the start, which has its own.
+    let mut connects = 1;
+    loop {
+        tokio::select! {
+            now = link.connected_again(connects) => {
+                connects = now;
+                client.publish(subject.clone(), Bytes::new()).await?;
+            }
+            Some(_) = heard.next() => {}
+        }
+        // Of those that are connected again at the same time one request hears all.
+        while let Some(Some(_)) = heard.next().now_or_never() {}
+        take_over(&client, settings, broker, token).await;
+        sleep(REQUEST_INTERVAL).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use futures_util::{StreamExt, stream};
+    use futures_util::stream;
 
     use super::super::chunks::split;
     use super::*;

@@ -72,18 +72,25 @@ impl SharedBroker {
         let commanded = known.mode_command.as_ref().map(|commanded| commanded.command(now));
         let (taken, complete_since) = known.accepted_nonces.moments(now);
         self.nonces().take_over(taken, complete_since);
-        // A command that this replica got since then is newer.
-        if let Some((command, since)) = commanded.filter(|_| self.lock().mode_command.is_none()) {
+        let known = self.lock().mode_command.clone();
+        // A command that this replica got since then is newer, and one that both got need not be repeated.
+        let is_news = |(command, since): &(AdminCommand, BrokerTime)| {
+            known.as_ref().is_none_or(|(own, at)| own != command && since > at)
+        };
+        if let Some((command, since)) = commanded.filter(is_news) {
             self.execute_at(&command, since);
         }
     }
 
-    /// The state that a replica that starts takes over from this one.
+    /// The state that a replica that starts, or was away, takes over from this one.
     pub fn state(&self) -> ReplicaState {
         let (snapshot, identity) = (self.snapshot(), self.identity());
-        let commanded = self.lock().mode_command.clone();
+        let (commanded, ended) = {
+            let state = self.lock();
+            (state.mode_command.clone(), state.broker.ended_overrides().cloned().collect::<Vec<_>>())
+        };
         let taken = AcceptedNonces::from_nonces(&self.nonces(), snapshot.at);
-        ReplicaState::from_snapshot(identity.replica(), identity.mode(), commanded.as_ref(), taken, &snapshot)
+        ReplicaState::from_snapshot(identity.replica(), identity.mode(), commanded.as_ref(), &ended, taken, &snapshot)
     }
 
     /// The signed messages that were accepted.

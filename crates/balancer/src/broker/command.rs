@@ -3,7 +3,7 @@
 //! A drained router gets no requests however healthy it is; health and drain do not overwrite each other. A weight
 //! applies to a router in one pool, and survives a reload of the file.
 
-use super::operator::{ExpiredOverride, MAX_WEIGHT_OVERRIDES};
+use super::operator::{EndedOverride, ExpiredOverride, MAX_WEIGHT_OVERRIDES};
 use super::{Broker, Override};
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -37,6 +37,16 @@ impl Command {
             Self::Drain(router) | Self::Resume(router) | Self::Disable(router) | Self::Enable(router) => router,
             Self::SetWeight { router, .. } => router,
         }
+    }
+
+    /// The pool that it is about, if it is a weight.
+    pub(super) const fn pool(&self) -> Option<&RouterPath> {
+        if let Self::SetWeight { pool, .. } = self { Some(pool) } else { None }
+    }
+
+    /// Whether it ends an override.
+    pub(super) const fn is_end(&self) -> bool {
+        matches!(self, Self::Resume(_) | Self::SetWeight { weight: None, .. })
     }
 }
 
@@ -102,6 +112,9 @@ impl Broker {
         let (Ok(()), Some(id)) = (self.check(&given.command), self.router_at(router.as_str())) else { return };
         let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
         let terms = Override { since, until, by: by.clone(), reason: reason.clone() };
+        if !matches!(given.command, Command::Disable(_) | Command::Enable(_)) {
+            self.operator.note_override(&given.command, &terms);
+        }
         let action = match &given.command {
             Command::Drain(_) => {
                 self.operator.drain(id, terms);
@@ -132,6 +145,11 @@ impl Broker {
         };
         let router = router.clone();
         self.effects.push(BrokerEvent::OperatorAction(OperatorAction { router, action, until, by, reason, at: now }));
+    }
+
+    /// The last overrides that operators have ended: what other replicas know of them is older.
+    pub fn ended_overrides(&self) -> impl Iterator<Item = &EndedOverride> {
+        self.operator.ended().iter()
     }
 
     /// Ends what was to hold only until now.

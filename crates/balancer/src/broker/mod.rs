@@ -53,7 +53,7 @@ pub use description::{PoolDescription, RouteReason};
 pub use histogram::{Histogram, STEPS as HISTOGRAM_STEPS};
 pub use ingresses::Ingresses;
 pub use input::BrokerInput;
-pub use operator::{Override, Weight};
+pub use operator::{EndedOverride, Override, Weight};
 pub use outcome_dedup::MAX_UNPAIRED;
 pub use pool::{Pool, WhenAllDisabled};
 pub use router_stats::RouterStats;

@@ -2,17 +2,24 @@
 //!
 //! Pools are derived from both, so they change in here only, and what is derived from them is marked.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::routers::{Readiness, Router, Routers};
+use super::{Command, OperatorCommand};
 use crate::strategy::{Target, TargetKind};
 use types::router::{RouterId, RouterPath};
 use types::time::BrokerTime;
 
 /// Weights that may differ from the file's, at most.
 pub(crate) const MAX_WEIGHT_OVERRIDES: usize = 1_024;
+/// Ended overrides that are remembered.
+const MAX_ENDED: usize = 1_024;
+/// Within this time of each other two replicas carry out one command.
+const SAME_COMMAND: Duration = Duration::from_secs(2);
 
 /// That something holds, by whose word.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -39,13 +46,25 @@ pub struct Weight {
     pub terms: Override,
 }
 
+/// An override that an operator has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedOverride {
+    pub router: RouterPath,
+    /// The pool whose weight it was; none: a drain.
+    pub pool: Option<RouterPath>,
+    /// When, and by whose word.
+    pub terms: Override,
+}
+
 /// All that operators ordered and that still holds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OperatorOverrides {
     drained: FxHashMap<RouterId, Override>,
     /// Shared, so that a status is derived from it without the broker.
     weights: Arc<Vec<Weight>>,
-    /// Routers about which this replica has had an order of its own: what others knew before is older.
+    /// The last ones that were ended, the oldest first: a replica that was away may still have them.
+    ended: VecDeque<EndedOverride>,
+    /// Routers about which this replica has had an order of its own: what others knew of their health is older.
     commanded: FxHashSet<RouterId>,
     /// When the first of them ends.
     next_deadline: Option<BrokerTime>,
@@ -94,6 +113,49 @@ impl OperatorOverrides {
         }
         self.reweighed = true;
         self.set_deadline();
+    }
+
+    /// The last overrides that were ended.
+    pub(super) const fn ended(&self) -> &VecDeque<EndedOverride> {
+        &self.ended
+    }
+
+    /// An override was set or ended by these terms.
+    pub(super) fn note_override(&mut self, command: &Command, terms: &Override) {
+        let (router, pool) = (command.router(), command.pool());
+        self.ended.retain(|one| one.router != *router || one.pool.as_ref() != pool);
+        if command.is_end() {
+            self.ended.push_back(EndedOverride { router: router.clone(), pool: pool.cloned(), terms: terms.clone() });
+        }
+        if self.ended.len() > MAX_ENDED {
+            self.ended.pop_front();
+        }
+    }
+
+    /// The override that a command sets or ends, if there is one: its terms, and the weight if it is one.
+    pub(super) fn set_by(&self, id: RouterId, command: &Command) -> Option<(&Override, Option<f64>)> {
+        match command {
+            Command::SetWeight { pool, router, .. } => {
+                let weight = self.weights.iter().find(|one| one.pool == *pool && one.router == *router)?;
+                Some((&weight.terms, Some(weight.weight)))
+            }
+            _ => Some((self.drained_by(id)?, None)),
+        }
+    }
+
+    /// Whether another replica's order is news: it was given later than the last one here about the same.
+    pub(super) fn is_news(&self, id: RouterId, given: &OperatorCommand, since: BrokerTime) -> bool {
+        let (command, set) = (&given.command, self.set_by(id, &given.command));
+        let weight = if let Command::SetWeight { weight, .. } = command { *weight } else { None };
+        // The same command reaches replicas a moment after each other.
+        let is_known = set.is_some_and(|(terms, known)| {
+            let is_same = (&terms.by, &terms.reason, known) == (&given.by, &given.reason, weight);
+            !command.is_end() && is_same && since < terms.since.after(SAME_COMMAND)
+        });
+        let ended =
+            self.ended.iter().find(|one| one.router == *command.router() && one.pool.as_ref() == command.pool());
+        let last = set.map(|(terms, _)| terms.since).max(ended.map(|one| one.terms.since));
+        !is_known && last.is_none_or(|last| since > last)
     }
 
     /// Remembers that there was an order about this router.

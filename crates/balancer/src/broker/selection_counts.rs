@@ -2,7 +2,6 @@
 
 use smallvec::SmallVec;
 
-use super::rate_limits::RateLimitFilter;
 use super::{Broker, LimitVerdict, Pass, Route, RouteKind, WhenAllDisabled};
 use crate::load::rate_limit::LimitExceeded;
 use crate::strategy::{PickReason, RouterFilter};
@@ -123,15 +122,16 @@ impl Broker {
             None => self.pools.get_mut(route.pool),
         };
         let Some(pool) = pool else { return };
-        let mut among = None;
-        if !matches!(route.reservation.limit, LimitVerdict::Within) {
+        if matches!(route.reservation.limit, LimitVerdict::Within) {
+            pool.advance(route.kind, route.chosen.leaf, None);
+        } else {
             if let LimitVerdict::Exceeded(LimitExceeded::Model(place)) = route.reservation.limit {
                 self.model_limits.asked(route.router(), place, now);
             }
-            among = route.reservation.among(self.limits.as_ref(), &self.model_limits);
+            let limits = route.reservation.among(self.limits.as_ref(), &self.model_limits);
+            let is_within = |router| limits.is_none_or(|limits| limits.exceeded(router).is_none());
+            pool.advance(route.kind, route.chosen.leaf, limits.map(|_| RouterFilter(&is_within)).as_ref());
         }
-        let is_among = |router| among.is_none_or(|among: RateLimitFilter<'_>| among.exceeded(router).is_none());
-        pool.advance(route.kind, route.chosen.leaf, among.map(|_| RouterFilter(&is_among)).as_ref());
         let one_at_a_time = match route.kind {
             RouteKind::Normal | RouteKind::LastResort => false,
             RouteKind::Probe => true,
