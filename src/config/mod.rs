@@ -8,6 +8,7 @@ mod bus_settings;
 mod calls_settings;
 mod check;
 pub mod file;
+mod health_in_force;
 mod keys;
 mod names;
 mod prices;

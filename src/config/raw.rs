@@ -38,7 +38,8 @@ pub struct RawSettings {
     /// on, or off: only the relay, without the bus and so without the gateway's requests and log [default: on]
     #[arg(long, global = true, value_name = "ON|OFF")]
     pub(super) broker_bus: Option<String>,
-    /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10]
+    /// Minutes that a failing router is left out; fractions allowed, 0 = never [default: 10 under the preset documented; 5
+    /// seconds under resilient, so for targets with a url]
     #[arg(long, global = true, value_name = "MINUTES", allow_hyphen_values = true)]
     pub(super) disabled_time: Option<String>,
     /// File with the pools: targets, weights, strategies, health [BROKER_CONFIG; without it: one pool, of BROKER_INGRESS and

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::Config;
+use super::health_in_force::{self, Reach};
 use super::names::{PROXIES, flag, names};
 use super::raw::{RawSettings, Sources};
 
@@ -23,35 +24,70 @@ pub struct Setting {
     pub name: &'static str,
     /// The value in force; absent if it is not set and has no default.
     pub value: Option<String>,
-    /// `environment`, the flag, or `default`; for a setting without effect, the setting that replaces it.
+    /// `environment`, the flag, or `default`, with more words where it is in force for some routers only; for a setting without
+    /// effect, what replaces it.
     pub from: String,
 }
 
 /// All settings, in the order of `--help`; the proxies come last.
 pub fn settings(sources: &Sources, config: &Config) -> Vec<Setting> {
-    let (flags, variables, defaults) = (&sources.flags, &sources.environment, defaults());
-    let is_set = |name: &str| flags.contains_key(name) || variables.contains_key(name);
+    let defaults = defaults();
     let setting = |name: &'static str| {
-        let (value, from) = match (flags.get(name), variables.get(name)) {
-            (Some(value), _) => (Some(value.clone()), flag(name)),
-            (None, Some(value)) => (Some(value.clone()), "environment".to_owned()),
-            // Read from the environment alone, in either case, as other programs do.
-            (None, None) if PROXIES.contains(&name) => {
-                let value = [name.to_owned(), name.to_ascii_lowercase()]
-                    .iter()
-                    .find_map(|name| sources.variables.get(name).map(str::to_owned));
-                let from = if value.is_some() { "environment" } else { "default" };
-                (value, from.to_owned())
-            }
-            (None, None) => match replaced_by(name).filter(|other| is_set(other)) {
-                Some(other) => (None, format!("not used: {other} is set")),
-                None if name == "BROKER_GATEWAY" => (Some(config.relay.gateway.to_string()), "default".to_owned()),
-                None => (defaults.get(name).cloned(), "default".to_owned()),
-            },
-        };
+        let (value, from) = in_force(name, sources, config, &defaults);
         Setting { name, value: value.map(|value| masked(name, value.trim())), from }
     };
     names().map(setting).collect()
+}
+
+/// The value of a setting that is in force, and where it is from.
+fn in_force(
+    name: &str,
+    sources: &Sources,
+    config: &Config,
+    defaults: &BTreeMap<String, String>,
+) -> (Option<String>, String) {
+    let is_set = |name: &str| sources.flags.contains_key(name) || sources.environment.contains_key(name);
+    let written = written(name, sources);
+    if let Some(other) = replaced_by(name).filter(|other| is_set(other)) {
+        // The relay looks for the gateway on this host all the same.
+        return match written.filter(|_| name == "GECHOLOG_HOST" && !is_set("BROKER_GATEWAY")) {
+            Some((value, from)) => (Some(value), format!("{from}, for the default of BROKER_GATEWAY; {other} is set")),
+            None => (None, format!("not used: {other} is set")),
+        };
+    }
+    let reach = health_in_force::reach(name, config);
+    if reach.is_some_and(Reach::is_empty) {
+        return (None, "not used: the file of BROKER_CONFIG replaces it".to_owned());
+    }
+    let (value, mut from) = match (written, name, reach) {
+        (Some((value, from)), ..) => (Some(value), from),
+        (None, "BROKER_GATEWAY", _) => (Some(config.relay.gateway.to_string()), "default".to_owned()),
+        (None, "DISABLED_TIME", Some(reach)) => {
+            let (value, from) = health_in_force::disabled_time(config, reach);
+            (Some(value), from)
+        }
+        (None, ..) => (defaults.get(name).cloned(), "default".to_owned()),
+    };
+    if reach.is_some_and(|reach| reach.in_part) {
+        from.push_str("; the file of BROKER_CONFIG replaces it for some routers");
+    }
+    (value, from)
+}
+
+/// The value that is set, and where.
+fn written(name: &str, sources: &Sources) -> Option<(String, String)> {
+    if let Some(value) = sources.flags.get(name) {
+        return Some((value.clone(), flag(name)));
+    }
+    let value = match PROXIES.contains(&name) {
+        // Read from the environment alone, in either case, as other programs do.
+        true => {
+            let names = [name.to_owned(), name.to_ascii_lowercase()];
+            names.iter().find_map(|name| sources.variables.get(name).map(str::to_owned))
+        }
+        false => sources.environment.get(name).cloned(),
+    };
+    value.map(|value| (value, "environment".to_owned()))
 }
 
 /// The setting that replaces this one.
@@ -59,6 +95,9 @@ fn replaced_by(name: &str) -> Option<&'static str> {
     match name {
         "GECHOLOG_HOST" => Some("NATS_URL"),
         "BROKER_INGRESS" | "BROKER_ROUTERS" => Some("BROKER_CONFIG"),
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+        "OTEL_EXPORTER_OTLP_HEADERS" => Some("OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
+        "OTEL_EXPORTER_OTLP_PROTOCOL" => Some("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
         _ => None,
     }
 }
@@ -133,7 +172,7 @@ mod tests {
         // A server is shown with its port, whether that was written or not.
         let essence = |Config {
                            broker,
-                           pools,
+                           pools: _,
                            prices,
                            mode,
                            nats,
@@ -147,27 +186,109 @@ mod tests {
                            traces,
                        }: Config| {
             let text = format!(
-                "{broker:?} {pools:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus} {calls:?} {traces:?}",
+                "{broker:?} {prices:?} {mode} {:?} {} {http:?} {relay:?} {access:?} {telemetry:?} {tls:?} {bus} {calls:?} {traces:?}",
                 nats.show(),
                 nats.processor
             );
             text.replace("filter: \"info\"", "filter: \"\"")
         };
-        let unset = essence(resolve(sources(&[])).config.unwrap());
-        let shown = shown(&[]);
-        let given = shown.iter().filter_map(|setting| Some((setting.name, setting.value.as_deref()?)));
-        let mut count = 0;
-        // Two are sentences; an address that is given must be free, while the default one may be taken.
+        let preset = PoolsFile::new("preset", r#""health": {"preset": "resilient"}, "#, r#"{"router": "/a/one/"}"#);
+        let router = PoolsFile::new("router", "", r#"{"router": "/a/one/"}"#);
+        // Three are sentences; an address that is given must be free, while the default one may be taken.
         let left_out = ["BROKER_FAILURE_STATUS", "BROKER_HEALTH", "BROKER_HTTP"];
-        for (name, value) in given.filter(|(name, _)| !left_out.contains(name)) {
-            let config = resolve(sources(&[(name, value)])).config;
-            let config = config.unwrap_or_else(|faults| panic!("{name}={value}: {faults:?}"));
-            assert_eq!(essence(config), unset, "{name}={value}");
-            count += 1;
+        let files = [&preset, &router].map(|file| ("BROKER_CONFIG", file.0.as_str()));
+        for base in
+            [&[][..], &[("BROKER_HEALTH", "resilient")], &[("BROKER_HEALTH", "documented")], &files[..1], &files[1..]]
+        {
+            let unset = essence(resolve(sources(base)).config.unwrap());
+            let mut count = 0;
+            for setting in shown(base).into_iter().filter(|setting| setting.from.starts_with("default")) {
+                let Some(value) = setting.value.filter(|_| !left_out.contains(&setting.name)) else { continue };
+                let all = [base, &[(setting.name, &*value)]].concat();
+                let config = resolve(sources(&all)).config;
+                let config = config.unwrap_or_else(|faults| panic!("{all:?}: {faults:?}"));
+                assert_eq!(essence(config), unset, "{all:?}");
+                count += 1;
+            }
+            assert!(count > 15, "{count}");
         }
-        assert!(count > 15, "{count}");
-        let http = shown.iter().find(|setting| setting.name == "BROKER_HTTP").unwrap();
-        assert_eq!(http.value.as_deref(), Some(crate::http::DEFAULT_ADDRESS.to_string().as_str()));
+        let http = one(&shown(&[]), "BROKER_HTTP").0;
+        assert_eq!(http, Some(crate::http::DEFAULT_ADDRESS.to_string()));
+    }
+
+    /// A pools file with one pool, removed at the end.
+    struct PoolsFile(String);
+
+    impl PoolsFile {
+        fn new(name: &str, before: &str, targets: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("broker-shown-{name}-{}.json", std::process::id()));
+            std::fs::write(&path, format!(r#"{{{before}"pools": [{{"ingress": "/a/", "targets": [{targets}]}}]}}"#))
+                .unwrap();
+            Self(path.display().to_string())
+        }
+    }
+
+    impl Drop for PoolsFile {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    fn one(shown: &[Setting], name: &str) -> (Option<String>, String) {
+        let setting = shown.iter().find(|setting| setting.name == name).unwrap();
+        (setting.value.clone(), setting.from.clone())
+    }
+
+    #[test]
+    fn a_health_setting_that_is_shown_is_the_one_in_force() {
+        const RESILIENT: &str = r#""health": {"preset": "resilient"}"#;
+        const NOT_USED: &str = "not used: the file of BROKER_CONFIG replaces it";
+        const PART: &str = "; the file of BROKER_CONFIG replaces it for some routers";
+        let (plain, direct) = (r#"{"router": "/a/one/"}"#, r#"{"url": "http://localhost:1", "name": "two"}"#);
+        let own = format!(r#"{{"router": "/a/own/", {RESILIENT}}}"#);
+        let (top, both, some) = (format!("{RESILIENT}, "), format!("{plain}, {direct}"), format!("{plain}, {own}"));
+        let failures = r#""health": {"failure_status": "any", "retry_after": {"honor": false}}, "#;
+        let set = [("DISABLED_TIME", "3")];
+        let resilient = [("BROKER_HEALTH", "resilient")];
+        let five = "0.08333333333";
+        for (number, (file, variables, name, value, from)) in [
+            (None, &resilient[..], "DISABLED_TIME", Some(five), "default of resilient: 5s".to_owned()),
+            (None, &set, "DISABLED_TIME", Some("3"), "environment".to_owned()),
+            (Some((&*top, plain)), &set, "DISABLED_TIME", None, NOT_USED.to_owned()),
+            (Some((&*top, plain)), &[], "DISABLED_TIME", None, NOT_USED.to_owned()),
+            (Some((&*top, plain)), &[("BROKER_HEALTH", "documented")], "BROKER_HEALTH", None, NOT_USED.to_owned()),
+            (
+                Some((&*top, plain)),
+                &[("BROKER_RETRY_AFTER", "ignore")],
+                "BROKER_RETRY_AFTER",
+                None,
+                NOT_USED.to_owned(),
+            ),
+            (
+                Some((&*top, plain)),
+                &[("BROKER_FAILURE_STATUS", "any")],
+                "BROKER_FAILURE_STATUS",
+                Some("any"),
+                "environment".to_owned(),
+            ),
+            (Some((failures, plain)), &[], "BROKER_FAILURE_STATUS", None, NOT_USED.to_owned()),
+            (Some((failures, plain)), &[], "BROKER_RETRY_AFTER", None, NOT_USED.to_owned()),
+            (Some((failures, plain)), &set, "DISABLED_TIME", Some("3"), "environment".to_owned()),
+            (Some(("", &*own)), &set, "DISABLED_TIME", None, NOT_USED.to_owned()),
+            (Some(("", &*some)), &set, "DISABLED_TIME", Some("3"), format!("environment{PART}")),
+            (Some(("", &*some)), &[], "DISABLED_TIME", Some("10"), format!("default{PART}")),
+            (Some(("", direct)), &[], "DISABLED_TIME", Some(five), "default of resilient: 5s".to_owned()),
+            (Some(("", &*both)), &[], "DISABLED_TIME", Some("10"), "default; 5s for targets with a url".to_owned()),
+            (Some(("", &*both)), &resilient, "DISABLED_TIME", Some(five), "default of resilient: 5s".to_owned()),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let file = file.map(|(before, targets)| PoolsFile::new(&format!("health-{number}"), before, targets));
+            let file = file.as_ref().map(|file| ("BROKER_CONFIG", file.0.as_str()));
+            let all: Vec<_> = variables.iter().copied().chain(file).collect();
+            assert_eq!(one(&shown(&all), name), (value.map(str::to_owned), from), "{number}: {name}, {all:?}");
+        }
     }
 
     #[test]
@@ -181,9 +302,16 @@ mod tests {
 
     #[test]
     fn what_replaces_a_setting_is_named() {
-        let shown = shown(&[("NATS_URL", "nats://u:p@one:4222")]);
-        let host = shown.iter().find(|setting| setting.name == "GECHOLOG_HOST").unwrap();
-        assert_eq!((host.value.as_deref(), host.from.as_str()), (None, "not used: NATS_URL is set"));
+        let url = ("NATS_URL", "nats://u:p@one:4222");
+        let not_used = (None, "not used: NATS_URL is set".to_owned());
+        assert_eq!(one(&shown(&[url]), "GECHOLOG_HOST"), not_used);
+        let host = ("GECHOLOG_HOST", "two");
+        let for_gateway = "environment, for the default of BROKER_GATEWAY; NATS_URL is set".to_owned();
+        assert_eq!(one(&shown(&[url, host]), "GECHOLOG_HOST"), (Some("two".to_owned()), for_gateway));
+        assert_eq!(one(&shown(&[url, host, ("BROKER_GATEWAY", "http://three:1")]), "GECHOLOG_HOST"), not_used);
+        let [all, own] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+        let shown = shown(&[(all, "http://one:4318"), (own, "http://two:4318/v1/traces")]);
+        assert_eq!(one(&shown, all), (None, format!("not used: {own} is set")));
     }
 
     #[test]

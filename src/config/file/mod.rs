@@ -106,8 +106,13 @@ impl PoolsFile {
     /// # Errors
     /// All faults.
     pub fn load(&self) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
+        self.load_with(&self.defaults)
+    }
+
+    /// The same, with other settings for what the file leaves out.
+    pub(super) fn load_with(&self, defaults: &HealthDefaults) -> Result<(BrokerSettings, RelayRules), Vec<Fault>> {
         let bytes = self.seen.as_ref().map_err(|fault| vec![fault.clone()])?;
-        read(&self.path, bytes, &self.defaults, &self.variables)
+        read(&self.path, bytes, defaults, &self.variables)
     }
 }
 
