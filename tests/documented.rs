@@ -8,7 +8,7 @@ use super::support::{Bus, DUD, Log, Setup, http};
 
 const ADMIN: &str = "the-operators-own-token";
 
-fn file(name: &str) -> String {
+pub(super) fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 

@@ -21,6 +21,7 @@ mod cluster;
 mod corpus;
 mod demo;
 mod documented;
+mod documented_defaults;
 mod flood;
 mod http_api;
 mod large_status;

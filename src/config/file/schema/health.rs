@@ -13,7 +13,7 @@ pub struct Health {
     /// Sets all of the settings below; settings further out no longer apply. Without: BROKER_HEALTH, else documented, and
     /// resilient for a target with a url.
     pub preset: Option<Preset>,
-    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else the preset's (documented: 10,
+    /// Minutes that a failing router is left out; 0: never. Without: DISABLED_TIME, else the preset's (documented: 10 minutes,
     /// resilient: 5 s).
     #[schemars(range(min = 0))]
     pub disabled_time: Option<f64>,
@@ -28,19 +28,19 @@ pub struct Health {
     #[schemars(range(min = 1))]
     pub consecutive: Option<u32>,
     /// Success rate: disables a router when too few of its answers are good, but never the last one of a pool. False: off.
-    /// Without: the preset's (documented: off).
+    /// Without: the preset's (documented: off, resilient: below 0.5 over 60 s, from 10 answers on).
     pub ratio: Option<RatioOrOff>,
     /// Whether an upstream's own Retry-After replaces disabled_time. Without: BROKER_RETRY_AFTER, else honor.
     pub retry_after: Option<RetryAfter>,
     /// How a router on probation is tested.
     pub probe: Option<Probe>,
     /// Slow start: the time over which a router that returns goes from a tenth of its weight to all of it; with its unit.
-    /// False: at once. Without: the preset's (documented: at once, resilient: 10 s).
+    /// False: at once. Without: the preset's (documented: off, resilient: 10 s).
     pub ramp: Option<SpanOrOff>,
-    /// A good answer that took longer counts as a failure; a time with its unit. False: off, which is the default.
+    /// A good answer that took longer counts as a failure; a time with its unit. False: off. Without: off.
     pub slow_is_failure_after: Option<SpanOrOff>,
     /// Request-fault detection. True: a request that fails on a second router within a minute, while that one answers others,
-    /// is itself at fault and disables no router. Without: the preset's (documented: false, resilient: true).
+    /// is itself at fault and disables no router. Without: the preset's (documented: off, resilient: on).
     pub poison: Option<bool>,
 }
 
@@ -64,8 +64,8 @@ pub struct Cooldown {
     /// the router has served for as long as the cooldown was.
     #[schemars(range(min = 1, max = 100))]
     pub factor: Option<f64>,
-    /// The longest cooldown, with its unit. Without: the preset's (documented: "1h", resilient:
-    /// "2m").
+    /// The longest cooldown, with its unit. Without: the preset's (documented: 1 h, resilient:
+    /// 2 min).
     pub max: Option<Word>,
     /// Jitter: the cooldown is longer by up to this fraction of itself, equally in every replica. Without: the preset's
     /// (documented: 0, resilient: 0.25).
@@ -116,12 +116,12 @@ pub struct Off(#[schemars(extend("const" = false))] pub bool);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetryAfter {
-    /// False: it is ignored.
+    /// False: it is ignored. Without: BROKER_RETRY_AFTER, else true.
     pub honor: Option<bool>,
     /// The longest time that is accepted, with its unit. Without: "1h".
     pub max: Option<Word>,
-    /// The time assumed for a 429 without one, with its unit; false: it counts as a failure, which is the
-    /// default.
+    /// The time assumed for a 429 without one, with its unit; it then needs no probation. False: the 429 counts as a failure.
+    /// Without: the preset's (documented: off, resilient: 5 s).
     pub assume: Option<SpanOrOff>,
     /// True: a good answer that reports that nothing is left of the rate limit disables the router before it fails, but never
     /// the last one of a pool. Without: false.
