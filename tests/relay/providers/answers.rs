@@ -30,7 +30,7 @@ fn both() -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn s3_each_provider_answers_a_whole_chat() {
+async fn each_provider_answers_a_whole_chat() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
@@ -53,7 +53,7 @@ async fn s3_each_provider_answers_a_whole_chat() {
 }
 
 #[tokio::test]
-async fn s3_each_provider_streams_a_chat() {
+async fn each_provider_streams_a_chat() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
@@ -79,7 +79,7 @@ async fn s3_each_provider_streams_a_chat() {
 }
 
 #[tokio::test]
-async fn s3_each_provider_calls_tools_side_by_side_and_takes_their_results() {
+async fn each_provider_calls_tools_side_by_side_and_takes_their_results() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
@@ -109,7 +109,7 @@ async fn s3_each_provider_calls_tools_side_by_side_and_takes_their_results() {
 }
 
 #[tokio::test]
-async fn s3_functions_of_the_old_form_reach_those_who_know_tools_only() {
+async fn functions_of_the_old_form_reach_those_who_know_tools_only() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     let functions: Vec<_> = tools().as_array().unwrap().iter().map(|tool| tool["function"].clone()).collect();
@@ -135,7 +135,7 @@ async fn s3_functions_of_the_old_form_reach_those_who_know_tools_only() {
 }
 
 #[tokio::test]
-async fn s3_each_provider_streams_calls_of_tools_side_by_side() {
+async fn each_provider_streams_calls_of_tools_side_by_side() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, ..) in &vendors.targets {
@@ -161,7 +161,7 @@ async fn s3_each_provider_streams_calls_of_tools_side_by_side() {
 }
 
 #[tokio::test]
-async fn s3_embeddings_come_from_those_who_have_them_and_the_others_are_not_called() {
+async fn embeddings_come_from_those_who_have_them_and_the_others_are_not_called() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
@@ -179,7 +179,7 @@ async fn s3_embeddings_come_from_those_who_have_them_and_the_others_are_not_call
 }
 
 #[tokio::test]
-async fn s3_a_schema_reaches_those_who_take_one() {
+async fn a_schema_reaches_those_who_take_one() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     let schema = json!({"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},

@@ -36,7 +36,7 @@ async fn served(harness: &Harness, calls: usize) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn s3_half_to_openai_and_half_to_a_pair() {
+async fn half_to_openai_and_half_to_a_pair() {
     let vendors = Vendors::start().await;
     let harness = world_of(&vendors, &example("cookbook-loadbalance-fallback.json", &vendors)).await;
     let all_well = served(&harness, 60).await;
@@ -49,7 +49,7 @@ async fn s3_half_to_openai_and_half_to_a_pair() {
 }
 
 #[tokio::test]
-async fn s3_a_canary_of_another_provider() {
+async fn a_canary_of_another_provider() {
     let vendors = Vendors::start().await;
     let harness = world_of(&vendors, &example("cookbook-canary.json", &vendors)).await;
     let shares = served(&harness, 200).await;

@@ -8,7 +8,7 @@ use super::super::super::support::scripted::{Move, Scripted, answer, chunk, last
 use super::{Vendors, error, read, router, unchunked};
 
 #[tokio::test]
-async fn s2_errors_keep_their_status_and_come_in_the_clients_form() {
+async fn errors_keep_their_status_and_come_in_the_clients_form() {
     let vendors = Vendors::start().await;
     // One target and no other: the client is sent what it said.
     let harness = vendors.each().await;
@@ -29,7 +29,7 @@ async fn s2_errors_keep_their_status_and_come_in_the_clients_form() {
 }
 
 #[tokio::test]
-async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
+async fn a_clients_mistake_is_a_400_and_no_targets_fault() {
     let vendors = Vendors::start().await;
     for (name, kind) in [("anthropic", Kind::Anthropic), ("converse", Kind::Bedrock), ("bedrockclaude", Kind::Bedrock)]
     {
@@ -61,7 +61,7 @@ async fn s2_a_clients_mistake_is_a_400_and_no_targets_fault() {
 
 /// What the vendors refuse because the client asked for it is a 400 too, and disables no target.
 #[tokio::test]
-async fn s2_what_a_vendor_refuses_trips_no_target() {
+async fn what_a_vendor_refuses_trips_no_target() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, kind, _) in &vendors.targets {
@@ -99,7 +99,7 @@ fn broken() -> Vec<(&'static str, Kind, Value, Fault)> {
 }
 
 #[tokio::test]
-async fn s5_a_broken_answer_of_which_nothing_was_sent_comes_from_elsewhere() {
+async fn a_broken_answer_of_which_nothing_was_sent_comes_from_elsewhere() {
     let vendors = Vendors::start().await;
     for (name, kind, asked, fault) in broken() {
         let harness = vendors.pool(&[vendors.target(name), vendors.target("openai")]).await;
@@ -117,7 +117,7 @@ async fn s5_a_broken_answer_of_which_nothing_was_sent_comes_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn s5_an_answer_that_breaks_after_its_beginning_ends_with_an_error_event() {
+async fn an_answer_that_breaks_after_its_beginning_ends_with_an_error_event() {
     let vendors = Vendors::start().await;
     let schema = json!({"type": "object", "properties": {}});
     let tools =
@@ -282,7 +282,7 @@ async fn why_an_answer_could_not_be_translated_stands_in_the_words_and_in_the_re
 }
 
 #[tokio::test]
-async fn s5_a_client_of_messages_gets_its_own_error_event() {
+async fn a_client_of_messages_gets_its_own_error_event() {
     let vendors = Vendors::start().await;
     let harness = vendors.pool(&[vendors.target("bedrockclaude")]).await;
     vendors.of(Kind::Bedrock).once(Fault::WrongChecksum(4));
@@ -375,7 +375,7 @@ async fn a_client_of_messages_gets_bedrocks_errors_in_anthropics_form() {
 
 /// A stream that is translated is held back until it has content, and then passed on as it comes.
 #[tokio::test]
-async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {
+async fn a_translated_stream_is_held_until_its_content_and_then_flows() {
     let go = std::sync::Arc::new(tokio::sync::Notify::new());
     let event = |kind: &str, rest: &str| chunk(&format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n"));
     let start = event(
@@ -420,7 +420,7 @@ async fn s5_a_translated_stream_is_held_until_its_content_and_then_flows() {
 }
 
 #[tokio::test]
-async fn s2_a_model_that_a_client_makes_up_takes_no_target_out() {
+async fn a_model_that_a_client_makes_up_takes_no_target_out() {
     let deployment =
         r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#;
     let bedrock = r#"{"message":"The provided model identifier is invalid."}"#;

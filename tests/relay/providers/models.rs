@@ -20,7 +20,7 @@ async fn by_model(vendors: &Vendors) -> Harness {
 }
 
 #[tokio::test]
-async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
+async fn an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
     let vendors = Vendors::start().await;
     let harness = by_model(&vendors).await;
     let answer = harness.chat("/llm/", &json!({"model": "claude"})).await;
@@ -51,7 +51,7 @@ async fn s2_an_unknown_model_is_404_names_what_exists_and_touches_no_target() {
 }
 
 #[tokio::test]
-async fn s2_where_all_targets_map_models_others_are_404_unless_a_row_lets_them_pass() {
+async fn where_all_targets_map_models_others_are_404_unless_a_row_lets_them_pass() {
     let vendors = Vendors::start().await;
     let pool = |row: Option<&str>| {
         let target = |name: &str| {
@@ -103,7 +103,7 @@ fn unnamed(path: &str) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn s2_a_request_without_a_model_is_400_where_the_targets_only_map_models() {
+async fn a_request_without_a_model_is_400_where_the_targets_only_map_models() {
     let vendors = Vendors::start().await;
     let mapping = |name: &str, rows: Value| {
         let mut target = vendors.target(name);
@@ -147,7 +147,7 @@ async fn s2_a_request_without_a_model_is_400_where_the_targets_only_map_models()
 }
 
 #[tokio::test]
-async fn s2_a_row_for_all_other_names_holds_for_a_request_without_one() {
+async fn a_row_for_all_other_names_holds_for_a_request_without_one() {
     let vendors = Vendors::start().await;
     for (name, kind) in [("openai", Kind::OpenAi), ("anthropic", Kind::Anthropic), ("ollama", Kind::Ollama)] {
         let mut target = vendors.target(name);
@@ -176,7 +176,7 @@ async fn s2_a_row_for_all_other_names_holds_for_a_request_without_one() {
 
 /// A target that sets its model serves what another one cannot.
 #[tokio::test]
-async fn s2_a_request_without_a_model_goes_to_the_target_that_sets_one() {
+async fn a_request_without_a_model_goes_to_the_target_that_sets_one() {
     let vendors = Vendors::start().await;
     for name in ["anthropic", "vertexgemini", "vertexclaude", "converse"] {
         let mut first = vendors.target(name);
@@ -189,14 +189,14 @@ async fn s2_a_request_without_a_model_goes_to_the_target_that_sets_one() {
 }
 
 #[tokio::test]
-async fn s2_a_pool_that_sets_its_models_itself_takes_any_name() {
+async fn a_pool_that_sets_its_models_itself_takes_any_name() {
     let vendors = Vendors::start().await;
     let harness = vendors.pool(&[vendors.target("anthropic"), vendors.target("openai")]).await;
     assert_eq!(router(&harness.chat("/llm/", &json!({"model": "anything"})).await), "/llm/anthropic/");
 }
 
 #[tokio::test]
-async fn s3_the_models_of_a_pool_are_listed_and_no_target_is_called() {
+async fn the_models_of_a_pool_are_listed_and_no_target_is_called() {
     let vendors = Vendors::start().await;
     let harness = by_model(&vendors).await;
     let answer = http::send(harness.relay, "GET", "/llm/v1/models", &[], b"").await.unwrap();

@@ -7,7 +7,7 @@ use super::super::super::support::PoolsFile;
 use super::{Harness, KEY, Vendors, chunks, read, router, unchunked};
 
 #[tokio::test]
-async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere() {
+async fn each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     let bearer = format!("Bearer {KEY}");
@@ -39,7 +39,7 @@ async fn s1_each_key_goes_where_its_provider_looks_and_the_clients_goes_nowhere(
 }
 
 #[tokio::test]
-async fn s1_each_address_and_model_is_as_its_provider_has_it() {
+async fn each_address_and_model_is_as_its_provider_has_it() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, target, model) in [
@@ -72,7 +72,7 @@ async fn s1_each_address_and_model_is_as_its_provider_has_it() {
 }
 
 #[tokio::test]
-async fn s1_what_passes_is_sent_byte_for_byte() {
+async fn what_passes_is_sent_byte_for_byte() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     let body = "{ \"messages\" : [{\"role\":\"user\",\"content\":\"h\\u0069 \u{e4}\"}],\n \"temperature\":1e0, \"model\":\"gpt-4o\" }";
@@ -84,7 +84,7 @@ async fn s1_what_passes_is_sent_byte_for_byte() {
 const MESSAGES: &str = "{ \"max_tokens\":10,\n \"model\":\"claude-sonnet-4-5\", \"messages\":[{\"role\":\"user\",\"content\":\"h\\u0069\"}], \"temperature\":1e0 }";
 
 #[tokio::test]
-async fn s2_messages_pass_to_anthropic_byte_for_byte_with_the_clients_version() {
+async fn messages_pass_to_anthropic_byte_for_byte_with_the_clients_version() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (path, version) in [("/anthropic/v1/messages", None), ("/anthropic/messages", Some("2026-10-21"))] {
@@ -115,7 +115,7 @@ async fn s2_messages_pass_to_anthropic_byte_for_byte_with_the_clients_version() 
 }
 
 #[tokio::test]
-async fn s2_messages_reach_the_clouds_in_their_envelopes_and_streams_come_back_without_frames() {
+async fn messages_reach_the_clouds_in_their_envelopes_and_streams_come_back_without_frames() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for (name, kind, version) in
@@ -139,7 +139,7 @@ async fn s2_messages_reach_the_clouds_in_their_envelopes_and_streams_come_back_w
 }
 
 #[tokio::test]
-async fn s1_each_attempt_is_signed_anew() {
+async fn each_attempt_is_signed_anew() {
     let (vendors, second) = (Vendors::start().await, Vendors::start().await);
     let other = second.changed("converse", &json!({"name": "other", "region": "us-east-1"}));
     let harness = vendors.pool(&[vendors.target("converse"), other]).await;
@@ -152,7 +152,7 @@ async fn s1_each_attempt_is_signed_anew() {
 }
 
 #[tokio::test]
-async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
+async fn a_target_without_a_token_is_passed_over_and_not_blamed() {
     let vendors = Vendors::start().await;
     let harness = vendors.pool(&[vendors.target("vertexgemini"), vendors.target("openai")]).await;
     vendors.of(Kind::Vertex).refuse_tokens(true);
@@ -169,7 +169,7 @@ async fn s1_a_target_without_a_token_is_passed_over_and_not_blamed() {
 }
 
 #[tokio::test]
-async fn s2_what_a_target_cannot_take_is_dropped_and_named_refused_or_passed() {
+async fn what_a_target_cannot_take_is_dropped_and_named_refused_or_passed() {
     let vendors = Vendors::start().await;
     let asked = json!({"seed": 1, "logit_bias": {"1": 1}, "temperature": 0.5});
     for (name, kind) in [("anthropic", Kind::Anthropic), ("converse", Kind::Bedrock), ("gemini", Kind::Gemini)] {
@@ -204,7 +204,7 @@ async fn s2_what_a_target_cannot_take_is_dropped_and_named_refused_or_passed() {
 }
 
 #[tokio::test]
-async fn s2_of_what_is_dropped_the_first_are_named_and_the_others_counted() {
+async fn of_what_is_dropped_the_first_are_named_and_the_others_counted() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     for name in ["anthropic", "converse", "gemini"] {
@@ -226,7 +226,7 @@ async fn s2_of_what_is_dropped_the_first_are_named_and_the_others_counted() {
 
 /// What a client of Anthropic's protocol asks for beside the version is a header at Vertex, and a field at Bedrock.
 #[tokio::test]
-async fn s2_beta_features_reach_the_clouds_where_they_look_for_them() {
+async fn beta_features_reach_the_clouds_where_they_look_for_them() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     let headers =
@@ -258,7 +258,7 @@ async fn s2_beta_features_reach_the_clouds_where_they_look_for_them() {
 
 /// Anthropic answers keywords that it does not enforce with 400.
 #[tokio::test]
-async fn s2_a_schema_reaches_anthropic_with_the_keywords_that_it_enforces() {
+async fn a_schema_reaches_anthropic_with_the_keywords_that_it_enforces() {
     let vendors = Vendors::start().await;
     let harness = vendors.each().await;
     let schema = json!({"type": "object", "properties": {"age": {"type": "integer", "minimum": 0}, "zip": {"type": "string", "pattern": "^[0-9]+$"}}, "required": ["age"]});
@@ -288,7 +288,7 @@ async fn s2_a_schema_reaches_anthropic_with_the_keywords_that_it_enforces() {
 }
 
 #[tokio::test]
-async fn s2_anthropics_later_version_gets_no_sampling() {
+async fn anthropics_later_version_gets_no_sampling() {
     let vendors = Vendors::start().await;
     let harness = vendors.pool(&[vendors.changed("anthropic", &json!({"api_version": "2026-10-21"}))]).await;
     let answer = harness.chat("/llm/", &json!({"temperature": 1, "top_p": 1})).await;
@@ -304,7 +304,7 @@ async fn s2_anthropics_later_version_gets_no_sampling() {
 
 /// The table says what models lack; such a target is asked only where no other serves.
 #[tokio::test]
-async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
+async fn a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
     let vendors = Vendors::start().await;
     let rows = json!({
         "ollama/poor": {"input": 0, "output": 0, "lacks": ["tools", "vision", "response_schema"]},
@@ -341,7 +341,7 @@ async fn s2_a_target_whose_model_cannot_do_what_is_asked_for_is_asked_last() {
 }
 
 #[tokio::test]
-async fn s2_a_target_that_does_not_have_what_is_asked_for_is_passed_over() {
+async fn a_target_that_does_not_have_what_is_asked_for_is_passed_over() {
     let vendors = Vendors::start().await;
     let harness =
         vendors.pool(&[vendors.target("anthropic"), vendors.target("converse"), vendors.target("ollama")]).await;

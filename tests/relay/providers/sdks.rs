@@ -121,17 +121,17 @@ async fn sdk_does_everything(variable: &str, script: &str) {
 }
 
 #[tokio::test]
-async fn s3_openais_sdk_does_everything_with_every_provider() {
+async fn openais_sdk_does_everything_with_every_provider() {
     sdk_does_everything("OPENAI_PYTHON", "openai_sdk.py").await;
 }
 
 #[tokio::test]
-async fn s3_openais_sdk_for_node_does_everything_with_every_provider() {
+async fn openais_sdk_for_node_does_everything_with_every_provider() {
     sdk_does_everything("OPENAI_NODE", "openai_sdk.cjs").await;
 }
 
 #[tokio::test]
-async fn s3_anthropics_sdk_reaches_those_who_speak_its_protocol() {
+async fn anthropics_sdk_reaches_those_who_speak_its_protocol() {
     let vendors = Vendors::start().await;
     let names = ["anthropic", "bedrockclaude", "vertexclaude"];
     let mut pools: Vec<_> =
@@ -156,7 +156,7 @@ async fn s3_anthropics_sdk_reaches_those_who_speak_its_protocol() {
 }
 
 #[tokio::test]
-async fn s3_clients_of_long_ago_are_left_as_they_are() {
+async fn clients_of_long_ago_are_left_as_they_are() {
     let vendors = Vendors::start().await;
     let file = example("07-old-clients.json", &vendors);
     let harness = world_of(&vendors, &file).await;

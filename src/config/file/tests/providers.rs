@@ -40,7 +40,7 @@ fn load(targets: &str, more: &[(&str, &str)]) -> Result<usize, String> {
 }
 
 #[test]
-fn s1_each_provider_needs_little() {
+fn each_provider_needs_little() {
     for target in [
         r#""provider": "openai", "api_key": "${KEY}""#,
         r#""provider": "openai", "headers": {"Authorization": "Bearer ${KEY}"}"#,
@@ -64,7 +64,7 @@ fn s1_each_provider_needs_little() {
 }
 
 #[test]
-fn s1_a_protocol_that_a_provider_does_not_speak_is_a_fault_that_lists_those_it_does() {
+fn a_protocol_that_a_provider_does_not_speak_is_a_fault_that_lists_those_it_does() {
     for (provider, more, apis) in [
         ("openai", "", &["openai"][..]),
         ("azure", r#", "resource": "west""#, &["openai"]),
@@ -94,7 +94,7 @@ fn s1_a_protocol_that_a_provider_does_not_speak_is_a_fault_that_lists_those_it_d
 }
 
 #[test]
-fn s1_faults_of_providers_say_what_would_be_right_and_show_no_secret() {
+fn faults_of_providers_say_what_would_be_right_and_show_no_secret() {
     for (target, words) in [
         (r#""provider": "antropic", "api_key": "${KEY}""#, r#"did you mean "anthropic"?"#),
         (r#""provider": "nobody""#, r#""openai" or "azure" or "anthropic""#),
@@ -157,7 +157,7 @@ fn s1_faults_of_providers_say_what_would_be_right_and_show_no_secret() {
 }
 
 #[test]
-fn s1_the_faults_of_all_targets_are_said_at_once() {
+fn the_faults_of_all_targets_are_said_at_once() {
     let reported =
         load(r#"{"name": "a", "provider": "bedrock", "api_key": "k"}, {"name": "b", "provider": "openai"}"#, &[]);
     let reported = reported.unwrap_err();
