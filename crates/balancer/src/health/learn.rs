@@ -162,14 +162,12 @@ impl Health {
             None if outcome.class == Class::Refused => cooldown::refused(settings, outcome.jitter_seed),
             None => self.next_cooldown(settings, outcome.jitter_seed),
         };
-        self.epoch = self.epoch.wrapping_add(1);
         self.failed_returns = failed_returns;
         self.recovered = false;
-        let skip_probe = upstream_wait.is_some() && outcome.class != Class::Overloaded;
-        let (stopped, upstream_hinted, announced) =
-            (outcome.stopped, upstream_wait.is_some(), is_announced(outcome, upstream_wait));
-        let trip = Trip { at: now, stopped, upstream_hinted, announced, skip_probe, pause: false, undo: before };
-        self.trip = Some(Box::new(trip));
+        let announced = is_announced(outcome, upstream_wait);
+        let trip = self.begin_trip(now, before);
+        (trip.stopped, trip.upstream_hinted, trip.announced) = (outcome.stopped, upstream_wait.is_some(), announced);
+        trip.skip_probe = upstream_wait.is_some() && outcome.class != Class::Overloaded;
         self.start_cooldown(now.after(time), outcome.cause);
         self.probe_slots = ProbeSlots::default();
         if announced {
@@ -196,6 +194,13 @@ impl Health {
         self.time_in_service = self.time_in_service.saturating_sub(settings.disabled_time.saturating_mul(steps));
     }
 
+    /// A new ejection, of which nothing else is known yet.
+    pub(super) fn begin_trip(&mut self, at: BrokerTime, undo: TripUndo) -> &mut Trip {
+        self.epoch = self.epoch.wrapping_add(1);
+        let (stopped, upstream_hinted, announced, skip_probe, pause) = (None, false, false, false, false);
+        self.trip.insert(Box::new(Trip { at, stopped, upstream_hinted, announced, skip_probe, pause, undo }))
+    }
+
     pub(super) fn trip_undo(&self) -> TripUndo {
         let (probing, recovered) = (self.is_probing(), self.recovered);
         TripUndo { probing, recovered, failed_returns: self.failed_returns, backoff_step: self.backoff_step }
@@ -208,16 +213,9 @@ impl Health {
             return HealthEffect::Counted;
         }
         let before = self.trip_undo();
-        self.epoch = self.epoch.wrapping_add(1);
-        self.trip = Some(Box::new(Trip {
-            at: now,
-            stopped: outcome.stopped,
-            upstream_hinted: true,
-            announced: is_announced(outcome, Some(wait)),
-            skip_probe: true,
-            pause: true,
-            undo: before,
-        }));
+        let trip = self.begin_trip(now, before);
+        (trip.stopped, trip.announced) = (outcome.stopped, is_announced(outcome, Some(wait)));
+        (trip.upstream_hinted, trip.skip_probe, trip.pause) = (true, true, true);
         self.start_cooldown(now.after(wait), outcome.cause);
         if self.waits_as_announced() {
             self.probe_slots.close(now.after(EARLY_PROBE_INTERVAL));

@@ -1,7 +1,7 @@
 //! What an operator may do to a router's health: eject it or readmit it; and the import of another replica's state at
 //! start.
 
-use super::{Health, HealthEffect, Trip};
+use super::{Health, HealthEffect};
 use crate::health::probe_slots::ProbeSlots;
 use types::outcome::Cause;
 use types::time::BrokerTime;
@@ -11,16 +11,7 @@ impl Health {
     /// Ejected until then, whatever it was before, and then on probation. Calls in flight are stragglers.
     pub fn eject(&mut self, until: BrokerTime, now: BrokerTime) -> HealthEffect {
         let before = self.trip_undo();
-        self.epoch = self.epoch.wrapping_add(1);
-        self.trip = Some(Box::new(Trip {
-            at: now,
-            stopped: None,
-            upstream_hinted: false,
-            announced: false,
-            skip_probe: false,
-            pause: false,
-            undo: before,
-        }));
+        self.begin_trip(now, before);
         self.slow_start = None;
         self.state = HealthState::Cooling { until, cause: Cause::Operator };
         self.probe_slots = ProbeSlots::default();
