@@ -3,8 +3,6 @@
 //! The trace id of `traceparent` (W3C Trace Context, level 1), `X-Trace-Id`, `x-portkey-trace-id`, and the header of
 //! `BROKER_TRACE_HEADER`. A value that is not printable ASCII is ignored; one longer than [`MAX_ID_BYTES`] is cut.
 
-use std::hash::{DefaultHasher, Hasher};
-
 use super::context::ParentSpan;
 
 /// The header of trace ids in requests and answers.
@@ -124,12 +122,9 @@ pub(super) fn trace_number(text: &str) -> Option<u128> {
     u128::from_str_radix(text, 16).ok().filter(|_| is_one)
 }
 
-/// A hash of a text, never 0, and the same in every replica of this version.
+/// A hash of a text, never 0. Files keep it and are searched for it, so it must stay the same in every version.
 pub fn hashed(salt: u8, text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write_u8(salt);
-    hasher.write(text.as_bytes());
-    hasher.finish().max(1)
+    balancer::strategy::hash(&format!("{salt}{text}")).max(1)
 }
 
 #[cfg(test)]
@@ -193,6 +188,7 @@ mod tests {
     fn an_id_is_made_where_none_came() {
         let made = TraceIds::default().or_made("X_1_0_0");
         assert_eq!((made.first().unwrap().len(), made.clone()), (32, TraceIds::default().or_made("X_1_0_0")));
+        assert_eq!(made.first(), Some("fbecc41460692187067c78931fcc5bfb"), "files have it");
         assert_ne!(made, TraceIds::default().or_made("X_1_1_0"));
         let own = TraceIds { ids: vec!["a".to_owned()], parent: None };
         assert_eq!(own.clone().or_made("X_1_0_0"), own);
