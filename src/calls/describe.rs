@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::cost::dollars;
-use super::{CallAttempt, CallClass, CallRecord, Via};
+use super::{AttemptFailure, CallAttempt, CallClass, CallRecord, Via};
 use llm::Usage;
 
 /// The call as lines of text. It is safe for terminals: records contain no control characters.
@@ -60,7 +60,7 @@ fn models(record: &CallRecord) -> String {
 
 fn attempted(attempt: &CallAttempt) -> String {
     let mut text = attempt.router.clone();
-    match (attempt.status, &attempt.failure) {
+    match (attempt.status, attempt.failure.as_ref().map(AttemptFailure::name)) {
         (Some(status), None) => drop(write!(text, "  {status}")),
         (Some(status), Some(failure)) => drop(write!(text, "  {status}, {failure}")),
         (None, Some(failure)) => drop(write!(text, "  {failure}")),
@@ -147,7 +147,6 @@ fn cost(record: &CallRecord) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::PASSED_OVER;
     use super::super::cost::Cost;
     use super::*;
     use types::outcome::ErrorClass;
@@ -156,7 +155,7 @@ mod tests {
     fn why_an_answer_is_broken() {
         let attempt = CallAttempt {
             router: "/llm/a/".to_owned(),
-            failure: Some("broken_answer".to_owned()),
+            failure: Some(AttemptFailure::Broken("broken_answer".into())),
             reason: Some("its frames cannot be read".to_owned()),
             class: CallClass::Error(ErrorClass::BrokenAnswer),
             ms: Some(7),
@@ -168,18 +167,18 @@ mod tests {
 
     #[test]
     fn attempts_that_were_made_are_numbered_and_those_passed_over_are_named() {
-        let attempt = |router: &str, failure: Option<&str>| CallAttempt {
+        let attempt = |router: &str, failure: Option<AttemptFailure>| CallAttempt {
             router: router.to_owned(),
-            failure: failure.map(str::to_owned),
+            failure,
             class: CallClass::Broker,
             ms: Some(0),
             tries: 1,
             ..CallAttempt::default()
         };
         let attempts = vec![
-            attempt("/a/", Some(PASSED_OVER)),
-            attempt("/b/", Some("refused")),
-            attempt("/c/", Some(PASSED_OVER)),
+            attempt("/a/", Some(AttemptFailure::PassedOver)),
+            attempt("/b/", Some(AttemptFailure::Broken("refused".into()))),
+            attempt("/c/", Some(AttemptFailure::PassedOver)),
             attempt("/d/", None),
         ];
         let lines = |left_out| -> Vec<String> {

@@ -28,7 +28,7 @@ pub use filter::{CallFilter, CallQuery, CallsPage, NotAStatus, QueryFault, Statu
 pub use histograms::{GenAiHistograms, Histogram, Kind};
 pub use recent::{KeptCall, RecentRing};
 pub(crate) use record::short;
-pub use record::{CallAttempt, CallClass, CallRecord, PASSED_OVER, UnknownCallClass, VERSION, Via};
+pub use record::{AttemptFailure, CallAttempt, CallClass, CallRecord, UnknownCallClass, VERSION, Via};
 pub use totals::{CallTotals, Key};
 pub use trace_ids::{DEFAULT_HEADER, TraceIds, hashed, made_trace};
 

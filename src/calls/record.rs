@@ -78,8 +78,26 @@ pub struct CallRecord {
     pub context: CallContext,
 }
 
-/// The `failure` of an attempt whose target was chosen, but was not sent the request.
-pub const PASSED_OVER: &str = "passed_over";
+/// Why there is no complete answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptFailure {
+    /// The target was chosen, but was not sent the request.
+    PassedOver,
+    /// A result of `gecholog_broker_relay_attempts_total`, perhaps of another version of the broker.
+    #[serde(untagged)]
+    Broken(Cow<'static, str>),
+}
+
+impl AttemptFailure {
+    /// The name in JSON.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::PassedOver => "passed_over",
+            Self::Broken(name) => name,
+        }
+    }
+}
 
 /// One attempt: the same request to one target.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -105,9 +123,8 @@ pub struct CallAttempt {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     pub class: CallClass,
-    /// Why there is no complete answer: a result of `gecholog_broker_relay_attempts_total`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
+    pub failure: Option<AttemptFailure>,
     /// Why its answer could not be decoded or translated; the text continues "the answer is broken:".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -129,7 +146,7 @@ impl CallRecord {
     pub fn numbered_attempts(&self) -> impl Iterator<Item = (Option<u32>, &CallAttempt)> {
         let mut made = self.attempts_left_out;
         self.attempts.iter().map(move |attempt| {
-            let is_made = attempt.failure.as_deref() != Some(PASSED_OVER);
+            let is_made = attempt.failure != Some(AttemptFailure::PassedOver);
             made = made.saturating_add(is_made.into());
             (is_made.then_some(made), attempt)
         })
@@ -325,6 +342,20 @@ mod tests {
         assert_eq!((read.attempts[1].class, read.attempts[1].status), (CallClass::Unknown, Some(599)));
         assert_eq!(serde_json::to_value(&read).unwrap()["class"], "unknown");
         assert!("bored".parse::<CallClass>().is_err(), "to ask for it is a mistake");
+    }
+
+    #[test]
+    fn a_failure_of_a_newer_version_is_kept_as_it_is() {
+        let written = json!({"attempts": [{"failure": "passed_over"}, {"failure": "bored"}, {"failure": null}, {}]});
+        let read: CallRecord = serde_json::from_value(written).unwrap();
+        let failures = || read.attempts.iter().map(|attempt| attempt.failure.clone());
+        let bored = AttemptFailure::Broken("bored".into());
+        assert!(failures().eq([Some(AttemptFailure::PassedOver), Some(bored), None, None]));
+        assert_eq!(
+            serde_json::to_value(failures().collect::<Vec<_>>()).unwrap(),
+            json!(["passed_over", "bored", null, null])
+        );
+        assert!(failures().flatten().all(|failure| json!(failure.name()) == json!(failure)), "one name in all places");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::trace::{FinishedAttempt, FinishedAttempts};
 use crate::calls::content::CallContent;
 use crate::calls::context::{AttemptContext, CallContext};
 use crate::calls::cost;
-use crate::calls::{CallAttempt, CallClass, CallRecord, PASSED_OVER, TraceIds, Via, short};
+use crate::calls::{AttemptFailure, CallAttempt, CallClass, CallRecord, TraceIds, Via, short};
 use crate::clock::millis;
 use crate::shared_broker::SharedBroker;
 use crate::stamping::WrittenStamp;
@@ -253,7 +253,7 @@ impl StreamedEnd {
             attempt.ms = Some(millis(time));
         }
         if let Some(broken) = self.broken {
-            attempt.failure = Some(broken.as_str().to_owned());
+            attempt.failure = Some(AttemptFailure::Broken(broken.as_str().into()));
             attempt.reason = self.reason.map(str::to_owned);
             attempt.class = broken.error_class().map_or(CallClass::Broker, CallClass::Error);
         } else if self.error_class.is_some() {
@@ -304,9 +304,9 @@ impl FinishedAttempt {
             Some(AttemptResult::Broken(broken)) => (
                 None,
                 broken.error_class().map_or(CallClass::Broker, CallClass::Error),
-                Some(broken.as_str().to_owned()),
+                Some(AttemptFailure::Broken(broken.as_str().into())),
             ),
-            None => (None, CallClass::Broker, self.not_sent.as_ref().map(|_| PASSED_OVER.to_owned())),
+            None => (None, CallClass::Broker, self.not_sent.as_ref().map(|_| AttemptFailure::PassedOver)),
         };
         CallAttempt {
             router: self.router.to_string(),

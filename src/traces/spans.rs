@@ -141,7 +141,7 @@ impl Call<'_> {
         self.asked(attempt, &mut attributes);
         decided(attempt, &mut attributes);
         attributes.extend(attempt.status.map(|status| KeyValue::new(HTTP_STATUS, i64::from(status))));
-        attributes.extend(attempt.failure.as_deref().map(|failure| text(FAILURE, failure)));
+        attributes.extend(attempt.failure.as_ref().map(|failure| text(FAILURE, failure.name())));
         attributes.extend(some(TRANSACTION, &attempt.transaction));
         if attempt.tries > 1 {
             attributes.push(KeyValue::new(HTTP_RESENDS, i64::from(attempt.tries - 1)));

@@ -15,6 +15,7 @@ use crate::admin::{AdminAction, AdminRequest, AdminResult};
 use crate::clock::Clock;
 use crate::config::OperatorAccess;
 use crate::nats::peers::{self, STATUS};
+use balancer::broker::PublicState;
 use types::router::{PathError, RouterPath};
 
 /// Interval of the queries for calls in flight.
@@ -177,7 +178,9 @@ async fn wait_until_idle(
             calls => format!("{calls} calls are in progress to {router}"),
         };
         let (applies, state) = match action {
-            AdminAction::Disable => (reported.iter().any(|one| one["state"] == "disabled"), "disabled"),
+            AdminAction::Disable => {
+                (reported.iter().any(|one| one["state"] == PublicState::Disabled.name()), "disabled")
+            }
             _ => (reported.iter().any(|one| !one["drained"].is_null()), "drained"),
         };
         if !applies {
