@@ -30,6 +30,18 @@ impl fmt::Display for Fault {
     }
 }
 
+/// The most single-letter edits at which a word is a misspelling and not another word.
+const MAX_EDIT_DISTANCE: usize = 2;
+
+/// The known word that was probably meant, if one is near, and by how many edits.
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<(usize, &'k str)> {
+    let length = word.chars().count();
+    // A text of another length is not a misspelling, and comparing a long one would take long.
+    let near = known.into_iter().filter(|known| known.chars().count().abs_diff(length) <= MAX_EDIT_DISTANCE);
+    let near = near.map(|known| (strsim::osa_distance(word, known), known)).min()?;
+    (near.0 <= MAX_EDIT_DISTANCE).then_some(near)
+}
+
 /// The longest text of an error, in characters.
 const MAX_ERROR_LENGTH: usize = 500;
 

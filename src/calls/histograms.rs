@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::CallRecord;
+use super::totals::OTHER;
 use crate::telemetry::gen_ai::{DURATION_BUCKET_BOUNDS_MS, TOKEN_BUCKET_BOUNDS, UNKNOWN_PROVIDER};
 
 /// The most label sets of each histogram. Further ones have the model `other`; beyond twice as many they are not counted.
 const MAX_KINDS: usize = 2_048;
-const OTHER: &str = "other";
 
 /// The labels of a histogram.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

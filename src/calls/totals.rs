@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{CallRecord, GenAiHistograms};
 
 /// The label of an unknown model.
-const OTHER: &str = "other";
+pub(super) const OTHER: &str = "other";
 /// The most pairs of router and model; further models are counted as `other`.
 const MAX_PAIRS: usize = 4_096;
 

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use super::keys::keys;
 use super::{Fault, RawSettings};
+use crate::fault::nearest;
 
 /// The variables of proxies, which have no flags.
 pub(super) const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"];
@@ -34,9 +35,7 @@ pub(super) fn flag(name: &str) -> String {
     }
 }
 
-/// The most single-letter edits at which a name is a misspelling and not another name; one for a short name (after `BROKER_`):
-/// `BROKER_PORT` is not meant for `BROKER_CORS`.
-const MAX_EDIT_DISTANCE: usize = 2;
+/// The longest name (after `BROKER_`) of which more than one edit makes another name: `BROKER_PORT` is not meant for `BROKER_CORS`.
 const SHORT_NAME_CHARS: usize = 4;
 
 /// The message about a variable that is set and unknown.
@@ -54,13 +53,9 @@ pub(super) fn check_name(name: &str) -> Option<Unknown> {
     }
     let upper = name.to_ascii_uppercase();
     let ours = |known: &&str| known.starts_with("BROKER_") || *known == "DISABLED_TIME";
-    let near = names().filter(ours).map(|known| (strsim::osa_distance(&upper, known), known)).min();
-    let limit = |known: &str| {
-        let is_short = known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT_NAME_CHARS);
-        if is_short { 1 } else { MAX_EDIT_DISTANCE }
-    };
-    match near {
-        Some((edits, known)) if edits <= limit(known) => {
+    let is_short = |known: &str| known.strip_prefix("BROKER_").is_some_and(|rest| rest.len() <= SHORT_NAME_CHARS);
+    match nearest(&upper, names().filter(ours)) {
+        Some((edits, known)) if edits <= 1 || !is_short(known) => {
             Some(Unknown::Fault(Fault::new(name, format!("no such setting; did you mean {known}?"))))
         }
         _ if upper.starts_with("BROKER_") => Some(Unknown::Warning(Fault::new(name, "unknown setting: ignored"))),

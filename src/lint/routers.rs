@@ -1,6 +1,7 @@
 //! The routers that the pools name, and those of the gateway (docs/gateway-protocol.md 4.3, 4.9).
 
 use super::{Finding, Linter, Severity};
+use crate::fault::nearest;
 use gecholog_protocol::gl_config::{GlConfig, Router};
 use types::router::{ECHO_PATH, RouterPath};
 
@@ -138,8 +139,7 @@ impl Linter<'_> {
     fn near(&self, path: &RouterPath) -> Option<String> {
         let plain =
             self.config.routers.iter().filter(|router| !router.path.has_variable() && router.is_kept() == Some(true));
-        let paths = plain.map(|router| router.path.to_string());
-        let near = paths.map(|other| (strsim::osa_distance(&other, path.as_str()), other)).min()?;
-        (near.0 <= 2).then_some(near.1)
+        let paths: Vec<_> = plain.map(|router| router.path.to_string()).collect();
+        nearest(path.as_str(), paths.iter().map(String::as_str)).map(|(_, near)| near.to_owned())
     }
 }

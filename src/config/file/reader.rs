@@ -11,13 +11,12 @@ use serde::de::DeserializeOwned;
 
 use crate::config::keys::keys;
 use crate::config::{Fault, secret};
+use crate::fault;
 
 /// Faults that are listed one by one; each takes time in proportion to its line's length.
 const MAX_FAULTS: usize = 100;
 /// Characters of a value that are shown.
 const MAX_VALUE_CHARS: usize = 60;
-/// The most single-letter edits at which a word is a misspelling and not another word.
-const MAX_EDIT_DISTANCE: usize = 2;
 
 /// A value in the document, with its path.
 #[derive(Debug, Clone, Copy)]
@@ -366,11 +365,8 @@ impl<'s> Reader<'s> {
 /// The known word that was probably meant, if one is near.
 pub(crate) fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let lower = word.to_ascii_lowercase();
-    let length = lower.chars().count();
-    // A text of another length is not a misspelling, and comparing a long one would take long.
-    let near = known.iter().filter(|known| known.len().abs_diff(length) <= MAX_EDIT_DISTANCE);
-    let (edits, near) = near.map(|known| (strsim::osa_distance(&lower, known), *known)).min()?;
-    (edits <= MAX_EDIT_DISTANCE && edits < length).then_some(near)
+    let (edits, near) = fault::nearest(&lower, known.iter().copied())?;
+    (edits < lower.chars().count()).then_some(near)
 }
 
 /// The key of this file for a key of other gateways' configurations.
