@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::shared_broker::SharedBroker;
+use crate::telemetry::TokenInterface;
 
 /// Delay of the answer to a wrong token.
 pub const WRONG_TOKEN_DELAY: Duration = Duration::from_secs(1);
@@ -31,13 +32,13 @@ impl WrongTokenLimiter {
         Self { broker, permits: Arc::new(Semaphore::new(MAX_DELAYED)) }
     }
 
-    /// Counts a wrong token that was presented over `via` (`http`, `relay`, `bus`), and returns after [`WRONG_TOKEN_DELAY`].
+    /// Counts a wrong token that was presented, and returns after [`WRONG_TOKEN_DELAY`].
     ///
     /// # Errors
     /// [`MAX_DELAYED`] others are waiting already; then it returns at once.
-    pub async fn delay(&self, via: &'static str) -> Result<(), TooManyWrongTokens> {
+    pub async fn delay(&self, via: TokenInterface) -> Result<(), TooManyWrongTokens> {
         if let Some(total) = self.broker.counts().wrong_tokens.count(via, self.broker.now()) {
-            tracing::warn!(via, total, "a wrong operators' token was presented (logged once a minute)");
+            tracing::warn!(via = via.name(), total, "a wrong operators' token was presented (logged once a minute)");
         }
         let _permit = self.permits.try_acquire().map_err(|_| TooManyWrongTokens)?;
         tokio::time::sleep(WRONG_TOKEN_DELAY).await;

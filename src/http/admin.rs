@@ -10,6 +10,7 @@ use serde_json::json;
 use super::HttpState;
 use super::api::{document, refusal};
 use crate::admin::{AdminAction, AdminRequest, AdminResult, MAX_REQUEST_BYTES};
+use crate::telemetry::TokenInterface;
 use types::router::RouterPath;
 
 pub(super) async fn router(
@@ -107,7 +108,7 @@ async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection
     }
     // Only a wrong token is delayed, not a missing one.
     if headers.contains_key(AUTHORIZATION)
-        && let Err(fault) = sources.wrong_tokens.delay("http").await
+        && let Err(fault) = sources.wrong_tokens.delay(TokenInterface::Http).await
     {
         return Err((StatusCode::TOO_MANY_REQUESTS, fault.to_string()));
     }

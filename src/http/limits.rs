@@ -19,9 +19,11 @@ use tokio_io_timeout::TimeoutStream;
 
 use super::api::refusal;
 use crate::server::{
-    self, ClientSocket, ConnectionSlot, ConnectionSlots, LingerFlag, Observed, ResetFlag, ServerTls, SlotReporter, Wait,
+    self, ACCEPT_RETRY_DELAY, ClientSocket, ConnectionSlot, ConnectionSlots, LingerFlag, Observed, ResetFlag,
+    ServerTls, SlotReporter, Wait,
 };
 use crate::shared_broker::SharedBroker;
+use crate::telemetry::NeededFor;
 
 /// Connections at a time. When all are open, the one that is idle for longest is closed for a new one.
 pub(super) const MAX_CONNECTIONS: usize = 64;
@@ -45,8 +47,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const SEND_BUFFER_BYTES: u32 = 128 << 10;
 /// Request line and headers together.
 const MAX_HEAD_BYTES: usize = 16 << 10;
-/// After a failure to accept, such as too many open files.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Never returns. Serves `routes`, or on a spare connection `probes`.
 pub async fn serve(
@@ -61,7 +61,7 @@ pub async fn serve(
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                if let Some(total) = broker.counts().exhausted("http_accept", broker.now()) {
+                if let Some(total) = broker.counts().exhausted(NeededFor::HttpAccept, broker.now()) {
                     tracing::warn!(%error, total, "HTTP could not accept a connection");
                 }
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;

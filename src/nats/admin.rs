@@ -24,6 +24,7 @@ use crate::admin::{AdminAction, AdminRequest, AuthError, Token};
 use crate::calls::CallQuery;
 use crate::shared_broker::SharedBroker;
 use crate::status::{ConfigStatus, Status};
+use crate::telemetry::TokenInterface;
 use crate::wrong_tokens::WrongTokenLimiter;
 use gecholog_protocol::Message;
 
@@ -242,7 +243,7 @@ impl AdminEndpoints<'_> {
 
     /// Answers a command that is signed with another token: after a delay, or that there are too many of them.
     async fn reject_wrong_token(&self, client: &Client, word: &'static str, ask: Request) {
-        let answer = match self.wrong_tokens.delay("bus").await {
+        let answer = match self.wrong_tokens.delay(TokenInterface::Bus).await {
             Ok(()) => self.answer(word, &ask),
             Err(fault) => Err(refusal(429, &fault.to_string())),
         };

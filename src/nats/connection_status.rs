@@ -21,11 +21,15 @@ const SUBSCRIPTION_DENIED: &str = "Permissions Violation for Subscription to ";
 const PUBLISH_DENIED: &str = "Permissions Violation for Publish to ";
 /// The denied subjects that may wait to be looked at; of more, [`ConnectionStatus::sync`] asks again.
 const MAX_DENIED_SUBJECTS: usize = 64;
-/// The events that are counted.
-const DROPPED: &str = "dropped";
-const ERROR: &str = "error";
 /// The bus's error for one subscription too many.
 const TOO_MANY_SUBSCRIPTIONS: &str = "maximum subscriptions exceeded";
+
+/// The events that are counted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Counted {
+    Dropped,
+    Error,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConnectionState {
@@ -51,7 +55,7 @@ pub enum ConnectionState {
 pub struct ConnectionStatus {
     name: &'static str,
     state: Arc<watch::Sender<ConnectionState>>,
-    counts: Arc<Counter<&'static str>>,
+    counts: Arc<Counter<Counted>>,
     connects: Arc<AtomicU64>,
     /// The number of the library's connection whose events count: while the process moves to another server there are two.
     current: Arc<AtomicU64>,
@@ -68,7 +72,7 @@ impl ConnectionStatus {
         Self {
             name,
             state: Arc::new(watch::Sender::new(ConnectionState::Starting)),
-            counts: Arc::new(Counter::with_kinds([DROPPED, ERROR])),
+            counts: Arc::new(Counter::with_kinds([Counted::Dropped, Counted::Error])),
             connects: Arc::default(),
             current: Arc::default(),
             newest: Arc::default(),
@@ -108,7 +112,7 @@ impl ConnectionStatus {
             name: self.name,
             trouble: self.reason().map(|reason| format!("{}: {reason}", self.name)),
             connects: self.connects.load(Ordering::Relaxed),
-            dropped: self.counts.total(DROPPED),
+            dropped: self.counts.total(Counted::Dropped),
         }
     }
 
@@ -233,7 +237,7 @@ impl ConnectionStatus {
             // The library reports the connection before it has sent the subscriptions.
             Event::Connected if self.is_lost() => self.set(ConnectionState::Subscribed),
             Event::SlowConsumer(_) => {
-                if let Some(total) = self.counts.count(DROPPED, self.clock.now()) {
+                if let Some(total) = self.counts.count(Counted::Dropped, self.clock.now()) {
                     tracing::warn!(
                         connection = self.name,
                         total,
@@ -248,7 +252,7 @@ impl ConnectionStatus {
                 }
                 if let Some(why) = self.denial(error, needed) {
                     self.set(ConnectionState::Denied(why));
-                } else if let Some(total) = self.counts.count(ERROR, self.clock.now()) {
+                } else if let Some(total) = self.counts.count(Counted::Error, self.clock.now()) {
                     // One that follows each request, such as a reply that is denied, must not fill the log.
                     tracing::warn!(connection = self.name, total, %error, "the bus reports an error");
                 }

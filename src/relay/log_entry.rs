@@ -25,8 +25,6 @@ use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
 
-/// The one kind of entry that is counted.
-const DROPPED: &str = "dropped";
 /// How the gateway spells what must not be seen.
 const MASKED: &str = "*****MASKED*****";
 
@@ -39,7 +37,7 @@ pub(super) struct Entries {
 
 impl Entries {
     pub(super) fn new(log: mpsc::Sender<Vec<u8>>, broker: SharedBroker) -> Self {
-        broker.counts().relayed.entries.preregister([DROPPED]);
+        broker.counts().relayed.entries.preregister([()]);
         Self { log, broker }
     }
 
@@ -55,7 +53,7 @@ impl Entries {
             Ok(place) => place.send(record.entry(attempt, usage, now)),
             Err(TrySendError::Closed(())) => {}
             Err(TrySendError::Full(())) => {
-                if let Some(total) = self.broker.counts().relayed.entries.count(DROPPED, now) {
+                if let Some(total) = self.broker.counts().relayed.entries.count((), now) {
                     tracing::warn!(
                         total,
                         "log entries of the relay come faster than the bus takes them: the newest are dropped"

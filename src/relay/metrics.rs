@@ -31,7 +31,7 @@ pub(super) fn begin(relay: &Relay) {
             .chain(TransportFailure::ALL.map(TransportFailure::as_str))
             .chain([CLIENT_GONE, GATEWAY_UNREACHABLE]),
     );
-    counts.errors.preregister(ErrorClass::ALL.map(ErrorClass::name));
+    counts.errors.preregister(ErrorClass::ALL);
     counts.given_up.preregister(GiveUp::ALL_STR);
 }
 
@@ -67,7 +67,7 @@ pub(super) fn count_local_reply(broker: &SharedBroker, stop: GiveUp) {
 /// An attempt is over: with this status, or without a good answer; and what was wrong with it.
 pub(super) fn attempt(broker: &SharedBroker, result: Result<u16, TransportFailure>, error_class: Option<ErrorClass>) {
     if let Some(class) = error_class {
-        broker.counts().relayed.errors.count(class.name(), broker.now());
+        broker.counts().relayed.errors.count(class, broker.now());
     }
     broker.counts().relayed.attempts.count(result.map_or_else(TransportFailure::as_str, answered), broker.now());
 }

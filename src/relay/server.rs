@@ -21,9 +21,10 @@ use super::headers::{MAX_HEAD_BYTES, MAX_HEADERS};
 use super::heads::{LengthLineCounter, LengthScan};
 use super::{Relay, call, metrics};
 use crate::server::{
-    self, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, LingerFlag, Observed, ResetFlag, SelfWakes,
-    ServerTls, SlotReporter,
+    self, ACCEPT_RETRY_DELAY, ClientSocket, ConnectionSlot, ConnectionSlots, HeadTimeout, LingerFlag, Observed,
+    ResetFlag, SelfWakes, ServerTls, SlotReporter,
 };
+use crate::telemetry::NeededFor;
 
 /// The head of a request must come within this time, counted from its first byte, and before it a TLS handshake.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,8 +33,6 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(650);
 /// What is idle at the stop may be so for this long: a head that is on its way comes within it.
 const STOP_IDLE_TIME: Duration = Duration::from_secs(2);
-/// Accepting fails when descriptors run out, which no event announces the end of.
-const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Serves until the relay is stopped, then lets the calls in progress finish within the grace, and cuts the rest.
 pub async fn serve(relay: Arc<Relay>, listener: TcpListener, tls: Option<ServerTls>) {
@@ -68,7 +67,7 @@ async fn accept(relay: &Relay, listener: &TcpListener) -> Option<TcpStream> {
     match listener.accept().await {
         Ok((stream, _)) => Some(stream),
         Err(error) => {
-            if let Some(total) = relay.broker.counts().exhausted("relay_accept", relay.broker.now()) {
+            if let Some(total) = relay.broker.counts().exhausted(NeededFor::RelayAccept, relay.broker.now()) {
                 tracing::warn!(%error, total, "the relay could not accept a connection");
             }
             tokio::time::sleep(ACCEPT_RETRY_DELAY).await;

@@ -16,3 +16,8 @@ pub use observed::{Observed, StreamObserver};
 pub use self_wakes::SelfWakes;
 pub use socket::{ClientSocket, LingerFlag, ResetFlag};
 pub use tls::{ClientStream, ServerTls, TlsFault, handshake};
+
+use std::time::Duration;
+
+/// Accepting fails when descriptors run out, which no event announces the end of.
+pub const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::{Counter, RelayCounters};
+use balancer::broker::PublicState;
 use gecholog_protocol::bypass::Bypass;
 use gecholog_protocol::reply::Degradation;
 use gecholog_protocol::{Malformed, log_entry};
@@ -29,6 +30,40 @@ types::named_enum! {
     }
 }
 
+types::named_enum! {
+    /// What a process lacked descriptors, memory, threads or ports for.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum NeededFor {
+        HttpAccept = "http_accept",
+        RelayAccept = "relay_accept",
+        RelayConnect = "relay_connect",
+    }
+}
+
+types::named_enum! {
+    /// Where operators' tokens are presented.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum TokenInterface {
+        Http = "http",
+        Relay = "relay",
+        Bus = "bus",
+    }
+}
+
+types::named_enum! {
+    /// The result of the export of a call as a trace.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub enum ExportResult {
+        Exported = "exported",
+        /// The sampler left it out.
+        NotSampled = "not_sampled",
+        /// Calls came faster than they could be sent.
+        QueueFull = "queue_full",
+        /// The collector did not take it.
+        Failed = "failed",
+    }
+}
+
 /// The counts of one process.
 #[derive(Debug)]
 pub struct Counts {
@@ -46,19 +81,19 @@ pub struct Counts {
     pub ignored_logs: Counter<IgnoreReason>,
     /// Log entries without a field that learning needs, by the first such field.
     pub incomplete_logs: Counter<&'static str>,
-    exhausted: Counter<&'static str>,
+    pub exhausted: Counter<NeededFor>,
     /// Limits the log lines about exhausted resources, for all uses together.
-    exhausted_logged: Counter<&'static str>,
-    /// Wrong operators' tokens, by interface: `http`, `relay`, `bus`.
-    pub wrong_tokens: Counter<&'static str>,
+    exhausted_logged: Counter<()>,
+    /// Wrong operators' tokens.
+    pub wrong_tokens: Counter<TokenInterface>,
     /// Answers whose usage is implausible.
     invalid_usage: AtomicU64,
-    /// Calls by the result of their export as traces; without kinds where traces are off.
-    pub traced: Arc<Counter<&'static str>>,
+    /// Without kinds where traces are off.
+    pub traced: Arc<Counter<ExportResult>>,
     pub relayed: RelayCounters,
     reloads: Counter<ReloadResult>,
     last_reload_failed: AtomicBool,
-    transitions: Mutex<BTreeMap<(RouterPath, &'static str, &'static str), u64>>,
+    transitions: Mutex<BTreeMap<(RouterPath, PublicState, &'static str), u64>>,
 }
 
 impl Default for Counts {
@@ -71,9 +106,9 @@ impl Default for Counts {
             bypassed: Counter::with_kinds(Bypass::ALL),
             ignored_logs: Counter::with_kinds(IgnoreReason::ALL),
             incomplete_logs: Counter::with_kinds(log_entry::NEEDED),
-            exhausted: Counter::with_kinds(["http_accept", "relay_accept", "relay_connect"]),
-            exhausted_logged: Counter::with_kinds(["all"]),
-            wrong_tokens: Counter::with_kinds(["http", "relay", "bus"]).logged_every(Duration::from_secs(60)),
+            exhausted: Counter::with_kinds(NeededFor::ALL),
+            exhausted_logged: Counter::with_kinds([()]),
+            wrong_tokens: Counter::with_kinds(TokenInterface::ALL).logged_every(Duration::from_secs(60)),
             invalid_usage: AtomicU64::default(),
             traced: Arc::default(),
             relayed: RelayCounters::default(),
@@ -85,16 +120,11 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Counts an operation (`http_accept`, `relay_accept` or `relay_connect`) that failed because the process has no descriptors,
-    /// memory, threads or ports left. Returns the total of all three if it is time to log it, which is once a second.
-    pub fn exhausted(&self, needed_for: &'static str, now: BrokerTime) -> Option<u64> {
+    /// Counts an operation that failed because the process has no descriptors, memory, threads or ports left. Returns the total
+    /// of all three if it is time to log it, which is once a second.
+    pub fn exhausted(&self, needed_for: NeededFor, now: BrokerTime) -> Option<u64> {
         self.exhausted.count(needed_for, now);
-        self.exhausted_logged.count("all", now)
-    }
-
-    /// The counts of [`Self::exhausted`], by operation.
-    pub fn all_exhausted(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.exhausted.all()
+        self.exhausted_logged.count((), now)
     }
 
     /// The usage of an answer, called once per answer. An implausible one (negative, huge, text, or without its input) is
@@ -129,16 +159,16 @@ impl Counts {
     pub fn change(&self, change: &BrokerEvent) {
         let BrokerEvent::HealthChanged(transition) = change else { return };
         let (to, cause) = match transition.state {
-            HealthState::Serving => ("enabled", "recovered"),
-            HealthState::Cooling { cause, .. } => ("disabled", word(cause)),
-            HealthState::Probing { .. } => ("probation", "cooldown_over"),
+            HealthState::Serving => (PublicState::Enabled, "recovered"),
+            HealthState::Cooling { cause, .. } => (PublicState::Disabled, word(cause)),
+            HealthState::Probing { .. } => (PublicState::Probation, "cooldown_over"),
         };
         let mut transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
         *transitions.entry((transition.router.clone(), to, cause)).or_default() += 1;
     }
 
     /// Changes of health state: router, new state, cause, count.
-    pub fn transitions(&self) -> Vec<(String, &'static str, &'static str, u64)> {
+    pub fn transitions(&self) -> Vec<(String, PublicState, &'static str, u64)> {
         let transitions = self.transitions.lock().unwrap_or_else(PoisonError::into_inner);
         transitions.iter().map(|((router, to, cause), count)| (router.to_string(), *to, *cause, *count)).collect()
     }

@@ -11,7 +11,7 @@ mod output;
 mod relay_counters;
 
 pub use counter::Counter;
-pub use counts::{Counts, ReloadResult};
+pub use counts::{Counts, ExportResult, NeededFor, ReloadResult, TokenInterface};
 pub use lines::log_event;
 pub use output::{dropped_log_lines, end_log};
 pub use relay_counters::RelayCounters;

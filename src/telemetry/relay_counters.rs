@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
 
 use super::Counter;
+use types::outcome::ErrorClass;
 
 #[derive(Debug, Default)]
 pub struct RelayCounters {
@@ -14,11 +15,11 @@ pub struct RelayCounters {
     /// Attempts by result: `answered_2xx` and the like, the transport failure, `client_gone`, or `gateway_unreachable`.
     pub attempts: Counter<&'static str>,
     /// Attempts without a good answer, by error class.
-    pub errors: Counter<&'static str>,
+    pub errors: Counter<ErrorClass>,
     /// Calls that were not retried, by reason.
     pub given_up: Counter<&'static str>,
     /// Log entries that could not be published in time.
-    pub entries: Counter<&'static str>,
+    pub entries: Counter<()>,
     limit: OnceLock<CallLimit>,
 }
 

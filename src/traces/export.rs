@@ -19,11 +19,12 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{EXPORTED, FAILED, NOT_SAMPLED, QUEUE_FULL, TraceSettings, TracedCall, TracedCalls, spans};
+use super::{TraceSettings, TracedCall, TracedCalls, spans};
 use crate::fault::with_causes;
 use crate::relay::Proxy;
 use crate::relay::client::{self, Client, ConnectTimeout};
 use crate::system::queue::Queued;
+use crate::telemetry::ExportResult;
 
 /// Calls that are sent in one request.
 const MAX_BATCH_CALLS: usize = 128;
@@ -106,7 +107,7 @@ impl Exporter {
             let parent = record.context.parent.filter(|_| self.settings.trusts_clients);
             let taken = self.settings.sampling.takes(spans::trace_of(record), parent);
             if !taken {
-                self.counts.count(NOT_SAMPLED, record.at);
+                self.counts.count(ExportResult::NotSampled, record.at);
             }
             taken
         });
@@ -116,7 +117,7 @@ impl Exporter {
         let spans = batch.iter().flat_map(|call| spans::spans(&call.record, &call.content)).collect();
         // The exporter retries within its timeout, and waits in between; all of it together must not take longer.
         let sent = timeout(self.settings.timeout, self.otlp.export(spans)).await;
-        let result = if matches!(sent, Ok(Ok(()))) { EXPORTED } else { FAILED };
+        let result = if matches!(sent, Ok(Ok(()))) { ExportResult::Exported } else { ExportResult::Failed };
         for call in &batch {
             self.counts.count(result, call.record.at);
         }
@@ -134,7 +135,7 @@ impl Exporter {
 
     /// Logs the number of lost calls since the last line, if it is time.
     fn log_losses(&mut self, fault: Option<String>) {
-        let lost = self.counts.total(FAILED) + self.counts.total(QUEUE_FULL);
+        let lost = self.counts.total(ExportResult::Failed) + self.counts.total(ExportResult::QueueFull);
         let is_due = self.said.is_none_or(|said| said.elapsed() >= LOG_INTERVAL);
         if lost > self.lost && is_due {
             let why = fault.unwrap_or_else(|| "calls arrive faster than the collector accepts them".to_owned());

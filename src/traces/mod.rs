@@ -17,22 +17,13 @@ use crate::calls::content::CallContent;
 use crate::calls::{CallRecord, CallSink, FinishedCall};
 use crate::relay::Proxy;
 use crate::system::queue::{Bounds, Rejected, WorkQueue};
-use crate::telemetry::Counter;
+use crate::telemetry::{Counter, ExportResult};
 
 /// Limits of the queue. Records are shared with the memory of recent calls, so only prompts and answers count as bytes.
 const BOUNDS: Bounds = Bounds { items: 2_048, bytes: 16 << 20 };
 
-/// The results of export, as label values.
-pub(crate) const EXPORTED: &str = "exported";
-/// The sampler left them out.
-pub(crate) const NOT_SAMPLED: &str = "not_sampled";
-/// They came faster than they could be sent.
-pub(crate) const QUEUE_FULL: &str = "queue_full";
-/// The collector did not take them.
-pub(crate) const FAILED: &str = "failed";
-
 /// Calls by the result of their export; without kinds where traces are off.
-pub type TracedCalls = Counter<&'static str>;
+pub type TracedCalls = Counter<ExportResult>;
 
 /// A call that waits to be sent.
 #[derive(Debug)]
@@ -72,7 +63,7 @@ impl Traces {
     /// # Errors
     /// The system has no thread left, or no certificate authorities that can be read.
     pub fn start(settings: TraceSettings, proxy: Proxy, counts: Arc<TracedCalls>) -> io::Result<Self> {
-        counts.preregister([EXPORTED, NOT_SAMPLED, QUEUE_FULL, FAILED]);
+        counts.preregister(ExportResult::ALL);
         let (endpoint, wants_content) = (settings.shown_endpoint(), settings.content);
         let exporter = export::Exporter::new(settings, proxy, Arc::clone(&counts))?;
         let queue = WorkQueue::start("traces", BOUNDS, move |records| exporter.run(records))?;
@@ -93,7 +84,7 @@ impl CallSink for Traces {
             queued => queued,
         };
         if queued.is_err() {
-            self.counts.count(QUEUE_FULL, record.at);
+            self.counts.count(ExportResult::QueueFull, record.at);
         }
     }
 

@@ -11,6 +11,7 @@ use super::super::proxy_body::ProxyBody;
 use super::super::{headers, metrics};
 use super::Call;
 use crate::shared_broker::NoFurtherAttempt;
+use crate::telemetry::NeededFor;
 use balancer::broker::Unavailability;
 use balancer::retry::GiveUp;
 
@@ -49,7 +50,8 @@ impl Call<'_> {
     fn own_reply(&mut self, why: GiveUp, explanation: Option<String>) -> LocalReply {
         let attempts = &self.running.attempts;
         if attempts.ended_exhausted() {
-            if let Some(total) = self.relay.broker.counts().exhausted("relay_connect", self.relay.broker.now()) {
+            if let Some(total) = self.relay.broker.counts().exhausted(NeededFor::RelayConnect, self.relay.broker.now())
+            {
                 tracing::warn!(total, "the relay has no descriptors, memory or ports left to call targets with");
             }
             return LocalReply::Exhausted;

@@ -32,6 +32,7 @@ use super::trace::{self, FinishedAttempt};
 use super::upstream_request::UpstreamRequest;
 use super::{Relay, RelayRules, changed_body, client_config, cors, headers};
 use crate::shared_broker::{NextStep, PlannedAttempt};
+use crate::telemetry::TokenInterface;
 use balancer::broker::{AttemptHistory, ClientTree};
 use balancer::retry::{RetryDecision, RetryPlan, retry_decision};
 use capability::CapabilityCheck;
@@ -117,7 +118,7 @@ pub(super) async fn serve(relay: &Relay, request: Request<ClientBody>) -> Respon
 /// The answer, with the trace of the call for those who may see it.
 async fn traced(relay: &Relay, head: &Parts, body: ClientBody) -> Response<ProxyBody> {
     if trace::has_wrong_token(&head.headers, relay.token.as_ref())
-        && let Err(fault) = relay.wrong_tokens.delay("relay").await
+        && let Err(fault) = relay.wrong_tokens.delay(TokenInterface::Relay).await
     {
         return LocalReply::TooManyWrongTokens(fault).response(head);
     }

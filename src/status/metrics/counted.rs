@@ -6,9 +6,11 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::{family, kinds};
+use super::{family, kinds, named};
 use crate::shared_broker::SharedBroker;
-use crate::telemetry::{RelayCounters, dropped_log_lines};
+use crate::telemetry::{NeededFor, RelayCounters, TokenInterface, dropped_log_lines};
+use gecholog_protocol::bypass::Bypass;
+use types::outcome::ErrorClass;
 
 #[derive(Debug)]
 pub(super) struct Counted(pub(super) SharedBroker);
@@ -17,13 +19,7 @@ impl Collector for Counted {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (encoder, counts) = (&mut encoder, self.0.counts());
         let help = "Calls that no broker balanced, as reported by the gateway's log";
-        kinds(
-            encoder,
-            "calls_unbalanced",
-            help,
-            "reason",
-            counts.bypassed.all().map(|(kind, count)| (kind.name(), count)),
-        )?;
+        kinds(encoder, "calls_unbalanced", help, "reason", named(&counts.bypassed, Bypass::name))?;
         let help = "Messages and log entries that were malformed, ignored or incomplete";
         let mut messages = family(encoder, "messages", help, MetricType::Counter, None)?;
         for (what, kind, count) in counts.all() {
@@ -40,9 +36,9 @@ impl Collector for Counted {
         let good = if counts.last_reload_failed() { 0.0 } else { 1.0 };
         family(encoder, "last_reload_successful", help, MetricType::Gauge, None)?.gauge([], good)?;
         let help = "Operations that failed because this process had no descriptors, memory, threads or ports left";
-        kinds(encoder, "resources_exhausted", help, "needed_for", counts.all_exhausted())?;
+        kinds(encoder, "resources_exhausted", help, "needed_for", named(&counts.exhausted, NeededFor::name))?;
         let help = "Wrong operators' tokens, by interface";
-        kinds(encoder, "wrong_tokens", help, "via", counts.wrong_tokens.all())?;
+        kinds(encoder, "wrong_tokens", help, "via", named(&counts.wrong_tokens, TokenInterface::name))?;
         let help = "Lines of the broker's own log that its reader did not take in time";
         family(encoder, "log_lines_dropped", help, MetricType::Counter, None)?.counter([], dropped_log_lines())?;
         relay(encoder, &counts.relayed)
@@ -57,7 +53,7 @@ fn relay(encoder: &mut DescriptorEncoder<'_>, relayed: &RelayCounters) -> fmt::R
     let help = "Attempts of the relay, by result";
     kinds(encoder, "relay_attempts", help, "result", relayed.attempts.all())?;
     let help = "Attempts of the relay without a good answer, by error class";
-    kinds(encoder, "relay_errors", help, "class", relayed.errors.all())?;
+    kinds(encoder, "relay_errors", help, "class", named(&relayed.errors, ErrorClass::name))?;
     let help = "Calls that the relay did not retry, by reason";
     kinds(encoder, "relay_calls_given_up", help, "reason", relayed.given_up.all())?;
     for (name, help, value) in [

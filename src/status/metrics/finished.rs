@@ -6,8 +6,9 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::{family, kinds};
+use super::{family, kinds, named};
 use crate::shared_broker::SharedBroker;
+use crate::telemetry::ExportResult;
 
 #[derive(Debug)]
 pub(super) struct Finished(pub(super) SharedBroker);
@@ -44,7 +45,7 @@ impl Collector for Finished {
         // Without kinds where traces are off.
         if counts.traced.all().next().is_some() {
             let help = "Calls by the result of their export as traces";
-            kinds(encoder, "traced_calls", help, "result", counts.traced.all())?;
+            kinds(encoder, "traced_calls", help, "result", named(&counts.traced, ExportResult::name))?;
         }
         let Some(file) = self.0.calls().file_counts() else { return Ok(()) };
         let help = "Calls for the file of BROKER_CALLS, by result";

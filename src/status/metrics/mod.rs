@@ -6,7 +6,7 @@ mod counted;
 mod finished;
 mod gen_ai;
 
-use std::fmt;
+use std::fmt::{self, Debug};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, prometheus_text};
@@ -19,6 +19,7 @@ use gen_ai::GenAi;
 
 use super::Status;
 use crate::shared_broker::SharedBroker;
+use crate::telemetry::Counter;
 use balancer::broker::{HISTOGRAM_STEPS, PublicState, RouterStatus};
 use types::outcome::Class;
 
@@ -47,7 +48,7 @@ pub fn metrics(status: Status, broker: &SharedBroker) -> String {
 #[derive(Debug)]
 struct Scrape {
     status: Status,
-    transitions: Vec<(String, &'static str, &'static str, u64)>,
+    transitions: Vec<(String, PublicState, &'static str, u64)>,
 }
 
 /// The values of one metric, each with its labels.
@@ -90,6 +91,14 @@ fn kinds(
     kinds.sort_unstable();
     let mut counter = family(encoder, name, help, MetricType::Counter, None)?;
     kinds.into_iter().try_for_each(|(kind, count)| counter.counter([(label, kind)], count))
+}
+
+/// The counts of a family, by the names of its kinds.
+fn named<K: PartialEq + Copy + Debug>(
+    counter: &Counter<K>,
+    name: fn(K) -> &'static str,
+) -> impl Iterator<Item = (&'static str, u64)> {
+    counter.all().map(move |(kind, count)| (name(kind), count))
 }
 
 impl Collector for Scrape {
@@ -191,7 +200,7 @@ impl Scrape {
         let mut changed = family(encoder, "router_transitions", help, MetricType::Counter, None)?;
         let known = |path: &str| self.routers().any(|(known, _)| known == path);
         for (path, to, cause, count) in self.transitions.iter().filter(|(path, ..)| known(path)) {
-            changed.counter([("router", path.as_str()), ("to", to), ("cause", cause)], *count)?;
+            changed.counter([("router", path.as_str()), ("to", to.name()), ("cause", cause)], *count)?;
         }
         Ok(())
     }

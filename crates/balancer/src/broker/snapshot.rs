@@ -64,7 +64,7 @@ pub struct PoolStatus {
 
 types::named_enum! {
     /// A router's health as users see it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
     #[serde(rename_all = "snake_case")]
     pub enum PublicState {
         /// Serves.
