@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::settings::HealthSettings;
 
-/// A shorter wait is a pause and not an ejection.
+/// A shorter wait is a pause and not an ejection: an ejection of a second would waste two thirds more of the capacity of
+/// rate-limited pools (`make simulate`), and one failure in it would make ten minutes of a few milliseconds.
 pub(super) const MIN_COOLDOWN: Duration = Duration::from_secs(1);
 /// The first pause that is doubled.
 const MIN_DOUBLED_PAUSE: Duration = Duration::from_millis(10);
