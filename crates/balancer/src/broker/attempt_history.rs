@@ -267,21 +267,22 @@ impl Broker {
         let failed_before = std::mem::take(&mut history.failed_before);
         if !failed_before.is_empty() {
             let others = |router| !failed_before.contains(&router);
-            if let Some(mut route) = self.untried_among(others, (id, pool), request, history, rng) {
+            if let Some(mut route) = self.untried_among(others, id, pool, request, history, rng) {
                 // It would be that among all of them.
                 route.chosen.p = None;
                 history.failed_before = failed_before;
                 return Some(route);
             }
         }
-        self.untried_among(|_| true, (id, pool), request, history, rng)
+        self.untried_among(|_| true, id, pool, request, history, rng)
     }
 
     #[inline]
     fn untried_among<R: Rng>(
         &self,
         among: impl Fn(RouterId) -> bool,
-        (id, pool): (PoolId, &Pool),
+        id: PoolId,
+        pool: &Pool,
         request: &impl Request,
         history: &mut AttemptHistory,
         rng: &mut R,
