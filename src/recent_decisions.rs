@@ -94,7 +94,7 @@ impl DecisionEntry {
         (self.at, self.length) = (at, length as u16);
     }
 
-    /// The stamp; for a call that got no router, an object with `pool` and `why`.
+    /// The stamp; for a call that got no router, an object with `number`, `pool` and `why`.
     pub fn object(&self) -> &str {
         std::str::from_utf8(&self.text[..usize::from(self.length)]).unwrap_or(r#"{"why":""}"#)
     }
@@ -153,7 +153,9 @@ impl RecentDecisions {
                     _ => "nothing for this request",
                 };
                 let ingress = ingress.map_or("", RouterPath::as_str);
-                let object = format!("{{\"pool\":\"{ingress}\",\"why\":\"{why}\"}}");
+                // Several of one pool can have the same moment, and readers get some of them twice.
+                let number = self.decisions.next;
+                let object = format!("{{\"number\":{number},\"pool\":\"{ingress}\",\"why\":\"{why}\"}}");
                 self.record_stamp(at, object.as_bytes());
             }
         }

@@ -4,17 +4,24 @@
 import re
 import shutil
 import sys
+from urllib.parse import quote
 
 from playwright.sync_api import expect, sync_playwright
 
 ADDRESS, TOKEN = sys.argv[1], sys.argv[2]
-DUD, GPT4 = "/azure/dud/", "/azure/gpt4/"
+DUD, GPT4, GPT35 = "/azure/dud/", "/azure/gpt4/", "/azure/gpt35turbo/"
 SCRIPT = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
 
 
 def want(word):
     print(f"want {word}", flush=True)
     return sys.stdin.readline().strip()
+
+
+def command(page, path, body=None):
+    """A command of an operator that is not given on the page."""
+    answer = page.request.post(f"{ADDRESS}api/v1/{path}", data=body or {}, headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.ok, (path, answer.text())
 
 
 def share(page, router):
@@ -44,7 +51,7 @@ def refreshed(page, times=3):
 
 def odd(complaints, meant="never"):
     """What the browser complained of, without the refusals that were meant."""
-    return [one for one in complaints if not re.search(rf"status of 401|{meant}", one)]
+    return [one for one in complaints if not re.search(rf"status of 40[01]|{meant}", one)]
 
 
 def check(page, complaints):
@@ -67,7 +74,7 @@ def check(page, complaints):
     expect(card(page, DUD).locator(".tags")).to_have_text("enabled")
     expect(strip(page, DUD).locator(".fill-disabled").first).to_be_attached()
     # Calls and failures are counted on the same side; times below the first step are not known more precisely.
-    expect(card(page, DUD).locator(".everywhere")).to_contain_text(re.compile("all replicas.*calls2.*failures1"))
+    expect(card(page, DUD).locator(".everywhere")).to_contain_text(re.compile("all replicas.*calls2.*failures1.*not blamed0"))
     expect(card(page, DUD).locator(".everywhere")).to_contain_text("p50≤ 5 ms")
     expect(card(page, DUD).locator(".here")).to_contain_text("this replica")
     # A page that is opened only now shows the same time line.
@@ -86,9 +93,9 @@ def check(page, complaints):
     page.locator("#token").fill("a-wrong-token-altogether")
     card(page, GPT4).get_by_role("button", name="Drain").click()
     page.locator("#go").click()
-    expect(page.locator("#trouble")).to_contain_text("needs Authorization")
+    expect(page.locator("#trouble")).to_contain_text("the operators' token is wrong")
     refreshed(page)
-    expect(page.locator("#trouble")).to_contain_text("needs Authorization")
+    expect(page.locator("#trouble")).to_contain_text("the operators' token is wrong")
     page.locator("#dismiss").click()
     expect(page.locator("#trouble")).to_be_hidden()
     page.locator("#token").fill(TOKEN)
@@ -129,6 +136,72 @@ def check(page, complaints):
     expect(strip(late, GPT4).locator(".fill-drained")).to_be_attached()
     assert words(late, GPT4) == words(page, GPT4) == ["enabled", "drained"], words(page, GPT4)
     late.close()
+
+    # A time that is none leaves what was typed where it can be corrected.
+    card(page, GPT4).get_by_role("button", name="Drain").click()
+    page.locator("#reason").fill("maintenance")
+    page.locator("#for").fill("banana")
+    page.keyboard.press("Enter")
+    expect(page.locator("#refused")).to_contain_text("must be a time such as 30m")
+    expect(page.locator("#reason")).to_have_value("maintenance")
+    expect(page.locator("#for")).to_be_focused()
+    page.locator("#cancel").click()
+    card(page, GPT4).get_by_role("button", name="Drain").click()
+    expect(page.locator("#refused")).to_be_hidden()
+    page.locator("#cancel").click()
+
+    # What a screen reader says of a time line is in order, and each part has its end.
+    said = strip(page, GPT4).get_attribute("aria-label")
+    assert re.fullmatch(r"enabled since [\d:]+, drained from [\d:]+ to [\d:]+", said), said
+    said = strip(page, DUD).get_attribute("aria-label")
+    moment = r"from [\d:]+ to [\d:]+"
+    assert re.fullmatch(rf"enabled {moment}, disabled {moment}, probation {moment}, enabled since [\d:]+", said), said
+
+    # A weight of an operator says until when it holds, who set it and why.
+    command(page, "pools/%2Fazure%2F/weight", {"router": GPT4, "weight": 1, "for": "1h", "reason": "promo"})
+    expect(page.locator(".target", has_text=GPT4)).to_contain_text(re.compile(r"weight 1 until .+, set by the HTTP API.*: promo"))
+
+    # Calls that got no route: what the gateway served by itself, and what the relay answered itself.
+    for router in (GPT35, GPT4, DUD):
+        command(page, f"routers/{quote(router, safe='')}/drain")
+    expect(page.locator("#pools")).to_contain_text("all targets down or drained")
+    expect(page.locator("#changes li", has_text="all disabled or drained")).to_have_count(1)
+    want("pass")
+    passed = page.locator("#stream tr", has_text="nothing")
+    expect(passed).to_have_count(2)
+    expect(passed.nth(1)).to_contain_text(re.compile("nothing \\(served by /azure/\\).*201.*nothing may serve"))
+    expect(passed.nth(0)).to_contain_text(re.compile("nothing.*503.*none.*the relay's own answer: no target"))
+    # So does a page that is opened only now.
+    late = page.context.new_page()
+    late.goto(ADDRESS)
+    expect(late.locator("#stream tr", has_text="nothing")).to_have_count(2)
+    expect(late.locator("#stream tr", has_text="nothing").nth(1)).to_contain_text("201")
+    late.locator("#by-router").select_option("/azure/")
+    expect(late.locator("#stream tr:visible")).to_have_count(1)
+    # Of the calls that any replica gave no route each decision gets the nearest, in whatever order they are read.
+    joined = late.evaluate("""() => {
+        const at = (ms) => new Date(1e12 + ms).toISOString(), pool = "/x/";
+        [10, 30].forEach((ms, number) => decided({ at: at(ms), number: `x${number}`, pool, why: "nothing may serve" }));
+        const call = (id, ms) => called({ id, at: at(ms + 5), ms: 5, via: "gateway", pool, router: pool, session: id, status: 200,
+            class: "success", attempts: [{ router: pool, status: 200, class: "success", ms: 5 }] });
+        call("first", 12); call("first", 12); call("others", 22); call("second", 31);
+        call("nearer", 10); call("first", 12); call("of another time", 5000);
+        return ["x0", "x1"].map((number) => rows.get(`pass ${number}`).session);
+    }""")
+    assert joined == ["nearer", "second"], joined
+    late.close()
+    for router in (GPT35, GPT4, DUD):
+        command(page, f"routers/{quote(router, safe='')}/resume")
+
+    # What would have been chosen is found by its router, and so is what served.
+    command(page, "mode", {"mode": "observe"})
+    want("decide")
+    expect(page.locator("#stream tr", has_text="would be").first).to_be_attached()
+    page.locator("#by-router").select_option(GPT4)
+    found = page.locator("#stream tr:visible td:nth-child(2)", has_text="would be").all_text_contents()
+    assert found and all(one == f"would be {GPT4}" for one in found), found
+    page.locator("#by-router").select_option("")
+    command(page, "mode", {"mode": "balance"})
 
     # A drain that was renewed five minutes later began when it was first made.
     began = page.evaluate("""() => {
@@ -240,6 +313,9 @@ def main():
                 page.goto(ADDRESS)
                 expect(page.locator("article")).to_have_count(3)
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, "wider than a phone"
+                # A filter without its column is hidden with it.
+                expect(page.locator("th", has_text="session")).to_be_hidden()
+                expect(page.locator("#by-session")).to_be_hidden()
                 assert not complaints, complaints
         browser.close()
 

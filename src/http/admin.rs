@@ -112,5 +112,9 @@ async fn admit(sources: &HttpState, headers: &HeaderMap) -> Result<(), Rejection
     {
         return Err((StatusCode::TOO_MANY_REQUESTS, fault.to_string()));
     }
-    Err((StatusCode::UNAUTHORIZED, "needs Authorization: Bearer with the operators' token".to_owned()))
+    let why = match given {
+        Some(_) => "the operators' token is wrong: it must be the broker's own BROKER_ADMIN_TOKEN",
+        None => "needs Authorization: Bearer with the operators' token",
+    };
+    Err((StatusCode::UNAUTHORIZED, why.to_owned()))
 }

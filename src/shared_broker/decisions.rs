@@ -173,14 +173,14 @@ mod tests {
         };
         assert_eq!(
             decided(),
-            (Some(Degradation::NoBody), r#"{"pool":"/in/","why":"nothing for this request"}"#.into())
+            (Some(Degradation::NoBody), r#"{"number":0,"pool":"/in/","why":"nothing for this request"}"#.into())
         );
         for router in ["/a/", "/b/"] {
             let (by, reason) = ("test".to_owned(), String::new());
             let command = OperatorCommand { command: Command::Drain(path(router)), until: None, by, reason };
             broker.execute(&AdminCommand::Broker(command));
         }
-        assert_eq!(decided(), (None, r#"{"pool":"/in/","why":"nothing may serve"}"#.into()));
+        assert_eq!(decided(), (None, r#"{"number":1,"pool":"/in/","why":"nothing may serve"}"#.into()));
     }
 
     /// The end of a probe slot falls due by a decision; nothing else that falls due may be late for it.

@@ -67,7 +67,18 @@ fn render(documents: &[Value]) -> String {
         list(&first["pools"]).for_each(|pool| pool_status(&mut text, pool, documents));
     }
     let mut table = Table::default();
-    table.row(["ROUTER", "STATE", "DRAINED", "REQUESTS", "FAILURES", "P50 ms", "P95 ms", "IN FLIGHT", "LAST FAILURE"]);
+    table.row([
+        "ROUTER",
+        "STATE",
+        "DRAINED",
+        "REQUESTS",
+        "FAILURES",
+        "NOT BLAMED",
+        "P50 ms",
+        "P95 ms",
+        "IN FLIGHT",
+        "LAST FAILURE",
+    ]);
     for (router, reports) in routers(documents) {
         table.row(row(&router, &reports).iter().map(String::as_str));
     }
@@ -162,7 +173,7 @@ fn show_target(text: &mut String, target: &Value, depth: usize) {
     list(&target["targets"]).for_each(|inner| show_target(text, inner, depth + 1));
 }
 
-fn row(router: &str, reports: &[&Value]) -> [String; 9] {
+fn row(router: &str, reports: &[&Value]) -> [String; 10] {
     let sum = |name: &str| reports.iter().filter_map(|one| one[name].as_u64()).sum::<u64>();
     // Every replica learns of every call, so these are the same except for the replicas' starting times.
     let most = |name: &str| reports.iter().filter_map(|one| one[name].as_u64()).max().unwrap_or(0);
@@ -175,6 +186,7 @@ fn row(router: &str, reports: &[&Value]) -> [String; 9] {
         agreed(reports, drained),
         sum("requests").to_string(),
         most("failures").to_string(),
+        most("neutral").to_string(),
         millis("p50_ms"),
         millis("p95_ms"),
         if in_flight { sum("in_flight").to_string() } else { "?".to_owned() },
@@ -262,7 +274,7 @@ mod tests {
                 ]}}],
             "routers": [{
                 "router": "/a/", "state": state, "seconds_left": 61.2, "why": "answered 500\u{1b}[2J",
-                "drained": {"until": null, "reason": "new keys"}, "requests": requests, "failures": 4, "in_flight": 1,
+                "drained": {"until": null, "reason": "new keys"}, "requests": requests, "failures": 4, "neutral": 21, "in_flight": 1,
                 "latency": {"count": 7, "p50_ms": 12.4, "p95_ms": 99.6},
                 "last_failure": {"at": "2026-01-01T00:00:00Z", "cause": "answered 500"},
             }],
@@ -341,7 +353,7 @@ mod tests {
             "backup (conditional)",
             "enabled for 1 min 2 s, answered 500\u{fffd}[2J (on 1 of 2)",
             "yes: new keys",
-            "15        4         12      100     2          2026-01-01T00:00:00Z answered 500",
+            "15        4         21          12      100     2          2026-01-01T00:00:00Z answered 500",
         ] {
             assert!(text.contains(words), "{words:?} in\n{text}");
         }

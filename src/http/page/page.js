@@ -6,6 +6,8 @@ const MAX_ROWS = 200, MAX_CHANGES = 100, WINDOW_MS = 10 * 60 * 1000;
 // The number of changes that the broker keeps: if it has fewer, none is missing. The first bound of its latency histogram: a lower
 // latency is not known more precisely.
 const KEPT_CHANGES = 1000, FIRST_BOUND_MS = 5;
+// A call that got no route names no decision: it belongs to the one of its ingress that was made when it began, give or take this.
+const SAME_CALL_MS = 1000;
 const EDGE = { enabled: "good", disabled: "bad", probation: "maybe" };
 const $ = (id) => document.getElementById(id);
 
@@ -41,7 +43,7 @@ function span(seconds) {
 async function ask(path, options) {
   const answer = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(5000), ...options });
   const document = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw Object.assign(new Error(document.error || `status ${answer.status}`), { reported: true });
+  if (!answer.ok) throw Object.assign(new Error(document.error || `status ${answer.status}`), { status: answer.status });
   return document;
 }
 
@@ -185,7 +187,8 @@ function showPool(pool) {
 function showTarget(target, depth, weights) {
   const name = [target.name, target.router || `(${target.mode})`].filter(Boolean).join(" ");
   const weight = weights.find((one) => one.router === target.router);
-  const notes = [target.drained && "drained in the file", weight && `weight ${weight.weight}, set by an operator`].filter(Boolean);
+  const terms = weight && `${weight.until ? ` until ${clock(weight.until)}` : ""}, set by ${weight.by}${weight.reason ? `: ${weight.reason}` : ""}`;
+  const notes = [target.drained && "drained in the file", weight && `weight ${weight.weight}${terms}`].filter(Boolean);
   const label = make("span", "name", [name, ...notes].join(" · "));
   label.style.paddingLeft = `${depth * 1.1}rem`;
   const bar = make("i");
@@ -255,7 +258,7 @@ function fillCard(card, router) {
   // Finished calls are counted by every replica; choices and calls in flight only by the one that made them.
   const finished = router.successes + router.neutral + router.failures;
   const everywhere = [
-    ["calls", finished], ["failures", router.failures],
+    ["calls", finished], ["failures", router.failures], ["not blamed", router.neutral],
     ["p50", millis(router.latency.p50_ms)], ["p95", millis(router.latency.p95_ms)],
   ];
   const here = [["requests", router.requests], ["per second", rate], ["in flight", router.in_flight ?? "?"]];
@@ -314,7 +317,9 @@ function showStrips() {
     const parts = timeline(router, now);
     const track = make("div", "track");
     track.setAttribute("role", "img");
-    track.setAttribute("aria-label", parts.map((one) => `${one.word} from ${clock(one.from)}`).join(", "));
+    const inOrder = [...parts].sort((one, other) => one.from - other.from || one.to - other.to);
+    const spans = inOrder.map((one) => `${one.word} ${one.to >= now ? "since" : "from"} ${clock(one.from)}${one.to >= now ? "" : ` to ${clock(one.to)}`}`);
+    track.setAttribute("aria-label", spans.join(", "));
     for (const { word, from, to } of parts) {
       const part = make("i", `fill-${word}`);
       part.style.left = `${(100 * (from - start)) / WINDOW_MS}%`;
@@ -339,7 +344,9 @@ function changed(one) {
 function showChanges() {
   $("changes").replaceChildren(...changes.map((change) => {
     const color = EDGE[change.what] || (change.what === "all_disabled" ? "bad" : change.what === "some_enabled" ? "good" : "out");
-    const word = make("strong", color, ` ${change.what.replaceAll("_", " ")} `);
+    // Drained ones are among them.
+    const what = change.what === "all_disabled" ? "all disabled or drained" : change.what.replaceAll("_", " ");
+    const word = make("strong", color, ` ${what} `);
     const until = change.until ? `, until ${clock(change.until)}` : "";
     return make("li", "", null, make("time", "", clock(change.at)), word, `${change.about} ${change.why || ""}${until}`);
   }));
@@ -348,22 +355,49 @@ function showChanges() {
 // ---- decisions ----------------------------------------------------------------------------------------------------
 
 function decided(one) {
-  const id = one.id || `${one.pool} ${one.at}`;
-  put(id, { at: one.at, router: one.router || (one.would ? `would be ${one.would}` : "nothing"), why: one.why || "" });
+  const chosen = one.router || one.would || "";
+  const router = one.router || (one.would ? `would be ${one.would}` : "nothing");
+  put(one.id || `pass ${one.number}`, { at: one.at, chosen, router, passed: chosen ? "" : one.pool, why: one.why || "" });
+}
+
+/**
+ * The decision that gave this call no route, so that the router of the ingress served it: the nearest in time that has no nearer
+ * call. Calls that other replicas gave no route are logged the same way, so a nearer call takes the place of one that came before.
+ */
+function passOf(call) {
+  if (call.via !== "gateway" || call.router !== call.pool) return undefined;
+  const known = [...rows].find(([, row]) => row.call && row.call.id === call.id);
+  if (known) return known[0];
+  const began = +new Date(call.at) - (call.ms || 0);
+  const near = [...rows].filter(([, row]) => row.passed === call.pool)
+    .map(([id, row]) => ({ id, row, away: Math.abs(+new Date(row.at) - began) }))
+    .filter(({ row, away }) => away <= SAME_CALL_MS && !(row.away <= away)).sort((one, other) => one.away - other.away);
+  if (!near.length) return undefined;
+  const [{ id, row, away }] = near, displaced = row.call;
+  Object.assign(row, { away, call });
+  if (displaced) called(displaced);
+  return id;
 }
 
 /** Adds a finished call to the row of the decision that sent it; calls of other replicas are not in this list. */
 function called(one) {
+  // Nothing was decided for it that could be sent: the relay answered by itself.
+  if (one.via === "relay" && !one.attempts.some((attempt) => attempt.decision)) {
+    put(one.id, { at: one.at, chosen: "", router: "nothing", why: `the relay's own answer: ${one.class.replaceAll("_", " ")}`,
+      status: one.status || one.class, kind: one.class, millis: one.ms, model: one.model, session: one.session, attempts: "none" });
+    return;
+  }
   const isMade = (attempt) => attempt.failure !== "passed_over";
   const before = one.attempts_left_out || 0, count = before + one.attempts.filter(isMade).length;
   const answered = one.attempts.map((attempt) => attempt.router).lastIndexOf(one.router);
   one.attempts.forEach((attempt, place) => {
-    if (!attempt.decision || !rows.has(attempt.decision)) return;
+    const decision = attempt.decision || passOf(one);
+    if (!decision || !rows.has(decision)) return;
     // Tokens and cost belong to the answer that the client got.
     const used = place === answered ? { model: one.served_model || one.sent_model || one.model, usage: one.usage, cost: one.cost } : {};
     const number = before + one.attempts.slice(0, place + 1).filter(isMade).length;
     const attempts = !isMade(attempt) ? "not sent" : count > 1 ? `${number} of ${count}` : "1";
-    put(attempt.decision, { status: attempt.status || attempt.failure || attempt.class, kind: attempt.class, millis: attempt.ms,
+    put(decision, { status: attempt.status || attempt.failure || attempt.class, kind: attempt.class, millis: attempt.ms,
       session: one.session, served: attempt.router, attempts, ...used });
   });
 }
@@ -381,18 +415,20 @@ const dollars = (nano) => `$${(nano / 1e9).toFixed(9).replace(/(\.\d\d\d*?)0+$/,
 function put(id, part) {
   let row = rows.get(id);
   if (!row) {
-    row = { element: make("tr") };
+    row = { element: Object.assign(make("tr"), { rowId: id, moment: +new Date(part.at) }) };
     rows.set(id, row);
-    $("stream").prepend(row.element);
+    // Calls without a decision are read after all decisions; newest first all the same.
+    const older = [...$("stream").children].find((other) => other.moment <= row.element.moment);
+    $("stream").insertBefore(row.element, older || null);
     if (rows.size > MAX_ROWS) {
-      const [oldest, gone] = rows.entries().next().value;
-      gone.element.remove();
-      rows.delete(oldest);
+      const oldest = $("stream").lastElementChild;
+      oldest.remove();
+      rows.delete(oldest.rowId);
     }
   }
   Object.assign(row, part);
   const color = !row.status ? "soft" : row.kind === "success" ? "good" : CLIENT_FAULTS.includes(row.kind) ? "maybe" : "bad";
-  const elsewhere = row.served && row.served !== row.router ? ` (served by ${row.served})` : "";
+  const elsewhere = row.served && row.served !== row.chosen ? ` (served by ${row.served})` : "";
   const cost = make("td", "number", row.cost ? dollars(row.cost.nano_usd) : row.usage ? "?" : "");
   if (row.cost) cost.title = [`price of ${row.cost.price}`, row.cost.table, row.cost.priced].filter(Boolean).join(", ");
   const session = make("td", "session", null, make("bdi", "", row.session || ""));
@@ -421,14 +457,17 @@ function filter(row) {
   const text = $("by-status").value.trim().toLowerCase(), wanted = isStatus(text) ? text.replace(/x+$/, "") : "";
   const found = row.status ? String(row.status) : "";
   const fits = found.startsWith(wanted);
-  row.element.hidden = !((!router || row.router === router || row.served === router) && fits
+  row.element.hidden = !((!router || row.chosen === router || row.served === router) && fits
     && (!session || (row.session || "").includes(session)));
 }
 
 function offerRouters() {
   const select = $("by-router"), known = new Set([...select.options].map((one) => one.value));
-  for (const { router } of status.routers) {
-    if (!known.has(router)) select.append(new Option(router, router));
+  // The router of an ingress serves what gets no route, and all calls in observe mode.
+  for (const router of [...status.routers.map((one) => one.router), ...status.pools.map((pool) => pool.ingress)]) {
+    if (known.has(router)) continue;
+    known.add(router);
+    select.append(new Option(router, router));
   }
 }
 
@@ -444,13 +483,26 @@ function confirmCommand(router, action) {
     enable: "serves at once, on all replicas, whatever disabled it" };
   $("confirm-title").textContent = `${action[0].toUpperCase()}${action.slice(1)} ${router}`;
   $("confirm-text").textContent = `${router} ${words[action]}.`;
-  $("reason").value = $("for").value = "";
+  $("reason").value = $("for").value = $("refused").textContent = "";
+  $("refused").hidden = true;
   $("for-label").hidden = action !== "drain";
   $("go").textContent = action[0].toUpperCase() + action.slice(1);
   const dialog = $("confirm");
   dialog.onclose = () => { if (dialog.returnValue === "go") send(router, action); };
-  dialog.returnValue = "";
-  dialog.showModal();
+  openDialog();
+}
+
+function openDialog() {
+  $("confirm").returnValue = "";
+  $("confirm").showModal();
+}
+
+/** Opens the dialog again with what was typed, which the broker did not accept. */
+function correct(text) {
+  openDialog();
+  $("refused").hidden = false;
+  $("refused").textContent = text;
+  if (!$("for-label").hidden && text.includes('"for"')) $("for").focus();
 }
 
 async function send(router, action) {
@@ -465,11 +517,12 @@ async function send(router, action) {
     });
     const without = done.replicas.flatMap((one) => one.pools_left_empty || one.left_without || []);
     const left = without.length ? ` All other targets of ${[...new Set(without)].join(", ")} are down or drained.` : "";
-    const already = done.replicas.some((one) => (one.done || "").includes("(it was")) ? " Nothing changed: it was in that state already." : "";
+    const already = done.replicas.every((one) => one.error || (one.done || "").includes("(it was")) ? " Nothing changed: it was in that state already." : "";
     const refused = done.replicas.filter((one) => one.error).map((one) => ` Replica ${one.replica} refused: ${one.error}.`).join("");
     const text = `${action} ${router}: done on ${done.changed} replica${done.changed === 1 ? "" : "s"}.${already}${left}`;
     outcome(text, refused && `${action} ${router}:${refused}`);
   } catch (error) {
+    if (error.status === 400 && !$("confirm").open) return correct(error.message);
     outcome("", `${action} ${router}: ${error.message}`);
   }
 }
