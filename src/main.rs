@@ -90,7 +90,7 @@ fn answer(command: Command, sources: Sources) -> anyhow::Result<ExitCode> {
         }
         Command::Explain(asked) => {
             let config = config::resolve(sources).config.map_err(Faults)?;
-            print(&cli::explain(config.broker, &asked)?)
+            print(&cli::explain(config.broker, config.bus, &asked)?)
         }
         Command::Check(args) => {
             let config = config::resolve(sources).config.map_err(Faults)?;

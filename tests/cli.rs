@@ -136,7 +136,7 @@ async fn what_cannot_be_done_is_said_with_an_exit_code() {
 
     let _broker = admin(&bus).ready().await;
     let unset = Setup::on(&bus).arguments(&["drain", DUD]).ended().await;
-    assert_eq!(unset.code, Some(1), "{unset:?}");
+    assert_eq!(unset.code, Some(2), "{unset:?}");
     assert!(unset.err.contains("BROKER_ADMIN_TOKEN"), "{unset:?}");
     // A wrong one is answered a second late, and the command is still there to hear it.
     let other = "another-token-altogether";
@@ -248,6 +248,7 @@ async fn s3_arguments_that_cannot_be_used_have_one_exit_code() {
         (&["explain", "--payload", "Cargo.toml"], "not JSON"),
         (&["explain", "--header", "X-User"], "NAME=VALUE"),
         (&["explain", "-n", "many"], "many"),
+        (&["explain", "-n", "0"], "0 is not in 1.."),
         (&["check", "--gl-config", "/no/such/file"], "/no/such/file"),
         (&["init", "--gl-config", "/no/such/file"], "/no/such/file"),
         (&["config", "--format", "xml"], "xml"),
@@ -281,6 +282,11 @@ async fn s3_a_path_that_is_no_ingress_is_not_explained() {
     }
     let ended = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain"]).ended().await;
     assert!(ended.code == Some(0) && ended.out.contains("/llm/: only the relay serves it"), "the only one: {ended:?}");
+    let asked = Setup::bare().set("BROKER_CONFIG", file.path()).arguments(&["explain", "--path", "/lln/"]);
+    let alone = asked.clone().set("BROKER_BUS", "off").set("BROKER_RELAY", "127.0.0.1:0").ended().await;
+    let beside = asked.ended().await;
+    assert!(alone.err.contains("the relay answers 404 (did you mean /llm/?)"), "{alone:?}");
+    assert!(beside.err.contains("the gateway serves it without the broker (did you mean /llm/?)"), "{beside:?}");
     // What is below the path of a target is below its pool, and a pool of the gateway may lie below one of the relay.
     let pools = r#"{"pools": [
         {"ingress": "/llm/", "targets": [{"name": "chat", "url": "http://h/"}]},
@@ -312,9 +318,22 @@ async fn s3_what_changes_nothing_says_so_and_weights_of_operators_are_shown() {
     assert!(done.out.contains("/azure/gpt4/ resumed (it was not drained) on 2 replicas"), "{done:?}");
     let done = command(&bus, &["enable", GPT4]).await;
     assert!(done.out.contains("/azure/gpt4/ enabled (it was enabled already) on 2 replicas"), "{done:?}");
-    command(&bus, &["drain", GPT4]).await;
-    let done = command(&bus, &["resume", GPT4]).await;
-    assert!(done.out.contains("/azure/gpt4/ resumed on 2 replicas"), "{done:?}");
+    for (arguments, words) in [
+        (&["drain", GPT4][..], "/azure/gpt4/ drained on 2"),
+        (&["drain", GPT4], "/azure/gpt4/ drained (it was drained already) on 2"),
+        (&["drain", GPT4, "--reason", "new keys"], "/azure/gpt4/ drained on 2"),
+        (&["resume", GPT4], "/azure/gpt4/ resumed on 2"),
+        (&["weight", "/azure/", GPT4], "/azure/gpt4/ has the weight of the file (it was that already) on 2"),
+        (&["weight", "/azure/", GPT4, "0.5"], "/azure/gpt4/ has weight 0.5 on 2"),
+        (&["weight", "/azure/", GPT4, "0.5"], "/azure/gpt4/ has weight 0.5 (it was 0.5 already) on 2"),
+        (&["weight", "/azure/", GPT4, "0.5", "--for", "1h"], "/azure/gpt4/ has weight 0.5 on 2"),
+        (&["weight", "/azure/", GPT4], "/azure/gpt4/ has the weight of the file on 2"),
+        (&["mode", "balance"], "mode is balance (it was balance already) on 2"),
+        (&["mode", "observe"], "mode is observe on 2"),
+    ] {
+        let done = command(&bus, arguments).await;
+        assert!(done.out.contains(&format!("{words} replicas")), "{arguments:?}: {done:?}");
+    }
 
     let shown = command(&bus, &["status"]).await;
     assert!(!shown.out.contains("has weight"), "{}", shown.out);

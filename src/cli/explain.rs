@@ -39,15 +39,15 @@ pub struct Explain {
     #[arg(long = "header", value_name = "NAME=VALUE")]
     pub headers: Vec<String>,
     /// Make this many choices and show their distribution
-    #[arg(short = 'n', value_name = "TIMES", default_value_t = 1)]
+    #[arg(short = 'n', value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub times: u32,
 }
 
-/// The explanation as text.
+/// The explanation as text. `has_bus`: the gateway may send requests, and serves those for other paths itself.
 ///
 /// # Errors
 /// The path is not an ingress, the payload cannot be read, or a header has no `=`.
-pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<String> {
+pub fn explain(settings: BrokerSettings, has_bus: bool, asked: &Explain) -> anyhow::Result<String> {
     let relayed = settings.relayed.clone();
     let broker = Broker::new(BrokerSettings { relayed: BTreeSet::new(), ..settings });
     let ingresses: Vec<_> = broker.pools().iter().map(|pool| pool.ingress().as_str()).collect();
@@ -74,7 +74,8 @@ pub fn explain(settings: BrokerSettings, asked: &Explain) -> anyhow::Result<Stri
         Decision::Pass(Pass::UnknownIngress) => {
             let near = nearest(asked_path, &ingresses).map(|near| format!(" (did you mean {near}?)"));
             bail!(
-                "{asked_path}: not an ingress of a pool: the gateway serves it without the broker{}. Ingresses: {}",
+                "{asked_path}: not an ingress of a pool: {}{}. Ingresses: {}",
+                if has_bus { "the gateway serves it without the broker" } else { "the relay answers 404" },
                 near.unwrap_or_default(),
                 ingresses.join(", ")
             )

@@ -13,9 +13,11 @@ impl SharedState {
         let replica = self.identity.replica().to_owned();
         let given = match command {
             AdminCommand::Mode { mode, .. } => {
+                let already =
+                    if self.identity.mode() == *mode { format!(" (it was {mode} already)") } else { String::new() };
                 self.identity = self.identity.with_mode(*mode);
                 self.mode_command = Some((command.clone(), now));
-                let done = Some(format!("mode is {mode}"));
+                let done = Some(format!("mode is {mode}{already}"));
                 return (AdminResult { replica, done, ..AdminResult::default() }, Applied::default());
             }
             AdminCommand::Broker(given) => given,

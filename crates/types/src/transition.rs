@@ -104,7 +104,10 @@ pub struct OperatorAction {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ActionDone {
     /// The router gets no calls.
-    Drained,
+    Drained {
+        /// It was drained until the same time for the same reason; the command changed nothing.
+        was_drained: bool,
+    },
     /// It gets calls again.
     Resumed {
         /// It was drained; otherwise the command changed nothing.
@@ -117,15 +120,20 @@ pub enum ActionDone {
         /// It served; otherwise the command changed nothing.
         was_enabled: bool,
     },
-    /// It has this weight in a pool; `None`: that of the file.
-    Weighs(Option<f64>),
+    /// It has another weight in a pool.
+    Weighs {
+        /// `None`: that of the file.
+        weight: Option<f64>,
+        /// It had this weight until the same time for the same reason; the command changed nothing.
+        was_so: bool,
+    },
 }
 
 impl ActionDone {
     /// Whether the router is drained from now on; `None` where nothing changed about that.
     pub const fn drained(self) -> Option<bool> {
         match self {
-            Self::Drained => Some(true),
+            Self::Drained { .. } => Some(true),
             Self::Resumed { was_drained: true } => Some(false),
             _ => None,
         }
@@ -135,14 +143,19 @@ impl ActionDone {
 impl fmt::Display for ActionDone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Drained => "drained",
+            Self::Drained { was_drained: false } => "drained",
+            Self::Drained { was_drained: true } => "drained (it was drained already)",
             Self::Resumed { was_drained: true } => "resumed",
             Self::Resumed { was_drained: false } => "resumed (it was not drained)",
             Self::Disabled => "disabled",
             Self::Enabled { was_enabled: true } => "enabled (it was enabled already)",
             Self::Enabled { was_enabled: false } => "enabled",
-            Self::Weighs(Some(weight)) => return write!(f, "has weight {weight}"),
-            Self::Weighs(None) => "has the weight of the file",
+            Self::Weighs { weight: Some(weight), was_so: false } => return write!(f, "has weight {weight}"),
+            Self::Weighs { weight: Some(weight), was_so: true } => {
+                return write!(f, "has weight {weight} (it was {weight} already)");
+            }
+            Self::Weighs { weight: None, was_so: false } => "has the weight of the file",
+            Self::Weighs { weight: None, was_so: true } => "has the weight of the file (it was that already)",
         })
     }
 }

@@ -98,7 +98,8 @@ pub fn administer(
     let fault = |fault: crate::admin::AdminRequestError| BadArgument(fault.to_string());
     asked.clone().command(action, String::new(), Clock::start().now()).map_err(fault)?;
     if operator.token.is_none() {
-        bail!("needs the operators' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE");
+        let fault = "needs the operators' token: set BROKER_ADMIN_TOKEN or BROKER_ADMIN_TOKEN_FILE";
+        bail!(BadArgument(fault.to_owned()));
     }
     run(async {
         let client = connect(operator).await?;

@@ -93,7 +93,7 @@ impl Broker {
         if !found.tree().routers().any(|one| one == id) {
             return Err(CommandError::NotInPool(pool.clone(), router.clone()));
         }
-        let is_new = !self.operator.weights().iter().any(|one| one.pool == *pool && one.router == *router);
+        let is_new = self.operator.weight_of(pool, router).is_none();
         let full = self.operator.weights().len() >= MAX_WEIGHT_OVERRIDES;
         if weight.is_some() && is_new && full { Err(CommandError::TooManyWeights) } else { Ok(()) }
     }
@@ -117,9 +117,10 @@ impl Broker {
         }
         let action = match &given.command {
             Command::Drain(_) => {
+                let was_drained = self.operator.drained_by(id).is_some_and(|before| before.is_like(&terms));
                 self.operator.drain(id, terms);
                 self.routers.mark_changed(id);
-                ActionDone::Drained
+                ActionDone::Drained { was_drained }
             }
             Command::Resume(_) => {
                 let was_drained = self.operator.drained_by(id).is_some();
@@ -139,8 +140,13 @@ impl Broker {
                 ActionDone::Enabled { was_enabled: before == Some(HealthState::Serving) }
             }
             Command::SetWeight { pool, weight, .. } => {
+                let before = self.operator.weight_of(pool, router);
+                let was_so = match (before, weight) {
+                    (Some(before), Some(weight)) => before.weight == *weight && before.terms.is_like(&terms),
+                    (before, weight) => before.is_none() && weight.is_none(),
+                };
                 self.operator.set_weight(pool, router, weight.map(|weight| (weight, terms)));
-                ActionDone::Weighs(*weight)
+                ActionDone::Weighs { weight: *weight, was_so }
             }
         };
         let router = router.clone();
@@ -160,7 +166,9 @@ impl Broker {
                     self.routers.mark_changed(id);
                     (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, terms)
                 }
-                ExpiredOverride::Weight(weight) => (Some(weight.router), ActionDone::Weighs(None), weight.terms),
+                ExpiredOverride::Weight(weight) => {
+                    (Some(weight.router), ActionDone::Weighs { weight: None, was_so: false }, weight.terms)
+                }
             };
             let Some(router) = router else { continue };
             let (by, reason) = (terms.by, "its time is over".to_owned());
@@ -257,7 +265,7 @@ mod tests {
         let mut broker = broker(&["/a/", "/b/"]);
         let changes = say(&mut broker, Command::Drain(path("/a/")), Some(at(60)), START);
         assert!(
-            matches!(&changes[..], [BrokerEvent::OperatorAction(order)] if order.action == ActionDone::Drained && order.reason == "why not")
+            matches!(&changes[..], [BrokerEvent::OperatorAction(order)] if order.action == ActionDone::Drained { was_drained: false } && order.reason == "why not")
         );
         assert_eq!(spread(&mut broker, at(1)).keys().collect::<Vec<_>>(), ["/b/"]);
         assert_eq!(broker.next_deadline(), Some(at(60)));

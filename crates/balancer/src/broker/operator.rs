@@ -33,6 +33,13 @@ pub struct Override {
     pub reason: String,
 }
 
+impl Override {
+    /// Whether both end at the same time and have the same reason; who asked is of no effect.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.until == other.until && self.reason == other.reason
+    }
+}
+
 /// A weight that is not the file's.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Weight {
@@ -102,6 +109,11 @@ impl OperatorOverrides {
     pub(super) fn resume(&mut self, router: RouterId) {
         self.drained.remove(&router);
         self.set_deadline();
+    }
+
+    /// The weight of a router in one pool, where it is not the file's.
+    pub(super) fn weight_of(&self, pool: &RouterPath, router: &RouterPath) -> Option<&Weight> {
+        self.weights.iter().find(|one| one.pool == *pool && one.router == *router)
     }
 
     /// Another weight than the file's in one pool; none: the file's again.
