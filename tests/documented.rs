@@ -1,6 +1,7 @@
 //! What is written for other programs is true: the OpenAPI file, the alert rules, the dashboard.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -142,4 +143,48 @@ fn every_mode_and_every_error_class_has_its_row() {
     let missing: Vec<_> =
         types::outcome::ErrorClass::ALL.into_iter().filter(|class| !described.contains(class.name())).collect();
     assert!(missing.is_empty(), "docs/relay.md has no row of the error classes {missing:?}: {described:?}");
+}
+
+/// The text of all sources, each literal on one line and without its escapes.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let lines = std::fs::read_to_string(path).unwrap();
+            text.extend(lines.lines().flat_map(|line| match line.trim_start().strip_suffix('\\') {
+                Some(continued) => [continued, ""],
+                None => [line, "\n"],
+            }));
+        }
+    }
+    text.replace("\\\"", "\"").replace("{{", "{").replace("}}", "}")
+}
+
+/// What a line has of this machine or this call is a part of its own, and so is what the program puts together.
+const BETWEEN: [&str; 17] = [
+    "…", ":", ",", ";", "=", "(", ")", "\"", "/azure/", " is not ", "HOST", "PORT", "ADDRESS", "SUBJECT", "FIELD",
+    "NAME", "\n",
+];
+
+#[test]
+fn every_line_of_the_log_that_is_explained_is_one_that_the_program_writes() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let written = sources(&root.join("src")) + &sources(&root.join("crates"));
+    let page = file("docs/troubleshooting.md");
+    let (_, lines) = page.split_once("\n## Lines of the broker\n").unwrap();
+    let (lines, _) = lines.split_once("\n## ").unwrap();
+    // The reasons in rows of "the same" are those of libraries.
+    let rows = lines.lines().filter(|row| row.starts_with("| ") && !row.starts_with("| the same"));
+    let cells = rows.filter_map(|row| row.split(" | ").next());
+    let quoted: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(quoted.len() > 40, "{quoted:?}");
+    for line in quoted.into_iter().filter(|line| !line.starts_with("gecholog_broker_")) {
+        let apart = BETWEEN.iter().fold(line.to_owned(), |text, between| text.replace(between, "\n"));
+        for part in apart.lines().map(str::trim).filter(|part| part.len() > 3) {
+            assert!(written.contains(part), "{part:?} of the line {line:?} is nowhere in the source");
+        }
+    }
 }

@@ -13,11 +13,11 @@ pub fn log_event(change: &BrokerEvent) {
         BrokerEvent::Extended(_) => {}
         BrokerEvent::AllDisabled { ingress, uses_disabled: true } => tracing::error!(
             %ingress,
-            "all routers disabled: until one is back, disabled ones get these calls, by \"when_all_disabled\""
+            "all routers disabled or drained: until one is back, disabled ones get these calls, by \"when_all_disabled\""
         ),
         BrokerEvent::AllDisabled { ingress, uses_disabled: false } => tracing::error!(
             %ingress,
-            "all routers disabled: calls through the gateway go to the own endpoint of {ingress} until one is back; calls of the relay wait for one, or get 429 or 503"
+            "all routers disabled or drained: calls through the gateway go to the own endpoint of {ingress} until one is back; calls of the relay wait for one, or get 429 or 503"
         ),
         BrokerEvent::SomeEnabled(ingress) => tracing::info!(%ingress, "routers available again: {ingress} is balanced"),
         // The model is a client's text.
