@@ -25,9 +25,13 @@ RUN find src crates -name '*.rs' -exec touch {} + \
  && cargo rustc --locked --release --bin broker -- -C target-feature=+crt-static \
  && if readelf --program-headers target/release/broker | grep -q INTERP; then echo "the broker is not static" >&2; exit 1; fi
 
+# Where a volume for BROKER_CALLS can be mounted: a new one gets the owner of this folder.
+RUN mkdir /calls
+
 FROM scratch
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/target/release/broker /broker
+COPY --from=build --chown=10001:10001 /calls /calls
 # The same number as the gateway's: no name is needed, and none is there.
 USER 10001:10001
 # Probes, metrics and the page, on every address of the container, or -p could not reach them: loopback is the container's own.

@@ -117,9 +117,8 @@ fn s3_compose_needs_nothing_of_the_shell_once_the_example_is_filled_in() {
 fn s3_compose_passes_on_every_setting_and_every_variable_of_the_examples() {
     let compose = file("docker-compose.yml");
     let passes = |name: &str| compose.contains(&format!("{name}: \"${{{name}:-}}\""));
-    // Where the bus is, and what holds a secret in a file of this machine, Compose says itself.
-    let own = ["NATS_TOKEN", "NATS_TOKEN_FILE", "GECHOLOG_HOST", "NATS_URL", "NATS_CREDS", "NATS_CA", "BROKER_HTTP"];
-    let own = |name: &str| own.contains(&name) || name == "BROKER_ADMIN_TOKEN_FILE";
+    // Where the bus of the gateway is and with which token, Compose says itself.
+    let own = |name: &str| ["NATS_TOKEN", "NATS_TOKEN_FILE", "GECHOLOG_HOST", "BROKER_HTTP"].contains(&name);
     let known = Command::new(env!("CARGO_BIN_EXE_broker")).arg("config").env_clear().output().unwrap();
     let known = String::from_utf8(known.stdout).unwrap();
     let names: Vec<_> = known.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
@@ -143,6 +142,15 @@ fn s3_compose_passes_on_every_setting_and_every_variable_of_the_examples() {
 fn s3_an_image_that_is_started_by_hand_lets_its_page_be_published() {
     let image = file("Dockerfile");
     assert!(image.contains("\nENV BROKER_HTTP=0.0.0.0:5381\n") && image.contains("\nEXPOSE 5381"), "{image}");
+}
+
+#[test]
+fn s3_the_file_of_calls_has_a_volume_that_the_user_of_the_image_may_write() {
+    let (compose, image) = (file("docker-compose.yml"), file("Dockerfile"));
+    assert!(compose.contains("\n      - calls:/calls\n") && compose.contains("\n  calls:\n"), "{compose}");
+    let user = image.lines().find_map(|line| line.strip_prefix("USER ")).unwrap();
+    assert!(image.contains(&format!("\nCOPY --from=build --chown={user} /calls /calls\n")), "{image}");
+    assert!(file(".env.example").contains("\n#BROKER_CALLS=/calls/"));
 }
 
 #[test]
