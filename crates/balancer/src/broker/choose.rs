@@ -30,7 +30,8 @@ impl Broker {
         Decision::Route(route)
     }
 
-    /// The choice when no router is available, among those that are wanted.
+    /// The choice when no router is available, among those that are wanted. Not inlined, because it is rare.
+    #[inline(never)]
     pub(super) fn choose_when_none_serves<R: Rng>(
         &self,
         pool: &Pool,
