@@ -20,7 +20,7 @@ use crate::calls::{CallClass, TraceIds};
 use crate::shared_broker::SharedBroker;
 use gecholog_protocol::entry::{self, Entry, Header};
 use llm::{Usage, model};
-use types::outcome::{Attempt, CallAnswer, RetryAfter, SetBy};
+use types::outcome::{Attempt, CallAnswer, RetryAfter, SetBy, TransportFailure};
 use types::request::Patch;
 use types::router::RouterPath;
 use types::time::BrokerTime;
@@ -196,7 +196,10 @@ fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, co
     let object = CallObject {
         class,
         makes_nothing: !attempt.is_generation,
+        failure: attempt.transport_failure.map(TransportFailure::as_str),
         clients_key: attempt.key == Some(SetBy::Client),
+        own_key: attempt.key == Some(SetBy::Target),
+        ambiguous_refusal: attempt.is_ambiguous_refusal,
         client_model: attempt.client_model,
         payload_digest: attempt.payload_digest.map(|digest| digest.to_string()),
         retry_after_ms: attempt.transport_failure.and(named_wait(attempt)),
@@ -216,12 +219,21 @@ fn named_wait(attempt: &Attempt<'_>) -> Option<u64> {
 #[derive(Debug, Serialize)]
 struct CallObject<'a> {
     class: CallClass,
+    /// How there came no complete answer, of which the entry shows only a 502 or 504.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<&'static str>,
     /// Its success shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     makes_nothing: bool,
     /// A refusal or a rate limit shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clients_key: bool,
+    /// A refusal is that of the settings' key or account, which other replicas use too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    own_key: bool,
+    /// See [`Attempt::is_ambiguous_refusal`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    ambiguous_refusal: bool,
     /// A rate limit, or its end, is that of this model, which the client chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_model: Option<&'a str>,

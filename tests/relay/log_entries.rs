@@ -3,9 +3,9 @@
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::super::support::scripted::{Scripted, answer};
-use super::super::support::{Broker, LOGGER, Setup, soon};
-use super::{HI, Harness, KEY, good};
+use super::super::support::scripted::{Move, Scripted, answer};
+use super::super::support::{Broker, LOGGER, PoolsFile, Setup, soon};
+use super::{HI, Harness, KEY, good, pools, stalling_target, target};
 
 #[tokio::test]
 async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
@@ -46,6 +46,30 @@ async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
     beside.until(&["only the relay serves it"]).await;
     assert_eq!(harness.disabled().await, ["/llm/a/"]);
     assert_eq!(harness.broker.count(&["router disabled for longer"]), 0);
+}
+
+/// What one call has found out by waiting or by being refused costs no caller of another replica the same again.
+#[tokio::test]
+async fn what_takes_a_target_out_alone_takes_it_out_in_every_replica_in_the_same_words() {
+    let key = r#"{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}"#;
+    let quota = r#"{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}"#;
+    for (act, cause) in [
+        (answer(401, &[], key), "refuses our key or account"),
+        (answer(429, &[], quota), "the quota of our account is used up"),
+        (answer(200, &[], quota), "the quota of our account is used up"),
+        (vec![Move::Hold], "gave no answer in time"),
+    ] {
+        let (a, b) = (Scripted::start(act).await, Scripted::start(good()).await);
+        let text = pools(&[stalling_target("a", &a.url()), target("b", &b.url())]);
+        let harness = Harness::shipped(PoolsFile::of(&text), |setup| setup.set("BROKER_HEALTH", "resilient")).await;
+        let beside = Setup::on(&harness.bus).set("BROKER_CONFIG", harness.file.path()).set("KEY", KEY).secret(KEY);
+        let beside = beside.set("BROKER_HEALTH", "resilient").ready().await;
+        assert_eq!(harness.call().await.status, 200, "{cause}");
+        for broker in [&harness.broker, &beside] {
+            broker.until(&["router disabled", "/llm/a/", cause]).await;
+        }
+        assert_eq!(a.calls(), 1, "{cause}");
+    }
 }
 
 /// `broker watch`, listening.

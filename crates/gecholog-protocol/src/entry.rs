@@ -269,7 +269,7 @@ mod tests {
     use super::*;
     use crate::log_entry;
     use std::time::Duration;
-    use types::outcome::{ErrorClass, PayloadDigest, RetryAfter, SetBy};
+    use types::outcome::{ErrorClass, PayloadDigest, RetryAfter, SetBy, TransportFailure};
 
     fn entry<'a>() -> Entry<'a> {
         let came = BrokerTime::from_nanos(1_800_000_000_123_456_789);
@@ -322,9 +322,39 @@ mod tests {
         let call = format!(r#"{{"class":"key_refused","payload_digest":"{digest}","retry_after_ms":41000}}"#);
         let bytes = write(&Entry { call: call.as_bytes(), status: 502, ..entry() });
         let report = log_entry::read(&bytes).unwrap();
-        assert_eq!(report.key, None, "the target's, which may be another one here");
+        assert_eq!(report.key, None, "a version before did not say whose it was");
         assert_eq!((report.details.error_class, report.payload_digest), (Some(ErrorClass::KeyRefused), Some(digest)));
         assert_eq!(report.answer.retry_after, Some(RetryAfter::Delay(Duration::from_secs(41))));
+    }
+
+    #[test]
+    fn whose_key_was_sent_and_how_an_attempt_failed_is_read_as_it_was_seen() {
+        let read = |call: &str| {
+            let bytes = write(&Entry { call: call.as_bytes(), status: 502, ..entry() });
+            let report = log_entry::read(&bytes).unwrap();
+            (report.key, report.is_ambiguous_refusal, report.transport_failure)
+        };
+        for (call, expected) in [
+            (r#"{"class":"key_refused","own_key":true}"#, (Some(SetBy::Target), false, None)),
+            (r#"{"class":"key_refused","own_key":true,"ambiguous_refusal":true}"#, (Some(SetBy::Target), true, None)),
+            (r#"{"class":"key_refused","own_key":true,"clients_key":true}"#, (Some(SetBy::Client), false, None)),
+            (r#"{"class":"key_refused","own_key":"true"}"#, (None, false, None)),
+            (r#"{"class":"timed_out"}"#, (None, false, None)),
+            (r#"{"class":"rate_limited","failure":"no_answer_in_time"}"#, (None, false, None)),
+            (r#"{"class":"timed_out","failure":"of a later version"}"#, (None, false, None)),
+            (r#"{"class":"broker","failure":"stale_connection"}"#, (None, false, None)),
+            (r#"{"failure":"no_answer_in_time"}"#, (None, false, None)),
+        ] {
+            assert_eq!(read(call), expected, "{call}");
+        }
+        let errors = ErrorClass::ALL
+            .into_iter()
+            .flat_map(|class| [TransportFailure::ErrorEvent(class), TransportFailure::ErrorAnswer(class)]);
+        for failure in TransportFailure::ALL.into_iter().chain(errors) {
+            let Some(class) = failure.error_class() else { continue };
+            let call = format!(r#"{{"class":"{class}","failure":"{}"}}"#, failure.as_str());
+            assert_eq!(read(&call).2, Some(failure), "{call}");
+        }
     }
 
     #[test]

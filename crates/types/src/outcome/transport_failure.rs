@@ -76,7 +76,18 @@ impl TransportFailure {
         })
     }
 
-    /// The label value in metrics.
+    /// The failure of this name and error class, as another replica's log entry says it; `None` if it does not exist, or if the
+    /// upstream has no part in it.
+    pub fn from_name(name: &str, class: ErrorClass) -> Option<Self> {
+        let failure = match Self::ALL.into_iter().find(|failure| failure.as_str() == name)? {
+            Self::ErrorEvent(_) => Self::ErrorEvent(class),
+            Self::ErrorAnswer(_) => Self::ErrorAnswer(class),
+            failure => failure,
+        };
+        (failure.error_class() == Some(class)).then_some(failure)
+    }
+
+    /// The label value in metrics, and the name in log entries, which other versions read: never change one.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Connect => "not_connected",
@@ -117,5 +128,26 @@ impl fmt::Display for TransportFailure {
             Self::BrokenAnswer => "sent an answer that cannot be read",
             Self::Exhausted => "was not called, because the broker itself had no descriptors, memory or ports left",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_found_by_its_name_and_its_class_together() {
+        for failure in TransportFailure::ALL {
+            for class in ErrorClass::ALL {
+                let found = TransportFailure::from_name(failure.as_str(), class);
+                let expected = match failure {
+                    TransportFailure::ErrorEvent(_) => Some(TransportFailure::ErrorEvent(class)),
+                    TransportFailure::ErrorAnswer(_) => Some(TransportFailure::ErrorAnswer(class)),
+                    failure => Some(failure).filter(|failure| failure.error_class() == Some(class)),
+                };
+                assert_eq!(found, expected, "{failure:?} {class}");
+            }
+        }
+        assert_eq!(TransportFailure::from_name("gave no answer in time", ErrorClass::TimedOut), None);
     }
 }

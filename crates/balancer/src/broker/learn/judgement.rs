@@ -20,7 +20,8 @@ pub(super) fn classify(
         // A failure has no status of its own; what stands there is what the client was sent.
         status: if failure.is_some() { 200 } else { status },
         error_class: details.error_class.or(failure_class),
-        gateway_generated: seen.gateway_generated,
+        // The log entry of a failed attempt of a relay has no headers either.
+        gateway_generated: seen.gateway_generated && failure.is_none(),
         missing: details.missing,
         key,
     };

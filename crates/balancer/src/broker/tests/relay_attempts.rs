@@ -132,6 +132,44 @@ fn s1_1_a_refusal_that_leaves_the_key_open_counts_as_a_failure() {
     assert_eq!(harness.out(), ["/azure/r0/"], "it speaks of the key");
 }
 
+/// Whatever an attempt shows, the replica that made it and the one that reads its log entry hold the same of its target.
+#[test]
+fn s1_1_a_replica_learns_from_an_entry_what_the_one_that_wrote_it_has_learnt() {
+    let errors = ErrorClass::ALL.into_iter().flat_map(|class| {
+        let failures = [TransportFailure::ErrorEvent(class), TransportFailure::ErrorAnswer(class)];
+        [200, 400, 401, 402, 403, 404, 408, 429, 500, 503, 529]
+            .map(|status| (status, Some(class), None))
+            .into_iter()
+            .chain(failures.map(|failure| (502, Some(class), Some(failure))))
+    });
+    let broken = TransportFailure::ALL.into_iter().filter_map(|failure| {
+        let status = if failure == TransportFailure::FirstByteTimeout { 504 } else { 502 };
+        failure.error_class().map(|class| (status, Some(class), Some(failure)))
+    });
+    let cases = errors.chain(broken).flat_map(|case| {
+        [None, Some(SetBy::Client), Some(SetBy::Target)].map(|key| [false, true].map(|open| (case, key, open)))
+    });
+    for ((status, error_class, transport_failure), key, is_ambiguous_refusal) in cases.flatten() {
+        let seen = TestObservation {
+            error_class,
+            transport_failure,
+            key,
+            is_ambiguous_refusal,
+            missing: Some(SetBy::Target).filter(|_| error_class == Some(ErrorClass::NotFound)),
+            ..log("/azure/r0/", status, "L_1_1_1", 500, 1_000)
+        };
+        let attempt = TestObservation { source: Source::Attempt, sent_at: Some(at(500)), ..seen };
+        let held = |observation: &TestObservation<'_>, preset: Preset| {
+            let mut harness = relayed(2, HealthSettings { keep_last: true, ..preset.settings() });
+            harness.learn(observation, at(1_000));
+            (harness.state(0), harness.stats(0).failures)
+        };
+        for preset in [Preset::Documented, Preset::Resilient] {
+            assert_eq!(held(&seen, preset), held(&attempt, preset), "{preset:?} {attempt:?}");
+        }
+    }
+}
+
 #[test]
 fn s1_5_one_silent_attempt_ejects_a_resilient_target_and_an_error_does_not() {
     let silent = |report| TestObservation {

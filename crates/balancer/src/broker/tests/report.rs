@@ -76,7 +76,8 @@ impl TestObservation<'_> {
             started: self.started,
         };
         let entry = LogEntry {
-            answer,
+            // No answer of an upstream stands there.
+            answer: CallAnswer { gateway_generated: self.transport_failure.is_some(), ..answer },
             details,
             routed_path: self.routed_path,
             ingress: self.ingress,
@@ -90,6 +91,8 @@ impl TestObservation<'_> {
             payload: self.payload,
             makes_nothing: self.makes_nothing,
             key: self.key,
+            is_ambiguous_refusal: self.is_ambiguous_refusal,
+            transport_failure: self.transport_failure,
             client_model: self.client_model,
             payload_digest: self.payload_digest,
             processor_errors: None,
