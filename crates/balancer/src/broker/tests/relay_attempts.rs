@@ -361,9 +361,9 @@ fn s1_6_replicas_know_one_request_by_one_digest() {
     assert_eq!(harness.out(), Vec::<String>::new(), "one request, and no outage");
 }
 
-/// Keys are renewed replica by replica: each learns of its own.
+/// As of a version that did not say so, or of a call that only the gateway knows.
 #[test]
-fn s1_1_a_key_that_another_replica_sees_refused_takes_no_target_out_here() {
+fn s1_1_a_refused_key_of_which_no_entry_says_whose_it_is_takes_no_target_out() {
     let mut harness = relayed(2, resilient());
     let served = router(0);
     for (second, id) in (1..).zip(["L_1_1_1", "L_1_2_1", "L_1_3_1", "L_1_4_1"]) {
