@@ -199,7 +199,6 @@ fn call_object(attempt: &Attempt<'_>, usage: Option<Usage>, traces: TraceIds, co
         failure: attempt.transport_failure.map(TransportFailure::as_str),
         clients_key: attempt.key == Some(SetBy::Client),
         own_key: attempt.key == Some(SetBy::Target),
-        ambiguous_refusal: attempt.is_ambiguous_refusal,
         client_model: attempt.client_model,
         payload_digest: attempt.payload_digest.map(|digest| digest.to_string()),
         retry_after_ms: attempt.transport_failure.and(named_wait(attempt)),
@@ -228,12 +227,9 @@ struct CallObject<'a> {
     /// A refusal or a rate limit shows nothing about its target.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     clients_key: bool,
-    /// A refusal is that of the settings' key or account, which other replicas use too.
+    /// It was sent with the key of the settings: a used-up quota is that of an account which other replicas use too.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     own_key: bool,
-    /// See [`Attempt::is_ambiguous_refusal`].
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    ambiguous_refusal: bool,
     /// A rate limit, or its end, is that of this model, which the client chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     client_model: Option<&'a str>,

@@ -51,10 +51,8 @@ async fn another_broker_learns_from_it_and_our_own_counts_it_once() {
 /// What one call has found out by waiting or by being refused costs no caller of another replica the same again.
 #[tokio::test]
 async fn what_takes_a_target_out_alone_takes_it_out_in_every_replica_in_the_same_words() {
-    let key = r#"{"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}"#;
     let quota = r#"{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}"#;
     for (act, cause) in [
-        (answer(401, &[], key), "refuses our key or account"),
         (answer(429, &[], quota), "the quota of our account is used up"),
         (answer(200, &[], quota), "the quota of our account is used up"),
         (vec![Move::Hold], "gave no answer in time"),

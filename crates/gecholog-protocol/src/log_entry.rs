@@ -15,7 +15,7 @@ use llm::headers::AnswerHeaders;
 use llm::json::{Cursor, RawJson, SyntaxError};
 use llm::retry_after::MAX_RETRY_AFTER;
 use llm::{retry_after, usage};
-use types::outcome::{LogEntry, RetryAfter, SetBy, TransportFailure};
+use types::outcome::{ErrorClass, LogEntry, RetryAfter, SetBy, TransportFailure};
 use types::time::GatewayTime;
 
 /// The fields without which nothing can be learnt from an entry, and that the gateway's filters can remove.
@@ -108,14 +108,15 @@ impl<'a> Parts<'a> {
                     let call = value.raw()?;
                     let says = |name| call.field(name).is_some_and(RawJson::is_true);
                     entry.makes_nothing = says("makes_nothing");
-                    let by_target = says("own_key").then_some(SetBy::Target);
-                    entry.key = if says("clients_key") { Some(SetBy::Client) } else { by_target };
-                    entry.is_ambiguous_refusal = says("ambiguous_refusal");
                     let text = |name| call.field(name).and_then(RawJson::plain);
                     entry.payload_digest = text("payload_digest").and_then(|digest| digest.parse().ok());
                     entry.client_model = text("client_model");
                     // It knows more than the entry shows: what broke off has no headers and no body there.
                     entry.details.error_class = text("class").and_then(|class| class.parse().ok());
+                    // A key may be another one here: keys are renewed replica by replica.
+                    let is_shared = says("own_key") && entry.details.error_class != Some(ErrorClass::KeyRefused);
+                    let by_target = is_shared.then_some(SetBy::Target);
+                    entry.key = if says("clients_key") { Some(SetBy::Client) } else { by_target };
                     let failure = text("failure").zip(entry.details.error_class);
                     entry.transport_failure =
                         failure.and_then(|(name, class)| TransportFailure::from_name(name, class));

@@ -96,11 +96,9 @@ pub struct LogEntry<'a> {
     /// A relay marked the call as one that generates nothing: the opposite of
     /// [`Request::is_generation`](crate::request::Request::is_generation).
     pub makes_nothing: bool,
-    /// Whose key was sent, where a relay says so. While keys are renewed replica by replica, that of another one for a target may
-    /// not be this one's: a refusal takes the target out here too, until a probe is answered.
+    /// Whose key was sent, where a relay says so. Not of a refused key of a target: that of another replica may not be this one's
+    /// (keys are renewed replica by replica), so what becomes of it is nothing that this one learns from.
     pub key: Option<SetBy>,
-    /// As [`Attempt::is_ambiguous_refusal`]; only in entries of a relay.
-    pub is_ambiguous_refusal: bool,
     /// As [`Attempt::transport_failure`], of which the upstream has a part; only in entries of a relay.
     pub transport_failure: Option<TransportFailure>,
     /// As [`Attempt::client_model`]; only in entries of a relay.
@@ -186,7 +184,6 @@ impl<'a> CallObservation<'a> {
                 started: entry.started,
                 stopped: entry.stopped,
                 key: entry.key,
-                is_ambiguous_refusal: entry.is_ambiguous_refusal,
                 transport_failure: entry.transport_failure,
                 is_generation: !entry.makes_nothing,
                 ..plain(&entry.answer, entry.details)

@@ -91,7 +91,6 @@ impl TestObservation<'_> {
             payload: self.payload,
             makes_nothing: self.makes_nothing,
             key: self.key,
-            is_ambiguous_refusal: self.is_ambiguous_refusal,
             transport_failure: self.transport_failure,
             client_model: self.client_model,
             payload_digest: self.payload_digest,
