@@ -176,7 +176,7 @@ async fn serve(
         let client = nats::connect(settings, connection, DECISIONS, MAX_PENDING_REQUESTS).await?;
         // Times out only if the other connection has trouble, which that one logs.
         let _ = tokio::time::timeout(SUBSCRIBE_TIMEOUT, logs_heard).await;
-        nats::take_over(&client, settings, &broker, token).await;
+        nats::take_over(&client, settings, &broker, token, nats::Scope::Everything).await;
         // From here on other replicas may ask for the state. The receiver is gone only when the process ends.
         let _ = taken_over.send(());
         nats::serve_requests(client, settings, connection, DECISIONS, MAX_PENDING_REQUESTS, broker, stopped).await?;

@@ -260,11 +260,10 @@ fn after(now: BrokerTime, seconds: f64) -> BrokerTime {
     now.after(span(seconds))
 }
 
-/// The time this many seconds ago, at most 30 days.
+/// The time this many seconds ago.
 fn before(now: BrokerTime, seconds: f64) -> BrokerTime {
-    BrokerTime::from_nanos(
-        now.since(BrokerTime::from_nanos(0).after(span(seconds))).as_nanos().try_into().unwrap_or(u64::MAX),
-    )
+    let ago = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    BrokerTime::from_nanos(u64::try_from(u128::from(now.as_nanos()).saturating_sub(ago.as_nanos())).unwrap_or_default())
 }
 
 fn span(seconds: f64) -> Duration {

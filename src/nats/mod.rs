@@ -32,7 +32,7 @@ pub use connection_status::{ConnectionState, ConnectionStatus};
 pub use credentials::CredentialsFault;
 pub use logs::{learn_from_logs, publish_entries};
 pub use peers::Peers;
-pub use takeover::{take_over, take_over_after_outages};
+pub use takeover::{Scope, take_over, take_over_after_outages};
 
 /// The longest delay between two attempts to connect.
 const RETRY_DELAY: Duration = Duration::from_millis(500);

@@ -1,5 +1,6 @@
 //! A replica that starts requests the state of the others before it answers its first request, and again when it was away from the
-//! bus: what operators have ordered meanwhile. It tells the others that it is back, who ask in turn: it may have had orders over HTTP.
+//! bus. It tells the others that it is back, who ask in turn, and take over drains, weights and mode, which it may have had over HTTP;
+//! not what it says of routers, as it may have been its own network that was down.
 //!
 //! Any client of the bus can answer. With an operators' token, only answers are accepted that are signed with it and with the
 //! nonce of this request; all others are dropped before any of their bytes are stored. Without a token every answer is
@@ -117,8 +118,23 @@ impl<'a> Answers<'a> {
     }
 }
 
+/// What is taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Also which routers are out.
+    Everything,
+    /// What operators have ordered.
+    Orders,
+}
+
 /// Takes over the state of the other replicas, if one answers in time.
-pub async fn take_over(client: &Client, settings: &NatsSettings, broker: &SharedBroker, token: Option<&Token>) {
+pub async fn take_over(
+    client: &Client,
+    settings: &NatsSettings,
+    broker: &SharedBroker,
+    token: Option<&Token>,
+    scope: Scope,
+) {
     let (nonce, inbox) = (nonce(), client.new_inbox());
     let Ok(mut messages) = client.subscribe(inbox.clone()).await else { return };
     let asked = client.publish_with_reply(subject(settings, "state"), inbox, nonce.clone().into()).await;
@@ -134,7 +150,10 @@ pub async fn take_over(client: &Client, settings: &NatsSettings, broker: &Shared
     let proved = token.is_some();
     let states = states.into_iter().map(|(state, came)| state.later(came.elapsed()));
     match ReplicaState::merge(states.collect()) {
-        Some(known) => {
+        Some(mut known) => {
+            if scope == Scope::Orders {
+                known.routers.clear();
+            }
             let (replica, out, orders) = (clean(&known.replica), known.routers.len(), known.overrides.len());
             tracing::info!(replica, out, orders, proved, unproved, "taking over the state of another replica");
             broker.import_state(known, proved);
@@ -163,16 +182,17 @@ pub async fn take_over_after_outages(
     // That of the start, which has its own.
     let mut connects = 1;
     loop {
+        let mut scope = Scope::Orders;
         tokio::select! {
             now = link.connected_again(connects) => {
-                connects = now;
+                (connects, scope) = (now, Scope::Everything);
                 client.publish(subject.clone(), Bytes::new()).await?;
             }
             Some(_) = heard.next() => {}
         }
         // Of those that are connected again at the same time one request hears all.
         while let Some(Some(_)) = heard.next().now_or_never() {}
-        take_over(&client, settings, broker, token).await;
+        take_over(&client, settings, broker, token, scope).await;
         sleep(REQUEST_INTERVAL).await;
     }
 }

@@ -4,7 +4,7 @@
 //! applies to a router in one pool, and survives a reload of the file.
 
 use super::operator::{EndedOverride, ExpiredOverride, MAX_WEIGHT_OVERRIDES};
-use super::{Broker, Override};
+use super::{Broker, Override, Weight};
 use types::router::RouterPath;
 use types::time::BrokerTime;
 use types::transition::{ActionDone, BrokerEvent, HealthState, OperatorAction};
@@ -161,16 +161,20 @@ impl Broker {
     /// Ends what was to hold only until now.
     pub(super) fn expire_overrides(&mut self, now: BrokerTime) {
         for ended in self.operator.expire(now) {
-            let (router, action, terms) = match ended {
+            let (command, action, terms) = match ended {
                 ExpiredOverride::Drain(id, terms) => {
                     self.routers.mark_changed(id);
-                    (self.path(id).cloned(), ActionDone::Resumed { was_drained: true }, terms)
+                    let Some(router) = self.path(id).cloned() else { continue };
+                    (Command::Resume(router), ActionDone::Resumed { was_drained: true }, terms)
                 }
-                ExpiredOverride::Weight(weight) => {
-                    (Some(weight.router), ActionDone::Weighs { weight: None, was_so: false }, weight.terms)
+                ExpiredOverride::Weight(Weight { pool, router, terms, .. }) => {
+                    let command = Command::SetWeight { pool, router, weight: None };
+                    (command, ActionDone::Weighs { weight: None, was_so: false }, terms)
                 }
             };
-            let Some(router) = router else { continue };
+            // What it had replaced must not come back from a replica that was away.
+            self.operator.note_override(&command, &terms);
+            let router = command.router().clone();
             let (by, reason) = (terms.by, "its time is over".to_owned());
             self.effects.push(BrokerEvent::OperatorAction(OperatorAction {
                 router,

@@ -59,7 +59,7 @@ pub struct EndedOverride {
     pub router: RouterPath,
     /// The pool whose weight it was; none: a drain.
     pub pool: Option<RouterPath>,
-    /// When, and by whose word.
+    /// When, and by whose word. If its time was over: those of the override, which ended no other one.
     pub terms: Override,
 }
 
@@ -159,15 +159,23 @@ impl OperatorOverrides {
     pub(super) fn is_news(&self, id: RouterId, given: &OperatorCommand, since: BrokerTime) -> bool {
         let (command, set) = (&given.command, self.set_by(id, &given.command));
         let weight = if let Command::SetWeight { weight, .. } = command { *weight } else { None };
-        // The same command reaches replicas a moment after each other.
-        let is_known = set.is_some_and(|(terms, known)| {
-            let is_same = (&terms.by, &terms.reason, known) == (&given.by, &given.reason, weight);
-            !command.is_end() && is_same && since < terms.since.after(SAME_COMMAND)
-        });
         let ended =
             self.ended.iter().find(|one| one.router == *command.router() && one.pool.as_ref() == command.pool());
+        // The same command reaches replicas a moment after each other.
+        let is_same = |terms: &Override| {
+            (&terms.by, &terms.reason) == (&given.by, &given.reason) && since < terms.since.after(SAME_COMMAND)
+        };
+        let is_set = set.is_some_and(|(terms, known)| {
+            let same_end = match (terms.until, given.until) {
+                (Some(one), Some(other)) => one < other.after(SAME_COMMAND) && other < one.after(SAME_COMMAND),
+                (one, other) => one == other,
+            };
+            !command.is_end() && is_same(terms) && known == weight && same_end
+        });
+        // One whose time is over here has not begun anew.
+        let is_ended = ended.is_some_and(|one| is_same(&one.terms) && (command.is_end() || one.terms.until.is_some()));
         let last = set.map(|(terms, _)| terms.since).max(ended.map(|one| one.terms.since));
-        !is_known && last.is_none_or(|last| since > last)
+        !is_set && !is_ended && last.is_none_or(|last| since > last)
     }
 
     /// Remembers that there was an order about this router.

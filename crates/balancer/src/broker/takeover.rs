@@ -63,9 +63,9 @@ impl Broker {
             let known = self.router_at(given.command.router().as_str());
             let Some(id) = known.filter(|id| self.operator.is_news(*id, given, *since)) else { continue };
             if given.command.is_end() && self.operator.set_by(id, &given.command).is_none() {
-                let (by, reason) = (given.by.clone(), given.reason.clone());
+                let (until, by, reason) = (given.until, given.by.clone(), given.reason.clone());
                 // Nothing to end; but a replica that still has it must not bring it back.
-                self.operator.note_override(&given.command, &Override { since: *since, until: None, by, reason });
+                self.operator.note_override(&given.command, &Override { since: *since, until, by, reason });
             } else {
                 self.carry_out(given, *since, now);
             }
