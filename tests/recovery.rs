@@ -98,8 +98,7 @@ async fn the_probe_says_so_in_the_gateways_log() {
     assert_eq!(gateway.call().await.status, 500);
     llms.answer("gpt35turbo", 200);
     broker.until(&["router on probation", GPT35]).await;
-    let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-    bus.client.flush().await.unwrap();
+    let mut logs = bus.subscribe(LOGGER).await;
     let plain = "random, 1 of 1 serve";
     for (probe, why) in
         [(json!(true), format!("{plain}; on probation (answered 500)")), (Value::Null, plain.to_owned())]

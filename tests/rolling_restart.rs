@@ -143,8 +143,7 @@ async fn no_call_goes_to_a_dead_router_while_three_replicas_are_restarted_in_its
         replicas.push(setup.clone().ready().await);
     }
     let gateway = Arc::new(Gateway::start(&bus, &two_rows(&bus, &llms)).await);
-    let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-    bus.client.flush().await.unwrap();
+    let mut logs = bus.subscribe(LOGGER).await;
     llms.answer("gpt35turbo", 503);
     let mut before = 1;
     while gateway.call().await.status == 200 {

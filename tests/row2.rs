@@ -75,8 +75,7 @@ async fn observed_calls_go_where_they_went_before_and_the_log_shows_both() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let broker = Setup::on(&bus).set("BROKER_MODE", "observe").ready().await;
     let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
-    let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-    bus.client.flush().await.unwrap();
+    let mut logs = bus.subscribe(LOGGER).await;
     let mut would = std::collections::HashSet::new();
     for number in 1..=20 {
         assert_eq!(gateway.call().await.status, 200);

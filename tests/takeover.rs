@@ -187,7 +187,7 @@ async fn a_replica_that_has_reconnected_gets_each_command_though_its_old_subscri
     for group in [broker.replica().await, format!("{}-1", broker.replica().await)] {
         stale.push(bus.client.queue_subscribe("coburn.gl.broker.ctl.*", group).await.unwrap());
     }
-    bus.client.flush().await.unwrap();
+    bus.sync().await;
     for _ in 0..30 {
         let answer = soon("an answer", bus.client.request("coburn.gl.broker.ctl.config", "".into())).await;
         assert!(answer.unwrap().payload.starts_with(b"{"));

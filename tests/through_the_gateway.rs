@@ -81,8 +81,7 @@ async fn calls_are_spread_over_the_routers_and_each_log_has_its_stamp() {
     let (bus, llms) = (Bus::start().await, Llms::start().await);
     let _broker = Setup::on(&bus).set("DISABLED_TIME", "0").ready().await;
     let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
-    let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-    bus.client.flush().await.unwrap();
+    let mut logs = bus.subscribe(LOGGER).await;
     let mut spread: HashMap<String, u32> = HashMap::new();
     for _ in 0..300 {
         let status = gateway.call().await.status;
@@ -134,8 +133,7 @@ async fn a_callers_own_fault_disables_no_router() {
     for rows in [two_rows, one_row] {
         let broker = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT4},{GPT35},/sentinel/0/")).ready().await;
         let gateway = Gateway::start(&bus, &rows(&bus, &llms)).await;
-        let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-        bus.client.flush().await.unwrap();
+        let mut logs = bus.subscribe(LOGGER).await;
         let direct = async |body: &[u8], expected: u16| {
             for number in 0..20 {
                 let router = if number % 2 == 0 { GPT4 } else { GPT35 };
@@ -170,8 +168,7 @@ async fn binary_bodies_through_the_ingress_disable_no_router() {
     let routers = format!("{GPT4},{GPT35},/azure/sentinel/");
     let broker = Setup::on(&bus).set("BROKER_ROUTERS", routers).ready().await;
     let gateway = Gateway::start(&bus, &two_rows(&bus, &llms)).await;
-    let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-    bus.client.flush().await.unwrap();
+    let mut logs = bus.subscribe(LOGGER).await;
     for _ in 0..20 {
         assert_eq!(gateway.send("/azure/", &[], b"\x00\x01\xff\xfe").await.status, 500);
         soon("a log", logs.next()).await.unwrap();
@@ -299,8 +296,7 @@ async fn a_client_needs_no_content_type_and_may_ask_for_compression() {
     for rows in [two_rows, one_row] {
         let _broker = Setup::on(&bus).set("BROKER_ROUTERS", format!("{GPT4},{GPT35}")).ready().await;
         let gateway = Gateway::start(&bus, &rows(&bus, &llms)).await;
-        let mut logs = bus.client.subscribe(LOGGER).await.unwrap();
-        bus.client.flush().await.unwrap();
+        let mut logs = bus.subscribe(LOGGER).await;
         let headers = [("Accept-Encoding", "gzip")];
         let sent = super::support::http::send(gateway.addr(), "POST", "/azure/", &headers, HI.as_bytes()).await;
         assert_eq!(sent.unwrap().status, 200);

@@ -132,8 +132,7 @@ async fn s1_9_what_names_a_thing_goes_where_it_was_made() {
 async fn s1_9_a_maker_that_may_not_serve_is_left_out_and_the_stamp_says_why() {
     let (a, b, file) = two().await;
     let harness = Harness::on(file, |setup| setup).await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     let mut why = async || {
         let entry = soon("an entry", entries.next()).await.unwrap();
         let entry: Value = serde_json::from_slice(&entry.payload).unwrap();
@@ -204,8 +203,7 @@ async fn s1_9_replicas_share_what_they_learn_also_with_one_that_starts_later() {
     let harness = Harness::shipped(file, |setup| setup).await;
     let (other, other_relay) = replica(&harness.bus, &harness.file).await;
     let subject = "coburn.gl.broker.ctl.affinity";
-    let mut heard = harness.bus.client.subscribe(subject).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut heard = harness.bus.subscribe(subject).await;
     make_at_b(&harness, &a, "/llm/responses", "{}").await;
     let message = soon("a message", heard.next()).await.unwrap();
     let text = String::from_utf8(message.payload.to_vec()).unwrap();

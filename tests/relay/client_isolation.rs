@@ -185,8 +185,7 @@ async fn a_targets_query_wins_and_a_clients_credentials_neither_go_on_nor_stand_
         let a = Scripted::start(good()).await;
         let settings = format!(r#""query": {{"api-version": "7"}}, "forward_credentials": {forwards}, "#);
         let harness = Harness::of(&pools(&[at("a", &a, "/v1/", &settings)])).await;
-        let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-        harness.bus.client.flush().await.unwrap();
+        let mut entries = harness.bus.subscribe(LOGGER).await;
         for spelling in ["api-version=1", "api%2Dversion=1", "API-Version=1&api-version=2", "x=1;api%252dversion=1"] {
             assert_eq!(harness.send(&format!("{CHAT}?{spelling}"), &[], HI).await.status, 200);
             let head = a.last().head;

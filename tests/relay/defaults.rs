@@ -189,8 +189,7 @@ async fn s1_6_one_request_that_comes_again_goes_to_who_has_not_failed_it() {
     let once = r#""relay": {"attempts": 1},"#;
     let (a, b) = (Scripted::start(failing(502)).await, Scripted::start(good()).await);
     let harness = before(&[&a, &b], once, "").await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     let mut met = Vec::new();
     for _ in 0..7 {
         let status = harness.call().await.status;

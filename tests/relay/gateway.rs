@@ -247,8 +247,7 @@ async fn an_outage_is_noticed_once_by_its_first_call_and_by_no_client() {
 #[tokio::test]
 async fn all_attempts_are_one_session_and_each_counts_once() {
     let harness = Through::start().await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     harness.llms.answer("gpt35turbo", 500);
     let answer = harness.call().await;
     let session = answer.header("x-broker-session").unwrap().to_ascii_uppercase();

@@ -11,8 +11,7 @@ use super::{HI, Harness, KEY, good, pools, stalling_target, target};
 async fn every_attempt_is_an_entry_of_the_log_that_everybody_can_read() {
     let (a, b) = (Scripted::start(answer(503, &[], "{}")).await, Scripted::start(good()).await);
     let harness = Harness::before(&[&a, &b]).await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     let answer = harness.call().await;
     let session = answer.header("x-broker-session").unwrap().to_ascii_uppercase();
     for (number, router, status) in [(1, "/llm/a/", 503), (2, "/llm/b/", 200)] {

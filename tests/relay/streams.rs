@@ -279,8 +279,7 @@ async fn a_probe_whose_client_goes_away_lets_another_one_find_out() {
     a.called(2).await;
     drop(probe);
     a.gone(1).await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     assert_eq!(harness.call().await.status, 200);
     let entry = soon("an entry", entries.next()).await.unwrap();
     let entry: serde_json::Value = serde_json::from_slice(&entry.payload).unwrap();

@@ -96,8 +96,7 @@ async fn without_the_token_a_call_is_served_as_ever_and_the_error_says_what_is_m
 async fn what_is_between_a_client_and_the_relay_goes_no_further() {
     let a = Scripted::start(answer(200, &[("X-Broker-Trace", "theirs"), ("X-Broker-Reason", "theirs")], HELLO)).await;
     let harness = Harness::with(&pools(&[target("a", &a.url())]), operated).await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     let headers = [&ASKING[..], &[("X-Broker-Whatever", "1")]].concat();
     let answer = harness.send(CHAT, &headers, HI).await;
     assert!(!answer.head.contains("theirs") && answer.status == 200, "no target speaks for us: {}", answer.head);
@@ -111,8 +110,7 @@ async fn what_is_between_a_client_and_the_relay_goes_no_further() {
 #[tokio::test]
 async fn through_the_gateway_it_is_the_same() {
     let harness = Through::with(operated).await;
-    let mut entries = harness.bus.client.subscribe(LOGGER).await.unwrap();
-    harness.bus.client.flush().await.unwrap();
+    let mut entries = harness.bus.subscribe(LOGGER).await;
     harness.llms.answer("gpt35turbo", 503);
     let shown = trace(&harness.send(&ASKING).await);
     attempt(&shown, 0, GPT35, ("status", json!(503)), "first in order");

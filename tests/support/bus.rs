@@ -1,7 +1,8 @@
 //! A bus of one's own, and a client that speaks on it as the gateway would.
 
-use async_nats::Client;
+use async_nats::{Client, Subscriber};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use gateway_sim::nats_server::NatsServer;
 use serde_json::Value;
 
@@ -40,6 +41,21 @@ impl Bus {
     /// Asks for a router; the whole answer.
     pub(crate) async fn decide(&self) -> Value {
         serde_json::from_slice(&self.ask(DECIDE, REQUEST).await).unwrap_or(Value::Null)
+    }
+
+    /// Subscribes, and waits until the bus knows it: what others publish from here on comes.
+    pub(crate) async fn subscribe(&self, subject: &str) -> Subscriber {
+        let subscriber = self.client.subscribe(subject.to_owned()).await.unwrap();
+        self.sync().await;
+        subscriber
+    }
+
+    /// Waits until the bus has processed all that was sent before; `flush` returns when it is written.
+    pub(crate) async fn sync(&self) {
+        let inbox = self.client.new_inbox();
+        let mut echo = self.client.subscribe(inbox.clone()).await.unwrap();
+        self.client.publish(inbox, Bytes::new()).await.unwrap();
+        soon("an echo", echo.next()).await.unwrap();
     }
 
     /// Publishes without waiting for anybody.

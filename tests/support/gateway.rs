@@ -133,8 +133,7 @@ impl Gateway {
         let file = folder.join("gl_config.json");
         std::fs::File::create(&file).unwrap().write_all(config.to_string().as_bytes()).unwrap();
         let topic = config["service_bus"]["topic"].as_str().unwrap().to_owned();
-        let mut status = bus.client.subscribe(topic).await.unwrap();
-        bus.client.flush().await.unwrap();
+        let mut status = bus.subscribe(&topic).await;
         let child = Command::new(program)
             .arg("-o")
             .arg(&file)
